@@ -1,0 +1,236 @@
+/** Every error class of the package, each with a constant code; docs/errors.md lists them. */
+
+const brand = Symbol.for('eventsourcing-prisma.error')
+
+/** What every error constructor takes beside its message. */
+export interface ErrorDetails {
+  /** What was thrown below: a driver's error, an abort reason. Kept as `error.cause`. */
+  readonly cause?: unknown
+}
+
+/** The base of all errors of this package. Recognise one by `isEventSourcingError(e)` or `e.code`, also across copies of the package. */
+export class EventSourcingError extends Error {
+  /** Constant per class, stable across releases. */
+  get code(): string {
+    return 'ES_ERROR'
+  }
+
+  readonly [brand] = true as const
+
+  constructor(message: string, details?: ErrorDetails) {
+    super(message, details?.cause === undefined ? undefined : { cause: details.cause })
+    this.name = new.target.name
+  }
+}
+
+/**
+ * Tells whether a thrown value is an error of this package, whichever copy of the package threw it.
+ *
+ * @param error - anything that was caught
+ */
+export function isEventSourcingError(error: unknown): error is EventSourcingError {
+  return typeof error === 'object' && error !== null && brand in error
+}
+
+/** Something went wrong between the application and its store. */
+export class PersistenceError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_PERSISTENCE'
+  }
+}
+
+/** The driver or Prisma was used in a way that it refuses, before the database was asked. */
+export class InterfaceError extends PersistenceError {
+  override get code(): string {
+    return 'ES_INTERFACE'
+  }
+}
+
+/** The database refused or failed a statement. */
+export class DatabaseError extends PersistenceError {
+  override get code(): string {
+    return 'ES_DATABASE'
+  }
+}
+
+/** A value does not fit its column: too long, out of range, not of the type. */
+export class DataError extends DatabaseError {
+  override get code(): string {
+    return 'ES_DATA'
+  }
+}
+
+/** What an `OperationalError` carries beside its cause. */
+export interface OperationalErrorDetails extends ErrorDetails {
+  /** Whether the same transaction may succeed when it is run again; default false. */
+  readonly retryable?: boolean
+}
+
+/** The database could not do its work: unreachable, busy, locked, shut down, a serialisation failure or a deadlock. */
+export class OperationalError extends DatabaseError {
+  /** Whether the same transaction may succeed when it is run again. */
+  readonly retryable: boolean
+
+  constructor(message: string, details?: OperationalErrorDetails) {
+    super(message, details)
+    this.retryable = details?.retryable ?? false
+  }
+
+  override get code(): string {
+    return 'ES_OPERATIONAL'
+  }
+}
+
+/** A constraint of the database was violated. */
+export class IntegrityError extends DatabaseError {
+  override get code(): string {
+    return 'ES_INTEGRITY'
+  }
+}
+
+/** Where two writers of one stream met. */
+export interface ConcurrencyDetails extends ErrorDetails {
+  /** The stream. */
+  readonly originatorId: string
+  /** The version that the writer built on; its first new event has the next one. */
+  readonly expectedVersion: number
+  /** The version that the stream has, undefined when it has no events. */
+  readonly actualVersion?: number | undefined
+}
+
+/** Another writer has changed the stream since it was read: load the aggregate again and repeat the command. */
+export class ConcurrencyError extends IntegrityError {
+  readonly originatorId: string
+  readonly expectedVersion: number
+  readonly actualVersion: number | undefined
+
+  constructor(message: string, details: ConcurrencyDetails) {
+    super(message, details)
+    this.originatorId = details.originatorId
+    this.expectedVersion = details.expectedVersion
+    this.actualVersion = details.actualVersion
+  }
+
+  override get code(): string {
+    return 'ES_CONCURRENCY'
+  }
+}
+
+/** The database found itself in a state that it cannot explain. */
+export class InternalError extends DatabaseError {
+  override get code(): string {
+    return 'ES_INTERNAL'
+  }
+}
+
+/** The program asks for something that cannot be: a missing table, a wrong statement, a call out of order. */
+export class ProgrammingError extends DatabaseError {
+  override get code(): string {
+    return 'ES_PROGRAMMING'
+  }
+}
+
+/** The database or its adapter cannot do what was asked. */
+export class NotSupportedError extends DatabaseError {
+  override get code(): string {
+    return 'ES_NOT_SUPPORTED'
+  }
+}
+
+/** The connection was lost while COMMIT was under way: the transaction may or may not be stored. Look before you repeat. */
+export class CommitUnknownError extends PersistenceError {
+  override get code(): string {
+    return 'ES_COMMIT_UNKNOWN'
+  }
+}
+
+/** The transaction passed its deadline and was rolled back. */
+export class TransactionTimeoutError extends PersistenceError {
+  override get code(): string {
+    return 'ES_TRANSACTION_TIMEOUT'
+  }
+}
+
+/** The transaction has ended: something still uses it, often a promise that was not awaited. */
+export class TransactionClosedError extends PersistenceError {
+  override get code(): string {
+    return 'ES_TRANSACTION_CLOSED'
+  }
+}
+
+/** A transaction is needed and none is open here. */
+export class NoTransactionError extends PersistenceError {
+  override get code(): string {
+    return 'ES_NO_TRANSACTION'
+  }
+}
+
+/** The transaction can only roll back, because of an earlier failure or by `rollbackOnly()`. */
+export class RollbackOnlyError extends PersistenceError {
+  override get code(): string {
+    return 'ES_ROLLBACK_ONLY'
+  }
+}
+
+/** No aggregate has this id, or it has no events up to the version asked for. */
+export class AggregateNotFoundError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_AGGREGATE_NOT_FOUND'
+  }
+}
+
+/** An event was applied to an aggregate whose version is not the one before it. */
+export class OriginatorVersionError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_ORIGINATOR_VERSION'
+  }
+}
+
+/** An event was applied to an aggregate with another id. */
+export class OriginatorIdError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_ORIGINATOR_ID'
+  }
+}
+
+/** A stored state could not be turned back into an event: corrupt, truncated, or encrypted with another key. */
+export class MapperError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_MAPPER'
+  }
+}
+
+/** A value of this type cannot be written to, or read from, an event's state: define and register a transcoding. */
+export class TranscodingNotRegisteredError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_TRANSCODING_NOT_REGISTERED'
+  }
+}
+
+/** A topic names nothing that is known here. */
+export class TopicError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_TOPIC'
+  }
+}
+
+/** A configuration variable is missing or has a value that cannot be used. */
+export class EnvironmentError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_ENVIRONMENT'
+  }
+}
+
+/** What was waited for did not happen in time. */
+export class WaitTimeoutError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_WAIT_TIMEOUT'
+  }
+}
+
+/** Waiting was interrupted by its AbortSignal. */
+export class WaitInterruptedError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_WAIT_INTERRUPTED'
+  }
+}

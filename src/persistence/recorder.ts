@@ -1,0 +1,79 @@
+/** The ports of the persistence layer: what an application needs from a store. */
+import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
+
+/** Which part of a stream to read, and in which order. */
+export interface SelectEventsRange {
+  /** Only versions greater than this. */
+  readonly gt?: number
+  /** Only versions up to and including this. */
+  readonly lte?: number
+  /** Newest first; default false. */
+  readonly desc?: boolean
+  /** At most so many; default all. */
+  readonly limit?: number
+}
+
+/** What `save` asks of an insert beyond the rows. */
+export interface AppendOptions {
+  /** Positions that must be stored before these events are, else `ConcurrencyError`: an append never leaves a gap in a stream. */
+  readonly predecessors?: readonly StreamPosition[]
+  /**
+   * Called once the events are written, with their notification ids in the order of the events (empty for a
+   * recorder without a log). Inside a transaction that is at its flush.
+   */
+  readonly onRecorded?: (notificationIds: readonly bigint[]) => void
+}
+
+/** Stores and gives back the events of originators. Snapshots are kept by one of these too. */
+export interface AggregateRecorder {
+  /**
+   * Stores all events or none.
+   *
+   * @returns null: this recorder has no log
+   * @throws `IntegrityError` when one of the positions is taken, by a stored event or within the list
+   */
+  insertEvents(events: readonly StoredEvent[]): Promise<null | bigint[]>
+
+  /**
+   * Reads one originator's events, oldest first unless `desc`.
+   *
+   * @returns an empty list for an unknown originator
+   */
+  selectEvents(originatorId: string, range?: SelectEventsRange): Promise<StoredEvent[]>
+
+  /**
+   * Stores events on behalf of a `save`. Inside a transaction they may be kept until its flush; outside they are written
+   * at once. A recorder without this method is given the events by `insertEvents`.
+   */
+  appendEvents?(events: readonly StoredEvent[], options?: AppendOptions): Promise<void>
+
+  /** Runs `fn` after the current transaction has committed, or at once where there is none. */
+  afterCommit?(fn: () => void): void
+}
+
+/** Narrows a read of the log. */
+export interface SelectNotificationsOptions {
+  /** The last id that may be returned; default none. */
+  readonly stop?: bigint
+  /** Only events with one of these topics; an empty list means all. */
+  readonly topics?: readonly string[]
+  /** Whether the notification with the id `start` may be returned; default true. */
+  readonly inclusiveOfStart?: boolean
+}
+
+/** An aggregate recorder that also puts all events in one order, the application's log. */
+export interface ApplicationRecorder extends AggregateRecorder {
+  /** @returns the notification ids, in the order of the events */
+  insertEvents(events: readonly StoredEvent[]): Promise<bigint[]>
+
+  /**
+   * Reads the log in order. Everything with an id up to the greatest returned is final: no event appears there later.
+   *
+   * @param start - the first id of interest, null for the beginning
+   * @param limit - at most so many, counted after the filter by topic
+   */
+  selectNotifications(start: bigint | null, limit: number, options?: SelectNotificationsOptions): Promise<Notification[]>
+
+  /** @returns the last position that a reader can rely on, null for an empty log */
+  maxNotificationId(): Promise<bigint | null>
+}
