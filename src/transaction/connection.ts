@@ -1,0 +1,44 @@
+/** The port to the database: what the transaction layer needs, whichever database and driver it is. */
+import type { IsolationLevel } from './options.js'
+
+/** A database transaction that has begun and that has a connection of its own. */
+export interface TransactionConnection {
+  /**
+   * Commits and gives the connection back, whatever happens.
+   *
+   * @throws `CommitUnknownError` when the connection was lost before the answer came, else why it was not committed
+   */
+  commit(): Promise<void>
+  /** Rolls back and gives the connection back, whatever happens. */
+  rollback(): Promise<void>
+  savepoint(name: string): Promise<void>
+  /** Undoes what came after the savepoint, and forgets it. */
+  rollbackTo(name: string): Promise<void>
+  release(name: string): Promise<void>
+}
+
+/** How a database transaction is to begin. */
+export interface BeginOptions {
+  readonly isolationLevel: IsolationLevel | undefined
+  readonly readOnly: boolean
+  /** Milliseconds until the library ends the transaction; the server's own guards are set beyond that. */
+  readonly deadlineMs: number
+  /** Gives up waiting for a connection. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * What a failed statement leaves behind: `nothing` is lost and the transaction goes on; the work since the last
+ * savepoint can only be undone (`scope`); or the whole transaction is over (`transaction`).
+ */
+export type Damage = 'nothing' | 'scope' | 'transaction'
+
+/** Opens database transactions. */
+export interface ConnectionSource<Connection extends TransactionConnection> {
+  /** True when a second transaction has to wait for the first to end, so that one inside the other would wait for ever. */
+  readonly singleWriter: boolean
+  /** Waits for a connection and begins. Called at the first statement, never earlier. */
+  begin(options: BeginOptions): Promise<Connection>
+  /** Judges a failed statement. */
+  damageOf(error: unknown): Damage
+}

@@ -1,0 +1,35 @@
+/** Remembers the failure after which a scope can only roll back. */
+import { RollbackOnlyError } from '../errors.js'
+
+/** The first failure that nothing has healed yet. */
+export class Doom {
+  #failure: { readonly error: unknown; readonly depth: number } | undefined
+  #forced = false
+
+  /** @param depth - how many guest savepoints were open: going back to one of them heals */
+  record(error: unknown, depth: number): void {
+    this.#failure ??= { error, depth }
+  }
+
+  /** The caller wants a rollback. */
+  force(): void {
+    this.#forced = true
+  }
+
+  /** A guest went back to the savepoint at this depth. */
+  heal(depth: number): void {
+    if (this.#failure !== undefined && this.#failure.depth > depth) this.#failure = undefined
+  }
+
+  /** @throws `RollbackOnlyError` with the failure as cause */
+  assertCommittable(): void {
+    if (this.#failure !== undefined) {
+      throw new RollbackOnlyError(
+        'The transaction can only roll back: a statement in it failed, and the database cannot commit what came before. ' +
+          'Let that error propagate, or run the statement that may fail in a nested transaction.',
+        { cause: this.#failure.error },
+      )
+    }
+    if (this.#forced) throw new RollbackOnlyError('The transaction was rolled back: rollbackOnly() was called on it.')
+  }
+}

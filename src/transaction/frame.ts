@@ -1,0 +1,78 @@
+/** What encloses a scope's work in the database: a whole transaction, or a savepoint in one. */
+import type { TransactionConnection } from './connection.js'
+import type { Session } from './session.js'
+import type { EndTurn } from './turn.js'
+
+/** How a scope begins and ends in the database. Each member is called at most once, `open` only before the first statement. */
+export interface Frame {
+  open(): Promise<void>
+  commit(): Promise<void>
+  rollback(): Promise<void>
+}
+
+/** What a savepoint needs of the scope around it. */
+export interface EnclosingScope<Connection extends TransactionConnection> {
+  readonly session: Session<Connection>
+  flushInTurn(): Promise<void>
+  runInTurn<T>(work: (connection: Connection) => Promise<T>): Promise<T>
+  doom(error: unknown): void
+}
+
+/** The whole transaction: begun by the session at its first statement. */
+export class TransactionFrame<Connection extends TransactionConnection> implements Frame {
+  readonly #session: Session<Connection>
+
+  constructor(session: Session<Connection>) {
+    this.#session = session
+  }
+
+  async open(): Promise<void> {}
+
+  async commit(): Promise<void> {
+    await this.#session.commit()
+  }
+
+  async rollback(): Promise<void> {
+    await this.#session.rollback()
+  }
+}
+
+/** A savepoint, set at the nested scope's first statement. It holds its parent's turn for as long as it is open. */
+export class SavepointFrame<Connection extends TransactionConnection> implements Frame {
+  readonly #parent: EnclosingScope<Connection>
+  readonly #name: string
+  readonly #endParentsTurn: EndTurn
+  #set = false
+
+  constructor(parent: EnclosingScope<Connection>, name: string, endParentsTurn: EndTurn) {
+    this.#parent = parent
+    this.#name = name
+    this.#endParentsTurn = endParentsTurn
+  }
+
+  async open(): Promise<void> {
+    // What is pending outside must not be undone together with this scope, so it is written before the savepoint.
+    await this.#parent.flushInTurn()
+    await this.#parent.runInTurn((connection) => connection.savepoint(this.#name))
+    this.#set = true
+  }
+
+  async commit(): Promise<void> {
+    if (this.#set) await this.#parent.runInTurn((connection) => connection.release(this.#name))
+    this.#endParentsTurn()
+  }
+
+  async rollback(): Promise<void> {
+    const { session } = this.#parent
+    try {
+      if (this.#set && session.ended === undefined) {
+        await this.#parent.runInTurn((connection) => connection.rollbackTo(this.#name))
+      }
+    } catch (error) {
+      // Some failures make the server end the whole transaction, and its savepoints with it.
+      this.#parent.doom(error)
+    } finally {
+      this.#endParentsTurn()
+    }
+  }
+}

@@ -1,0 +1,50 @@
+/** What is to be done after a transaction has ended. */
+import { outsideOfTransactions } from './context.js'
+
+/** A function to run after the end; a promise is awaited before the next one runs. */
+export type Hook = () => unknown
+
+/** Collects hooks while a transaction is open. */
+export class Hooks {
+  readonly #afterCommit: Hook[] = []
+  readonly #afterRollback: Hook[] = []
+
+  /** Adds a function for the case that the transaction commits. */
+  afterCommit(hook: Hook): void {
+    this.#afterCommit.push(hook)
+  }
+
+  /** Adds a function for the case that the transaction rolls back. */
+  afterRollback(hook: Hook): void {
+    this.#afterRollback.push(hook)
+  }
+
+  /** Takes over the hooks of a nested scope that has ended well: the outer transaction decides now. */
+  adopt(nested: Hooks): void {
+    this.#afterCommit.push(...nested.#afterCommit)
+    this.#afterRollback.push(...nested.#afterRollback)
+  }
+
+  /** Runs the commit hooks in order. None can fail the caller: the data is stored, whatever a hook does. */
+  async committed(): Promise<void> {
+    await runAll(this.#afterCommit, 'afterCommit')
+  }
+
+  /** Runs the rollback hooks in order. */
+  async rolledBack(): Promise<void> {
+    await runAll(this.#afterRollback, 'afterRollback')
+  }
+}
+
+async function runAll(hooks: readonly Hook[], name: string): Promise<void> {
+  for (const hook of hooks) {
+    try {
+      await outsideOfTransactions(hook)
+    } catch (error) {
+      const reason = error instanceof Error ? (error.stack ?? error.message) : String(error)
+      process.emitWarning(`A function given to ${name} failed; the transaction had ended already. ${reason}`, {
+        code: 'ES_HOOK_FAILED',
+      })
+    }
+  }
+}

@@ -1,0 +1,39 @@
+/** How a transaction is to be run. */
+
+/** The isolation levels by the names that Prisma gives them; which ones exist depends on the database. */
+export type IsolationLevel = 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable'
+
+/**
+ * What happens with and without a current transaction:
+ *
+ * - `required` (default): joins the current one, else opens one.
+ * - `nested`: opens a savepoint in the current one that can fail alone, else opens a transaction.
+ * - `requiresNew`: opens an independent transaction on another connection.
+ * - `mandatory`: joins the current one, else `NoTransactionError`.
+ * - `supports`: joins the current one, else runs without.
+ * - `notSupported`: runs without, whether there is one or not.
+ * - `never`: runs without, `ProgrammingError` when there is one.
+ */
+export type Propagation = 'required' | 'nested' | 'requiresNew' | 'mandatory' | 'supports' | 'notSupported' | 'never'
+
+/** Options of one transaction. */
+export interface TransactionOptions {
+  /** Default `required`. */
+  readonly propagation?: Propagation
+  /** Default: the database's own. */
+  readonly isolationLevel?: IsolationLevel
+  /** A transaction that sees one snapshot and refuses to write; default false. */
+  readonly readOnly?: boolean
+  /** Milliseconds from the first use of the database until the transaction is rolled back; default 5,000. */
+  readonly deadlineMs?: number
+  /**
+   * How often `fn` may be run again, in a fresh transaction, after a conflict or another failure that may pass; default 0.
+   * A joined or nested transaction leaves that to the outermost one.
+   */
+  readonly retries?: number
+  /** Whether a read through a recorder writes the pending events first; default: the datastore's. */
+  readonly autoflush?: boolean
+}
+
+/** Milliseconds a transaction may last when nobody says otherwise. */
+export const defaultDeadlineMs = 5_000

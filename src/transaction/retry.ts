@@ -1,0 +1,25 @@
+/** When and after how long a transaction is run again. */
+import { setTimeout as delay } from 'node:timers/promises'
+import { ConcurrencyError, OperationalError } from '../errors.js'
+
+const firstDelayMs = 5
+const longestDelayMs = 250
+
+/**
+ * Tells whether running the same work again in a fresh transaction may succeed: a conflict with another writer, a
+ * serialisation failure, a deadlock, a lock that was not granted in time.
+ */
+export function isTransient(error: unknown): boolean {
+  if (error instanceof ConcurrencyError) return true
+  return error instanceof OperationalError && error.retryable
+}
+
+/**
+ * Waits before the next attempt: longer each time, and by chance, so that two who met do not meet again.
+ *
+ * @param attempt - the attempt that failed, from 1
+ */
+export async function backOff(attempt: number): Promise<void> {
+  const ceiling = Math.min(longestDelayMs, firstDelayMs * 2 ** (attempt - 1))
+  await delay(ceiling / 2 + (Math.random() * ceiling) / 2)
+}

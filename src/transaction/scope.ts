@@ -1,0 +1,254 @@
+/** A unit of work: the whole of a transaction, or a nested part of one that can fail alone. */
+import { CommitUnknownError, TransactionClosedError } from '../errors.js'
+import { Buffers, type PendingWork } from './buffers.js'
+import type { ConnectionSource, TransactionConnection } from './connection.js'
+import { Doom } from './doom.js'
+import { type Frame, SavepointFrame, TransactionFrame } from './frame.js'
+import { Hooks } from './hooks.js'
+import { Session, type SessionOptions } from './session.js'
+import { type EndTurn, Turn } from './turn.js'
+
+/** Where a unit of work is: `idle` until its first statement; the last two are final. */
+export type TransactionState = 'idle' | 'open' | 'committing' | 'committed' | 'rolledBack'
+
+/** What an outermost scope is made from. */
+export interface ScopeOptions extends SessionOptions {
+  readonly autoflush: boolean
+  /** From 1: how often the work was begun. */
+  readonly attempt: number
+}
+
+/** Takes statements one at a time, keeps what is to be flushed, and ends exactly once. */
+export class Scope<Connection extends TransactionConnection> {
+  readonly session: Session<Connection>
+  readonly parent: Scope<Connection> | undefined
+  readonly hooks: Hooks = new Hooks()
+  readonly attempt: number
+  autoflush: boolean
+  readonly #source: ConnectionSource<Connection>
+  readonly #frame: Frame
+  readonly #name: string
+  readonly #turn = new Turn()
+  readonly #buffers = new Buffers<Connection>()
+  readonly #doom = new Doom()
+  readonly #marks: string[] = []
+  readonly #expiryListeners: Array<(error: Error) => void> = []
+  readonly #endListeners: Array<() => void> = []
+  #state: TransactionState = 'idle'
+  #rollingBack: Promise<void> | undefined
+  #nestedCount = 0
+
+  private constructor(
+    source: ConnectionSource<Connection>,
+    options: ScopeOptions,
+    inside?: { readonly parent: Scope<Connection>; readonly name: string; readonly endParentsTurn: EndTurn },
+  ) {
+    this.#source = source
+    this.autoflush = options.autoflush
+    this.attempt = options.attempt
+    this.#name = inside?.name ?? 'es'
+    this.parent = inside?.parent
+    this.session = inside?.parent.session ?? new Session(source, options, () => void this.#expire())
+    this.#frame =
+      inside === undefined
+        ? new TransactionFrame(this.session)
+        : new SavepointFrame(inside.parent, inside.name, inside.endParentsTurn)
+  }
+
+  /** A transaction of its own. Nothing is sent to the database yet. */
+  static outermost<C extends TransactionConnection>(source: ConnectionSource<C>, options: ScopeOptions): Scope<C> {
+    return new Scope(source, options)
+  }
+
+  /** A part of this scope that can be undone alone. Waits while another one is open here; meanwhile this scope's own statements wait. */
+  async nested(): Promise<Scope<Connection>> {
+    this.assertUsable()
+    const endParentsTurn = await this.#takeTurn()
+    this.#nestedCount += 1
+    const options = { ...this.session.options, autoflush: this.autoflush, attempt: this.attempt }
+    return new Scope(this.#source, options, { parent: this, name: `${this.#name}_${this.#nestedCount}`, endParentsTurn })
+  }
+
+  get state(): TransactionState {
+    return this.#state
+  }
+
+  get ended(): boolean {
+    return this.#state === 'committed' || this.#state === 'rolledBack'
+  }
+
+  /** @throws `TransactionClosedError` or `TransactionTimeoutError` when nothing can be done in this scope any more */
+  assertUsable(): void {
+    if (this.session.ended !== undefined) throw this.session.ended
+    if (this.ended) {
+      throw new TransactionClosedError(
+        `A transaction was used after it had ended (${this.#state}). Await every database call before the transaction, or the request, ends.`,
+      )
+    }
+  }
+
+  /** From now on this scope can only roll back. */
+  rollbackOnly(): void {
+    this.#doom.force()
+  }
+
+  /** The database has ended the transaction: neither this scope nor those around it can commit. */
+  doom(error: unknown): void {
+    this.#doom.record(error, 0)
+    this.parent?.doom(error)
+  }
+
+  /** Calls back once the deadline has passed and the rollback is done. */
+  onExpired(listener: (error: Error) => void): void {
+    this.#expiryListeners.push(listener)
+  }
+
+  /** Calls back once the scope has ended, however it did. */
+  onEnded(listener: () => void): void {
+    this.#endListeners.push(listener)
+  }
+
+  /** The pending work kept under this key, made at its first use. */
+  pending<W extends PendingWork<Connection>>(key: object, create: () => W): W {
+    this.assertUsable()
+    const known = this.#buffers.find<W>(key)
+    if (known !== undefined) return known
+    const work = create()
+    this.#buffers.add(key, work)
+    return work
+  }
+
+  /** Runs one piece of work on the connection when it is its turn. */
+  async execute<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    this.assertUsable()
+    const endTurn = await this.#takeTurn()
+    try {
+      return await this.runInTurn(work)
+    } finally {
+      endTurn()
+    }
+  }
+
+  /** As `execute`, for who holds the turn already. */
+  async runInTurn<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    this.assertUsable()
+    if (this.#state === 'idle') {
+      await this.#frame.open()
+      this.#state = 'open'
+    }
+    try {
+      return await this.session.use(work)
+    } catch (error) {
+      const damage = this.#source.damageOf(error)
+      if (damage !== 'nothing') this.#doom.record(error, this.#marks.length)
+      if (damage === 'transaction') this.parent?.doom(error)
+      throw error
+    }
+  }
+
+  /** Writes what is pending. When that fails, nothing of it is stored or pending any more. */
+  async flush(): Promise<void> {
+    this.assertUsable()
+    if (this.#buffers.empty) return
+    const endTurn = await this.#takeTurn()
+    try {
+      await this.flushInTurn()
+    } finally {
+      endTurn()
+    }
+  }
+
+  /** As `flush`, for who holds the turn already. */
+  async flushInTurn(): Promise<void> {
+    const flush = (): Promise<void> => this.#buffers.flush((work) => this.runInTurn(work))
+    // A single table needs no savepoint: its statement stores all or nothing.
+    if (this.#buffers.pendingCount < 2) return await flush()
+    const name = `${this.#name}_flush`
+    await this.runInTurn((connection) => connection.savepoint(name))
+    try {
+      await flush()
+    } catch (error) {
+      await this.runInTurn((connection) => connection.rollbackTo(name))
+      throw error
+    }
+    await this.runInTurn((connection) => connection.release(name))
+  }
+
+  /** Ends the scope well: flushes, then COMMIT or the release of the savepoint. If any of that fails it has rolled back when this rejects. */
+  async commit(): Promise<void> {
+    this.assertUsable()
+    const endTurn = await this.#takeTurn()
+    try {
+      this.#doom.assertCommittable()
+      if (this.parent === undefined) await this.session.endGuests(true)
+      await this.flushInTurn()
+      this.assertUsable()
+      this.#doom.assertCommittable()
+      this.#state = 'committing'
+      await this.#frame.commit()
+      this.#end('committed')
+    } catch (error) {
+      // Nobody knows what became of it, so neither kind of hook may run.
+      if (error instanceof CommitUnknownError) this.#end('rolledBack')
+      else await this.rollback()
+      throw error
+    } finally {
+      endTurn()
+    }
+    if (this.parent === undefined) await this.hooks.committed()
+    else this.parent.hooks.adopt(this.hooks)
+  }
+
+  /** Undoes everything of this scope; harmless when it has ended. */
+  async rollback(): Promise<void> {
+    if (this.#rollingBack === undefined && this.ended) return
+    this.#rollingBack ??= this.#rollBack()
+    await this.#rollingBack
+  }
+
+  /** Sets a savepoint for a guest inside this scope. */
+  async mark(name: string): Promise<void> {
+    await this.execute((connection) => connection.savepoint(name))
+    this.#marks.push(name)
+  }
+
+  /** Goes back to a guest's savepoint, which is gone then: what failed since is healed. */
+  async returnToMark(name: string): Promise<void> {
+    await this.execute((connection) => connection.rollbackTo(name))
+    const depth = this.#marks.lastIndexOf(name)
+    if (depth < 0) return
+    this.#marks.length = depth
+    this.#doom.heal(depth)
+  }
+
+  /** Forgets a guest's savepoint; one that was returned to is gone already. */
+  async removeMark(name: string): Promise<void> {
+    const depth = this.#marks.lastIndexOf(name)
+    if (depth < 0) return
+    await this.execute((connection) => connection.release(name))
+    this.#marks.length = depth
+  }
+
+  async #rollBack(): Promise<void> {
+    this.#state = 'rolledBack'
+    this.#buffers.clear()
+    await this.#frame.rollback()
+    this.#end('rolledBack')
+    await this.hooks.rolledBack()
+  }
+
+  #end(state: 'committed' | 'rolledBack'): void {
+    this.#state = state
+    for (const listener of this.#endListeners) listener()
+  }
+
+  async #expire(): Promise<void> {
+    await this.rollback()
+    const error = this.session.ended
+    if (error !== undefined) for (const listener of this.#expiryListeners) listener(error)
+  }
+
+  #takeTurn(): Promise<EndTurn> {
+    return this.#turn.take(this.#turn.held ? this.session.signal : undefined)
+  }
+}

@@ -1,0 +1,148 @@
+/** One database transaction from its first statement to its end: the connection, the deadline and the guests in it. */
+import { TransactionClosedError, TransactionTimeoutError } from '../errors.js'
+import type { ConnectionSource, TransactionConnection } from './connection.js'
+import type { IsolationLevel } from './options.js'
+
+/** Something that lives inside the transaction and has to end before it. */
+export interface Guest {
+  /** @param commit - whether the transaction is about to commit */
+  end(commit: boolean): Promise<void>
+}
+
+/** What a session needs to know when it starts. */
+export interface SessionOptions {
+  readonly isolationLevel: IsolationLevel | undefined
+  readonly readOnly: boolean
+  readonly deadlineMs: number
+}
+
+/** Runs statements on one connection, one at a time: the scopes see to the order. */
+export class Session<Connection extends TransactionConnection> {
+  readonly options: SessionOptions
+  readonly #source: ConnectionSource<Connection>
+  readonly #onDeadline: () => void
+  readonly #guests = new Map<object, Guest>()
+  #controller: AbortController | undefined
+  #abortReason: Error | undefined
+  #connecting: Promise<Connection> | undefined
+  #connection: Connection | undefined
+  #inFlight: Promise<unknown> | undefined
+  #timer: NodeJS.Timeout | undefined
+  #ended: Error | undefined
+
+  constructor(source: ConnectionSource<Connection>, options: SessionOptions, onDeadline: () => void) {
+    this.#source = source
+    this.options = options
+    this.#onDeadline = onDeadline
+  }
+
+  /** Whether BEGIN has been answered. */
+  get begun(): boolean {
+    return this.#connection !== undefined
+  }
+
+  /** Why no statement can start any more, undefined while one can. */
+  get ended(): Error | undefined {
+    return this.#ended
+  }
+
+  /** Aborts at the deadline, or when `abort` is called. */
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController()
+      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason)
+    }
+    return this.#controller.signal
+  }
+
+  /** Aborts the signal without ending anything: it is the work's choice to stop. */
+  abort(reason: Error): void {
+    this.#abortReason ??= reason
+    this.#controller?.abort(reason)
+  }
+
+  /** The guest under this key, made at its first use. */
+  guest<G extends Guest>(key: object, create: () => G): G {
+    // Each key is used with one kind of guest only, by the module that owns the key.
+    const known = this.#guests.get(key) as G | undefined
+    if (known !== undefined) return known
+    if (this.#ended !== undefined) throw this.#ended
+    const guest = create()
+    this.#guests.set(key, guest)
+    return guest
+  }
+
+  /** Runs one piece of work on the connection; the first one begins the transaction and starts the deadline. */
+  async use<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    if (this.#ended !== undefined) throw this.#ended
+    const connection = this.#connection ?? (await this.#connect())
+    if (this.#ended !== undefined) throw this.#ended
+    const running = work(connection)
+    this.#inFlight = running
+    try {
+      return await running
+    } finally {
+      this.#inFlight = undefined
+    }
+  }
+
+  /** Ends the guests before a commit, while statements of the library may still follow. */
+  async endGuests(commit: boolean): Promise<void> {
+    const guests = [...this.#guests.values()]
+    this.#guests.clear()
+    for (const guest of guests) await guest.end(commit)
+  }
+
+  /** Sends COMMIT. From here on the deadline is off: what the server has begun to commit is its to finish. */
+  async commit(): Promise<void> {
+    this.#close()
+    if (this.#connection !== undefined) await this.#connection.commit()
+  }
+
+  /** Awaits the statement in flight, then sends ROLLBACK. Never rejects: a connection that fails here is lost, and the work with it. */
+  async rollback(): Promise<void> {
+    this.#close()
+    await this.#inFlight?.catch(ignore)
+    await this.endGuests(false).catch(ignore)
+    if (this.#connection !== undefined) await this.#connection.rollback().catch(ignore)
+    // A BEGIN that is still waiting for a connection is not waited for: it is undone when it comes.
+    else this.#connecting?.then((late) => late.rollback()).catch(ignore)
+  }
+
+  #close(): void {
+    clearTimeout(this.#timer)
+    this.#ended ??= new TransactionClosedError(
+      'A statement was sent through a transaction that has ended. Await every database call before the transaction (or the request) ends.',
+    )
+  }
+
+  async #connect(): Promise<Connection> {
+    this.#connecting ??= this.#begin()
+    return this.#connecting
+  }
+
+  async #begin(): Promise<Connection> {
+    const { isolationLevel, readOnly, deadlineMs } = this.options
+    this.#timer = setTimeout(() => this.#expire(), deadlineMs)
+    try {
+      const connection = await this.#source.begin({ isolationLevel, readOnly, deadlineMs, signal: this.signal })
+      if (this.#ended === undefined) this.#connection = connection
+      return connection
+    } catch (error) {
+      this.#connecting = undefined
+      throw this.#ended ?? error
+    }
+  }
+
+  #expire(): void {
+    const error = new TransactionTimeoutError(
+      `The transaction was rolled back: it was still open ${this.options.deadlineMs} ms after its first statement. ` +
+        'Do less in it, or give it a greater deadlineMs.',
+    )
+    this.#ended ??= error
+    this.abort(error)
+    this.#onDeadline()
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,188 @@
+/** Opens scopes as the propagation asks, and makes them current for the code that runs in them. */
+import { NotSupportedError, NoTransactionError, ProgrammingError } from '../errors.js'
+import type { ConnectionSource, TransactionConnection } from './connection.js'
+import { AsyncContext } from './context.js'
+import type { Propagation, TransactionOptions } from './options.js'
+import { backOff, isTransient } from './retry.js'
+import { Scope } from './scope.js'
+
+/** What holds for every transaction that does not say otherwise. */
+export interface TransactionDefaults {
+  autoflush: boolean
+  deadlineMs: number
+}
+
+/** Work to be done in a transaction; the scope is undefined where the propagation says that there is none. */
+export type Work<Connection extends TransactionConnection, T> = (scope: Scope<Connection> | undefined) => Promise<T>
+
+/** The transactions of one datastore. */
+export class Transactions<Connection extends TransactionConnection> {
+  readonly defaults: TransactionDefaults
+  readonly #source: ConnectionSource<Connection>
+  readonly #context = new AsyncContext<Scope<Connection>>()
+  readonly #open = new Set<Scope<Connection>>()
+  #closing: Array<() => void> | undefined
+
+  constructor(source: ConnectionSource<Connection>, defaults: TransactionDefaults) {
+    this.#source = source
+    this.defaults = defaults
+  }
+
+  /** The innermost scope around this code, ended or not; undefined outside of any. */
+  get current(): Scope<Connection> | undefined {
+    return this.#context.get()
+  }
+
+  /** Runs `fn` with the scope as the current one, undefined for none. */
+  within<R>(scope: Scope<Connection> | undefined, fn: () => R): R {
+    return this.#context.run(scope, fn)
+  }
+
+  /** A new outermost scope; the caller ends it. */
+  begin(options: TransactionOptions = {}, attempt = 1): Scope<Connection> {
+    if (this.#closing !== undefined) {
+      throw new ProgrammingError('Could not begin a transaction: the datastore is closed, or about to be.')
+    }
+    const scope: Scope<Connection> = Scope.outermost(this.#source, {
+      isolationLevel: options.isolationLevel,
+      readOnly: options.readOnly ?? false,
+      deadlineMs: checkedDeadline(options.deadlineMs ?? this.defaults.deadlineMs),
+      autoflush: options.autoflush ?? this.defaults.autoflush,
+      attempt,
+    })
+    this.#open.add(scope)
+    scope.onEnded(() => this.#forget(scope))
+    return scope
+  }
+
+  /** Runs work as the propagation asks, and ends what it has begun for it. */
+  async run<T>(work: Work<Connection, T>, options: TransactionOptions = {}): Promise<T> {
+    const current = this.current
+    switch (options.propagation ?? 'required') {
+      case 'required':
+        return current === undefined ? await this.#runOutermost(work, options) : await join(current, work, options)
+      case 'nested':
+        return current === undefined ? await this.#runOutermost(work, options) : await this.#runNested(current, work, options)
+      case 'requiresNew':
+        this.#assertSecondPossible(current, options)
+        return await this.#runOutermost(work, options)
+      case 'mandatory':
+        if (current === undefined) throw new NoTransactionError(missing('mandatory'))
+        return await join(current, work, options)
+      case 'supports':
+        return current === undefined ? await work(undefined) : await join(current, work, options)
+      case 'never':
+        if (current !== undefined) throw new ProgrammingError(present('never'))
+        return await work(undefined)
+      case 'notSupported':
+        return await this.within(undefined, () => work(undefined))
+    }
+  }
+
+  /** Refuses new transactions and waits for the open ones. */
+  async close(): Promise<void> {
+    const waiting = (this.#closing ??= [])
+    if (this.#open.size > 0) await new Promise<void>((resolve) => waiting.push(resolve))
+  }
+
+  async #runOutermost<T>(work: Work<Connection, T>, options: TransactionOptions): Promise<T> {
+    const retries = options.retries ?? 0
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#attempt(work, options, attempt)
+      } catch (error) {
+        if (attempt > retries || !isTransient(error)) throw error
+        await backOff(attempt)
+      }
+    }
+  }
+
+  async #attempt<T>(work: Work<Connection, T>, options: TransactionOptions, attempt: number): Promise<T> {
+    const scope = this.begin(options, attempt)
+    let result: T
+    try {
+      result = await untilExpired(scope, () => this.within(scope, () => work(scope)))
+    } catch (error) {
+      await scope.rollback()
+      throw error
+    }
+    await scope.commit()
+    return result
+  }
+
+  async #runNested<T>(outer: Scope<Connection>, work: Work<Connection, T>, options: TransactionOptions): Promise<T> {
+    assertFits(outer, options)
+    const scope = await outer.nested()
+    if (options.autoflush !== undefined) scope.autoflush = options.autoflush
+    let result: T
+    try {
+      result = await this.within(scope, () => work(scope))
+    } catch (error) {
+      await scope.rollback()
+      throw error
+    }
+    await scope.commit()
+    return result
+  }
+
+  #assertSecondPossible(current: Scope<Connection> | undefined, options: TransactionOptions): void {
+    if (current === undefined || current.session.ended !== undefined) return
+    if (!this.#source.singleWriter || options.readOnly === true || current.session.options.readOnly) return
+    throw new NotSupportedError(
+      'Could not open a second transaction inside the current one (propagation "requiresNew"): this database has one writer, ' +
+        'so it would wait for the current transaction for ever. Use "nested", or begin it after the current one has ended.',
+    )
+  }
+
+  #forget(scope: Scope<Connection>): void {
+    this.#open.delete(scope)
+    if (this.#open.size === 0) for (const resolve of this.#closing?.splice(0) ?? []) resolve()
+  }
+}
+
+async function join<C extends TransactionConnection, T>(
+  scope: Scope<C>,
+  work: Work<C, T>,
+  options: TransactionOptions,
+): Promise<T> {
+  scope.assertUsable()
+  assertFits(scope, options)
+  return await work(scope)
+}
+
+function assertFits(scope: Scope<TransactionConnection>, options: TransactionOptions): void {
+  const { isolationLevel, readOnly } = scope.session.options
+  if (readOnly && options.readOnly === false) {
+    throw new ProgrammingError('Could not join the current transaction: it is read-only, and a writing one was asked for.')
+  }
+  if (options.isolationLevel !== undefined && options.isolationLevel !== isolationLevel) {
+    throw new ProgrammingError(
+      `Could not join the current transaction: isolation level ${options.isolationLevel} was asked for, and it runs with ` +
+        `${isolationLevel ?? "the database's default"}. Set the level where the transaction begins.`,
+    )
+  }
+}
+
+/** Rejects as soon as the deadline has passed and the rollback is done, however long the work goes on. */
+function untilExpired<C extends TransactionConnection, T>(scope: Scope<C>, work: () => Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    scope.onExpired(reject)
+    work().then(resolve, reject)
+  })
+}
+
+function checkedDeadline(deadlineMs: number): number {
+  // Node's timers fire at once beyond 2^31 - 1.
+  if (deadlineMs > 0 && deadlineMs <= 2_147_483_647) return deadlineMs
+  throw new ProgrammingError(
+    `Could not begin a transaction with a deadline of ${deadlineMs} ms: give a number between 1 and 2,147,483,647.`,
+  )
+}
+
+function missing(propagation: Propagation): string {
+  return `A transaction is needed here (propagation "${propagation}") and none is open. Call this inside datastore.transaction(), or in a route that has one.`
+}
+
+function present(propagation: Propagation): string {
+  return `A transaction is open here, and propagation "${propagation}" forbids one.`
+}
