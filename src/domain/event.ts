@@ -1,0 +1,64 @@
+/** The record of something that happened to an originator: what an aggregate triggers and a mapper stores. */
+import type { Timestamp } from './timestamp.js'
+
+/** The content of an event: named values, read-only and frozen on the outside. */
+export type EventData = Readonly<Record<string, unknown>>
+
+/** Facts about an event that are not its content (who, why, from where), as a JSON object. */
+export type EventMetadata = Readonly<Record<string, unknown>>
+
+/**
+ * One event of one originator.
+ *
+ * The contract with a mapper. Writing: `data`'s own enumerable properties, `timestamp` and, where it is there,
+ * `originatorTopic` are the event's state (`timestamp` and `originator_topic` in stored rows of the Python library);
+ * `originatorId`, `originatorVersion`, `topic` and `metadata` have columns of their own. Reading: `domainEvent()` of what
+ * was stored, with `Timestamp.parse()` of the stored text, gives back an equal record. `data` never holds one of
+ * `reservedDataNames`, so the names in a stored state cannot collide.
+ */
+export interface DomainEvent<Data extends object = EventData> {
+  /** The id of the aggregate, or whatever else owns the sequence. */
+  readonly originatorId: string
+  /** The position in the originator's sequence, without gaps; the first event has 1 by default. */
+  readonly originatorVersion: number
+  /** The stable name of the event's type, such as `Dog.TrickAdded`. */
+  readonly topic: string
+  /** When the event was triggered; a `Date` that keeps microseconds and its ISO text. */
+  readonly timestamp: Timestamp
+  /** The topic of the aggregate's class, such as `Dog`; only on the event that creates an originator. */
+  readonly originatorTopic?: string
+  /** The event's content. */
+  readonly data: Data
+  readonly metadata?: EventMetadata
+}
+
+/** Names that an event's data cannot have, because the stored state uses them for the event itself. */
+export const reservedDataNames: readonly string[] = Object.freeze([
+  'timestamp',
+  'originatorId',
+  'originatorVersion',
+  'originatorTopic',
+  'originator_id',
+  'originator_version',
+  'originator_topic',
+])
+
+/**
+ * Makes a domain event: the fields are copied, the record and its data are frozen.
+ *
+ * Values inside the data are not copied here; `Aggregate` copies the arrays and plain objects that it is given.
+ *
+ * @param fields - the event's fields; `data` may be frozen already and is then kept as it is
+ */
+export function domainEvent<Data extends object>(fields: DomainEvent<Data>): DomainEvent<Data> {
+  const { originatorId, originatorVersion, topic, timestamp, originatorTopic, data, metadata } = fields
+  return Object.freeze({
+    originatorId,
+    originatorVersion,
+    topic,
+    timestamp,
+    ...(originatorTopic === undefined ? {} : { originatorTopic }),
+    data: Object.isFrozen(data) ? data : Object.freeze({ ...data }),
+    ...(metadata === undefined ? {} : { metadata }),
+  })
+}

@@ -1,0 +1,104 @@
+/** Points in time with microseconds: a `Date` for users that keeps the exact text it was stored as. */
+
+const microsecondsPerMillisecond = 1000
+/** How far the clock may step back before new timestamps follow it instead of staying in order. */
+const largestStepBackMs = 1000
+const isoText = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}:?\d{2}(?::\d{2})?)?$/
+
+/**
+ * An immutable `Date` that keeps microseconds and, in `iso`, the text that it was made from.
+ *
+ * Everything that a `Date` does works to the millisecond (`getTime()`, formatting); comparing with `<` and `>`, `valueOf()`,
+ * `iso` and JSON are exact to the microsecond. The methods that change a `Date` throw a `TypeError`.
+ */
+export class Timestamp extends Date {
+  /** The exact text, such as `2026-01-02T03:04:05.678901+00:00`, with the offset that it was given in. */
+  readonly iso: string
+
+  /**
+   * Not for direct use: call `Timestamp.parse`, `Timestamp.from` or `createTimestamp`.
+   *
+   * @param iso - ISO 8601 text that names the same point in time as `milliseconds`
+   * @param milliseconds - since 1970 in UTC, without the microseconds
+   */
+  private constructor(iso: string, milliseconds: number) {
+    super(milliseconds)
+    this.iso = iso
+  }
+
+  /**
+   * Reads ISO 8601 text, as stored by this library or by Python's `datetime.isoformat()`.
+   *
+   * The text is kept as it is. Without an offset it is taken as UTC; digits after the sixth of a second's fraction are kept
+   * in `iso` only.
+   *
+   * @throws `RangeError` when the text is not a date and time
+   */
+  static parse(iso: string): Timestamp {
+    const match = isoText.exec(iso)
+    const milliseconds = match === null ? Number.NaN : Date.parse(match[2] === undefined ? `${iso}Z` : iso)
+    if (Number.isNaN(milliseconds)) throw new RangeError(`Cannot read '${iso}' as a timestamp: it is not an ISO 8601 date and time`)
+    return new Timestamp(iso, milliseconds)
+  }
+
+  /**
+   * Makes a timestamp of any date; a timestamp is returned as it is.
+   *
+   * @throws `RangeError` for an invalid date
+   */
+  static from(date: Date): Timestamp {
+    if (date instanceof Timestamp) return date
+    return new Timestamp(`${date.toISOString().slice(0, -1)}000+00:00`, date.getTime())
+  }
+
+  /** Makes a timestamp of microseconds since 1970 in UTC. */
+  static fromMicroseconds(microseconds: number): Timestamp {
+    const milliseconds = Math.floor(microseconds / microsecondsPerMillisecond)
+    const rest = String(microseconds - milliseconds * microsecondsPerMillisecond).padStart(3, '0')
+    return new Timestamp(`${new Date(milliseconds).toISOString().slice(0, -1)}${rest}+00:00`, milliseconds)
+  }
+
+  /** Milliseconds since 1970 with the microseconds as a fraction, so that `<` and `>` are exact. */
+  override valueOf(): number {
+    const digits = isoText.exec(this.iso)?.[1]?.slice(3, 6).padEnd(3, '0') ?? '0'
+    return this.getTime() + Number(digits) / microsecondsPerMillisecond
+  }
+
+  /** The exact text. */
+  override toJSON(): string {
+    return this.iso
+  }
+
+  static {
+    for (const name of Object.getOwnPropertyNames(Date.prototype).filter((member) => member.startsWith('set'))) {
+      Object.defineProperty(this.prototype, name, {
+        value: (): never => {
+          throw new TypeError(`Cannot change a timestamp with ${name}(): make a new Date of it first`)
+        },
+      })
+    }
+  }
+}
+
+let clockOffsetMs = performance.timeOrigin
+let lastMicroseconds = Number.NEGATIVE_INFINITY
+
+/**
+ * Reads the clock, in UTC and to the microsecond.
+ *
+ * Each call gives a later time than the call before it in this process; only a system clock that is set back by more than
+ * a second is followed back. The milliseconds are those of `Date.now()`, or the next after many calls in one of them.
+ */
+export function createTimestamp(): Timestamp {
+  const milliseconds = Date.now()
+  const elapsedMs = performance.now()
+  // The monotonic clock only fills in the microseconds: the system clock may have been adjusted since the process started.
+  if (Math.abs(clockOffsetMs + elapsedMs - milliseconds) > 2) clockOffsetMs = milliseconds - elapsedMs
+  const first = milliseconds * microsecondsPerMillisecond
+  const measured = Math.floor((clockOffsetMs + elapsedMs) * microsecondsPerMillisecond)
+  let microseconds = Math.min(Math.max(measured, first), first + microsecondsPerMillisecond - 1)
+  const wasSetBack = lastMicroseconds - microseconds > largestStepBackMs * microsecondsPerMillisecond
+  if (microseconds <= lastMicroseconds && !wasSetBack) microseconds = lastMicroseconds + 1
+  lastMicroseconds = microseconds
+  return Timestamp.fromMicroseconds(microseconds)
+}
