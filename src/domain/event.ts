@@ -13,7 +13,7 @@ export type EventMetadata = Readonly<Record<string, unknown>>
  * The contract with a mapper. Writing: `data`'s own enumerable properties, `timestamp` and, where it is there,
  * `originatorTopic` are the event's state (`timestamp` and `originator_topic` in stored rows of the Python library);
  * `originatorId`, `originatorVersion`, `topic` and `metadata` have columns of their own. Reading: `domainEvent()` of what
- * was stored, with `Timestamp.parse()` of the stored text, gives back an equal record. `data` never holds one of
+ * was stored, with `Timestamp.fromISO()` of the stored text, gives back an equal record. `data` never holds one of
  * `reservedDataNames`, so the names in a stored state cannot collide.
  */
 export interface DomainEvent<Data extends object = EventData> {

@@ -3,7 +3,7 @@
 const microsecondsPerMillisecond = 1000
 /** How far the clock may step back before new timestamps follow it instead of staying in order. */
 const largestStepBackMs = 1000
-const isoText = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}:?\d{2}(?::\d{2})?)?$/
+const isoText = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}:?\d{2})?$/
 
 /**
  * An immutable `Date` that keeps microseconds and, in `iso`, the text that it was made from.
@@ -16,7 +16,7 @@ export class Timestamp extends Date {
   readonly iso: string
 
   /**
-   * Not for direct use: call `Timestamp.parse`, `Timestamp.from` or `createTimestamp`.
+   * Not for direct use: call `Timestamp.fromISO`, `Timestamp.from` or `createTimestamp`.
    *
    * @param iso - ISO 8601 text that names the same point in time as `milliseconds`
    * @param milliseconds - since 1970 in UTC, without the microseconds
@@ -24,6 +24,7 @@ export class Timestamp extends Date {
   private constructor(iso: string, milliseconds: number) {
     super(milliseconds)
     this.iso = iso
+    Object.freeze(this)
   }
 
   /**
@@ -34,7 +35,7 @@ export class Timestamp extends Date {
    *
    * @throws `RangeError` when the text is not a date and time
    */
-  static parse(iso: string): Timestamp {
+  static fromISO(iso: string): Timestamp {
     const match = isoText.exec(iso)
     const milliseconds = match === null ? Number.NaN : Date.parse(match[2] === undefined ? `${iso}Z` : iso)
     if (Number.isNaN(milliseconds)) throw new RangeError(`Cannot read '${iso}' as a timestamp: it is not an ISO 8601 date and time`)
