@@ -1,0 +1,204 @@
+/** Which events a class of aggregates has: read from its decorators and its static members, once per class. */
+import type { EventData } from './event.js'
+import { argumentsOfEvent, type Signature } from './event-data.js'
+import { checkEventName } from './event-definition.js'
+import type { Timestamp } from './timestamp.js'
+import { eventNameOf, type FormerTopics } from './topic.js'
+
+/** A method that an event was declared on. */
+export interface MethodEvent extends Signature {
+  readonly name: string
+  readonly body: (...args: unknown[]) => unknown
+}
+
+/** The event that a decorated constructor triggers. */
+export interface CreationEvent extends Signature {
+  readonly name: string
+  /** The prototype of the class whose constructor is decorated. */
+  readonly owner: object
+}
+
+/** Changes an aggregate in the way that an event of one name asks for. */
+export interface EventHandler {
+  readonly name: string
+  /** For messages, such as `Dog.addTrick`. */
+  readonly label: string
+  /** @throws `TypeError` for an asynchronous body, and whatever the body throws */
+  apply(aggregate: object, data: EventData, timestamp: Timestamp): unknown
+}
+
+/** Everything about the events of one class. */
+export interface AggregateEvents {
+  readonly className: string
+  /** The first part of the events' topics. */
+  readonly topic: string
+  readonly formerTopics: FormerTopics | undefined
+  /** The version of a new aggregate. */
+  readonly initialVersion: number
+  /** The event of the decorated constructor; undefined where no class of the line is decorated. */
+  readonly creation: CreationEvent | undefined
+  readonly handlers: ReadonlyMap<string, EventHandler>
+  /** Why the constructor cannot be repeated from an event; undefined when it can. */
+  readonly constructorProblem: string | undefined
+  /** The name that the event with a stored topic has today, undefined for an unknown topic. */
+  nameOf(topic: string): string | undefined
+}
+
+/** The name of the event that a class without a decorated constructor triggers. */
+export const defaultCreationName = 'Created'
+
+const methodEvents = new WeakMap<object, MethodEvent>()
+const creationEvents = new WeakMap<object, CreationEvent>()
+const known = new WeakMap<object, AggregateEvents>()
+
+/** Marks a function as the one that triggers an event where a class has it as a method. */
+export function markMethod(trigger: object, event: MethodEvent): void {
+  methodEvents.set(trigger, event)
+}
+
+/**
+ * Marks the constructor of a class as decorated.
+ *
+ * @throws `TypeError` when it is decorated already, or the class has two events of one name
+ */
+export function markConstructor(event: CreationEvent): void {
+  if (creationEvents.has(event.owner)) {
+    throw new TypeError(`The constructor of ${event.label} has more than one @event decorator`)
+  }
+  creationEvents.set(event.owner, event)
+  decoratedHandlers(event.owner, event.label)
+}
+
+/**
+ * The events of a class, inherited ones included.
+ *
+ * @param prototype - the class's prototype, which a class and its decorated replacement share
+ * @throws `TypeError` when the class declares two events of one name or static members that cannot be used
+ */
+export function eventsOf(prototype: object): AggregateEvents {
+  let events = known.get(prototype)
+  if (events === undefined) {
+    events = readEvents(prototype)
+    known.set(prototype, events)
+  }
+  return events
+}
+
+function readEvents(prototype: object): AggregateEvents {
+  const line = lineOf(prototype)
+  const aggregateClass = classOf(prototype)
+  const className = aggregateClass.name
+  const handlers = new Map<string, EventHandler>()
+  for (const member of line.toReversed()) {
+    for (const handler of ownHandlers(member)) handlers.set(handler.name, handler)
+  }
+  const owner = line.find((member) => creationEvents.has(member))
+  const creation = owner === undefined ? undefined : creationEvents.get(owner)
+  if (creation !== undefined && handlers.has(creation.name)) throw alreadyDefined(className, creation.name)
+  const topic = ownStatic(aggregateClass, 'topic') ?? className
+  const formerTopics = ownStatic(aggregateClass, 'formerTopics') as FormerTopics | undefined // typed by Aggregate
+  if (typeof topic !== 'string' || topic === '') {
+    throw new TypeError(`A class of aggregates needs a name or a static topic: ${className || 'an anonymous class'} has none`)
+  }
+  const isKnown = (name: string): boolean =>
+    handlers.has(name) || name === (creation === undefined ? defaultCreationName : creation.name)
+  const names = new Map<string, string | undefined>()
+  return {
+    className: className || topic,
+    topic,
+    formerTopics,
+    initialVersion: initialVersionOf(aggregateClass),
+    creation,
+    handlers,
+    constructorProblem: constructorProblem(line, owner),
+    nameOf(stored) {
+      // A stream has few different topics: each is resolved once per class. Unknown ones are not kept.
+      const name = names.get(stored) ?? eventNameOf({ topic, formerTopics }, stored, isKnown)
+      if (name !== undefined) names.set(stored, name)
+      return name
+    },
+  }
+}
+
+/** The prototypes from a class up to the one below Object's. */
+function lineOf(prototype: object): object[] {
+  const line: object[] = []
+  for (
+    let member: object | null = prototype;
+    member !== null && member !== Object.prototype;
+    member = Object.getPrototypeOf(member)
+  ) {
+    line.push(member)
+  }
+  return line
+}
+
+// A prototype's constructor is its class, or the replacement that `@event` put in its place.
+function classOf(prototype: object): NewableFunction {
+  return prototype.constructor as NewableFunction
+}
+
+function ownStatic(aggregateClass: NewableFunction, name: string): unknown {
+  return Object.hasOwn(aggregateClass, name) ? Reflect.get(aggregateClass, name) : undefined
+}
+
+function initialVersionOf(aggregateClass: NewableFunction): number {
+  const version: unknown = Reflect.get(aggregateClass, 'initialVersion')
+  if (Number.isSafeInteger(version) && (version as number) >= 0) return version as number // just checked
+  throw new TypeError(`${aggregateClass.name}.initialVersion must be a whole number from 0, not ${String(version)}`)
+}
+
+function ownHandlers(prototype: object): EventHandler[] {
+  const aggregateClass = classOf(prototype)
+  const handlers = decoratedHandlers(prototype, aggregateClass.name)
+  const declared = ownStatic(aggregateClass, 'events')
+  if (declared === undefined) return handlers
+  for (const [name, body] of Object.entries(Object(declared) as object)) {
+    if (typeof body !== 'function') throw new TypeError(`${aggregateClass.name}.events.${name} must be a function`)
+    if (handlers.some((handler) => handler.name === name)) throw alreadyDefined(aggregateClass.name, name)
+    const label = `${aggregateClass.name}.events.${name}`
+    handlers.push(handlerOf({ name: checkEventName(name), label, parameterNames: [], body: body as MethodEvent['body'] }))
+  }
+  return handlers
+}
+
+function decoratedHandlers(prototype: object, className: string): EventHandler[] {
+  const creationName = creationEvents.get(prototype)?.name
+  const handlers: EventHandler[] = []
+  for (const descriptor of Object.values(Object.getOwnPropertyDescriptors(prototype))) {
+    const event = typeof descriptor.value === 'function' ? methodEvents.get(descriptor.value) : undefined
+    if (event === undefined) continue
+    const isTaken = event.name === creationName || handlers.some((handler) => handler.name === event.name)
+    if (isTaken) throw alreadyDefined(className, event.name)
+    handlers.push(handlerOf({ ...event, label: `${className}.${event.label}` }))
+  }
+  return handlers
+}
+
+function handlerOf({ name, label, parameterNames, body }: MethodEvent): EventHandler {
+  return {
+    name,
+    label,
+    apply(aggregate, data, timestamp) {
+      const result: unknown = Reflect.apply(body, aggregate, argumentsOfEvent(parameterNames, data, timestamp))
+      if (!(result instanceof Promise)) return result
+      // Its failure, if any, is of no interest beside the mistake reported here.
+      result.catch(() => undefined)
+      throw new TypeError(`${label} is asynchronous: look things up before, and let the event's body only change the aggregate`)
+    },
+  }
+}
+
+function constructorProblem(line: readonly object[], owner: object | undefined): string | undefined {
+  const undecorated = owner === undefined ? line : line.slice(0, line.indexOf(owner))
+  const odd = undecorated.map(classOf).find((aggregateClass) => aggregateClass.length > 0)
+  if (odd === undefined) return undefined
+  return (
+    `The constructor of ${odd.name} has parameters, and no event keeps them: decorate the class with ` +
+    `@event('Registered', 'name', …), or give it a constructor without parameters and use ${odd.name}.create(…)`
+  )
+}
+
+function alreadyDefined(className: string, eventName: string): TypeError {
+  return new TypeError(`The event '${eventName}' of ${className || 'a class'} is already defined: choose another name`)
+}

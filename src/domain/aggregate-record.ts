@@ -1,0 +1,102 @@
+/** What an aggregate knows about itself beside its state, and how a constructor that is running gets it. */
+import { type DomainEvent, domainEvent, type EventMetadata } from './event.js'
+import { eventsOf } from './aggregate-events.js'
+import { eventTopic } from './topic.js'
+import { createTimestamp, Timestamp } from './timestamp.js'
+
+/**
+ * What a call of an event's method does at the moment: `live` triggers the event; `applying` runs the body as a part of
+ * the event that is being applied, without an event of its own; `rebuilding` does nothing, since the stream has the event.
+ */
+export type AggregateMode = 'live' | 'applying' | 'rebuilding'
+
+/** An aggregate's identity, position and pending events. */
+export interface AggregateRecord {
+  readonly id: string
+  readonly createdOn: Timestamp
+  version: number
+  modifiedOn: Timestamp
+  pending: DomainEvent[]
+  mode: AggregateMode
+}
+
+/** A constructor that runs because of an event. */
+export interface Construction {
+  /** The class that `new` names, not one of its bases. */
+  readonly newTarget: NewableFunction
+  /** The event that creates the aggregate: new, or stored and now repeated. */
+  readonly event: DomainEvent
+  /** What event methods do while the constructor runs. */
+  mode: AggregateMode
+  /** Whether the decorated constructor has begun. */
+  isOwned: boolean
+  /** Whether the base class has used it. */
+  isTaken: boolean
+}
+
+/** Prepares a construction for `constructBy`. */
+export function constructionOf(newTarget: NewableFunction, event: DomainEvent, mode: AggregateMode): Construction {
+  return { newTarget, event, mode, isOwned: false, isTaken: false }
+}
+
+let current: Construction | undefined
+
+/** Runs a constructor on behalf of an event; constructions nest. */
+export function constructBy<A>(construction: Construction, run: () => A): A {
+  const outer = current
+  current = construction
+  try {
+    return run()
+  } finally {
+    current = outer
+  }
+}
+
+/** The construction that has begun for this class and has not reached the base class yet. */
+export function openConstruction(newTarget: NewableFunction): Construction | undefined {
+  return current !== undefined && current.newTarget === newTarget && !current.isTaken ? current : undefined
+}
+
+/** Makes the record of an aggregate that the given event creates. */
+export function recordFor(event: DomainEvent, mode: AggregateMode): AggregateRecord {
+  const { originatorId, originatorVersion, timestamp } = event
+  return { id: originatorId, createdOn: timestamp, modifiedOn: timestamp, version: originatorVersion, pending: [], mode }
+}
+
+/** What the one who creates an aggregate decides. */
+export interface Creation {
+  readonly eventName: string
+  /** The result of `createId`. */
+  readonly originatorId: unknown
+  readonly data: DomainEvent['data']
+  readonly timestamp?: Date | undefined
+  readonly metadata?: EventMetadata | undefined
+}
+
+/**
+ * Makes the event that creates an aggregate of a class.
+ *
+ * @throws `TypeError` when the id is not a text, e.g. because `createId` is asynchronous
+ */
+export function creationEvent(newTarget: NewableFunction, creation: Creation): DomainEvent {
+  const events = eventsOf(newTarget.prototype as object)
+  return domainEvent({
+    originatorId: checkId(creation.originatorId, events.className),
+    originatorVersion: events.initialVersion,
+    topic: eventTopic(events, creation.eventName),
+    timestamp: creation.timestamp === undefined ? createTimestamp() : Timestamp.from(creation.timestamp),
+    originatorTopic: events.topic,
+    data: creation.data,
+    ...(creation.metadata === undefined ? {} : { metadata: creation.metadata }),
+  })
+}
+
+function checkId(id: unknown, className: string): string {
+  if (typeof id === 'string' && id !== '') return id
+  if (id instanceof Promise) {
+    // The promise is of no more use; its failure must not end the process as an unhandled rejection.
+    id.catch(() => undefined)
+    throw new TypeError(`${className}.createId gave a promise: ids are made synchronously, look things up before creating`)
+  }
+  throw new TypeError(`${className}.createId must give a text that is not empty, not ${String(id)}`)
+}

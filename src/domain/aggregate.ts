@@ -1,0 +1,245 @@
+/** The base class of aggregates: an id, a version, and the events that brought it there. */
+import { inspect, type InspectOptions, isDeepStrictEqual } from 'node:util'
+import { defaultCreationName, eventsOf } from './aggregate-events.js'
+import {
+  type AggregateRecord,
+  constructBy,
+  constructionOf,
+  creationEvent,
+  openConstruction,
+  recordFor,
+} from './aggregate-record.js'
+import type { DomainEvent, EventMetadata } from './event.js'
+import { dataOfArguments, pinned } from './event-data.js'
+import type { Timestamp } from './timestamp.js'
+import type { FormerTopics } from './topic.js'
+import { triggerEvent } from './trigger.js'
+import { randomId } from './uuid.js'
+
+declare const eventTypes: unique symbol
+
+/** The events of an aggregate that does not say what they are: any name, any object. */
+export type AnyEvents = Record<string, object>
+
+/** The events that a class of aggregates declares by `extends Aggregate<Events>`. */
+export type EventsOf<A> = A extends { readonly [eventTypes]?: infer Events } ? NonNullable<Events> : never
+
+/** The type of `static events`: one function per event, with the aggregate as `this` and the event's data. */
+export type EventHandlers<A, Events extends object> = {
+  readonly [Name in keyof Events]: (this: A, data: Events[Name]) => void
+}
+
+/** A class of aggregates, as `repository.get` and `rebuild` take it. */
+export type AggregateClass<A extends Aggregate<object> = Aggregate<object>> = abstract new (...args: never[]) => A
+
+/** What can be decided about one event beside its data. */
+export interface TriggerOptions {
+  /** When it happened; default now. */
+  readonly timestamp?: Date
+  /** Facts about the event that are not its content. */
+  readonly metadata?: EventMetadata
+}
+
+/** What can be decided about a new aggregate beside the data of its first event. */
+export interface CreateOptions extends TriggerOptions {
+  /** The id; default what the class's `createId` gives for the data. */
+  readonly id?: string
+}
+
+/** Anything whose new events can be saved: an aggregate, or what a decider decided. */
+export interface EventSource {
+  /** Hands over the events that are not stored yet, oldest first. */
+  collectEvents(): DomainEvent[]
+}
+
+let readRecord: (value: object) => AggregateRecord | undefined
+
+/** Gives the record of an aggregate to the rest of the domain layer; undefined for anything else. */
+export function tryRecordOf(value: unknown): AggregateRecord | undefined {
+  return typeof value === 'object' && value !== null ? readRecord(value) : undefined
+}
+
+/**
+ * The base class of aggregates. A subclass keeps its state in ordinary members and changes it in the bodies of its events:
+ * methods decorated by `@event`, or the functions in `static events`.
+ *
+ * Constructing a subclass triggers its first event: the one that `@event` on the class names, else `Created`. Rebuilding
+ * runs the same constructor with the arguments in that event, so that `readonly` and `#private` members work. An event's
+ * body, and the constructor, may call other events' methods: they then run as a part of it, without events of their own.
+ *
+ * @typeParam Events - for `static events`: the type of each event's data, by event name
+ */
+export abstract class Aggregate<Events extends object = AnyEvents> implements EventSource {
+  /** The version of a new aggregate; default 1. */
+  static readonly initialVersion: number = 1
+
+  /** The first part of the topics of this very class's events; default the class's name. Not inherited. */
+  static readonly topic?: string
+
+  /** Topics that stored events of this very class may have from earlier times. Not inherited. */
+  static readonly formerTopics?: FormerTopics
+
+  /** The bodies of events by name, for classes without decorators; a subclass adds to them or overrides them. */
+  static readonly events?: Readonly<Record<string, (this: never, data: never) => void>>
+
+  /** Types only: no such member exists. */
+  declare readonly [eventTypes]?: Events
+
+  readonly #record: AggregateRecord
+
+  static {
+    readRecord = (value) => (#record in value ? value.#record : undefined)
+  }
+
+  /**
+   * Makes a new aggregate's id; default a random UUID. Override it for ids that follow from a name, e.g. by `uuid5`.
+   *
+   * @param args - the arguments of the constructor, or the data given to `create`
+   * @returns at once: ids are not made by asynchronous functions
+   */
+  static createId(...args: never[]): string
+  static createId(): string {
+    return randomId()
+  }
+
+  /**
+   * Creates an aggregate by one of `static events`: the constructor runs without arguments, then the event's body.
+   *
+   * @param name - the event
+   * @param data - the event's data: a plain object
+   * @throws whatever the body throws; `TypeError` when the class has no such event or its constructor has parameters
+   */
+  static create<A extends Aggregate<object>, Name extends keyof EventsOf<A> & string>(
+    this: new () => A,
+    name: Name,
+    data: EventsOf<A>[Name],
+    options: CreateOptions = {},
+  ): A {
+    const events = eventsOf(this.prototype as object)
+    const handler = events.handlers.get(name)
+    const label = `${events.className}.create('${name}')`
+    if (handler === undefined) throw new TypeError(`${label} needs a body for that event in ${events.className}.events`)
+    if (events.creation !== undefined) throw new TypeError(`${label}: the class has a decorated constructor, use 'new'`)
+    if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
+    const given = dataOfArguments({ label, parameterNames: [] }, [data])
+    const createId = (this as unknown as { createId(data: object): unknown }).createId // statics are untyped behind `new () => A`
+    const originatorId = options.id ?? Reflect.apply(createId, this, [data])
+    const event = creationEvent(this, { eventName: name, originatorId, ...pinnedOptions(options), data: given.data })
+    const aggregate = constructBy(constructionOf(this, event, 'applying'), () => new this())
+    const record = aggregate.#record
+    handler.apply(aggregate, event.data, event.timestamp)
+    record.mode = 'live'
+    record.pending.push(event)
+    return aggregate
+  }
+
+  /** @throws `TypeError` when the constructor of the class has parameters that no event keeps */
+  constructor() {
+    const construction = openConstruction(new.target)
+    if (construction !== undefined) {
+      construction.isTaken = true
+      this.#record = recordFor(construction.event, construction.mode)
+      return
+    }
+    const events = eventsOf(new.target.prototype)
+    if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
+    if (events.handlers.has(defaultCreationName)) {
+      const { className } = events
+      throw new TypeError(`${className} has its own event '${defaultCreationName}': use ${className}.create('${defaultCreationName}', …)`)
+    }
+    const createId = new.target.createId as () => unknown // an override's parameters are unknown here
+    const originatorId = Reflect.apply(createId, new.target, [])
+    const event = creationEvent(new.target, { eventName: defaultCreationName, originatorId, data: Object.freeze({}) })
+    this.#record = recordFor(event, 'live')
+    this.#record.pending.push(event)
+  }
+
+  /** The id, the same as in all of the aggregate's events. */
+  get id(): string {
+    return this.#record.id
+  }
+
+  /** The version of the last event. */
+  get version(): number {
+    return this.#record.version
+  }
+
+  /** When the first event was triggered. */
+  get createdOn(): Timestamp {
+    return this.#record.createdOn
+  }
+
+  /** When the last event was triggered. */
+  get modifiedOn(): Timestamp {
+    return this.#record.modifiedOn
+  }
+
+  /** The events that were not collected yet, oldest first. */
+  get pendingEvents(): readonly DomainEvent[] {
+    return [...this.#record.pending]
+  }
+
+  /** Hands over the pending events, oldest first, and forgets them. */
+  collectEvents(): DomainEvent[] {
+    const collected = this.#record.pending
+    this.#record.pending = []
+    return collected
+  }
+
+  /**
+   * Whether the other is an aggregate of the same class with the same id, version, times, state and pending events.
+   * `#private` members cannot be compared.
+   */
+  equals(other: unknown): boolean {
+    if (this === other) return true
+    if (typeof other !== 'object' || other === null || !(#record in other)) return false
+    if (Object.getPrototypeOf(other) !== Object.getPrototypeOf(this)) return false
+    const { mode: _ours, ...ours } = this.#record
+    const { mode: _theirs, ...theirs } = other.#record
+    return isDeepStrictEqual(ours, theirs) && isDeepStrictEqual({ ...this }, { ...other })
+  }
+
+  /** Shows the aggregate in logs: class, id, version, times, then its own members. */
+  [inspect.custom](depth: number, options: InspectOptions): string {
+    const { id, version, createdOn, modifiedOn } = this
+    const name = eventsOf(Object.getPrototypeOf(this)).className
+    if (depth < 0) return `[${name} ${id}]`
+    const state: object = { ...this }
+    const shown = { id, version, createdOn: createdOn.iso, modifiedOn: modifiedOn.iso, ...state }
+    return `${name} ${inspect(shown, { ...options, depth: options.depth === null ? null : depth })}`
+  }
+
+  /**
+   * Triggers one of `static events`, for classes without decorators.
+   *
+   * Within the body of an event this runs the other event's body only, and triggers nothing.
+   *
+   * @param name - the event
+   * @param data - the event's data: a plain object; arrays and plain objects in it are copied
+   * @throws whatever the event's body throws, with the aggregate as it was before; `TypeError` when there is no such event
+   */
+  protected trigger<Name extends keyof Events & string>(name: Name, data: Events[Name], options: TriggerOptions = {}): void {
+    const events = eventsOf(Object.getPrototypeOf(this))
+    const handler = events.handlers.get(name)
+    if (handler === undefined) throw new TypeError(`${events.className} cannot trigger '${name}': it has no event of that name`)
+    const given = dataOfArguments({ label: handler.label, parameterNames: [] }, [data])
+    const record = this.#record
+    if (record.mode === 'rebuilding') return
+    if (record.mode === 'applying') {
+      // Not the time of now: the body must do the same when its event is applied again.
+      handler.apply(this, given.data, record.modifiedOn)
+      return
+    }
+    triggerEvent(this, record, { handler, ...pinnedOptions(options), data: given.data }, isAggregate)
+  }
+}
+
+/** Whether a value is an aggregate. */
+export function isAggregate(value: unknown): value is Aggregate<object> {
+  return tryRecordOf(value) !== undefined
+}
+
+function pinnedOptions({ timestamp, metadata }: TriggerOptions): TriggerOptions {
+  const copy = metadata === undefined ? undefined : (pinned(metadata) as EventMetadata) // of the same shape
+  return { ...(timestamp === undefined ? {} : { timestamp }), ...(copy === undefined ? {} : { metadata: copy }) }
+}

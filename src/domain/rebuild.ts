@@ -1,0 +1,107 @@
+/** Rebuilding: an aggregate from its stored events, for a repository. */
+import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors.js'
+import { type Aggregate, type AggregateClass, tryRecordOf } from './aggregate.js'
+import { type AggregateEvents, defaultCreationName, eventsOf } from './aggregate-events.js'
+import { type AggregateRecord, constructBy, constructionOf } from './aggregate-record.js'
+import type { DomainEvent } from './event.js'
+import { argumentsOfEvent } from './event-data.js'
+
+/**
+ * Rebuilds an aggregate from its events. Nothing is triggered by it: there are no pending events.
+ *
+ * @param aggregateClass - the class whose events these are
+ * @param events - of one originator, oldest first, from the event that created it
+ * @returns undefined when there are no events
+ * @throws `TopicError` when an event is unknown to the class, or the first one does not create an aggregate
+ * @throws `OriginatorVersionError` for a gap, a repetition or a first event that is not the first of its stream
+ * @throws `OriginatorIdError` for an event of another originator
+ */
+export function rebuild<A extends Aggregate<object>>(
+  aggregateClass: AggregateClass<A>,
+  events: Iterable<DomainEvent>,
+): A | undefined {
+  let aggregate: A | undefined
+  for (const event of events) {
+    if (aggregate === undefined) aggregate = constructFrom(aggregateClass, event)
+    else applyEvent(aggregate, event)
+  }
+  return aggregate
+}
+
+/**
+ * Brings an aggregate one event further, with an event that was stored before.
+ *
+ * Version and `modifiedOn` change after the event's body has run: where the body throws, they stay.
+ *
+ * @throws `OriginatorIdError` for an event of another originator
+ * @throws `OriginatorVersionError` unless the event's version is the aggregate's plus 1
+ * @throws `TopicError` when the aggregate's class has no such event
+ */
+export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): void {
+  const record = recordOf(aggregate)
+  const events = eventsOf(Object.getPrototypeOf(aggregate))
+  if (event.originatorId !== record.id) {
+    throw new OriginatorIdError(
+      `Cannot apply ${event.topic} of ${event.originatorId} to ${events.className} ${record.id}: read the events of one originator`,
+    )
+  }
+  checkVersion(event, record.version + 1, events)
+  const handler = events.handlers.get(nameOf(events, event))
+  if (handler === undefined) {
+    throw new TopicError(
+      `Cannot apply ${event.topic}, version ${event.originatorVersion} of ${record.id}: it creates a ${events.className}, and this one exists`,
+    )
+  }
+  record.mode = 'applying'
+  try {
+    handler.apply(aggregate, event.data, event.timestamp)
+  } finally {
+    record.mode = 'live'
+  }
+  record.version = event.originatorVersion
+  record.modifiedOn = event.timestamp
+}
+
+function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, event: DomainEvent): A {
+  const events = eventsOf(aggregateClass.prototype as object)
+  const name = nameOf(events, event)
+  checkVersion(event, events.initialVersion, events)
+  if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
+  const { creation } = events
+  const handler = events.handlers.get(name)
+  const isCreation = creation === undefined ? handler !== undefined || name === defaultCreationName : name === creation.name
+  if (!isCreation) {
+    throw new TopicError(
+      `Cannot rebuild ${events.className} ${event.originatorId}: its first event is ${event.topic}, which does not create one`,
+    )
+  }
+  const args = creation === undefined ? [] : argumentsOfEvent(creation.parameterNames, event.data, event.timestamp)
+  const construction = constructionOf(aggregateClass, event, handler === undefined ? 'rebuilding' : 'applying')
+  const aggregate = constructBy(construction, () => Reflect.construct(aggregateClass, args) as A) // what `new` of it gives
+  handler?.apply(aggregate, event.data, event.timestamp)
+  recordOf(aggregate).mode = 'live'
+  return aggregate
+}
+
+function recordOf(aggregate: object): AggregateRecord {
+  const record = tryRecordOf(aggregate)
+  if (record === undefined) throw new TypeError(`Expected an aggregate: ${aggregate.constructor.name} does not extend Aggregate`)
+  return record
+}
+
+function nameOf(events: AggregateEvents, event: DomainEvent): string {
+  const name = events.nameOf(event.topic)
+  if (name !== undefined) return name
+  throw new TopicError(
+    `${events.className} has no event for the topic '${event.topic}', version ${event.originatorVersion} of ` +
+      `${event.originatorId}: give the class that event, or a static formerTopics that names what it is called now`,
+  )
+}
+
+function checkVersion(event: DomainEvent, expected: number, { className }: AggregateEvents): void {
+  if (event.originatorVersion === expected) return
+  throw new OriginatorVersionError(
+    `Cannot apply ${event.topic} as version ${event.originatorVersion} of ${className} ${event.originatorId}: ` +
+      `the next version is ${expected}`,
+  )
+}

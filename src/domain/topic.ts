@@ -1,0 +1,58 @@
+/** Topics: the stable names of event types, `<class>.<event>`, and the former ones that stored rows may still have. */
+
+/**
+ * Names that stored events were given before: a list of former topics of the class, or a record that also renames
+ * single events, from former topic to topic: `{ 'kennel:Dog': 'Dog', 'Dog.TrickLearned': 'Dog.TrickAdded' }`.
+ */
+export type FormerTopics = readonly string[] | Readonly<Record<string, string>>
+
+/** What the topics of a class's or a decider's events are made of. */
+export interface TopicOwner {
+  /** The part before the dot, such as `Dog`. */
+  readonly topic: string
+  readonly formerTopics?: FormerTopics | undefined
+}
+
+/** The topic of one event of a class or decider, such as `Dog.TrickAdded`. */
+export function eventTopic(owner: TopicOwner, eventName: string): string {
+  return `${owner.topic}.${eventName}`
+}
+
+/**
+ * Finds the name that an event has today.
+ *
+ * @param owner - the class or decider that the event's stream belongs to
+ * @param topic - the topic that the event was stored with, current or former
+ * @param isKnown - tells whether an event of that name exists
+ * @returns undefined when the topic belongs to something else, or names no known event
+ */
+export function eventNameOf(owner: TopicOwner, topic: string, isKnown: (eventName: string) => boolean): string | undefined {
+  for (const candidate of currentForms(owner, topic)) {
+    const prefix = `${owner.topic}.`
+    const name = candidate.startsWith(prefix) ? candidate.slice(prefix.length) : undefined
+    if (name !== undefined && isKnown(name)) return name
+  }
+  return undefined
+}
+
+function* currentForms(owner: TopicOwner, topic: string): Generator<string> {
+  yield topic
+  const former = owner.formerTopics
+  if (former === undefined) return
+  const renamed = isList(former) ? {} : former
+  const exact = Object.hasOwn(renamed, topic) ? renamed[topic] : undefined
+  if (exact !== undefined) yield exact
+  const owners = isList(former) ? former : Object.keys(former).filter((key) => former[key] === owner.topic)
+  for (const formerOwner of owners) {
+    if (!topic.startsWith(`${formerOwner}.`)) continue
+    const moved = owner.topic + topic.slice(formerOwner.length)
+    yield moved
+    const both = Object.hasOwn(renamed, moved) ? renamed[moved] : undefined
+    if (both !== undefined) yield both
+  }
+}
+
+// Array.isArray does not narrow a readonly list out of the union.
+function isList(former: FormerTopics): former is readonly string[] {
+  return Array.isArray(former)
+}

@@ -1,0 +1,53 @@
+/** Triggering: a new event changes its aggregate, or, when it fails, nothing at all. */
+import { type EventHandler, eventsOf } from './aggregate-events.js'
+import type { AggregateRecord } from './aggregate-record.js'
+import { domainEvent, type EventMetadata } from './event.js'
+import type { GivenData } from './event-data.js'
+import { rememberState } from './state-restoration.js'
+import { createTimestamp, Timestamp } from './timestamp.js'
+import { eventTopic } from './topic.js'
+
+/** A new event of an aggregate. */
+export interface NewEvent extends GivenData {
+  readonly handler: EventHandler
+  readonly metadata?: EventMetadata | undefined
+}
+
+/**
+ * Triggers an event: its handler changes the aggregate, then version and `modifiedOn` follow and the event is pending.
+ *
+ * @param isAggregate - tells of an object in the aggregate's state that it is another aggregate
+ * @returns what the handler returned
+ * @throws whatever the handler throws, with the aggregate as it was before
+ */
+export function triggerEvent(
+  aggregate: object,
+  record: AggregateRecord,
+  given: NewEvent,
+  isAggregate: (value: object) => boolean,
+): unknown {
+  const { handler, data, timestamp, metadata } = given
+  const event = domainEvent({
+    originatorId: record.id,
+    originatorVersion: record.version + 1,
+    topic: eventTopic(eventsOf(Object.getPrototypeOf(aggregate)), handler.name),
+    timestamp: timestamp === undefined ? createTimestamp() : Timestamp.from(timestamp),
+    data,
+    ...(metadata === undefined ? {} : { metadata }),
+  })
+  const restore = rememberState(aggregate, isAggregate)
+  record.mode = 'applying'
+  let result: unknown
+  try {
+    result = handler.apply(aggregate, event.data, event.timestamp)
+  } catch (error) {
+    restore()
+    throw error
+  } finally {
+    record.mode = 'live'
+  }
+  record.version = event.originatorVersion
+  record.modifiedOn = event.timestamp
+  record.pending.push(event)
+  return result
+}
