@@ -143,7 +143,7 @@ function ownStatic(aggregateClass: NewableFunction, name: string): unknown {
 }
 
 function initialVersionOf(aggregateClass: NewableFunction): number {
-  const version: unknown = Reflect.get(aggregateClass, 'initialVersion')
+  const version: unknown = Reflect.get(aggregateClass, 'initialVersion') ?? 1
   if (Number.isSafeInteger(version) && (version as number) >= 0) return version as number // just checked
   throw new TypeError(`${aggregateClass.name}.initialVersion must be a whole number from 0, not ${String(version)}`)
 }

@@ -1,8 +1,9 @@
 /** What an aggregate knows about itself beside its state, and how a constructor that is running gets it. */
-import { type DomainEvent, domainEvent, type EventMetadata } from './event.js'
 import { eventsOf } from './aggregate-events.js'
-import { eventTopic } from './topic.js'
+import { type DomainEvent, domainEvent, type EventMetadata } from './event.js'
 import { createTimestamp, Timestamp } from './timestamp.js'
+import { eventTopic } from './topic.js'
+import { randomId } from './uuid.js'
 
 /**
  * What a call of an event's method does at the moment: `live` triggers the event; `applying` runs the body as a part of
@@ -89,6 +90,14 @@ export function creationEvent(newTarget: NewableFunction, creation: Creation): D
     data: creation.data,
     ...(creation.metadata === undefined ? {} : { metadata: creation.metadata }),
   })
+}
+
+/** What the class's `createId` gives for these arguments, or a random UUID where it has none. */
+export function newId(newTarget: NewableFunction, args: readonly unknown[]): unknown {
+  const createId: unknown = Reflect.get(newTarget, 'createId')
+  if (createId === undefined) return randomId()
+  if (typeof createId !== 'function') throw new TypeError(`${newTarget.name}.createId must be a static method`)
+  return Reflect.apply(createId, newTarget, args)
 }
 
 function checkId(id: unknown, className: string): string {

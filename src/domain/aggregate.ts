@@ -6,6 +6,7 @@ import {
   constructBy,
   constructionOf,
   creationEvent,
+  newId,
   openConstruction,
   recordFor,
 } from './aggregate-record.js'
@@ -14,7 +15,6 @@ import { dataOfArguments, pinned } from './event-data.js'
 import type { Timestamp } from './timestamp.js'
 import type { FormerTopics } from './topic.js'
 import { triggerEvent } from './trigger.js'
-import { randomId } from './uuid.js'
 
 declare const eventTypes: unique symbol
 
@@ -29,8 +29,28 @@ export type EventHandlers<A, Events extends object> = {
   readonly [Name in keyof Events]: (this: A, data: Events[Name]) => void
 }
 
+/** The static members that a class of aggregates may have. The base class has none of them, so none needs `override`. */
+export interface AggregateStatics {
+  /** The first part of the topics of this very class's events; default the class's name. Not inherited. */
+  readonly topic?: string
+  /** Topics that stored events of this very class may have from earlier times. Not inherited. */
+  readonly formerTopics?: FormerTopics
+  /** The version of a new aggregate, a whole number from 0; default 1. */
+  readonly initialVersion?: number
+  /** The bodies of events by name, for classes without decorators; a subclass adds to them or overrides them. */
+  readonly events?: object
+  /**
+   * Makes a new aggregate's id; default a random UUID. Write one for ids that follow from a name, e.g. by `uuid5`.
+   *
+   * @param args - the arguments of the constructor, or the data given to `create`
+   * @returns at once: an asynchronous function is refused
+   */
+  createId?(...args: never[]): string
+}
+
 /** A class of aggregates, as `repository.get` and `rebuild` take it. */
-export type AggregateClass<A extends Aggregate<object> = Aggregate<object>> = abstract new (...args: never[]) => A
+export type AggregateClass<A extends Aggregate<object> = Aggregate<object>> = (abstract new (...args: never[]) => A) &
+  AggregateStatics
 
 /** What can be decided about one event beside its data. */
 export interface TriggerOptions {
@@ -63,6 +83,8 @@ export function tryRecordOf(value: unknown): AggregateRecord | undefined {
  * The base class of aggregates. A subclass keeps its state in ordinary members and changes it in the bodies of its events:
  * methods decorated by `@event`, or the functions in `static events`.
  *
+ * Its static members are those of `AggregateStatics`.
+ *
  * Constructing a subclass triggers its first event: the one that `@event` on the class names, else `Created`. Rebuilding
  * runs the same constructor with the arguments in that event, so that `readonly` and `#private` members work. An event's
  * body, and the constructor, may call other events' methods: they then run as a part of it, without events of their own.
@@ -70,18 +92,6 @@ export function tryRecordOf(value: unknown): AggregateRecord | undefined {
  * @typeParam Events - for `static events`: the type of each event's data, by event name
  */
 export abstract class Aggregate<Events extends object = AnyEvents> implements EventSource {
-  /** The version of a new aggregate; default 1. */
-  static readonly initialVersion: number = 1
-
-  /** The first part of the topics of this very class's events; default the class's name. Not inherited. */
-  static readonly topic?: string
-
-  /** Topics that stored events of this very class may have from earlier times. Not inherited. */
-  static readonly formerTopics?: FormerTopics
-
-  /** The bodies of events by name, for classes without decorators; a subclass adds to them or overrides them. */
-  static readonly events?: Readonly<Record<string, (this: never, data: never) => void>>
-
   /** Types only: no such member exists. */
   declare readonly [eventTypes]?: Events
 
@@ -89,17 +99,6 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
 
   static {
     readRecord = (value) => (#record in value ? value.#record : undefined)
-  }
-
-  /**
-   * Makes a new aggregate's id; default a random UUID. Override it for ids that follow from a name, e.g. by `uuid5`.
-   *
-   * @param args - the arguments of the constructor, or the data given to `create`
-   * @returns at once: ids are not made by asynchronous functions
-   */
-  static createId(...args: never[]): string
-  static createId(): string {
-    return randomId()
   }
 
   /**
@@ -122,8 +121,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     if (events.creation !== undefined) throw new TypeError(`${label}: the class has a decorated constructor, use 'new'`)
     if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
     const given = dataOfArguments({ label, parameterNames: [] }, [data])
-    const createId = (this as unknown as { createId(data: object): unknown }).createId // statics are untyped behind `new () => A`
-    const originatorId = options.id ?? Reflect.apply(createId, this, [data])
+    const originatorId = options.id ?? newId(this, [data])
     const event = creationEvent(this, { eventName: name, originatorId, ...pinnedOptions(options), data: given.data })
     const aggregate = constructBy(constructionOf(this, event, 'applying'), () => new this())
     const record = aggregate.#record
@@ -147,8 +145,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
       const { className } = events
       throw new TypeError(`${className} has its own event '${defaultCreationName}': use ${className}.create('${defaultCreationName}', …)`)
     }
-    const createId = new.target.createId as () => unknown // an override's parameters are unknown here
-    const originatorId = Reflect.apply(createId, new.target, [])
+    const originatorId = newId(new.target, [])
     const event = creationEvent(new.target, { eventName: defaultCreationName, originatorId, data: Object.freeze({}) })
     this.#record = recordFor(event, 'live')
     this.#record.pending.push(event)

@@ -1,7 +1,7 @@
 /** The event of a decorated constructor: `new` triggers it, rebuilding runs the constructor with what it holds. */
 import { tryRecordOf } from './aggregate.js'
 import { type CreationEvent, eventsOf, markConstructor } from './aggregate-events.js'
-import { constructBy, type Construction, constructionOf, creationEvent, openConstruction } from './aggregate-record.js'
+import { constructBy, type Construction, constructionOf, creationEvent, newId, openConstruction } from './aggregate-record.js'
 import { argumentsOfEvent, dataOfArguments, type Signature } from './event-data.js'
 
 /** A class, as its decorator gets it. */
@@ -48,8 +48,7 @@ interface Call {
 function created(target: AnyConstructor, newTarget: NewableFunction, { creation, args }: Call): object {
   const signature: Signature = { label: `new ${creation.label}()`, parameterNames: creation.parameterNames }
   const given = dataOfArguments(signature, args)
-  const { createId } = newTarget as unknown as { createId(...args: unknown[]): unknown } // a static of Aggregate
-  const originatorId: unknown = Reflect.apply(createId, newTarget, args)
+  const originatorId = newId(newTarget, args)
   const event = creationEvent(newTarget, { eventName: creation.name, originatorId, ...given })
   const construction = constructionOf(newTarget, event, 'applying')
   return constructBy(construction, () => {

@@ -1,5 +1,5 @@
 /** `@event`: makes a method, or the constructor of a class, trigger an event with its body as the change. */
-import { Aggregate, isAggregate, tryRecordOf } from './aggregate.js'
+import { Aggregate, type AggregateClass, isAggregate, tryRecordOf } from './aggregate.js'
 import { eventsOf, markMethod, type MethodEvent } from './aggregate-events.js'
 import { type AnyConstructor, constructorEvent } from './constructor-event.js'
 import { reservedDataNames } from './event.js'
@@ -34,9 +34,9 @@ export type Fitting<Names extends readonly string[], Parameters extends readonly
     : EventMisuse<'give one name per parameter; no names are needed for a single object'>
 
 /** The context of a method that every instance has and subclasses can reach. */
-export type PublicMethodContext<This, Method extends (this: This, ...args: never[]) => unknown> = ClassMethodDecoratorContext<
+export type PublicMethodContext<This, Parameters extends readonly unknown[], Result> = ClassMethodDecoratorContext<
   This,
-  Method
+  (this: This, ...args: Parameters) => Result
 > & { readonly static: false; readonly private: false }
 
 /** The decorator that `event` makes: for methods and classes, as a standard decorator or a legacy one. */
@@ -44,10 +44,10 @@ export interface EventDecorator<Names extends readonly string[]> {
   /** A method, by a standard decorator. */
   <This extends Aggregate<object>, Parameters extends readonly unknown[], Result>(
     method: (this: This, ...args: Parameters) => Result,
-    context: Fitting<Names, Parameters, Result, PublicMethodContext<This, (this: This, ...args: Parameters) => Result>>,
+    context: Fitting<Names, Parameters, Result, PublicMethodContext<This, Parameters, Result>>,
   ): (this: This, ...args: Parameters) => Result
   /** A class, by a standard decorator. */
-  <C extends abstract new (...args: never[]) => Aggregate<object>>(
+  <C extends AggregateClass>(
     aggregateClass: C,
     context: Fitting<Names, ConstructorParameters<C>, void, ClassDecoratorContext<C>>,
   ): C
@@ -58,7 +58,7 @@ export interface EventDecorator<Names extends readonly string[]> {
     descriptor: TypedPropertyDescriptor<(...args: Parameters) => Result> & Fitting<Names, Parameters, Result, unknown>,
   ): TypedPropertyDescriptor<(...args: Parameters) => Result>
   /** A class, by a legacy decorator (`experimentalDecorators`). */
-  <C extends abstract new (...args: never[]) => Aggregate<object>>(
+  <C extends AggregateClass>(
     aggregateClass: C & Fitting<Names, ConstructorParameters<C>, void, unknown>,
   ): C
 }

@@ -1,0 +1,208 @@
+/** Deciders: the functional way to write an originator, as data and pure functions instead of a class. */
+import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors.js'
+import type { EventSource } from './aggregate.js'
+import { type DomainEvent, domainEvent, type EventData, type EventMetadata } from './event.js'
+import { dataOfArguments } from './event-data.js'
+import { createTimestamp } from './timestamp.js'
+import { eventNameOf, eventTopic, type FormerTopics } from './topic.js'
+
+/** An event as a decider decides it: its name and its data, one of the names and shapes that `evolve` has. */
+export type DeciderEvent<Events extends object> = {
+  readonly [Name in keyof Events & string]: { readonly type: Name; readonly data: Events[Name] }
+}[keyof Events & string]
+
+/** The arguments of a command after the state. */
+export type CommandArguments<Commands extends object, Command extends keyof Commands> =
+  Commands[Command] extends readonly unknown[] ? Commands[Command] : never
+
+/**
+ * What an originator is and does: all functions are pure and synchronous.
+ *
+ * @typeParam State - what is known after some events
+ * @typeParam Events - the type of each event's data, by event name
+ * @typeParam Commands - the arguments of each command after the state, as a tuple, by command name
+ */
+export interface Decider<State, Events extends object, Commands extends object> {
+  /** The first part of the events' topics, like the name of a class of aggregates: both can share streams. */
+  readonly name: string
+  /** Topics that stored events may have from earlier times. */
+  readonly formerTopics?: FormerTopics
+  /** The state before the first event. */
+  initialState(): State
+  /** The commands: each gives the events that follow from the state, none where nothing changes, or throws. */
+  readonly decide: {
+    readonly [Command in keyof Commands]: (
+      state: State,
+      ...args: CommandArguments<Commands, Command>
+    ) => readonly DeciderEvent<Events>[]
+  }
+  /** The state after an event, as a new value: neither state nor data may be changed. */
+  readonly evolve: { readonly [Name in keyof Events]: (state: State, data: Events[Name]) => State }
+}
+
+/** One originator of a decider at a version. */
+export interface DeciderState<State> {
+  readonly id: string
+  /** The version of the last event; 0 where there is none. */
+  readonly version: number
+  readonly state: State
+}
+
+/** What a command decided: the state after it, and the new events to save. */
+export interface Decision<State> extends DeciderState<State>, EventSource {
+  /** The events that were not collected yet, oldest first. */
+  readonly pendingEvents: readonly DomainEvent[]
+}
+
+/**
+ * Gives a decider back with its types inferred: states from `initialState`, the data of events from the parameters in
+ * `evolve`, commands from the parameters in `decide`.
+ *
+ * @example
+ * const dogs = defineDecider({
+ *   name: 'Dog',
+ *   initialState: () => ({ tricks: [] as readonly string[] }),
+ *   evolve: { TrickAdded: (state, data: { trick: string }) => ({ tricks: [...state.tricks, data.trick] }) },
+ *   decide: { addTrick: (state, trick: string) => [{ type: 'TrickAdded', data: { trick } }] },
+ * })
+ */
+export function defineDecider<
+  State,
+  Events extends object,
+  const Commands extends Readonly<Record<string, readonly unknown[]>>,
+>(definition: {
+  readonly name: string
+  readonly formerTopics?: FormerTopics
+  initialState(): State
+  readonly evolve: { readonly [Name in keyof Events]: (state: State, data: Events[Name]) => State }
+  readonly decide: {
+    readonly [Command in keyof Commands]: (state: State, ...args: Commands[Command]) => readonly DeciderEvent<Events>[]
+  }
+}): Decider<State, Events, Commands> {
+  // The same functions: only the type of a command's arguments is written differently, for inference.
+  return definition as unknown as Decider<State, Events, Commands>
+}
+
+/** The originator before its first event. */
+export function initial<State, Events extends object, Commands extends object>(
+  decider: Decider<State, Events, Commands>,
+  id: string,
+): DeciderState<State> {
+  return Object.freeze({ id, version: 0, state: decider.initialState() })
+}
+
+/**
+ * Brings an originator further, by stored events.
+ *
+ * @param current - `initial(decider, id)`, or a later state
+ * @param events - of this originator, the ones after the state's version, oldest first
+ * @returns the state after them; `current` itself where there are none
+ * @throws `OriginatorIdError` for an event of another originator
+ * @throws `OriginatorVersionError` for a gap or a repetition
+ * @throws `TopicError` for an event that `evolve` does not have
+ */
+export function fold<State, Events extends object, Commands extends object>(
+  decider: Decider<State, Events, Commands>,
+  current: DeciderState<State>,
+  events: Iterable<DomainEvent>,
+): DeciderState<State> {
+  let { version, state } = current
+  for (const event of events) {
+    if (event.originatorId !== current.id) {
+      throw new OriginatorIdError(
+        `Cannot apply ${event.topic} of ${event.originatorId} to ${decider.name} ${current.id}: read the events of one originator`,
+      )
+    }
+    if (event.originatorVersion !== version + 1) {
+      throw new OriginatorVersionError(
+        `Cannot apply ${event.topic} as version ${event.originatorVersion} of ${decider.name} ${current.id}: ` +
+          `the next version is ${version + 1}`,
+      )
+    }
+    state = evolved(decider, state, event)
+    version = event.originatorVersion
+  }
+  return version === current.version ? current : Object.freeze({ id: current.id, version, state })
+}
+
+/** A command and what it needs. */
+export interface Command<Commands extends object, Name extends keyof Commands & string> {
+  readonly name: Name
+  readonly args: CommandArguments<Commands, Name>
+  /** Facts about the events that are not their content. */
+  readonly metadata?: EventMetadata
+}
+
+/**
+ * Lets a decider decide: nothing is stored, and `current` stays as it is.
+ *
+ * @returns the state after the decided events, and the events, for `application.save`
+ * @throws whatever the command throws; `TypeError` for an unknown command, an asynchronous one, or one that gives events
+ *   that `evolve` does not have
+ */
+export function decide<State, Events extends object, Commands extends object, Name extends keyof Commands & string>(
+  decider: Decider<State, Events, Commands>,
+  current: DeciderState<State>,
+  command: Command<Commands, Name>,
+): Decision<State> {
+  const label = `${decider.name}.decide.${command.name}`
+  if (!Object.hasOwn(decider.decide, command.name)) throw new TypeError(`${label} does not exist`)
+  const decided = checkEvents(decider.decide[command.name](current.state, ...command.args), label)
+  let { version, state } = current
+  const events: DomainEvent[] = []
+  for (const { type, data } of decided) {
+    if (!Object.hasOwn(decider.evolve, type)) throw new TypeError(`${label} gave '${type}', which evolve does not have`)
+    version += 1
+    const event = domainEvent({
+      originatorId: current.id,
+      originatorVersion: version,
+      topic: eventTopic({ topic: decider.name }, type),
+      timestamp: createTimestamp(),
+      ...(version === 1 ? { originatorTopic: decider.name } : {}),
+      data: dataOfArguments({ label, parameterNames: [] }, [data]).data,
+      ...(command.metadata === undefined ? {} : { metadata: command.metadata }),
+    })
+    state = evolved(decider, state, event)
+    events.push(event)
+  }
+  return decisionOf({ id: current.id, version, state }, events)
+}
+
+function decisionOf<State>(after: DeciderState<State>, events: DomainEvent[]): Decision<State> {
+  let pending = events
+  return Object.freeze({
+    ...after,
+    get pendingEvents() {
+      return [...pending]
+    },
+    collectEvents() {
+      const collected = pending
+      pending = []
+      return collected
+    },
+  })
+}
+
+function evolved<State, Events extends object, Commands extends object>(
+  decider: Decider<State, Events, Commands>,
+  state: State,
+  event: DomainEvent,
+): State {
+  const owner = { topic: decider.name, formerTopics: decider.formerTopics }
+  const name = eventNameOf(owner, event.topic, (candidate) => Object.hasOwn(decider.evolve, candidate))
+  if (name === undefined) {
+    throw new TopicError(
+      `The decider ${decider.name} has no event for the topic '${event.topic}', version ${event.originatorVersion} of ` +
+        `${event.originatorId}: add it to evolve, or name it in formerTopics`,
+    )
+  }
+  // The stored data have the shape that the event of this name had when it was decided.
+  const evolve = decider.evolve[name as keyof Events] as (state: State, data: EventData) => State
+  return evolve.call(decider.evolve, state, event.data)
+}
+
+function checkEvents(decided: unknown, label: string): readonly { readonly type: string; readonly data: object }[] {
+  if (Array.isArray(decided)) return decided
+  if (decided instanceof Promise) decided.catch(() => undefined)
+  throw new TypeError(`${label} must give a list of events, at once: it gave ${decided instanceof Promise ? 'a promise' : String(decided)}`)
+}
