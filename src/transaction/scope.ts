@@ -111,11 +111,16 @@ export class Scope<Connection extends TransactionConnection> {
   /** The pending work kept under this key, made at its first use. */
   pending<W extends PendingWork<Connection>>(key: object, create: () => W): W {
     this.assertUsable()
-    const known = this.#buffers.find<W>(key)
+    const known = this.findPending<W>(key)
     if (known !== undefined) return known
     const work = create()
     this.#buffers.add(key, work)
     return work
+  }
+
+  /** The pending work under this key, undefined before its first use. */
+  findPending<W extends PendingWork<Connection>>(key: object): W | undefined {
+    return this.#buffers.find<W>(key)
   }
 
   /** Runs one piece of work on the connection when it is its turn. */

@@ -150,7 +150,7 @@ async function join<C extends TransactionConnection, T>(
   return await work(scope)
 }
 
-function assertFits(scope: Scope<TransactionConnection>, options: TransactionOptions): void {
+function assertFits<C extends TransactionConnection>(scope: Scope<C>, options: TransactionOptions): void {
   const { isolationLevel, readOnly } = scope.session.options
   if (readOnly && options.readOnly === false) {
     throw new ProgrammingError('Could not join the current transaction: it is read-only, and a writing one was asked for.')

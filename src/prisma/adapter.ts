@@ -1,0 +1,124 @@
+/**
+ * The driver adapter that a PrismaClient is given: every statement of every client on the datastore comes through it,
+ * and those sent inside one of our transactions join it.
+ */
+import { TransactionClosedError } from '../errors.js'
+import type { AsyncContext } from '../transaction/context.js'
+import type { IsolationLevel } from '../transaction/options.js'
+import type { Scope } from '../transaction/scope.js'
+import type { Transactions } from '../transaction/transactions.js'
+import type { Connections, DriverConnection } from './connections.js'
+import type { Dialect } from './dialect.js'
+import type {
+  SqlConnectionInfo,
+  SqlDriverAdapter,
+  SqlDriverAdapterFactory,
+  SqlDriverTransaction,
+  SqlIsolationLevel,
+  SqlQuery,
+  SqlResultSet,
+} from './driver.js'
+import { type OnEscape, reportEscape } from './escape.js'
+import { ConnectionTransaction, GuestTransaction, SavepointTransaction } from './joined-transaction.js'
+
+/** What the adapter needs of its datastore. */
+export interface AdapterHost {
+  readonly dialect: Dialect
+  readonly connections: Connections
+  readonly transactions: Transactions<DriverConnection>
+  /** Set while the library itself opens a Prisma transaction as a guest of this scope. */
+  readonly guestOpening: AsyncContext<Scope<DriverConnection>>
+  readonly onEscape: OnEscape
+  readonly deadlineMs: number
+}
+
+const levels: Readonly<Record<SqlIsolationLevel, IsolationLevel | undefined>> = {
+  'READ UNCOMMITTED': 'ReadUncommitted',
+  'READ COMMITTED': 'ReadCommitted',
+  'REPEATABLE READ': 'RepeatableRead',
+  SERIALIZABLE: 'Serializable',
+  SNAPSHOT: undefined,
+}
+
+/** Made once for a datastore; each PrismaClient that connects gets a view of the same connections. */
+export class JoiningAdapterFactory implements SqlDriverAdapterFactory {
+  readonly provider: SqlDriverAdapterFactory['provider']
+  readonly adapterName: string
+  readonly #host: AdapterHost
+  #connected = 0
+
+  constructor(inner: SqlDriverAdapterFactory, host: AdapterHost) {
+    this.provider = inner.provider
+    this.adapterName = inner.adapterName
+    this.#host = host
+  }
+
+  async connect(): Promise<SqlDriverAdapter> {
+    const inner = await this.#host.connections.adapter()
+    this.#connected += 1
+    return new JoiningAdapter(this, inner, this.#host, () => this.#disconnected())
+  }
+
+  async #disconnected(): Promise<void> {
+    this.#connected -= 1
+    // The recorders connect again when they are used after the last client has gone.
+    if (this.#connected === 0) await this.#host.connections.close()
+  }
+}
+
+class JoiningAdapter implements SqlDriverAdapter {
+  readonly provider: SqlDriverAdapter['provider']
+  readonly adapterName: string
+  readonly getConnectionInfo?: () => SqlConnectionInfo
+  readonly #host: AdapterHost
+  readonly #disposed: () => Promise<void>
+
+  constructor(names: JoiningAdapterFactory, inner: SqlDriverAdapter, host: AdapterHost, disposed: () => Promise<void>) {
+    this.provider = names.provider
+    this.adapterName = names.adapterName
+    this.#host = host
+    this.#disposed = disposed
+    if (inner.getConnectionInfo !== undefined) this.getConnectionInfo = inner.getConnectionInfo.bind(inner)
+  }
+
+  async queryRaw(query: SqlQuery): Promise<SqlResultSet> {
+    this.#watch(query.sql)
+    return await this.#host.connections.query(query)
+  }
+
+  async executeRaw(query: SqlQuery): Promise<number> {
+    this.#watch(query.sql)
+    return await this.#host.connections.execute(query)
+  }
+
+  async executeScript(script: string): Promise<void> {
+    this.#watch(script)
+    await this.#host.connections.script(script)
+  }
+
+  async startTransaction(isolationLevel?: SqlIsolationLevel): Promise<SqlDriverTransaction> {
+    const { guestOpening, transactions, connections, deadlineMs } = this.#host
+    const host = guestOpening.get()
+    if (host !== undefined) return new GuestTransaction(this, host, transactions)
+    const around = transactions.current
+    if (around !== undefined) return new SavepointTransaction(this, await around.nested())
+    const connection = await connections.begin({
+      isolationLevel: isolationLevel === undefined ? undefined : levels[isolationLevel],
+      readOnly: false,
+      deadlineMs,
+      signal: AbortSignal.timeout(deadlineMs),
+    })
+    return new ConnectionTransaction(this, connection)
+  }
+
+  async dispose(): Promise<void> {
+    await this.#disposed()
+  }
+
+  #watch(sql: string): void {
+    const { transactions, onEscape, dialect } = this.#host
+    const around = transactions.current
+    if (around === undefined || around.session.ended instanceof TransactionClosedError) return
+    reportEscape(onEscape, sql, dialect.singleWriter && around.session.begun)
+  }
+}

@@ -1,0 +1,20 @@
+/** Lets the transaction layer begin transactions on a datastore's connections. */
+import { isEventSourcingError } from '../errors.js'
+import type { ConnectionSource } from '../transaction/connection.js'
+import type { Connections, DriverConnection } from './connections.js'
+import type { Dialect } from './dialect.js'
+import { readDriverError } from './driver-error.js'
+
+/** Makes the source from the dialect, which judges errors, and the connections, which begin. */
+export function connectionSource(dialect: Dialect, connections: Connections): ConnectionSource<DriverConnection> {
+  return {
+    singleWriter: dialect.singleWriter,
+    begin: (options) => connections.begin(options),
+    damageOf(error) {
+      // What counts is what the database said, whatever has been made of it since.
+      let cause = error
+      while (isEventSourcingError(cause)) cause = cause.cause
+      return dialect.damageOf(cause, readDriverError(cause))
+    },
+  }
+}

@@ -1,0 +1,28 @@
+/** How statements reach the database: one at a time by themselves, or in a transaction with a connection of its own. */
+import type { BeginOptions, TransactionConnection } from '../transaction/connection.js'
+import type { SqlDriverAdapter, SqlQuery, SqlResultSet } from './driver.js'
+
+/** Runs statements. Errors are the driver's own: whoever knows what was attempted translates them. */
+export interface StatementRunner {
+  /** Whether the statements belong to one transaction, so that what one of them did can be undone by another. */
+  readonly inTransaction: boolean
+  /** Whether a result set tells the id that an insert or update has set. */
+  readonly givesInsertIds: boolean
+  query(statement: SqlQuery): Promise<SqlResultSet>
+  /** @returns how many rows were changed */
+  execute(statement: SqlQuery): Promise<number>
+}
+
+/** A transaction on a connection of its own. */
+export interface DriverConnection extends TransactionConnection, StatementRunner {}
+
+/** The connections of one datastore. By itself it runs each statement as a transaction of its own. */
+export interface Connections extends StatementRunner {
+  /** Waits for a connection and begins a transaction. */
+  begin(options: BeginOptions): Promise<DriverConnection>
+  /** The adapter below, for what it alone can tell. */
+  adapter(): Promise<SqlDriverAdapter>
+  /** Runs several statements, each by itself. */
+  script(sql: string): Promise<void>
+  close(): Promise<void>
+}

@@ -1,0 +1,229 @@
+/** One database with its PrismaClient: where transactions, rows and events meet. */
+import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
+import { AsyncContext } from '../transaction/context.js'
+import { defaultDeadlineMs, type TransactionOptions } from '../transaction/options.js'
+import type { Scope } from '../transaction/scope.js'
+import { Transactions } from '../transaction/transactions.js'
+import { JoiningAdapterFactory } from './adapter.js'
+import { type AmbientHost, ambientClient } from './ambient-client.js'
+import type { Connections, DriverConnection } from './connections.js'
+import { connectionSource } from './connection-source.js'
+import type { Durability } from './dialect.js'
+import { dialectOf } from './dialects/by-provider.js'
+import type { SqlDriverAdapterFactory } from './driver.js'
+import { setEngine } from './engine.js'
+import { defaultOnEscape, type OnEscape } from './escape.js'
+import { PrismaGuest } from './guest.js'
+import { isPrismaClient, type PrismaClientLike, type TransactionClient } from './prisma-client.js'
+import { type ManagedTransaction, NoTransaction, ScopeTransaction, type Transaction } from './transaction.js'
+
+/** What a datastore is made from. */
+export interface PrismaDatastoreOptions<Client extends object> {
+  /** Any Prisma driver adapter for PostgreSQL, SQLite, MariaDB or MySQL, such as `new PrismaPg({ connectionString })`. */
+  readonly adapter: SqlDriverAdapterFactory
+  /** Makes your client on the adapter that is passed to it: `(adapter) => new PrismaClient({ adapter })`. Without it, use `bind`. */
+  readonly client?: (adapter: SqlDriverAdapterFactory) => Client
+  /** Whether a read through a recorder writes pending events first; default true. */
+  readonly autoflush?: boolean
+  /** Milliseconds from a transaction's first statement until it is rolled back; default 5,000. */
+  readonly deadlineMs?: number
+  /** What to do about statements that pass by the transaction around them; default `throw` under test runners, else `warn`. */
+  readonly onEscape?: OnEscape
+  /** The schema of the library's tables, where the database has schemas; default: the connection's. */
+  readonly schema?: string
+  /** On SQLite: whether a commit survives a loss of power (`full`, default) or only a crash of the process (`normal`, faster). */
+  readonly durability?: Durability
+}
+
+/**
+ * One database, its PrismaClient and its current transaction. Make one for each database and share it.
+ *
+ * @example
+ * const datastore = new PrismaDatastore({ adapter, client: (adapter) => new PrismaClient({ adapter }) })
+ */
+export class PrismaDatastore<Client extends object = object> {
+  /** The adapter to make a PrismaClient with, where a framework makes the client itself. */
+  readonly adapter: SqlDriverAdapterFactory
+  readonly #transactions: Transactions<DriverConnection>
+  readonly #connections: Connections
+  readonly #guestOpening = new AsyncContext<Scope<DriverConnection>>()
+  readonly #views = new WeakMap<Scope<DriverConnection>, Transaction<Client>>()
+  readonly #ambientHost: AmbientHost
+  #base: (Client & PrismaClientLike) | undefined
+  #ambient: Client | undefined
+
+  constructor(options: PrismaDatastoreOptions<Client>) {
+    const { adapter, deadlineMs = defaultDeadlineMs, autoflush = true } = options
+    const dialect = dialectOf(adapter.provider)
+    if (options.schema !== undefined && !dialect.hasSchemas) {
+      throw new NotSupportedError(`Could not make a datastore with schema "${options.schema}": ${dialect.name} has no schemas.`)
+    }
+    this.#connections = dialect.connections({
+      factory: adapter,
+      durability: options.durability ?? 'full',
+      deadlineMs,
+      dialect,
+    })
+    this.#transactions = new Transactions(connectionSource(dialect, this.#connections), { autoflush, deadlineMs })
+    this.adapter = new JoiningAdapterFactory(adapter, {
+      dialect,
+      connections: this.#connections,
+      transactions: this.#transactions,
+      guestOpening: this.#guestOpening,
+      onEscape: options.onEscape ?? defaultOnEscape(),
+      deadlineMs,
+    })
+    this.#ambientHost = this.#hostWithin(() => this.#transactions.current)
+    const transactions = this.#transactions
+    setEngine(this, {
+      dialect,
+      schema: options.schema,
+      get currentScope() {
+        return transactions.current
+      },
+      runner: () => this.#connections,
+      atOnce: (work) => this.#atOnce(work),
+    })
+    if (options.client !== undefined) this.bind(options.client(this.adapter))
+  }
+
+  /** Your PrismaClient: inside a transaction its calls join that, outside they run by themselves. */
+  get client(): Client {
+    if (this.#ambient !== undefined) return this.#ambient
+    throw new ProgrammingError(
+      'The datastore has no client: give the option `client`, or call datastore.bind(client) with a client made on datastore.adapter.',
+    )
+  }
+
+  /** Tells the datastore its client, where a framework makes it: `super({ adapter: datastore.adapter })`, then `datastore.bind(this)`. */
+  bind(client: Client): void {
+    if (!isPrismaClient(client)) {
+      throw new ProgrammingError('Could not bind the client: it has no $transaction, so it is no PrismaClient.')
+    }
+    this.#base = client
+    this.#ambient = ambientClient(client, this.#ambientHost)
+  }
+
+  /** Whether a read through a recorder writes pending events first, for transactions that begin from now on. */
+  get autoflush(): boolean {
+    return this.#transactions.defaults.autoflush
+  }
+
+  set autoflush(autoflush: boolean) {
+    this.#transactions.defaults.autoflush = autoflush
+  }
+
+  /** @throws `NoTransactionError` when none is open around this code */
+  get currentTransaction(): Transaction<Client> {
+    const current = this.tryCurrentTransaction
+    if (current !== undefined) return current
+    throw new NoTransactionError(
+      'There is no current transaction: call this inside datastore.transaction(), or in a route that has one.',
+    )
+  }
+
+  /** The transaction around this code, undefined when there is none. One that has ended is still given: its use raises `TransactionClosedError`. */
+  get tryCurrentTransaction(): Transaction<Client> | undefined {
+    const scope = this.#transactions.current
+    return scope === undefined ? undefined : this.#viewOf(scope)
+  }
+
+  /**
+   * Runs work in a transaction: its rows and events are stored together when it resolves, and none when it rejects.
+   *
+   * @param work - everything it calls finds the transaction by itself; it must await all that it starts
+   * @returns what `work` resolves to, after COMMIT
+   * @throws what `work` throws; `ConcurrencyError`, `IntegrityError` or `OperationalError` when the database refuses to
+   * commit; `TransactionTimeoutError` at the deadline; `RollbackOnlyError`; `CommitUnknownError`
+   */
+  async transaction<T>(work: (tx: Transaction<Client>) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    return await this.#transactions.run((scope) => work(this.#transactionOf(scope)), options)
+  }
+
+  /** Begins a transaction without a callback, for adapters of web frameworks. Nothing is sent until its first statement. */
+  begin(options: TransactionOptions = {}): ManagedTransaction<Client> {
+    const scope = this.#transactions.begin(options)
+    return {
+      transaction: this.#viewOf(scope),
+      run: (fn) => this.#transactions.within(scope, fn),
+      commit: () => scope.commit(),
+      rollback: () => scope.rollback(),
+      abort: (reason) => scope.session.abort(reason),
+      onExpired: (listener) => scope.onExpired(listener),
+    }
+  }
+
+  /** Refuses new transactions, waits for the open ones, and disconnects. */
+  async close(): Promise<void> {
+    await this.#transactions.close()
+    await this.#connections.close()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #atOnce<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T> {
+    const scope = this.#transactions.begin()
+    let result: T
+    try {
+      result = await scope.execute(work)
+    } catch (error) {
+      await scope.rollback()
+      throw error
+    }
+    await scope.commit()
+    return result
+  }
+
+  #transactionOf(scope: Scope<DriverConnection> | undefined): Transaction<Client> {
+    // The transaction client has all that a client has but for `$connect` and its like.
+    return scope === undefined ? new NoTransaction(() => this.client as TransactionClient<Client>) : this.#viewOf(scope)
+  }
+
+  #viewOf(scope: Scope<DriverConnection>): Transaction<Client> {
+    const known = this.#views.get(scope)
+    if (known !== undefined) return known
+    let client: TransactionClient<Client> | undefined
+    const view = new ScopeTransaction<Client>(scope, () => (client ??= this.#clientWithin(scope)))
+    this.#views.set(scope, view)
+    return view
+  }
+
+  /** As `client`, for who has lost the async context: what is not inside a transaction of the same session goes to this scope. */
+  #clientWithin(scope: Scope<DriverConnection>): TransactionClient<Client> {
+    const base = this.#base
+    if (base === undefined) return this.client as TransactionClient<Client>
+    const host = this.#hostWithin(() => {
+      const current = this.#transactions.current
+      return current?.session === scope.session ? current : scope
+    })
+    return ambientClient(base, host) as TransactionClient<Client>
+  }
+
+  #hostWithin(scopeAround: () => Scope<DriverConnection> | undefined): AmbientHost {
+    return {
+      guest: (base) => {
+        const scope = scopeAround()
+        return scope === undefined ? undefined : async () => await this.#openGuest(scope, base)
+      },
+      transaction: async (base, work, options) => {
+        const scope = scopeAround()
+        return await this.#transactions.within(scope, () =>
+          this.#transactions.run((own) => work(ambientClient(base, this.#hostWithin(() => own))), options),
+        )
+      },
+    }
+  }
+
+  async #openGuest(scope: Scope<DriverConnection>, base: PrismaClientLike): Promise<object> {
+    scope.assertUsable()
+    const outermost = outermostOf(scope)
+    const guest = scope.session.guest(base, () => this.#guestOpening.run(outermost, () => new PrismaGuest(base)))
+    return await guest.client
+  }
+}
+
+function outermostOf(scope: Scope<DriverConnection>): Scope<DriverConnection> {
+  return scope.parent === undefined ? scope : outermostOf(scope.parent)
+}

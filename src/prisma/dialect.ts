@@ -1,0 +1,99 @@
+/** The port to one kind of database: everything that differs between them is behind it. */
+import type { EventSourcingError } from '../errors.js'
+import type { SelectEventsRange } from '../persistence/recorder.js'
+import type { Notification, StoredEvent, StreamPosition } from '../persistence/stored-event.js'
+import type { Damage } from '../transaction/connection.js'
+import type { IsolationLevel } from '../transaction/options.js'
+import type { Connections, DriverConnection, StatementRunner } from './connections.js'
+import type { SqlDriverAdapterFactory, SqlQuery } from './driver.js'
+import type { DriverErrorFacts } from './driver-error.js'
+
+/** How the database keeps what was committed: `full` through a loss of power, `normal` through a crash of the process. */
+export type Durability = 'full' | 'normal'
+
+/** What the connections of a datastore are made from. */
+export interface ConnectionSettings {
+  readonly factory: SqlDriverAdapterFactory
+  readonly durability: Durability
+  /** The deadline of a transaction that sets none: the server's own guards are set a little beyond it. */
+  readonly deadlineMs: number
+  readonly dialect: Dialect
+}
+
+/** Which type the column of originator ids has. */
+export type OriginatorIdType = 'uuid' | 'text'
+
+/** One table of events or snapshots. */
+export interface EventsTableOptions {
+  readonly name: string
+  /** The schema that the table is in; default: the connection's. */
+  readonly schema?: string | undefined
+  readonly originatorIdType: OriginatorIdType
+  /** Whether the table is a log with notification ids; a table of snapshots is not. */
+  readonly withLog: boolean
+}
+
+/** Which part of a log to read; all bounds are inclusive. */
+export interface LogRange {
+  readonly from: bigint
+  readonly to: bigint | undefined
+  readonly limit: number
+  readonly topics: readonly string[]
+}
+
+/** What an insert came to. */
+export interface Inserted {
+  /** In the order of the events; empty for a table without a log. */
+  readonly notificationIds: bigint[]
+}
+
+/** The statements over one table of events. */
+export interface EventsTable {
+  /** Whether so many events need more than one statement, or one that could store only a part. */
+  needsTransaction(events: readonly StoredEvent[]): boolean
+  /**
+   * Stores all events, if none of their positions is taken and all predecessors are stored.
+   *
+   * @returns undefined in the other case: nothing of the events is stored then, and a transaction goes on
+   */
+  insert(
+    runner: StatementRunner | DriverConnection,
+    events: readonly StoredEvent[],
+    predecessors: readonly StreamPosition[],
+  ): Promise<Inserted | undefined>
+  select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]>
+  /** The last version of each of the streams that has events. */
+  lastVersions(runner: StatementRunner, originatorIds: readonly string[]): Promise<Map<string, number>>
+  /** Reads what is final of the log. */
+  selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]>
+  /** The last position that is final, null for an empty log. */
+  lastLogPosition(runner: StatementRunner): Promise<bigint | null>
+  /** The statements that make the table, harmless where it exists. */
+  readonly createStatements: readonly string[]
+}
+
+/** One kind of database. */
+export interface Dialect {
+  readonly name: string
+  /** Whether one transaction at a time can write: one that is opened inside another is refused then, since it would wait for ever. */
+  readonly singleWriter: boolean
+  /** Whether tables can be in named schemas. */
+  readonly hasSchemas: boolean
+  /**
+   * Whether a transaction at this isolation level sees one snapshot in which a log may have holes that are filled later.
+   * Such a transaction reads the log outside of its snapshot.
+   */
+  logHasHolesAt(isolationLevel: IsolationLevel | undefined, readOnly: boolean): boolean
+  connections(settings: ConnectionSettings): Connections
+  /** Statements to send right after BEGIN for what the adapter cannot be asked for. */
+  afterBegin(options: { readonly isolationLevel: IsolationLevel | undefined; readonly readOnly: boolean }): SqlQuery[]
+  /** Statements that make the server end, after so many milliseconds, what the library failed to end; for a connection or for one transaction. */
+  guards(limitMs: number, reach: 'session' | 'transaction'): SqlQuery[]
+  /** What a failed statement leaves of its transaction. */
+  damageOf(error: unknown, facts: DriverErrorFacts | undefined): Damage
+  /** Turns the facts into the error that callers see; undefined where the kind alone decides. */
+  translate(facts: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined
+  /** Whether a failed COMMIT may have been carried out all the same. */
+  mayHaveCommitted(error: unknown, facts: DriverErrorFacts | undefined): boolean
+  eventsTable(options: EventsTableOptions): EventsTable
+}

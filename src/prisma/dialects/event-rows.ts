@@ -1,0 +1,55 @@
+/** Turns rows as the adapters give them into records, alike for all databases. */
+import { InternalError } from '../../errors.js'
+import type { Metadata, Notification, StoredEvent } from '../../persistence/stored-event.js'
+
+/** The columns of a stored event, in the order in which every select lists them. */
+export const eventColumns = 'originator_id, originator_version, topic, state, metadata'
+
+/** The columns of a notification. */
+export const notificationColumns = `${eventColumns}, id, recorded_at`
+
+/** Reads a row of `eventColumns`. */
+export function toStoredEvent(row: readonly unknown[]): StoredEvent {
+  const [originatorId, originatorVersion, topic, state, metadata] = row
+  const event = {
+    originatorId: String(originatorId),
+    originatorVersion: Number(originatorVersion),
+    topic: String(topic),
+    state: toBytes(state),
+  }
+  return metadata === null || metadata === undefined ? event : { ...event, metadata: toMetadata(metadata) }
+}
+
+/** Reads a row of `notificationColumns`. */
+export function toNotification(row: readonly unknown[]): Notification {
+  return { ...toStoredEvent(row), id: toBigInt(row[5]), recordedAt: toDate(row[6]) }
+}
+
+/** Reads an id or a count, which an adapter gives as a number, a text or a bigint. */
+export function toBigInt(value: unknown): bigint {
+  if (typeof value === 'bigint' || typeof value === 'number' || typeof value === 'string') return BigInt(value)
+  throw new InternalError(`The database gave ${typeof value} where an integer was expected.`)
+}
+
+/** Sorted, since a database may give the ids of one statement in any order, and hands them out in the order of its rows. */
+export function toIds(rows: ReadonlyArray<readonly unknown[]>): bigint[] {
+  return rows.map((row) => toBigInt(row[0])).sort((a, b) => (a < b ? -1 : 1))
+}
+
+function toBytes(value: unknown): Uint8Array {
+  // A copy, so that a small state does not keep the whole chunk alive that the driver received it in.
+  if (value instanceof Uint8Array) return new Uint8Array(value)
+  throw new InternalError(`The database gave ${typeof value} where bytes were expected.`)
+}
+
+function toMetadata(value: unknown): Metadata {
+  const parsed: unknown = typeof value === 'string' ? JSON.parse(value) : value
+  if (typeof parsed === 'object' && parsed !== null) return { ...parsed }
+  throw new InternalError(`The database gave ${typeof parsed} where a JSON object was expected.`)
+}
+
+function toDate(value: unknown): Date {
+  // A time without a zone is in UTC: that is how it was written.
+  const text = String(value)
+  return new Date(/[zZ]|[+-]\d\d:?\d\d$/.test(text) ? text : `${text.replace(' ', 'T')}Z`)
+}

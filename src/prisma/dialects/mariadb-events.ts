@@ -1,0 +1,190 @@
+/** The statements over one events table on MariaDB and MySQL, and the counter that keeps its log in order. */
+import type { SelectEventsRange } from '../../persistence/recorder.js'
+import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
+import type { DriverConnection, StatementRunner } from '../connections.js'
+import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
+import { type SqlQuery, statement } from '../driver.js'
+import { readDriverError } from '../driver-error.js'
+import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
+import { eventColumns, toBigInt, toNotification, toStoredEvent } from './event-rows.js'
+import { selectLogPart, selectStream } from './event-selects.js'
+import { eventsTableStatements, positionsTable, snapshotsTableStatements } from './mariadb-tables.js'
+
+/** A statement may have 65,535 parameters and, by default, 16 MiB. */
+const chunkLimits = { rows: 4_000, bytes: 8 * 1024 * 1024 }
+
+/**
+ * Ids come from one counter row for each log. A flush locks it, late, just before COMMIT: so the ids have no gaps and
+ * their order is the order of the commits.
+ */
+export class MariadbEventsTable implements EventsTable {
+  readonly createStatements: readonly string[]
+  readonly #name: string
+  readonly #table: string
+  readonly #withLog: boolean
+
+  constructor({ name, originatorIdType, withLog }: EventsTableOptions) {
+    this.#name = name
+    this.#table = `\`${name}\``
+    this.#withLog = withLog
+    const statements = withLog ? eventsTableStatements : snapshotsTableStatements
+    this.createStatements = statements(name, { originatorIdType })
+  }
+
+  needsTransaction(events: readonly StoredEvent[]): boolean {
+    return this.#withLog || needsChunks(events, chunkLimits)
+  }
+
+  async insert(
+    runner: StatementRunner | DriverConnection,
+    events: readonly StoredEvent[],
+    predecessors: readonly StreamPosition[],
+  ): Promise<Inserted | undefined> {
+    if (!this.#withLog) {
+      return (await this.#insertRows(runner, events, undefined)) ? { notificationIds: [] } : undefined
+    }
+    if (needsChunks(events, chunkLimits) && 'savepoint' in runner) {
+      return await allOrNothing(runner, () => this.#insertIntoLog(runner, events, predecessors))
+    }
+    return await this.#insertIntoLog(runner, events, predecessors)
+  }
+
+  async select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
+    const { rows } = await runner.query(selectStream(this.#table, originatorId, range))
+    return rows.map(toStoredEvent)
+  }
+
+  // A locking read: the snapshot of the transaction may be older than what it has met.
+  async lastVersions(runner: StatementRunner, originatorIds: readonly string[]): Promise<Map<string, number>> {
+    const sql =
+      `SELECT originator_id, max(originator_version) FROM ${this.#table} ` +
+      `WHERE originator_id IN (${originatorIds.map(() => '?').join(', ')}) GROUP BY originator_id LOCK IN SHARE MODE`
+    const { rows } = await runner.query(statement(sql, [...originatorIds]))
+    return new Map(rows.map(([id, version]) => [String(id), Number(version)]))
+  }
+
+  async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
+    if (range.limit < 1) return []
+    const { rows } = await runner.query(selectLogPart(this.#table, range))
+    return rows.map(toNotification)
+  }
+
+  async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
+    const { rows } = await runner.query(statement(`SELECT max(id) FROM ${this.#table}`))
+    const last = rows[0]?.[0]
+    return last === null || last === undefined ? null : toBigInt(last)
+  }
+
+  async #insertIntoLog(
+    runner: StatementRunner,
+    events: readonly StoredEvent[],
+    predecessors: readonly StreamPosition[],
+  ): Promise<Inserted | undefined> {
+    const count = events.length
+    const last = await this.#takeIds(runner, count, predecessors)
+    if (last === undefined) return undefined
+    const first = last - BigInt(count) + 1n
+    if (await this.#insertRows(runner, events, first)) {
+      return { notificationIds: events.map((_, index) => first + BigInt(index)) }
+    }
+    // The transaction goes on, so the ids are given back: the row is still locked.
+    await runner.execute(
+      statement(`UPDATE ${positionsTable} SET notification_id = notification_id - ? WHERE log = ?`, [
+        count,
+        this.#name,
+      ]),
+    )
+    return undefined
+  }
+
+  /** Moves the counter on, if the predecessors are stored. @returns the last of the ids */
+  async #takeIds(
+    runner: StatementRunner,
+    count: number,
+    predecessors: readonly StreamPosition[],
+  ): Promise<bigint | undefined> {
+    const args: unknown[] = [count, this.#name]
+    let condition = ''
+    if (predecessors.length > 0) {
+      const positions = predecessors.map(() => '(?, ?)').join(', ')
+      condition =
+        ` AND (SELECT count(*) FROM ${this.#table} WHERE (originator_id, originator_version) IN (${positions}))` +
+        ` = ${predecessors.length}`
+      for (const position of predecessors) args.push(position.originatorId, position.originatorVersion)
+    }
+    const update = statement(
+      `UPDATE ${positionsTable} SET notification_id = LAST_INSERT_ID(notification_id + ?) WHERE log = ?${condition}`,
+      args,
+    )
+    const last = await setInsertId(runner, update)
+    if (last !== undefined) return last
+    if (await this.#counterExists(runner)) return undefined
+    await this.#createCounter(runner)
+    return await setInsertId(runner, update)
+  }
+
+  async #counterExists(runner: StatementRunner): Promise<boolean> {
+    const { rows } = await runner.query(
+      statement(`SELECT 1 FROM ${positionsTable} WHERE log = ? LOCK IN SHARE MODE`, [this.#name]),
+    )
+    return rows.length > 0
+  }
+
+  /** The first insert into a log makes its counter; a log that was filled by other means goes on from there. */
+  async #createCounter(runner: StatementRunner): Promise<void> {
+    await runner.execute(
+      statement(
+        `INSERT IGNORE INTO ${positionsTable} (log, notification_id) SELECT ?, coalesce(max(id), 0) FROM ${this.#table}`,
+        [this.#name],
+      ),
+    )
+  }
+
+  /** @returns false when a position is taken; none of the rows is stored then */
+  async #insertRows(
+    runner: StatementRunner,
+    events: readonly StoredEvent[],
+    firstId: bigint | undefined,
+  ): Promise<boolean> {
+    let id = firstId
+    try {
+      for (const chunk of chunksOf(events, chunkLimits)) {
+        await runner.execute(this.#insertStatement(chunk, id))
+        if (id !== undefined) id += BigInt(chunk.length)
+      }
+      return true
+    } catch (error) {
+      if (readDriverError(error)?.kind === 'UniqueConstraintViolation') return false
+      throw error
+    }
+  }
+
+  #insertStatement(events: readonly StoredEvent[], firstId: bigint | undefined): SqlQuery {
+    const args: unknown[] = []
+    let id = firstId
+    for (const event of events) {
+      if (id !== undefined) {
+        args.push(id)
+        id += 1n
+      }
+      const metadata = event.metadata === undefined ? null : JSON.stringify(event.metadata)
+      args.push(event.originatorId, event.originatorVersion, event.topic, event.state, metadata)
+    }
+    const row = firstId === undefined ? '(?, ?, ?, ?, ?, utc_timestamp(3))' : '(?, ?, ?, ?, ?, ?, utc_timestamp(3))'
+    const columns = firstId === undefined ? eventColumns : `id, ${eventColumns}`
+    const rows = Array.from(events, () => row).join(', ')
+    return statement(`INSERT INTO ${this.#table} (${columns}, recorded_at) VALUES ${rows}`, args)
+  }
+}
+
+/** Runs a statement that sets LAST_INSERT_ID. @returns what it set, undefined when it met no row */
+async function setInsertId(runner: StatementRunner, update: SqlQuery): Promise<bigint | undefined> {
+  if (runner.givesInsertIds) {
+    const { lastInsertId } = await runner.query(update)
+    return lastInsertId === undefined || lastInsertId === '0' ? undefined : BigInt(lastInsertId)
+  }
+  const changed = await runner.execute(update)
+  if (changed === 0) return undefined
+  const { rows } = await runner.query(statement('SELECT LAST_INSERT_ID()'))
+  return toBigInt(rows[0]?.[0])
+}

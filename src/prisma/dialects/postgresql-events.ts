@@ -1,0 +1,184 @@
+/** The statements over one events table on PostgreSQL, and the rule that keeps its log in order. */
+import { ProgrammingError } from '../../errors.js'
+import type { SelectEventsRange } from '../../persistence/recorder.js'
+import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
+import type { StatementRunner } from '../connections.js'
+import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
+import { statement } from '../driver.js'
+import { eventColumns, notificationColumns, toBigInt, toIds, toNotification, toStoredEvent } from './event-rows.js'
+import { eventsTableStatements, snapshotsTableStatements } from './postgresql-tables.js'
+
+/**
+ * A reader of the log must not pass a position that a transaction still open may fill later. So each insert first takes
+ * a shared advisory lock whose key holds the table and its *floor*, the last id given out so far: all ids of that
+ * transaction are greater. PostgreSQL releases the lock after the commit can be seen. A reader asks for the least floor
+ * among the locks held (after it has read the last id given out: who locks later gets greater ids), and what is up to
+ * there is final.
+ *
+ * @see https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+ */
+export class PostgresqlEventsTable implements EventsTable {
+  readonly createStatements: readonly string[]
+  readonly #table: string
+  readonly #regclass: string
+  readonly #idType: string
+  readonly #withLog: boolean
+  #sequence: string | undefined
+
+  constructor(options: EventsTableOptions) {
+    const { name, schema, originatorIdType, withLog } = options
+    this.#table = schema === undefined ? quote(name) : `${quote(schema)}.${quote(name)}`
+    this.#regclass = `'${this.#table}'::regclass`
+    this.#idType = originatorIdType
+    this.#withLog = withLog
+    const statements = withLog ? eventsTableStatements : snapshotsTableStatements
+    this.createStatements = statements(name, { schema, originatorIdType })
+  }
+
+  // One event is stored or not; several are all or nothing only inside a transaction, or by a check of their own.
+  needsTransaction(): boolean {
+    return false
+  }
+
+  async insert(
+    runner: StatementRunner,
+    events: readonly StoredEvent[],
+    predecessors: readonly StreamPosition[],
+  ): Promise<Inserted | undefined> {
+    const args: unknown[] = [
+      events.map((event) => event.originatorId),
+      events.map((event) => event.originatorVersion),
+      events.map((event) => event.topic),
+      events.map((event) => event.state),
+      events.map((event) => (event.metadata === undefined ? null : JSON.stringify(event.metadata))),
+    ]
+    if (predecessors.length > 0) {
+      args.push(
+        predecessors.map((position) => position.originatorId),
+        predecessors.map((position) => position.originatorVersion),
+      )
+    }
+    const sql = await this.#insertSql(runner, predecessors.length > 0, runner.inTransaction || events.length === 1)
+    const { rows } = await runner.query(statement(sql, args))
+    if (rows.length === events.length) return { notificationIds: this.#withLog ? toIds(rows) : [] }
+    if (rows.length > 0) await this.#removePart(runner, rows)
+    return undefined
+  }
+
+  async select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
+    const args: unknown[] = [originatorId]
+    let sql = `SELECT ${eventColumns} FROM ${this.#table} WHERE originator_id = $1::${this.#idType}`
+    if (range.gt !== undefined) sql += ` AND originator_version > $${args.push(range.gt)}::bigint`
+    if (range.lte !== undefined) sql += ` AND originator_version <= $${args.push(range.lte)}::bigint`
+    sql += ` ORDER BY originator_version ${range.desc === true ? 'DESC' : 'ASC'}`
+    if (range.limit !== undefined) sql += ` LIMIT $${args.push(range.limit)}::bigint`
+    const { rows } = await runner.query(statement(sql, args))
+    return rows.map(toStoredEvent)
+  }
+
+  async lastVersions(runner: StatementRunner, originatorIds: readonly string[]): Promise<Map<string, number>> {
+    const sql =
+      `SELECT originator_id, max(originator_version) FROM ${this.#table} ` +
+      `WHERE originator_id = ANY($1::${this.#idType}[]) GROUP BY originator_id`
+    const { rows } = await runner.query(statement(sql, [originatorIds]))
+    return new Map(rows.map(([id, version]) => [String(id), Number(version)]))
+  }
+
+  async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
+    const settled = await this.#settledPosition(runner)
+    const to = range.to === undefined || range.to > settled ? settled : range.to
+    if (range.limit < 1 || to < range.from) return []
+    const args: unknown[] = [range.from, to, range.limit]
+    const byTopic = range.topics.length > 0 ? ` AND topic = ANY($${args.push(range.topics)}::text[])` : ''
+    // A statement of its own: its snapshot is younger than the settled position.
+    const sql =
+      `SELECT ${notificationColumns} FROM ${this.#table} ` +
+      `WHERE id >= $1::bigint AND id <= $2::bigint${byTopic} ORDER BY id LIMIT $3::bigint`
+    const { rows } = await runner.query(statement(sql, args))
+    return rows.map(toNotification)
+  }
+
+  async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
+    const settled = await this.#settledPosition(runner)
+    const sql = `SELECT max(id) FROM ${this.#table} WHERE id <= $1::bigint`
+    const { rows } = await runner.query(statement(sql, [settled]))
+    const last = rows[0]?.[0]
+    return last === null || last === undefined ? null : toBigInt(last)
+  }
+
+  async #insertSql(runner: StatementRunner, checked: boolean, counted: boolean): Promise<string> {
+    const row = `e(originator_id, originator_version, topic, state, metadata, position)`
+    const rows = `unnest($1::${this.#idType}[], $2::bigint[], $3::text[], $4::bytea[], $5::jsonb[]) WITH ORDINALITY AS ${row}`
+    const conditions: string[] = []
+    if (checked) conditions.push(`${this.#countStored('$6', '$7')} = cardinality($6::${this.#idType}[])`)
+    // Without a transaction a part must not be stored, so nothing is when one of the positions is seen to be taken.
+    if (!counted) conditions.push(`${this.#countStored('$1', '$2')} = 0`)
+    return (
+      `${this.#withLog ? await this.#floorLock(runner) : ''}` +
+      `INSERT INTO ${this.#table} (${eventColumns}) SELECT ${eventColumns} FROM ${this.#withLog ? 'floor, ' : ''}${rows}` +
+      (conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '') +
+      ` ORDER BY position${counted ? ' ON CONFLICT DO NOTHING' : ''}` +
+      ` RETURNING ${this.#withLog ? 'id' : 'originator_id, originator_version'}`
+    )
+  }
+
+  /** How many of the positions are stored: looked up one by one in the index, whatever the planner thinks of the table. */
+  #countStored(ids: string, versions: string): string {
+    return (
+      `(SELECT count(*) FROM unnest(${ids}::${this.#idType}[], ${versions}::bigint[]) AS p(o, v) WHERE (` +
+      `SELECT true FROM ${this.#table} AS s WHERE s.originator_id = p.o AND s.originator_version = p.v))`
+    )
+  }
+
+  async #floorLock(runner: StatementRunner): Promise<string> {
+    const sequence = (this.#sequence ??= await this.#findSequence(runner))
+    return (
+      `WITH floor AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared((${this.#regclass}::oid::bigint << 32) | ` +
+      `((CASE WHEN is_called THEN last_value ELSE last_value - 1 END) & 4294967295)) FROM ${sequence}) `
+    )
+  }
+
+  /**
+   * The position up to which the log is final. The own transaction's lock does not count: it sees its own events.
+   * A lock's key has room for 32 bits of the floor; the rest follows, since no floor is greater than the last id.
+   */
+  async #settledPosition(runner: StatementRunner): Promise<bigint> {
+    const sequence = (this.#sequence ??= await this.#findSequence(runner))
+    const sql =
+      `SELECT least(l.id, f.floor) FROM (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END AS id FROM ${sequence}) AS l, ` +
+      `LATERAL (SELECT min(l.id - ((l.id - objid::bigint) & 4294967295)) AS floor FROM pg_catalog.pg_locks ` +
+      `WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND classid = ${this.#regclass}::oid ` +
+      `AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) ` +
+      `AND pid <> pg_backend_pid() AND l.id IS NOT NULL) AS f`
+    const { rows } = await runner.query(statement(sql))
+    return toBigInt(rows[0]?.[0] ?? 0)
+  }
+
+  async #findSequence(runner: StatementRunner): Promise<string> {
+    // Looked up by name first: an error would end the caller's transaction.
+    const sql =
+      `SELECT CASE WHEN to_regclass($1) IS NULL THEN NULL ELSE pg_get_serial_sequence($1, 'id') END`
+    const { rows } = await runner.query(statement(sql, [this.#table]))
+    const sequence = rows[0]?.[0]
+    if (typeof sequence === 'string') return sequence
+    throw new ProgrammingError(
+      `There is no table ${this.#table} with a generated id in this database. Run prisma migrate, or recorder.createTable() in a test.`,
+    )
+  }
+
+  async #removePart(runner: StatementRunner, rows: ReadonlyArray<readonly unknown[]>): Promise<void> {
+    if (this.#withLog) {
+      const sql = `DELETE FROM ${this.#table} WHERE id = ANY($1::bigint[])`
+      await runner.execute(statement(sql, [toIds(rows)]))
+      return
+    }
+    const sql =
+      `DELETE FROM ${this.#table} WHERE (originator_id, originator_version) IN ` +
+      `(SELECT * FROM unnest($1::${this.#idType}[], $2::bigint[]))`
+    await runner.execute(statement(sql, [rows.map((row) => row[0]), rows.map((row) => row[1])]))
+  }
+}
+
+function quote(identifier: string): string {
+  return `"${identifier.replaceAll('"', '""')}"`
+}

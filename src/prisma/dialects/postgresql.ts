@@ -1,0 +1,67 @@
+/** PostgreSQL. */
+import { type EventSourcingError, IntegrityError, InternalError, OperationalError } from '../../errors.js'
+import type { Dialect } from '../dialect.js'
+import { statement } from '../driver.js'
+import type { DriverErrorFacts } from '../driver-error.js'
+import { PooledConnections } from '../pooled-connections.js'
+import { isConnectionLoss } from '../translate-error.js'
+import { PostgresqlEventsTable } from './postgresql-events.js'
+
+/** @see https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const retryableCodes = new Set([
+  '40001', // serialization_failure
+  '40P01', // deadlock_detected
+  '55P03', // lock_not_available
+  '57014', // query_canceled, by a statement timeout
+  '25P03', // idle_in_transaction_session_timeout
+  '53300', // too_many_connections
+])
+
+/** The connection or the server goes down; whether a COMMIT that is answered so was carried out is not known. */
+const goingDown = /^(08|57P)/
+
+/** PostgreSQL through `@prisma/adapter-pg`, or any adapter with the provider `postgres`. */
+export const postgresql: Dialect = {
+  name: 'postgresql',
+  singleWriter: false,
+  hasSchemas: true,
+  logHasHolesAt: (isolationLevel, readOnly) =>
+    isolationLevel === 'RepeatableRead' || isolationLevel === 'Serializable' || (readOnly && isolationLevel === undefined),
+  connections: (settings) => new PooledConnections(settings),
+  afterBegin({ isolationLevel, readOnly }) {
+    if (!readOnly) return []
+    // A read-only transaction is for one consistent view, which READ COMMITTED does not give.
+    const level = isolationLevel === undefined ? 'ISOLATION LEVEL REPEATABLE READ, ' : ''
+    return [statement(`SET TRANSACTION ${level}READ ONLY`)]
+  },
+  guards: (limitMs, reach) => [
+    statement(`SET ${reach === 'session' ? 'SESSION' : 'LOCAL'} idle_in_transaction_session_timeout = ${limitMs}`),
+  ],
+  // After any failed statement PostgreSQL answers COMMIT with a ROLLBACK that looks like success.
+  damageOf(error, facts) {
+    if (facts === undefined ? isConnectionLoss(error) : isGoingDown(facts)) return 'transaction'
+    return facts?.code === undefined ? 'nothing' : 'scope'
+  },
+  translate: byCode,
+  mayHaveCommitted(error, facts) {
+    if (facts !== undefined) return isGoingDown(facts)
+    // The driver says this one before it sends anything.
+    if (error instanceof Error && /not queryable/.test(error.message)) return false
+    return isConnectionLoss(error)
+  },
+  eventsTable: (options) => new PostgresqlEventsTable(options),
+}
+
+function isGoingDown({ kind, code }: DriverErrorFacts): boolean {
+  return kind === 'ConnectionClosed' || kind === 'SocketTimeout' || (code !== undefined && goingDown.test(code))
+}
+
+function byCode({ code }: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined {
+  if (code === undefined) return undefined
+  if (retryableCodes.has(code)) return new OperationalError(message, { cause, retryable: true })
+  if (goingDown.test(code)) return new OperationalError(message, { cause, retryable: true })
+  if (code.startsWith('53') || code.startsWith('28')) return new OperationalError(message, { cause })
+  if (code.startsWith('23')) return new IntegrityError(message, { cause })
+  if (code.startsWith('XX')) return new InternalError(message, { cause })
+  return undefined
+}

@@ -1,0 +1,71 @@
+/** A transaction on an SQLite connection that nobody else uses meanwhile. */
+import type { DriverConnection } from '../connections.js'
+import type { Dialect } from '../dialect.js'
+import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
+import { translateError } from '../translate-error.js'
+
+/** Has begun; gives the connection back at its end. */
+export class SqliteConnection implements DriverConnection {
+  readonly inTransaction = true
+  readonly givesInsertIds = true
+  readonly #adapter: SqlDriverAdapter
+  readonly #dialect: Dialect
+  readonly #giveBack: () => void
+  #ended = false
+
+  constructor(adapter: SqlDriverAdapter, dialect: Dialect, giveBack: () => void) {
+    this.#adapter = adapter
+    this.#dialect = dialect
+    this.#giveBack = giveBack
+  }
+
+  query(query: SqlQuery): Promise<SqlResultSet> {
+    return this.#adapter.queryRaw(query)
+  }
+
+  execute(query: SqlQuery): Promise<number> {
+    return this.#adapter.executeRaw(query)
+  }
+
+  async commit(): Promise<void> {
+    this.#ended = true
+    try {
+      await this.#send('COMMIT')
+    } catch (error) {
+      // A COMMIT that fails leaves the transaction open, and the next one would find itself inside.
+      await this.#send('ROLLBACK').catch(ignore)
+      throw translateError(this.#dialect, error, 'commit the transaction')
+    } finally {
+      this.#giveBack()
+    }
+  }
+
+  async rollback(): Promise<void> {
+    if (this.#ended) return
+    this.#ended = true
+    try {
+      await this.#send('ROLLBACK')
+    } finally {
+      this.#giveBack()
+    }
+  }
+
+  async savepoint(name: string): Promise<void> {
+    await this.#send(`SAVEPOINT ${name}`)
+  }
+
+  async rollbackTo(name: string): Promise<void> {
+    await this.#send(`ROLLBACK TO ${name}`)
+    await this.release(name)
+  }
+
+  async release(name: string): Promise<void> {
+    await this.#send(`RELEASE ${name}`)
+  }
+
+  async #send(sql: string): Promise<void> {
+    await this.#adapter.executeRaw(statement(sql))
+  }
+}
+
+function ignore(): void {}

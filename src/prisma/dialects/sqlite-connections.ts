@@ -1,0 +1,186 @@
+/**
+ * Connections of one SQLite database: a single writer for which transactions take turns, and readers beside it.
+ *
+ * Prisma's adapters have one connection each, which every statement joins: one that another request sends would run
+ * inside whatever transaction is open and vanish with its rollback. Here a transaction has its connection for itself,
+ * and takes the write lock when it begins (BEGIN IMMEDIATE), so that it never fails later for having read first.
+ *
+ * @see https://www.sqlite.org/wal.html
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import { NotSupportedError } from '../../errors.js'
+import type { BeginOptions } from '../../transaction/connection.js'
+import { type EndTurn, Turn } from '../../transaction/turn.js'
+import type { Connections, DriverConnection } from '../connections.js'
+import type { ConnectionSettings } from '../dialect.js'
+import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
+import { readDriverError } from '../driver-error.js'
+import { translateError } from '../translate-error.js'
+import { SqliteConnection } from './sqlite-connection.js'
+
+/** How long a reader waits inside SQLite while another process recovers or truncates the log. */
+const readerBusyTimeoutMs = 1_000
+
+/** How long to wait for another process before the next try. */
+const firstRetryMs = 1
+const longestRetryMs = 20
+
+interface Opened {
+  readonly writer: SqlDriverAdapter
+  readonly reader: SqlDriverAdapter
+  /** An in-memory database is gone from other connections, so there is one, and reads take turns too. */
+  readonly shared: boolean
+}
+
+/** Opens the connections at the first statement. */
+export class SqliteConnections implements Connections {
+  readonly inTransaction = false
+  readonly givesInsertIds = true
+  readonly #settings: ConnectionSettings
+  readonly #turn = new Turn()
+  readonly #idleReaders: SqlDriverAdapter[] = []
+  #opened: Promise<Opened> | undefined
+
+  constructor(settings: ConnectionSettings) {
+    this.#settings = settings
+  }
+
+  async adapter(): Promise<SqlDriverAdapter> {
+    return (await this.#open()).reader
+  }
+
+  async query(query: SqlQuery): Promise<SqlResultSet> {
+    return await this.#byItself(query.sql, (adapter) => adapter.queryRaw(query))
+  }
+
+  async execute(query: SqlQuery): Promise<number> {
+    return await this.#byItself(query.sql, (adapter) => adapter.executeRaw(query))
+  }
+
+  async script(sql: string): Promise<void> {
+    await this.#byItself('', (adapter) => adapter.executeScript(sql))
+  }
+
+  async begin(options: BeginOptions): Promise<DriverConnection> {
+    try {
+      const opened = await this.#open()
+      if (options.isolationLevel !== undefined && options.isolationLevel !== 'Serializable') {
+        throw new NotSupportedError(
+          `Could not begin a transaction with isolation level ${options.isolationLevel}: SQLite has Serializable only.`,
+        )
+      }
+      if (options.readOnly && !opened.shared) return await this.#beginReading()
+      return await this.#beginWriting(opened.writer, options)
+    } catch (error) {
+      throw translateError(this.#settings.dialect, error, 'begin a transaction')
+    }
+  }
+
+  async close(): Promise<void> {
+    const opened = this.#opened
+    this.#opened = undefined
+    if (opened === undefined) return
+    const { writer, reader, shared } = await opened
+    await writer.dispose()
+    if (!shared) await reader.dispose()
+    for (const idle of this.#idleReaders.splice(0)) await idle.dispose()
+  }
+
+  async #byItself<T>(sql: string, run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
+    const { writer, reader, shared } = await this.#open()
+    if (!shared && isRead(sql)) return await run(reader)
+    const signal = AbortSignal.timeout(this.#settings.deadlineMs)
+    const endTurn = await this.#turn.take(this.#turn.held ? signal : undefined)
+    try {
+      return await untilNotBusy(() => run(writer), signal)
+    } finally {
+      endTurn()
+    }
+  }
+
+  async #beginWriting(writer: SqlDriverAdapter, options: BeginOptions): Promise<DriverConnection> {
+    const endTurn = await this.#turn.take(options.signal)
+    try {
+      const begin = statement(options.readOnly ? 'BEGIN' : 'BEGIN IMMEDIATE')
+      await untilNotBusy(() => writer.executeRaw(begin), options.signal)
+      return this.#connection(writer, endTurn)
+    } catch (error) {
+      endTurn()
+      throw error
+    }
+  }
+
+  async #beginReading(): Promise<DriverConnection> {
+    const reader = this.#idleReaders.pop() ?? (await this.#openReader())
+    await reader.executeRaw(statement('BEGIN'))
+    return this.#connection(reader, () => this.#idleReaders.push(reader))
+  }
+
+  #connection(adapter: SqlDriverAdapter, giveBack: EndTurn): DriverConnection {
+    return new SqliteConnection(adapter, this.#settings.dialect, giveBack)
+  }
+
+  async #open(): Promise<Opened> {
+    this.#opened ??= this.#connect().catch((error: unknown) => {
+      this.#opened = undefined
+      throw translateError(this.#settings.dialect, error, 'open the SQLite database')
+    })
+    return await this.#opened
+  }
+
+  async #connect(): Promise<Opened> {
+    const writer = await this.#settings.factory.connect()
+    await assertOwnConnection(writer)
+    const databases = await writer.queryRaw(statement('PRAGMA database_list'))
+    const shared = !databases.rows.some(([, name, file]) => name === 'main' && typeof file === 'string' && file !== '')
+    // In WAL readers and the writer do not wait for each other.
+    if (!shared) await untilNotBusy(() => pragma(writer, 'journal_mode = WAL'), AbortSignal.timeout(this.#settings.deadlineMs))
+    await pragma(writer, `synchronous = ${this.#settings.durability === 'full' ? 'FULL' : 'NORMAL'}`)
+    await pragma(writer, 'foreign_keys = ON')
+    // Waiting for another process inside SQLite would stop the event loop, so it is done outside of it, by `untilNotBusy`.
+    await pragma(writer, 'busy_timeout = 0')
+    return { writer, reader: shared ? writer : await this.#openReader(), shared }
+  }
+
+  async #openReader(): Promise<SqlDriverAdapter> {
+    const reader = await this.#settings.factory.connect()
+    await pragma(reader, `busy_timeout = ${readerBusyTimeoutMs}`)
+    await pragma(reader, 'query_only = ON')
+    return reader
+  }
+}
+
+/** Only what surely reads: everything else waits for the writer's turn, which is right for a read too. */
+function isRead(sql: string): boolean {
+  return /^\s*SELECT\b/i.test(sql)
+}
+
+async function pragma(adapter: SqlDriverAdapter, setting: string): Promise<void> {
+  // A query, since some settings answer with a row.
+  await adapter.queryRaw(statement(`PRAGMA ${setting}`))
+}
+
+/** A remote database runs each statement on a connection of its own: a transaction could not be held together. */
+async function assertOwnConnection(adapter: SqlDriverAdapter): Promise<void> {
+  try {
+    await adapter.executeRaw(statement('SAVEPOINT es_probe'))
+    await adapter.executeRaw(statement('RELEASE es_probe'))
+  } catch (error) {
+    throw new NotSupportedError(
+      'Could not open the SQLite database: two statements in a row did not use the same connection, as with a remote database. Use a local file.',
+      { cause: error },
+    )
+  }
+}
+
+/** Tries again while another process has the database locked, without stopping the event loop. */
+async function untilNotBusy<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  for (let waitMs = firstRetryMs; ; waitMs = Math.min(longestRetryMs, waitMs * 2)) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (signal.aborted || readDriverError(error)?.kind !== 'SocketTimeout') throw error
+    }
+    await delay(waitMs / 2 + (Math.random() * waitMs) / 2)
+  }
+}

@@ -1,0 +1,108 @@
+/** The statements over one events table on SQLite. */
+import type { SelectEventsRange } from '../../persistence/recorder.js'
+import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
+import type { DriverConnection, StatementRunner } from '../connections.js'
+import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
+import { type SqlQuery, statement } from '../driver.js'
+import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
+import { eventColumns, toBigInt, toIds, toNotification, toStoredEvent } from './event-rows.js'
+import { selectLogPart, selectStream } from './event-selects.js'
+import { eventsTableStatements, snapshotsTableStatements } from './sqlite-tables.js'
+
+/** SQLite takes 32,766 parameters in a statement: six for an event, two for a predecessor, and as many of these at most. */
+const chunkLimits = { rows: 4_000, bytes: 64 * 1024 * 1024 }
+
+/** Ids are rowids, given in the order of the commits, since one transaction writes at a time. */
+export class SqliteEventsTable implements EventsTable {
+  readonly createStatements: readonly string[]
+  readonly #table: string
+  readonly #withLog: boolean
+
+  constructor({ name, originatorIdType, withLog }: EventsTableOptions) {
+    this.#table = `"${name}"`
+    this.#withLog = withLog
+    const statements = withLog ? eventsTableStatements : snapshotsTableStatements
+    this.createStatements = statements(name, { originatorIdType })
+  }
+
+  needsTransaction(events: readonly StoredEvent[]): boolean {
+    return needsChunks(events, chunkLimits)
+  }
+
+  async insert(
+    runner: StatementRunner | DriverConnection,
+    events: readonly StoredEvent[],
+    predecessors: readonly StreamPosition[],
+  ): Promise<Inserted | undefined> {
+    if (needsChunks(events, chunkLimits) && 'savepoint' in runner) {
+      return await allOrNothing(runner, () => this.#insertChunks(runner, events, predecessors))
+    }
+    return await this.#insertChunks(runner, events, predecessors)
+  }
+
+  async #insertChunks(
+    runner: StatementRunner,
+    events: readonly StoredEvent[],
+    predecessors: readonly StreamPosition[],
+  ): Promise<Inserted | undefined> {
+    const notificationIds: bigint[] = []
+    let required = predecessors
+    for (const chunk of chunksOf(events, chunkLimits)) {
+      const { rows } = await runner.query(this.#insertStatement(chunk, required))
+      if (rows.length < chunk.length) return undefined
+      if (this.#withLog) notificationIds.push(...toIds(rows))
+      required = []
+    }
+    return { notificationIds }
+  }
+
+  async select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
+    const { rows } = await runner.query(selectStream(this.#table, originatorId, range))
+    return rows.map(toStoredEvent)
+  }
+
+  async lastVersions(runner: StatementRunner, originatorIds: readonly string[]): Promise<Map<string, number>> {
+    const sql =
+      `SELECT originator_id, max(originator_version) FROM ${this.#table} ` +
+      `WHERE originator_id IN (SELECT value FROM json_each(?)) GROUP BY originator_id`
+    const { rows } = await runner.query(statement(sql, [JSON.stringify(originatorIds)]))
+    return new Map(rows.map(([id, version]) => [String(id), Number(version)]))
+  }
+
+  async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
+    if (range.limit < 1) return []
+    const { rows } = await runner.query(selectLogPart(this.#table, range))
+    return rows.map(toNotification)
+  }
+
+  async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
+    const { rows } = await runner.query(statement(`SELECT max(id) FROM ${this.#table}`))
+    const last = rows[0]?.[0]
+    return last === null || last === undefined ? null : toBigInt(last)
+  }
+
+  #insertStatement(events: readonly StoredEvent[], predecessors: readonly StreamPosition[]): SqlQuery {
+    const recordedAt = new Date().toISOString().replace('Z', '+00:00')
+    const args: unknown[] = []
+    for (const event of events) {
+      const metadata = event.metadata === undefined ? null : JSON.stringify(event.metadata)
+      args.push(event.originatorId, event.originatorVersion, event.topic, event.state, metadata, recordedAt)
+    }
+    const rows = Array.from(events, () => '(?, ?, ?, ?, ?, ?)').join(', ')
+    let source = `VALUES ${rows}`
+    if (predecessors.length > 0) {
+      source = `SELECT * FROM (VALUES ${rows}) WHERE (${this.#countOf(predecessors.length)}) = ${predecessors.length}`
+      for (const position of predecessors) args.push(position.originatorId, position.originatorVersion)
+    }
+    const returned = this.#withLog ? 'id' : 'originator_version'
+    return statement(`INSERT INTO ${this.#table} (${eventColumns}, recorded_at) ${source} RETURNING ${returned}`, args)
+  }
+
+  #countOf(count: number): string {
+    const positions = Array.from({ length: count }, () => '(?, ?)').join(', ')
+    return (
+      `SELECT count(*) FROM (VALUES ${positions}) AS p WHERE EXISTS (SELECT 1 FROM ${this.#table} AS s ` +
+      `WHERE s.originator_id = p.column1 AND s.originator_version = p.column2)`
+    )
+  }
+}

@@ -1,0 +1,34 @@
+/** What stands behind a datastore, for the recorders on it. */
+import { InterfaceError } from '../errors.js'
+import type { Scope } from '../transaction/scope.js'
+import type { DriverConnection, StatementRunner } from './connections.js'
+import type { Dialect } from './dialect.js'
+
+/** How recorders reach the database. */
+export interface Engine {
+  readonly dialect: Dialect
+  /** The schema of tables that name none. */
+  readonly schema: string | undefined
+  /** The transaction of ours that is open around this code. */
+  readonly currentScope: Scope<DriverConnection> | undefined
+  /** Runs statements outside of our transactions. */
+  runner(): StatementRunner
+  /** Runs several statements as one, in a transaction that nobody else sees. */
+  atOnce<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T>
+}
+
+const engines = new WeakMap<object, Engine>()
+
+/** Tells which engine stands behind a datastore; called once, by its constructor. */
+export function setEngine(datastore: object, engine: Engine): void {
+  engines.set(datastore, engine)
+}
+
+/** @throws `InterfaceError` for anything but a datastore of this copy of the package */
+export function engineOf(datastore: object): Engine {
+  const engine = engines.get(datastore)
+  if (engine !== undefined) return engine
+  throw new InterfaceError(
+    'Could not make a recorder: what was given is not a datastore of this copy of eventsourcing-prisma. Is the package installed twice?',
+  )
+}

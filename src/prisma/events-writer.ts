@@ -1,0 +1,79 @@
+/** Writes events into one table, and explains it when another writer was first. */
+import { ConcurrencyError, IntegrityError } from '../errors.js'
+import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
+import type { StatementRunner } from './connections.js'
+import type { EventsTable } from './dialect.js'
+import { readDriverError } from './driver-error.js'
+import type { Engine } from './engine.js'
+import { translateError } from './translate-error.js'
+
+/** Gives a runner to a piece of work: with a turn in a transaction, or without. */
+export type RunWith = <T>(work: (runner: StatementRunner) => Promise<T>) => Promise<T>
+
+/** The writing half of a recorder. */
+export class EventsWriter {
+  readonly #engine: Engine
+  readonly #table: EventsTable
+
+  constructor(engine: Engine, table: EventsTable) {
+    this.#engine = engine
+    this.#table = table
+  }
+
+  /**
+   * Stores all events or none.
+   *
+   * @returns the notification ids, in the order of the events
+   * @throws `ConcurrencyError` when a position is taken or a predecessor is missing
+   */
+  async write(
+    run: RunWith,
+    events: readonly StoredEvent[],
+    predecessors: readonly StreamPosition[],
+  ): Promise<readonly bigint[]> {
+    if (events.length === 0) return []
+    let conflict: unknown
+    try {
+      const inserted = await run((runner) => this.#table.insert(runner, events, predecessors))
+      if (inserted !== undefined) return inserted.notificationIds
+    } catch (error) {
+      if (readDriverError(error)?.kind !== 'UniqueConstraintViolation') {
+        throw translateError(this.#engine.dialect, error, `append ${describe(events)}`)
+      }
+      conflict = error
+    }
+    throw await this.#explain(run, events, conflict)
+  }
+
+  async #explain(run: RunWith, events: readonly StoredEvent[], cause: unknown): Promise<Error> {
+    const firstVersions = new Map<string, number>()
+    for (const event of events) {
+      if (!firstVersions.has(event.originatorId)) firstVersions.set(event.originatorId, event.originatorVersion)
+    }
+    const lastVersions = await run((runner) => this.#table.lastVersions(runner, [...firstVersions.keys()]))
+    for (const [originatorId, firstVersion] of firstVersions) {
+      const expectedVersion = firstVersion - 1
+      const actualVersion = lastVersions.get(originatorId)
+      const fits = actualVersion === undefined ? firstVersion <= 1 : actualVersion === expectedVersion
+      if (fits) continue
+      const found = actualVersion === undefined ? 'it has no events' : `it has version ${actualVersion}`
+      return new ConcurrencyError(
+        `Could not append version ${firstVersion} to stream ${originatorId}: ${found}. Nothing was stored. ` +
+          'Another writer was first, or the aggregate was changed in a transaction that was rolled back: load it again and repeat the command.',
+        { originatorId, expectedVersion, actualVersion, cause },
+      )
+    }
+    return new IntegrityError(
+      `Could not append ${describe(events)}: a position is given twice in it. Nothing was stored.`,
+      { cause },
+    )
+  }
+}
+
+function describe(events: readonly StoredEvent[]): string {
+  const first = events[0]
+  if (first === undefined) return 'no events'
+  const streams = new Set(events.map((event) => event.originatorId)).size
+  const where = streams === 1 ? `stream ${first.originatorId}` : `${streams} streams, the first of them ${first.originatorId}`
+  return `${events.length} event${events.length === 1 ? '' : 's'} to ${where}`
+}

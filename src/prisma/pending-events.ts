@@ -1,0 +1,75 @@
+/** Events that were saved in a transaction and wait for its flush. */
+import type { AppendOptions, SelectEventsRange } from '../persistence/recorder.js'
+import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
+import type { PendingWork, Run } from '../transaction/buffers.js'
+import type { DriverConnection } from './connections.js'
+import type { EventsWriter } from './events-writer.js'
+
+interface Append {
+  readonly events: readonly StoredEvent[]
+  readonly options: AppendOptions
+}
+
+/** The pending events of one recorder in one scope. */
+export class PendingEvents implements PendingWork<DriverConnection> {
+  readonly #writer: EventsWriter
+  #appends: Append[] = []
+
+  constructor(writer: EventsWriter) {
+    this.#writer = writer
+  }
+
+  get empty(): boolean {
+    return this.#appends.length === 0
+  }
+
+  add(events: readonly StoredEvent[], options: AppendOptions): void {
+    if (events.length > 0) this.#appends.push({ events, options })
+  }
+
+  clear(): void {
+    this.#appends = []
+  }
+
+  async flush(run: Run<DriverConnection>): Promise<void> {
+    const appends = this.#appends
+    this.#appends = []
+    const events = appends.flatMap((append) => append.events)
+    const ids = await this.#writer.write(run, events, predecessorsOutside(appends))
+    let start = 0
+    for (const { events: own, options } of appends) {
+      options.onRecorded?.(ids.slice(start, start + own.length))
+      start += own.length
+    }
+  }
+
+  /** Whether a read of this stream would miss something. */
+  has(originatorId: string): boolean {
+    return this.#appends.some(({ events }) => events.some((event) => event.originatorId === originatorId))
+  }
+
+  /** Adds what is pending to what was read of a stream. */
+  mergeInto(stored: StoredEvent[], originatorId: string, range: SelectEventsRange): StoredEvent[] {
+    const pending = this.#appends
+      .flatMap(({ events }) => events)
+      .filter((event) => event.originatorId === originatorId && isWithin(event.originatorVersion, range))
+    if (pending.length === 0) return stored
+    const direction = range.desc === true ? -1 : 1
+    const merged = [...stored, ...pending].sort((a, b) => direction * (a.originatorVersion - b.originatorVersion))
+    return range.limit === undefined ? merged : merged.slice(0, range.limit)
+  }
+}
+
+/** What must be stored already: predecessors that are not among the pending events themselves. */
+function predecessorsOutside(appends: readonly Append[]): StreamPosition[] {
+  const pending = new Set(appends.flatMap(({ events }) => events.map(keyOf)))
+  return appends.flatMap(({ options }) => options.predecessors ?? []).filter((position) => !pending.has(keyOf(position)))
+}
+
+function keyOf({ originatorId, originatorVersion }: StreamPosition): string {
+  return `${originatorVersion} ${originatorId}`
+}
+
+function isWithin(version: number, { gt, lte }: SelectEventsRange): boolean {
+  return (gt === undefined || version > gt) && (lte === undefined || version <= lte)
+}

@@ -1,0 +1,153 @@
+/** A transaction as user code sees it. */
+import { NoTransactionError } from '../errors.js'
+import type { Scope, TransactionState } from '../transaction/scope.js'
+import type { DriverConnection } from './connections.js'
+import type { TransactionClient } from './prisma-client.js'
+
+/**
+ * A unit of work on a datastore: events saved and rows changed in it are stored together, or not at all.
+ *
+ * @see PrismaDatastore.transaction
+ */
+export interface Transaction<Client = unknown> {
+  /** The datastore's client inside this transaction. `datastore.client` joins it too. */
+  readonly client: TransactionClient<Client>
+  /** Aborts at the deadline, with a `TransactionTimeoutError` as reason, or when the client of a request has gone away. */
+  readonly signal: AbortSignal
+  /** Whether a read through a recorder writes the pending events first, so that it sees them. */
+  autoflush: boolean
+  /** From 1; greater when the work is run again by `retries`. */
+  readonly attempt: number
+  /** `idle` until the first statement is sent; `committed` and `rolledBack` are final. */
+  readonly state: TransactionState
+  /**
+   * Writes the events that are pending.
+   *
+   * @throws `ConcurrencyError` when another writer was first: nothing that was pending is stored then, and the transaction
+   * can go on
+   */
+  flush(): Promise<void>
+  /** Lets the transaction end in a rollback, whatever else happens: its end rejects with `RollbackOnlyError`. */
+  rollbackOnly(): void
+  /** Runs `fn` once the transaction has committed, outside of it and after those given before. What it throws becomes a process warning. */
+  afterCommit(fn: () => unknown): void
+  /** Runs `fn` once the transaction has rolled back. */
+  afterRollback(fn: () => unknown): void
+  /** Runs `fn` with `autoflush` off, and sets it back. */
+  noAutoflush<T>(fn: () => Promise<T>): Promise<T>
+}
+
+/** The view of one scope. */
+export class ScopeTransaction<Client> implements Transaction<Client> {
+  readonly #scope: Scope<DriverConnection>
+  readonly #client: () => TransactionClient<Client>
+
+  constructor(scope: Scope<DriverConnection>, client: () => TransactionClient<Client>) {
+    this.#scope = scope
+    this.#client = client
+  }
+
+  get client(): TransactionClient<Client> {
+    return this.#client()
+  }
+
+  get signal(): AbortSignal {
+    return this.#scope.session.signal
+  }
+
+  get autoflush(): boolean {
+    return this.#scope.autoflush
+  }
+
+  set autoflush(autoflush: boolean) {
+    this.#scope.autoflush = autoflush
+  }
+
+  get attempt(): number {
+    return this.#scope.attempt
+  }
+
+  get state(): TransactionState {
+    return this.#scope.state
+  }
+
+  async flush(): Promise<void> {
+    await this.#scope.flush()
+  }
+
+  rollbackOnly(): void {
+    this.#scope.rollbackOnly()
+  }
+
+  afterCommit(fn: () => unknown): void {
+    this.#scope.assertUsable()
+    this.#scope.hooks.afterCommit(fn)
+  }
+
+  afterRollback(fn: () => unknown): void {
+    this.#scope.assertUsable()
+    this.#scope.hooks.afterRollback(fn)
+  }
+
+  async noAutoflush<T>(fn: () => Promise<T>): Promise<T> {
+    const before = this.#scope.autoflush
+    this.#scope.autoflush = false
+    try {
+      return await fn()
+    } finally {
+      this.#scope.autoflush = before
+    }
+  }
+}
+
+/** What work is given that runs without a transaction, because its propagation says so: each statement is stored at once. */
+export class NoTransaction<Client> implements Transaction<Client> {
+  readonly signal: AbortSignal = new AbortController().signal
+  readonly attempt = 1
+  readonly state = 'idle'
+  autoflush = true
+  readonly #client: () => TransactionClient<Client>
+
+  constructor(client: () => TransactionClient<Client>) {
+    this.#client = client
+  }
+
+  get client(): TransactionClient<Client> {
+    return this.#client()
+  }
+
+  async flush(): Promise<void> {}
+
+  rollbackOnly(): void {
+    throw new NoTransactionError('rollbackOnly() was called where there is no transaction: what was done is stored already.')
+  }
+
+  afterCommit(fn: () => unknown): void {
+    fn()
+  }
+
+  afterRollback(): void {}
+
+  async noAutoflush<T>(fn: () => Promise<T>): Promise<T> {
+    return await fn()
+  }
+}
+
+/** A transaction without a callback, for the adapters of web frameworks: who begins it must end it. */
+export interface ManagedTransaction<Client = unknown> {
+  readonly transaction: Transaction<Client>
+  /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
+  run<T>(fn: () => T): T
+  /**
+   * Flushes, commits and runs the hooks. Without any use of the database nothing is sent.
+   *
+   * @throws why it was not committed; it has rolled back then, except after a `CommitUnknownError`
+   */
+  commit(): Promise<void>
+  /** Undoes everything; harmless when the transaction has ended. */
+  rollback(): Promise<void>
+  /** Aborts the transaction's signal without ending it: the work may finish or stop. */
+  abort(reason: Error): void
+  /** Calls back once the deadline has passed and the rollback is done. */
+  onExpired(listener: (error: Error) => void): void
+}

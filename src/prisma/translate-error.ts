@@ -1,0 +1,76 @@
+/** Turns what a driver or Prisma threw into the error ladder, once. */
+import {
+  DatabaseError,
+  DataError,
+  type EventSourcingError,
+  IntegrityError,
+  InterfaceError,
+  isEventSourcingError,
+  NotSupportedError,
+  OperationalError,
+  ProgrammingError,
+} from '../errors.js'
+import type { Dialect } from './dialect.js'
+import { readDriverError } from './driver-error.js'
+
+type Make = (message: string, cause: unknown) => EventSourcingError
+
+const integrity: Make = (message, cause) => new IntegrityError(message, { cause })
+const data: Make = (message, cause) => new DataError(message, { cause })
+const programming: Make = (message, cause) => new ProgrammingError(message, { cause })
+const unsupported: Make = (message, cause) => new NotSupportedError(message, { cause })
+const passing: Make = (message, cause) => new OperationalError(message, { cause, retryable: true })
+const lasting: Make = (message, cause) => new OperationalError(message, { cause })
+
+/** Prisma's kinds of driver errors that mean the same on every database. */
+const byKind: Readonly<Record<string, Make>> = {
+  UniqueConstraintViolation: integrity,
+  NullConstraintViolation: integrity,
+  ForeignKeyConstraintViolation: integrity,
+  RestrictViolation: integrity,
+  LengthMismatch: data,
+  ValueOutOfRange: data,
+  InvalidInputValue: data,
+  InconsistentColumnData: data,
+  TransactionWriteConflict: passing,
+  SocketTimeout: passing,
+  ConnectionClosed: passing,
+  DatabaseNotReachable: passing,
+  TooManyConnections: passing,
+  TlsConnectionError: lasting,
+  DatabaseAccessDenied: lasting,
+  AuthenticationFailed: lasting,
+  DatabaseDoesNotExist: lasting,
+  TableDoesNotExist: programming,
+  ColumnNotFound: programming,
+  UnsupportedNativeDataType: unsupported,
+  InvalidIsolationLevel: unsupported,
+}
+
+/**
+ * Makes the error that a caller sees.
+ *
+ * @param attempted - what was to be done, on which id: "append 2 events to stream …"
+ */
+export function translateError(dialect: Dialect, error: unknown, attempted: string): EventSourcingError {
+  if (isEventSourcingError(error)) return error
+  const facts = readDriverError(error)
+  if (facts === undefined) return undescribed(error, attempted)
+  const message = `Could not ${attempted}: ${facts.message}`
+  const known = dialect.translate(facts, message, error) ?? byKind[facts.kind]?.(message, error)
+  return known ?? new DatabaseError(message, { cause: error })
+}
+
+/** A lost connection reaches us as a plain error of the driver; anything else without a description is a fault above the database. */
+function undescribed(error: unknown, attempted: string): EventSourcingError {
+  const message = `Could not ${attempted}: ${error instanceof Error ? error.message : String(error)}`
+  if (isConnectionLoss(error)) return passing(message, error)
+  return new InterfaceError(message, { cause: error })
+}
+
+/** Whether a driver says, in an error of its own, that the connection is gone. */
+export function isConnectionLoss(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const code = 'code' in error ? String(error.code) : ''
+  return /^(ECONN|EPIPE|ETIMEDOUT)/.test(code) || /connection (error|terminated|ended|closed|timeout)|socket (has )?(been )?(ended|closed)|not queryable/i.test(error.message)
+}
