@@ -76,7 +76,7 @@ export function defineDecider<
   initialState(): State
   readonly evolve: { readonly [Name in keyof Events]: (state: State, data: Events[Name]) => State }
   readonly decide: {
-    readonly [Command in keyof Commands]: (state: State, ...args: Commands[Command]) => readonly DeciderEvent<Events>[]
+    readonly [Command in keyof Commands]: (state: State, ...args: Commands[Command]) => readonly DeciderEvent<NoInfer<Events>>[]
   }
 }): Decider<State, Events, Commands> {
   // The same functions: only the type of a command's arguments is written differently, for inference.
