@@ -49,6 +49,7 @@ function toMetadata(value: unknown): Metadata {
 }
 
 function toDate(value: unknown): Date {
+  if (value instanceof Date) return value
   // A time without a zone is in UTC: that is how it was written.
   const text = String(value)
   return new Date(/[zZ]|[+-]\d\d:?\d\d$/.test(text) ? text : `${text.replace(' ', 'T')}Z`)

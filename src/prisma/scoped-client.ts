@@ -1,0 +1,110 @@
+/** A datastore inside a transaction that somebody else manages: it never begins, commits or rolls back. */
+import { EnvironmentError, InterfaceError, NoTransactionError, NotSupportedError } from '../errors.js'
+import type { TransactionOptions } from '../transaction/options.js'
+import type { RecorderDatastore } from './aggregate-recorder.js'
+import type { StatementRunner } from './connections.js'
+import { dialectOf } from './dialects/by-provider.js'
+import { providersByName } from './dialects/provider.js'
+import type { SqlQuery, SqlResultSet } from './driver.js'
+import { setEngine } from './engine.js'
+import type { TransactionClient } from './prisma-client.js'
+import { NoTransaction, type Transaction } from './transaction.js'
+
+/** What is called on the transaction client of whoever manages transactions. */
+export interface RawQueryClient {
+  $queryRawUnsafe(sql: string, ...args: unknown[]): PromiseLike<unknown>
+  $executeRawUnsafe(sql: string, ...args: unknown[]): PromiseLike<number>
+}
+
+/** What a scoped datastore is made from. */
+export interface ScopedClientOptions<Client extends RawQueryClient> {
+  /** Returns the transaction client that is current where it is called. */
+  readonly currentClient: () => Client | undefined
+  /** The database, by the name that driver adapters give it. */
+  readonly provider: string
+  /** The schema of the library's tables, where the database has schemas. */
+  readonly schema?: string
+}
+
+/**
+ * Lets recorders work through the client of an open Prisma transaction. Events are written when they are saved, since the
+ * end of the transaction is not known here; whether they stay is decided by who manages it.
+ */
+export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClient> implements RecorderDatastore<Client> {
+  readonly #currentClient: () => Client | undefined
+
+  constructor(options: ScopedClientOptions<Client>) {
+    this.#currentClient = options.currentClient
+    const runner = new ClientRunner(() => this.#client())
+    setEngine(this, {
+      dialect: dialectOf(options.provider),
+      schema: options.schema,
+      currentScope: undefined,
+      runner: () => runner,
+      atOnce: () => {
+        throw new InterfaceError('Could not begin a transaction: transactions are managed by someone else here.')
+      },
+    })
+  }
+
+  /** Runs work in the transaction that is current; its end is not this one's. */
+  async transaction<T>(work: (tx: Transaction<Client>) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    if (options.propagation === 'requiresNew' || options.propagation === 'nested') {
+      throw new NotSupportedError(
+        `Could not open a transaction with propagation "${options.propagation}": transactions are managed by someone else here.`,
+      )
+    }
+    // A client that is passed around as a transaction client already is one.
+    return await work(new NoTransaction<Client>(() => this.#client() as TransactionClient<Client>))
+  }
+
+  #client(): Client {
+    const client = this.#currentClient()
+    if (client !== undefined) return client
+    throw new NoTransactionError(
+      'There is no current transaction client: the function named by PRISMA_SCOPED_CLIENT_TOPIC returned undefined. Call the application inside a transaction.',
+    )
+  }
+}
+
+/** Runs statements through Prisma's raw queries. */
+class ClientRunner implements StatementRunner {
+  readonly inTransaction = true
+  readonly givesInsertIds = false
+  readonly #client: () => RawQueryClient
+
+  constructor(client: () => RawQueryClient) {
+    this.#client = client
+  }
+
+  async query({ sql, args }: SqlQuery): Promise<SqlResultSet> {
+    const result = await this.#client().$queryRawUnsafe(sql, ...args)
+    const records: readonly unknown[] = Array.isArray(result) ? result : []
+    // A row is an object whose properties are in the order of the columns.
+    return { columnTypes: [], columnNames: [], rows: records.map((record) => Object.values(Object(record))) }
+  }
+
+  async execute({ sql, args }: SqlQuery): Promise<number> {
+    return await this.#client().$executeRawUnsafe(sql, ...args)
+  }
+}
+
+/**
+ * Finds out which database a client is for.
+ *
+ * @param url - asked first: the scheme tells
+ */
+export function providerOf(client: unknown, url: string | undefined): string {
+  const scheme = url?.slice(0, url.indexOf(':'))
+  const name = scheme ?? activeProvider(client)
+  const provider = name === undefined ? undefined : providersByName[name]
+  if (provider !== undefined) return provider
+  throw new EnvironmentError(
+    `Could not tell the database of the scoped client${name === undefined ? '' : ` from "${name}"`}: set PRISMA_URL to its URL.`,
+  )
+}
+
+function activeProvider(client: unknown): string | undefined {
+  if (typeof client !== 'object' || client === null || !('_activeProvider' in client)) return undefined
+  return typeof client._activeProvider === 'string' ? client._activeProvider : undefined
+}
