@@ -98,7 +98,9 @@ function readEvents(prototype: object): AggregateEvents {
   const topic = ownStatic(aggregateClass, 'topic') ?? className
   const formerTopics = ownStatic(aggregateClass, 'formerTopics') as FormerTopics | undefined // typed by Aggregate
   if (typeof topic !== 'string' || topic === '') {
-    throw new TypeError(`A class of aggregates needs a name or a static topic: ${className || 'an anonymous class'} has none`)
+    throw new TypeError(
+      `A class of aggregates needs a name or a static topic: ${className || 'an anonymous class'} has none`,
+    )
   }
   const isKnown = (name: string): boolean =>
     handlers.has(name) || name === (creation === undefined ? defaultCreationName : creation.name)
@@ -157,7 +159,9 @@ function ownHandlers(prototype: object): EventHandler[] {
     if (typeof body !== 'function') throw new TypeError(`${aggregateClass.name}.events.${name} must be a function`)
     if (handlers.some((handler) => handler.name === name)) throw alreadyDefined(aggregateClass.name, name)
     const label = `${aggregateClass.name}.events.${name}`
-    handlers.push(handlerOf({ name: checkEventName(name), label, parameterNames: [], body: body as MethodEvent['body'] }))
+    handlers.push(
+      handlerOf({ name: checkEventName(name), label, parameterNames: [], body: body as MethodEvent['body'] }),
+    )
   }
   return handlers
 }
@@ -184,7 +188,9 @@ function handlerOf({ name, label, parameterNames, body }: MethodEvent): EventHan
       if (!(result instanceof Promise)) return result
       // Its failure, if any, is of no interest beside the mistake reported here.
       result.catch(() => undefined)
-      throw new TypeError(`${label} is asynchronous: look things up before, and let the event's body only change the aggregate`)
+      throw new TypeError(
+        `${label} is asynchronous: look things up before, and let the event's body only change the aggregate`,
+      )
     },
   }
 }

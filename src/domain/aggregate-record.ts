@@ -61,7 +61,14 @@ export function openConstruction(newTarget: NewableFunction): Construction | und
 /** Makes the record of an aggregate that the given event creates. */
 export function recordFor(event: DomainEvent, mode: AggregateMode): AggregateRecord {
   const { originatorId, originatorVersion, timestamp } = event
-  return { id: originatorId, createdOn: timestamp, modifiedOn: timestamp, version: originatorVersion, pending: [], mode }
+  return {
+    id: originatorId,
+    createdOn: timestamp,
+    modifiedOn: timestamp,
+    version: originatorVersion,
+    pending: [],
+    mode,
+  }
 }
 
 /** What the one who creates an aggregate decides. */
@@ -105,7 +112,9 @@ function checkId(id: unknown, className: string): string {
   if (id instanceof Promise) {
     // The promise is of no more use; its failure must not end the process as an unhandled rejection.
     id.catch(() => undefined)
-    throw new TypeError(`${className}.createId gave a promise: ids are made synchronously, look things up before creating`)
+    throw new TypeError(
+      `${className}.createId gave a promise: ids are made synchronously, look things up before creating`,
+    )
   }
   throw new TypeError(`${className}.createId must give a text that is not empty, not ${String(id)}`)
 }

@@ -49,7 +49,9 @@ export interface AggregateStatics {
 }
 
 /** A class of aggregates, as `repository.get` and `rebuild` take it. */
-export type AggregateClass<A extends Aggregate<object> = Aggregate<object>> = (abstract new (...args: never[]) => A) &
+export type AggregateClass<A extends Aggregate<object> = Aggregate<object>> = (abstract new (
+  ...args: never[]
+) => A) &
   AggregateStatics
 
 /** What can be decided about one event beside its data. */
@@ -92,13 +94,12 @@ export function tryRecordOf(value: unknown): AggregateRecord | undefined {
  * @typeParam Events - for `static events`: the type of each event's data, by event name
  */
 export abstract class Aggregate<Events extends object = AnyEvents> implements EventSource {
-  /** Types only: no such member exists. */
-  declare readonly [eventTypes]?: Events
-
   readonly #record: AggregateRecord
 
   static {
     readRecord = (value) => (#record in value ? value.#record : undefined)
+    // Not a method: declarations that are made file by file cannot name a member by this symbol.
+    Object.defineProperty(this.prototype, inspect.custom, { value: shownInLogs })
   }
 
   /**
@@ -143,7 +144,9 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
     if (events.handlers.has(defaultCreationName)) {
       const { className } = events
-      throw new TypeError(`${className} has its own event '${defaultCreationName}': use ${className}.create('${defaultCreationName}', …)`)
+      throw new TypeError(
+        `${className} has its own event '${defaultCreationName}': use ${className}.create('${defaultCreationName}', …)`,
+      )
     }
     const originatorId = newId(new.target, [])
     const event = creationEvent(new.target, { eventName: defaultCreationName, originatorId, data: Object.freeze({}) })
@@ -196,16 +199,6 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     return isDeepStrictEqual(ours, theirs) && isDeepStrictEqual({ ...this }, { ...other })
   }
 
-  /** Shows the aggregate in logs: class, id, version, times, then its own members. */
-  [inspect.custom](depth: number, options: InspectOptions): string {
-    const { id, version, createdOn, modifiedOn } = this
-    const name = eventsOf(Object.getPrototypeOf(this)).className
-    if (depth < 0) return `[${name} ${id}]`
-    const state: object = { ...this }
-    const shown = { id, version, createdOn: createdOn.iso, modifiedOn: modifiedOn.iso, ...state }
-    return `${name} ${inspect(shown, { ...options, depth: options.depth === null ? null : depth })}`
-  }
-
   /**
    * Triggers one of `static events`, for classes without decorators.
    *
@@ -215,10 +208,15 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
    * @param data - the event's data: a plain object; arrays and plain objects in it are copied
    * @throws whatever the event's body throws, with the aggregate as it was before; `TypeError` when there is no such event
    */
-  protected trigger<Name extends keyof Events & string>(name: Name, data: Events[Name], options: TriggerOptions = {}): void {
+  protected trigger<Name extends keyof Events & string>(
+    name: Name,
+    data: Events[Name],
+    options: TriggerOptions = {},
+  ): void {
     const events = eventsOf(Object.getPrototypeOf(this))
     const handler = events.handlers.get(name)
-    if (handler === undefined) throw new TypeError(`${events.className} cannot trigger '${name}': it has no event of that name`)
+    if (handler === undefined)
+      throw new TypeError(`${events.className} cannot trigger '${name}': it has no event of that name`)
     const given = dataOfArguments({ label: handler.label, parameterNames: [] }, [data])
     const record = this.#record
     if (record.mode === 'rebuilding') return
@@ -231,9 +229,26 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
   }
 }
 
+/** Types only: no such member exists. */
+export interface Aggregate<Events extends object> {
+  readonly [eventTypes]?: Events
+}
+
 /** Whether a value is an aggregate. */
 export function isAggregate(value: unknown): value is Aggregate<object> {
   return tryRecordOf(value) !== undefined
+}
+
+/** Shows an aggregate in logs: class, id, version, times, then its own members. */
+function shownInLogs(this: Aggregate<object>, depth: number, options: InspectOptions): string {
+  const name = eventsOf(Object.getPrototypeOf(this)).className
+  const record = tryRecordOf(this)
+  if (record === undefined) return `[${name}.prototype]`
+  const { id, version, createdOn, modifiedOn } = record
+  if (depth < 0) return `[${name} ${id}]`
+  const state: object = { ...this }
+  const shown = { id, version, createdOn: createdOn.iso, modifiedOn: modifiedOn.iso, ...state }
+  return `${name} ${inspect(shown, { ...options, depth: options.depth === null ? null : depth })}`
 }
 
 function pinnedOptions({ timestamp, metadata }: TriggerOptions): TriggerOptions {

@@ -1,7 +1,14 @@
 /** The event of a decorated constructor: `new` triggers it, rebuilding runs the constructor with what it holds. */
 import { tryRecordOf } from './aggregate.js'
 import { type CreationEvent, eventsOf, markConstructor } from './aggregate-events.js'
-import { constructBy, type Construction, constructionOf, creationEvent, newId, openConstruction } from './aggregate-record.js'
+import {
+  constructBy,
+  type Construction,
+  constructionOf,
+  creationEvent,
+  newId,
+  openConstruction,
+} from './aggregate-record.js'
 import { argumentsOfEvent, dataOfArguments, type Signature } from './event-data.js'
 
 /** A class, as its decorator gets it. */

@@ -12,8 +12,10 @@ export type DeciderEvent<Events extends object> = {
 }[keyof Events & string]
 
 /** The arguments of a command after the state. */
-export type CommandArguments<Commands extends object, Command extends keyof Commands> =
-  Commands[Command] extends readonly unknown[] ? Commands[Command] : never
+export type CommandArguments<
+  Commands extends object,
+  Command extends keyof Commands,
+> = Commands[Command] extends readonly unknown[] ? Commands[Command] : never
 
 /**
  * What an originator is and does: all functions are pure and synchronous.
@@ -76,7 +78,10 @@ export function defineDecider<
   initialState(): State
   readonly evolve: { readonly [Name in keyof Events]: (state: State, data: Events[Name]) => State }
   readonly decide: {
-    readonly [Command in keyof Commands]: (state: State, ...args: Commands[Command]) => readonly DeciderEvent<NoInfer<Events>>[]
+    readonly [Command in keyof Commands]: (
+      state: State,
+      ...args: Commands[Command]
+    ) => readonly DeciderEvent<NoInfer<Events>>[]
   }
 }): Decider<State, Events, Commands> {
   // The same functions: only the type of a command's arguments is written differently, for inference.
@@ -204,5 +209,7 @@ function evolved<State, Events extends object, Commands extends object>(
 function checkEvents(decided: unknown, label: string): readonly { readonly type: string; readonly data: object }[] {
   if (Array.isArray(decided)) return decided
   if (decided instanceof Promise) decided.catch(() => undefined)
-  throw new TypeError(`${label} must give a list of events, at once: it gave ${decided instanceof Promise ? 'a promise' : String(decided)}`)
+  throw new TypeError(
+    `${label} must give a list of events, at once: it gave ${decided instanceof Promise ? 'a promise' : String(decided)}`,
+  )
 }

@@ -58,9 +58,7 @@ export interface EventDecorator<Names extends readonly string[]> {
     descriptor: TypedPropertyDescriptor<(...args: Parameters) => Result> & Fitting<Names, Parameters, Result, unknown>,
   ): TypedPropertyDescriptor<(...args: Parameters) => Result>
   /** A class, by a legacy decorator (`experimentalDecorators`). */
-  <C extends AggregateClass>(
-    aggregateClass: C & Fitting<Names, ConstructorParameters<C>, void, unknown>,
-  ): C
+  <C extends AggregateClass>(aggregateClass: C & Fitting<Names, ConstructorParameters<C>, void, unknown>): C
 }
 
 /**
@@ -133,16 +131,23 @@ function decorateClass({ name, parameterNames }: Declared, target: unknown): unk
   return constructorEvent(target as unknown as AnyConstructor, name, parameterNames) // it has a prototype
 }
 
-function triggering({ name, parameterNames }: Declared, body: MethodEvent['body'], member: string): MethodEvent['body'] {
+function triggering(
+  { name, parameterNames }: Declared,
+  body: MethodEvent['body'],
+  member: string,
+): MethodEvent['body'] {
   function trigger(this: object, ...args: unknown[]): unknown {
     const record = tryRecordOf(this)
-    if (record === undefined) throw new TypeError(`${member} expects an aggregate as 'this': call it as aggregate.${member}(…)`)
+    if (record === undefined)
+      throw new TypeError(`${member} expects an aggregate as 'this': call it as aggregate.${member}(…)`)
     if (record.mode === 'applying') return Reflect.apply(body, this, args)
     if (record.mode === 'rebuilding') return undefined
     const { className, handlers } = eventsOf(Object.getPrototypeOf(this))
     const handler = handlers.get(name)
     if (handler === undefined) {
-      throw new TypeError(`@event('${name}') must be the first decorator of ${className}.${member}: another one hides it`)
+      throw new TypeError(
+        `@event('${name}') must be the first decorator of ${className}.${member}: another one hides it`,
+      )
     }
     const given = dataOfArguments({ label: `${className}.${member}`, parameterNames }, args)
     return triggerEvent(this, record, { handler, ...given }, isAggregate)

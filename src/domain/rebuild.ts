@@ -69,7 +69,8 @@ function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateCla
   if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
   const { creation } = events
   const handler = events.handlers.get(name)
-  const isCreation = creation === undefined ? handler !== undefined || name === defaultCreationName : name === creation.name
+  const isCreation =
+    creation === undefined ? handler !== undefined || name === defaultCreationName : name === creation.name
   if (!isCreation) {
     throw new TopicError(
       `Cannot rebuild ${events.className} ${event.originatorId}: its first event is ${event.topic}, which does not create one`,
@@ -85,7 +86,8 @@ function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateCla
 
 function recordOf(aggregate: object): AggregateRecord {
   const record = tryRecordOf(aggregate)
-  if (record === undefined) throw new TypeError(`Expected an aggregate: ${aggregate.constructor.name} does not extend Aggregate`)
+  if (record === undefined)
+    throw new TypeError(`Expected an aggregate: ${aggregate.constructor.name} does not extend Aggregate`)
   return record
 }
 

@@ -38,7 +38,8 @@ export class Timestamp extends Date {
   static fromISO(iso: string): Timestamp {
     const match = isoText.exec(iso)
     const milliseconds = match === null ? Number.NaN : Date.parse(match[2] === undefined ? `${iso}Z` : iso)
-    if (Number.isNaN(milliseconds)) throw new RangeError(`Cannot read '${iso}' as a timestamp: it is not an ISO 8601 date and time`)
+    if (Number.isNaN(milliseconds))
+      throw new RangeError(`Cannot read '${iso}' as a timestamp: it is not an ISO 8601 date and time`)
     return new Timestamp(iso, milliseconds)
   }
 

@@ -26,7 +26,11 @@ export function eventTopic(owner: TopicOwner, eventName: string): string {
  * @param isKnown - tells whether an event of that name exists
  * @returns undefined when the topic belongs to something else, or names no known event
  */
-export function eventNameOf(owner: TopicOwner, topic: string, isKnown: (eventName: string) => boolean): string | undefined {
+export function eventNameOf(
+  owner: TopicOwner,
+  topic: string,
+  isKnown: (eventName: string) => boolean,
+): string | undefined {
   for (const candidate of currentForms(owner, topic)) {
     const prefix = `${owner.topic}.`
     const name = candidate.startsWith(prefix) ? candidate.slice(prefix.length) : undefined

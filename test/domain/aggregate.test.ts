@@ -190,7 +190,13 @@ describe('rebuilding', () => {
       }
     }
     const base = { originatorId: 'rex', timestamp: createTimestamp() }
-    const topics = ['__main__:Dog.Created', '__main__:Dog.TrickAdded', 'hound.TrickLearned', 'kennel:Barked', 'hound.Barked']
+    const topics = [
+      '__main__:Dog.Created',
+      '__main__:Dog.TrickAdded',
+      'hound.TrickLearned',
+      'kennel:Barked',
+      'hound.Barked',
+    ]
     const events = topics.map((topic, index) =>
       domainEvent({ ...base, topic, originatorVersion: index + 1, data: { trick: `t${index}`, sound: `s${index}` } }),
     )
@@ -218,7 +224,10 @@ describe('rebuilding', () => {
       }
     }
     const welcomed = new Welcomed()
-    expect(welcomed.pendingEvents.map((pending) => pending.topic)).toEqual(['Welcomed.Registered', 'Welcomed.TrickAdded'])
+    expect(welcomed.pendingEvents.map((pending) => pending.topic)).toEqual([
+      'Welcomed.Registered',
+      'Welcomed.TrickAdded',
+    ])
     const copy = rebuilt(rebuild(Welcomed, welcomed.collectEvents()))
     expect(copy.equals(welcomed)).toBe(true)
     expect([copy.name, copy.tricks, copy.greeting]).toEqual(['Rex', ['wave'], 'hello'])

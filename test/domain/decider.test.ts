@@ -25,7 +25,8 @@ const dogs = defineDecider({
       if (state.name === '') throw new Error('register the dog first')
       return state.tricks.includes(trick) ? [] : [{ type: 'TrickAdded', data: { trick } }]
     },
-    addTricks: (_state, ...tricks: string[]) => tricks.map((trick) => ({ type: 'TrickAdded' as const, data: { trick } })),
+    addTricks: (_state, ...tricks: string[]) =>
+      tricks.map((trick) => ({ type: 'TrickAdded' as const, data: { trick } })),
   },
 })
 
@@ -39,12 +40,22 @@ describe('a decider', () => {
   it('decides events and the state after them, and leaves the state before as it is', () => {
     const before = initial(dogs, id)
     const registered = decide(dogs, before, { name: 'register', args: ['Fido'] })
-    const decided = decide(dogs, registered, { name: 'addTricks', args: ['sit', 'roll over'], metadata: { by: 'Alice' } })
+    const decided = decide(dogs, registered, {
+      name: 'addTricks',
+      args: ['sit', 'roll over'],
+      metadata: { by: 'Alice' },
+    })
     expect(before.state.name).toBe('')
     expect([registered.version, decided.version]).toEqual([1, 3])
     expect(decided.state).toEqual({ name: 'Fido', tricks: ['sit', 'roll over'] })
     expect(registered.pendingEvents).toMatchObject([
-      { originatorId: id, originatorVersion: 1, topic: 'Dog.Registered', originatorTopic: 'Dog', data: { name: 'Fido' } },
+      {
+        originatorId: id,
+        originatorVersion: 1,
+        topic: 'Dog.Registered',
+        originatorTopic: 'Dog',
+        data: { name: 'Fido' },
+      },
     ])
     expect(decided.collectEvents()).toMatchObject([
       { originatorVersion: 2, topic: 'Dog.TrickAdded', data: { trick: 'sit' }, metadata: { by: 'Alice' } },
@@ -96,7 +107,9 @@ describe('a decider', () => {
       decide: { later: async () => Promise.resolve([]), lose: () => [{ type: 'Lost', data: {} }] },
     } as unknown as Decider<number, { Moved: object }, { later: []; lose: []; nothing: [] }>
     expect(() => decide(odd, initial(odd, id), { name: 'later', args: [] })).toThrow('it gave a promise')
-    expect(() => decide(odd, initial(odd, id), { name: 'lose', args: [] })).toThrow("gave 'Lost', which evolve does not have")
+    expect(() => decide(odd, initial(odd, id), { name: 'lose', args: [] })).toThrow(
+      "gave 'Lost', which evolve does not have",
+    )
     expect(() => decide(odd, initial(odd, id), { name: 'nothing', args: [] })).toThrow('does not exist')
   })
 
@@ -132,7 +145,10 @@ describe('a decider', () => {
       name: 'Counter',
       initialState: () => 0,
       evolve: { Added: (state, data: { by: number }) => state + data.by, Cleared: () => 0 },
-      decide: { clear: () => [{ type: 'Cleared', data: {} }], add: (_state, by: number) => [{ type: 'Added', data: { by } }] },
+      decide: {
+        clear: () => [{ type: 'Cleared', data: {} }],
+        add: (_state, by: number) => [{ type: 'Added', data: { by } }],
+      },
     })
     expectTypeOf(decide(counter, initial(counter, 'c'), { name: 'clear', args: [] }).state).toEqualTypeOf<number>()
     expect(decide(counter, initial(counter, 'c'), { name: 'add', args: [2] }).state).toBe(2)

@@ -104,7 +104,11 @@ describe('a decorated method', () => {
     expect([order.version, order.modifiedOn, order.pendingEvents.length]).toEqual([1, modifiedOn, 1])
     order.confirm()
     order.pickUp(new Date(0))
-    expect(order.pendingEvents.map((pending) => pending.topic)).toEqual(['Order.Started', 'Order.Confirmed', 'Order.PickedUp'])
+    expect(order.pendingEvents.map((pending) => pending.topic)).toEqual([
+      'Order.Started',
+      'Order.Confirmed',
+      'Order.PickedUp',
+    ])
   })
 
   it('[146] leaves the state as it was when its body throws half-way', () => {
@@ -136,7 +140,9 @@ describe('a decorated method', () => {
     expect(() => odd['pickUp']?.(new Date(), 1)).toThrow(TypeError)
     expect(() => odd['rename']?.('first')).toThrow('Order.rename takes one plain object or nothing')
     expect(() => odd['rename']?.({ name: 'first' }, 2)).toThrow(TypeError)
-    expect(() => odd['rename']?.({ name: 'first', originatorId: 1 })).toThrow(/'originatorId', a name that belongs to the event/)
+    expect(() => odd['rename']?.({ name: 'first', originatorId: 1 })).toThrow(
+      /'originatorId', a name that belongs to the event/,
+    )
     expect(order.pendingEvents).toHaveLength(1)
   })
 
@@ -375,9 +381,16 @@ describe('misuse of @event', () => {
   })
 
   it('fails at the call when another decorator hides it', () => {
-    function logged<M extends (this: never, ...args: never[]) => unknown>(method: M, context: ClassMethodDecoratorContext): M {
+    function logged<M extends (this: never, ...args: never[]) => unknown>(
+      method: M,
+      context: ClassMethodDecoratorContext,
+    ): M {
       const name = context.name
-      const wrapped = { [name](this: never, ...args: never[]): unknown { return Reflect.apply(method, this, args) } }
+      const wrapped = {
+        [name](this: never, ...args: never[]): unknown {
+          return Reflect.apply(method, this, args)
+        },
+      }
       return wrapped[name as string] as M
     }
     class Hidden extends Aggregate {

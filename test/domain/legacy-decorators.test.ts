@@ -10,9 +10,19 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const outDir = `${root}node_modules/.cache/legacy-decorators-${process.pid}`
 
 function compile(): readonly string[] {
-  const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile) as { config: { compilerOptions: object } }
+  const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile) as {
+    config: { compilerOptions: object }
+  }
   const { options } = ts.convertCompilerOptionsFromJson(
-    { ...config.compilerOptions, noEmit: false, incremental: false, tsBuildInfoFile: null, experimentalDecorators: true, outDir, rootDir: root },
+    {
+      ...config.compilerOptions,
+      noEmit: false,
+      incremental: false,
+      tsBuildInfoFile: null,
+      experimentalDecorators: true,
+      outDir,
+      rootDir: root,
+    },
     root,
   )
   const program = ts.createProgram([`${root}test/domain/fixtures/legacy-dog.ts`], options)
@@ -21,7 +31,8 @@ function compile(): readonly string[] {
   writeFileSync(`${outDir}/package.json`, '{ "type": "module" }')
   const all = [...ts.getPreEmitDiagnostics(program), ...diagnostics]
   return all.map(({ file, start, messageText }) => {
-    const line = file === undefined ? '' : `${file.fileName}:${file.getLineAndCharacterOfPosition(start ?? 0).line + 1} `
+    const line =
+      file === undefined ? '' : `${file.fileName}:${file.getLineAndCharacterOfPosition(start ?? 0).line + 1} `
     return `${line}${ts.flattenDiagnosticMessageText(messageText, ' ')}`
   })
 }

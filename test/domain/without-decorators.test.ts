@@ -169,7 +169,11 @@ describe('static events in plain JavaScript', () => {
     const PlainDog = await plainDog()
     const dog = PlainDog.register('Fido')
     dog.train(['sit', 'wave'], 'Alice')
-    expect(dog.pendingEvents[1]).toMatchObject({ topic: 'Dog.Trained', metadata: { by: 'Alice' }, originatorVersion: 2 })
+    expect(dog.pendingEvents[1]).toMatchObject({
+      topic: 'Dog.Trained',
+      metadata: { by: 'Alice' },
+      originatorVersion: 2,
+    })
     expect(dog.modifiedOn.getTime()).toBe(0)
     expect(() => dog.addTrick('fly')).toThrow('dogs cannot fly')
     expect([dog.tricks, dog.version]).toEqual([['sit', 'wave'], 2])
