@@ -16,13 +16,11 @@ import type { Timestamp } from './timestamp.js'
 import type { FormerTopics } from './topic.js'
 import { triggerEvent } from './trigger.js'
 
-declare const eventTypes: unique symbol
-
 /** The events of an aggregate that does not say what they are: any name, any object. */
 export type AnyEvents = Record<string, object>
 
 /** The events that a class of aggregates declares by `extends Aggregate<Events>`. */
-export type EventsOf<A> = A extends { readonly [eventTypes]?: infer Events } ? NonNullable<Events> : never
+export type EventsOf<A> = A extends Aggregate<infer Events> ? Events : never
 
 /** The type of `static events`: one function per event, with the aggregate as `this` and the event's data. */
 export type EventHandlers<A, Events extends object> = {
@@ -94,6 +92,9 @@ export function tryRecordOf(value: unknown): AggregateRecord | undefined {
  * @typeParam Events - for `static events`: the type of each event's data, by event name
  */
 export abstract class Aggregate<Events extends object = AnyEvents> implements EventSource {
+  /** Types only: no such member exists. */
+  declare protected readonly eventTypes?: Events
+
   readonly #record: AggregateRecord
 
   static {
@@ -196,7 +197,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     if (Object.getPrototypeOf(other) !== Object.getPrototypeOf(this)) return false
     const { mode: _ours, ...ours } = this.#record
     const { mode: _theirs, ...theirs } = other.#record
-    return isDeepStrictEqual(ours, theirs) && isDeepStrictEqual({ ...this }, { ...other })
+    return isDeepStrictEqual(ours, theirs) && isDeepStrictEqual(Object.assign({}, this), Object.assign({}, other))
   }
 
   /**
@@ -229,11 +230,6 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
   }
 }
 
-/** Types only: no such member exists. */
-export interface Aggregate<Events extends object> {
-  readonly [eventTypes]?: Events
-}
-
 /** Whether a value is an aggregate. */
 export function isAggregate(value: unknown): value is Aggregate<object> {
   return tryRecordOf(value) !== undefined
@@ -246,7 +242,7 @@ function shownInLogs(this: Aggregate<object>, depth: number, options: InspectOpt
   if (record === undefined) return `[${name}.prototype]`
   const { id, version, createdOn, modifiedOn } = record
   if (depth < 0) return `[${name} ${id}]`
-  const state: object = { ...this }
+  const state: object = Object.assign({}, this)
   const shown = { id, version, createdOn: createdOn.iso, modifiedOn: modifiedOn.iso, ...state }
   return `${name} ${inspect(shown, { ...options, depth: options.depth === null ? null : depth })}`
 }

@@ -12,83 +12,78 @@
  * @returns puts every remembered object back as it was, keeping its identity
  */
 export function rememberState(root: object, isSeparate: (value: object) => boolean): () => void {
-  const undo: (() => void)[] = []
-  const seen = new Set<object>([root])
-  const open: object[] = [root]
+  const held: object[] = [root]
+  const before: unknown[] = []
+  const seen = new Set<object>(held)
   const visit = (value: unknown): void => {
     if (typeof value !== 'object' || value === null || seen.has(value) || isSeparate(value)) return
     seen.add(value)
-    open.push(value)
+    held.push(value)
   }
-  for (let current = open.pop(); current !== undefined; current = open.pop()) undo.push(remember(current, visit))
+  // The list grows while it is read. Two lists and no closures per object: this runs before every event.
+  for (const value of held) before.push(copyOf(value, visit))
   return () => {
-    for (const restore of undo) restore()
+    for (const [index, value] of held.entries()) restore(value, before[index])
   }
 }
 
-function remember(value: object, visit: (member: unknown) => void): () => void {
-  if (Array.isArray(value)) return rememberArray(value, visit)
-  if (value instanceof Map) return rememberMap(value, visit)
-  if (value instanceof Set) return rememberSet(value, visit)
-  if (value instanceof Date) return rememberDate(value)
-  if (ArrayBuffer.isView(value)) return rememberBytes(value)
-  return rememberProperties(value as Record<string, unknown>, visit) // any other object, read by its own keys only
+function copyOf(value: object, visit: (member: unknown) => void): unknown {
+  if (Array.isArray(value)) {
+    for (const member of value) visit(member)
+    return value.slice()
+  }
+  if (value instanceof Date) return value.getTime()
+  if (value instanceof Map) {
+    for (const entry of value) entry.forEach(visit)
+    return [...value]
+  }
+  if (value instanceof Set) {
+    for (const member of value) visit(member)
+    return [...value]
+  }
+  if (ArrayBuffer.isView(value)) return bytesOf(value).slice()
+  const copy: Record<PropertyKey, unknown> = { ...value }
+  for (const key in copy) visit(copy[key])
+  return copy
 }
 
-function rememberArray(value: unknown[], visit: (member: unknown) => void): () => void {
-  const before = value.slice()
-  for (const member of before) visit(member)
-  return () => {
-    if (value.length !== before.length) value.length = before.length
-    for (const [index, member] of before.entries()) if (!Object.is(value[index], member)) value[index] = member
+// `before` is what `copyOf` made of the same value.
+function restore(value: object, before: unknown): void {
+  if (Array.isArray(value)) restoreArray(value, before as unknown[])
+  else if (value instanceof Date) restoreDate(value, before as number)
+  else if (value instanceof Map) restoreMap(value, before as [unknown, unknown][])
+  else if (value instanceof Set) restoreSet(value, before as unknown[])
+  else if (ArrayBuffer.isView(value)) bytesOf(value).set(before as Uint8Array)
+  else restoreProperties(value, before as object)
+}
+
+// Only what differs is written, here and below: what is frozen cannot have changed, and would refuse.
+function restoreArray(value: unknown[], before: readonly unknown[]): void {
+  if (value.length !== before.length) value.length = before.length
+  for (const [index, member] of before.entries()) if (!Object.is(value[index], member)) value[index] = member
+}
+
+function restoreDate(value: Date, before: number): void {
+  if (!Object.is(value.getTime(), before)) value.setTime(before)
+}
+
+function restoreMap(value: Map<unknown, unknown>, before: readonly [unknown, unknown][]): void {
+  value.clear()
+  for (const [key, member] of before) value.set(key, member)
+}
+
+function restoreSet(value: Set<unknown>, before: readonly unknown[]): void {
+  value.clear()
+  for (const member of before) value.add(member)
+}
+
+function restoreProperties(value: object, before: object): void {
+  for (const key of Object.keys(value)) if (!Object.hasOwn(before, key)) Reflect.deleteProperty(value, key)
+  for (const [key, member] of Object.entries(before)) {
+    if (!Object.hasOwn(value, key) || !Object.is(Reflect.get(value, key), member)) Reflect.set(value, key, member)
   }
 }
 
-function rememberMap(value: Map<unknown, unknown>, visit: (member: unknown) => void): () => void {
-  const before = [...value]
-  for (const [key, member] of before) {
-    visit(key)
-    visit(member)
-  }
-  return () => {
-    value.clear()
-    for (const [key, member] of before) value.set(key, member)
-  }
-}
-
-function rememberSet(value: Set<unknown>, visit: (member: unknown) => void): () => void {
-  const before = [...value]
-  for (const member of before) visit(member)
-  return () => {
-    value.clear()
-    for (const member of before) value.add(member)
-  }
-}
-
-function rememberDate(value: Date): () => void {
-  const before = value.getTime()
-  return () => {
-    if (!Object.is(value.getTime(), before)) value.setTime(before)
-  }
-}
-
-function rememberBytes(value: ArrayBufferView): () => void {
-  const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
-  const before = bytes.slice()
-  return () => bytes.set(before)
-}
-
-function rememberProperties(value: Record<string, unknown>, visit: (member: unknown) => void): () => void {
-  const keys = Object.keys(value)
-  const before = keys.map((key) => value[key])
-  for (const member of before) visit(member)
-  return () => {
-    const kept = new Set(keys)
-    for (const key of Object.keys(value)) if (!kept.has(key)) delete value[key]
-    for (const [index, key] of keys.entries()) {
-      const member = before[index]
-      // Only what differs is written: a frozen object, which cannot have changed, would refuse.
-      if (!Object.hasOwn(value, key) || !Object.is(value[key], member)) value[key] = member
-    }
-  }
+function bytesOf(value: ArrayBufferView): Uint8Array {
+  return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
 }
