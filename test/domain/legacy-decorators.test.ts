@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const outDir = `${root}node_modules/.cache/legacy-decorators-${process.pid}`
 
 function compile(): readonly string[] {
-  const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile) as {
+  const { config } = ts.readConfigFile(`${root}tsconfig.json`, (path) => ts.sys.readFile(path)) as {
     config: { compilerOptions: object }
   }
   const { options } = ts.convertCompilerOptionsFromJson(

@@ -65,7 +65,7 @@ type PlainDogClass = AggregateClass<PlainDog> & { register(name: string): PlainD
 
 async function plainDog(): Promise<PlainDogClass> {
   const fixture: unknown = await import(new URL('./fixtures/plain-dog.js', import.meta.url).href)
-  const { defineDog } = fixture as { defineDog(library: object): PlainDogClass } // it has no types
+  const { defineDog } = fixture as { readonly defineDog: (library: object) => PlainDogClass } // it has no types
   return defineDog({ Aggregate, uuid5, NAMESPACE_URL })
 }
 
