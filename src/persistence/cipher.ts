@@ -1,0 +1,105 @@
+/** Ciphers keep the states of events secret. */
+import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { EnvironmentError, MapperError, ProgrammingError } from '../errors.js'
+import { Environment } from './environment.js'
+
+/** Encrypts bytes and gives them back. */
+export interface Cipher {
+  encrypt(plaintext: Uint8Array): Uint8Array
+  /** @throws when the bytes are not what `encrypt` gives, or were changed, or the key is another */
+  decrypt(ciphertext: Uint8Array): Uint8Array
+}
+
+const keySizes: readonly number[] = [16, 24, 32]
+const nonceSize = 12
+const tagSize = 16
+
+/** The variable with the key. */
+export const cipherKeyVariable = 'CIPHER_KEY'
+
+/**
+ * AES in Galois/Counter Mode: each text is encrypted with a nonce of its own and cannot be changed unnoticed.
+ *
+ * The result is the nonce (12 bytes), the tag (16 bytes), then the ciphertext.
+ *
+ * @see NIST SP 800-38D; Python's `AESCipher`
+ */
+export class AESCipher implements Cipher {
+  readonly #key: Buffer
+  readonly #algorithm: CipherGCMTypes
+
+  /**
+   * Makes a key.
+   *
+   * @param numBytes - 16, 24 or 32
+   * @returns the key in base64, for `CIPHER_KEY`
+   * @throws `ProgrammingError` for another size
+   */
+  static createKey(numBytes: number = 32): string {
+    if (!keySizes.includes(numBytes)) throw new ProgrammingError(`Cannot make an AES key of ${numBytes} bytes: ${sizesAllowed}`)
+    return randomBytes(numBytes).toString('base64')
+  }
+
+  /**
+   * @param key - in base64, as `createKey` gives it; or the environment that has it in `CIPHER_KEY`
+   * @throws `ProgrammingError` when the key is not 16, 24 or 32 bytes in base64
+   * @throws `EnvironmentError` when the environment's key is missing or not such a key
+   */
+  constructor(key: string | Environment) {
+    this.#key = typeof key === 'string' ? keyFromText(key) : keyFromEnvironment(key)
+    this.#algorithm = `aes-${(this.#key.length * 8) as 128 | 192 | 256}-gcm` // the sizes just checked
+  }
+
+  encrypt(plaintext: Uint8Array): Uint8Array {
+    const nonce = randomBytes(nonceSize)
+    const cipher = createCipheriv(this.#algorithm, this.#key, nonce)
+    const result = new Uint8Array(nonceSize + tagSize + plaintext.byteLength)
+    result.set(nonce)
+    result.set(cipher.update(plaintext), nonceSize + tagSize)
+    cipher.final() // of no length in this mode
+    result.set(cipher.getAuthTag(), nonceSize)
+    return result
+  }
+
+  /** @throws `MapperError` when the text is too short, was changed, or was encrypted with another key */
+  decrypt(ciphertext: Uint8Array): Uint8Array {
+    if (ciphertext.byteLength < nonceSize + tagSize) {
+      throw new MapperError(
+        `Cannot decrypt ${ciphertext.byteLength} bytes: a text encrypted with AES-GCM has at least ${nonceSize + tagSize}`,
+      )
+    }
+    const nonce = ciphertext.subarray(0, nonceSize)
+    const decipher = createDecipheriv(this.#algorithm, this.#key, nonce, { authTagLength: tagSize })
+    decipher.setAuthTag(ciphertext.subarray(nonceSize, nonceSize + tagSize))
+    const plaintext = decipher.update(ciphertext.subarray(nonceSize + tagSize))
+    try {
+      decipher.final()
+    } catch (error) {
+      throw new MapperError('Cannot decrypt a state: it was changed, or encrypted with another key', { cause: error })
+    }
+    return plaintext
+  }
+}
+
+const sizesAllowed = `give ${keySizes.join(', ')} bytes`
+
+function keyFromEnvironment(environment: Environment): Buffer {
+  const text = environment.get(cipherKeyVariable)
+  const names = environment.names(cipherKeyVariable).join(', ')
+  if (text === undefined || text === '') {
+    throw new EnvironmentError(`Cannot make a cipher without a key: set one of ${names} to what AESCipher.createKey() gives`)
+  }
+  try {
+    return keyFromText(text)
+  } catch (error) {
+    // The value is a secret, so the message names only the variable.
+    throw new EnvironmentError(`Cannot make a cipher: the value of ${names} is no key in base64; ${sizesAllowed}`, { cause: error })
+  }
+}
+
+function keyFromText(text: string): Buffer {
+  const key = Buffer.from(text.trim(), 'base64')
+  const isBase64 = key.toString('base64') === text.trim()
+  if (isBase64 && keySizes.includes(key.length)) return key
+  throw new ProgrammingError(`Cannot make a cipher: its key is ${isBase64 ? `${key.length} bytes` : 'not base64'}; ${sizesAllowed} in base64`)
+}

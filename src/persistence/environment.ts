@@ -1,0 +1,83 @@
+/** The configuration variables of an application, with and without its name in front. */
+import { EnvironmentError } from '../errors.js'
+
+/** Names and values, like `process.env`. */
+export type EnvironmentVariables = Readonly<Record<string, string | undefined>>
+
+const trueWords: readonly string[] = ['y', 'yes', 't', 'true', 'on', '1']
+const falseWords: readonly string[] = ['n', 'no', 'f', 'false', 'off', '0']
+
+/**
+ * Reads variables for one application: `TRAININGSCHOOL_CIPHER_KEY` before `CIPHER_KEY`.
+ *
+ * @see Python's `Environment`
+ */
+export class Environment {
+  /** The application's name, empty when it has none. */
+  readonly name: string
+  readonly #variables: EnvironmentVariables
+
+  /**
+   * @param name - of the application; upper-cased it is the prefix; without a name there are no prefixed variables
+   * @param sources - variables; what a later one has, even if it is empty, hides what the earlier ones have
+   */
+  constructor(name: string = '', ...sources: ReadonlyArray<EnvironmentVariables | undefined>) {
+    this.name = name
+    const variables: Record<string, string | undefined> = {}
+    for (const source of sources) {
+      for (const [key, value] of Object.entries(source ?? {})) if (value !== undefined) variables[key] = value
+    }
+    this.#variables = variables
+  }
+
+  /** The names under which a variable is looked up, in this order. */
+  names(key: string): string[] {
+    return this.name === '' ? [key] : [`${this.name.toUpperCase()}_${key}`, key]
+  }
+
+  /**
+   * The value of a variable. One that is set with the prefix hides the one without, even if it is empty.
+   *
+   * @param key - without the prefix
+   * @returns undefined when it is not set
+   */
+  get(key: string): string | undefined {
+    for (const name of this.names(key)) {
+      if (Object.hasOwn(this.#variables, name)) return this.#variables[name]
+    }
+    return undefined
+  }
+
+  /**
+   * The value of a variable that says yes or no.
+   *
+   * @param key - without the prefix
+   * @returns undefined when it is not set, or empty
+   * @throws `EnvironmentError` for a value that is neither
+   */
+  getBoolean(key: string): boolean | undefined {
+    const value = this.get(key)
+    if (value === undefined || value === '') return undefined
+    try {
+      return toBoolean(value)
+    } catch (error) {
+      throw new EnvironmentError(
+        `The variable ${this.names(key).join(', ')} is '${value}': set it to one of ${[...trueWords, ...falseWords].join(', ')}`,
+        { cause: error },
+      )
+    }
+  }
+}
+
+/**
+ * Reads a text that says yes (y, yes, t, true, on, 1) or no (n, no, f, false, off, 0), in upper or lower case.
+ *
+ * @throws `EnvironmentError` for any other text; `TypeError` for anything but a text
+ */
+export function toBoolean(value: string): boolean {
+  if (typeof value !== 'string') throw new TypeError(`Expected a text that says yes or no, not ${typeof value}`)
+  const word = value.toLowerCase()
+  if (trueWords.includes(word)) return true
+  if (falseWords.includes(word)) return false
+  throw new EnvironmentError(`'${value}' says neither yes nor no: use one of ${[...trueWords, ...falseWords].join(', ')}`)
+}

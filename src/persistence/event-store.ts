@@ -1,0 +1,93 @@
+/** The event store: domain events in and out of a recorder. */
+import type { DomainEvent } from '../domain/event.js'
+import type { Mapper } from './mapper.js'
+import type { AggregateRecorder, SelectEventsRange } from './recorder.js'
+import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
+
+/** What became of an event that was saved. */
+export interface Recording {
+  readonly event: DomainEvent
+  /**
+   * The event in the application's log. Inside a transaction it appears here at the flush. When it was recorded is
+   * the database's to say: read the log for that.
+   */
+  readonly notification?: Omit<Notification, 'recordedAt'>
+}
+
+/** Reads and writes the events of originators. */
+export class EventStore {
+  readonly mapper: Mapper
+  readonly recorder: AggregateRecorder
+  readonly #hasLog: boolean
+
+  constructor(mapper: Mapper, recorder: AggregateRecorder) {
+    this.mapper = mapper
+    this.recorder = recorder
+    this.#hasLog = 'selectNotifications' in recorder
+  }
+
+  /**
+   * Stores events, all or none, in this order. Inside a transaction they may be written as late as its flush.
+   *
+   * A stream never gets a gap: its event before the first of these has to be stored, unless the first one creates the
+   * originator. (An event with the version 1 counts as such in any case: logs and the like have no creation events.)
+   *
+   * @returns one recording per event; none when the recorder has no log
+   * @throws `ConcurrencyError` when another writer was first
+   */
+  async put(events: readonly DomainEvent[]): Promise<Recording[]> {
+    if (events.length === 0) return []
+    const stored = events.map((event) => this.mapper.toStoredEvent(event))
+    const recordings: WrittenRecording[] = events.map((event) => ({ event }))
+    const onRecorded = (ids: readonly bigint[]): void => addNotifications(recordings, stored, ids)
+    if (this.recorder.appendEvents === undefined) {
+      onRecorded((await this.recorder.insertEvents(stored)) ?? [])
+    } else {
+      await this.recorder.appendEvents(stored, { predecessors: predecessorsOf(events), onRecorded })
+    }
+    return this.#hasLog ? recordings : []
+  }
+
+  /**
+   * Reads the events of one originator, oldest first unless the range says otherwise.
+   *
+   * @throws `MapperError` when a state cannot be read
+   */
+  async get(originatorId: string, range?: SelectEventsRange): Promise<DomainEvent[]> {
+    const stored = await this.recorder.selectEvents(originatorId, range)
+    return stored.map((event) => this.mapper.toDomainEvent(event))
+  }
+
+  /** Whether an originator has any events. */
+  async has(originatorId: string): Promise<boolean> {
+    return (await this.recorder.selectEvents(originatorId, { limit: 1 })).length > 0
+  }
+}
+
+interface WrittenRecording extends Recording {
+  notification?: Omit<Notification, 'recordedAt'>
+}
+
+function addNotifications(
+  recordings: readonly WrittenRecording[],
+  stored: readonly StoredEvent[],
+  ids: readonly bigint[],
+): void {
+  for (const [index, id] of ids.entries()) {
+    const recording = recordings[index]
+    const event = stored[index]
+    if (recording !== undefined && event !== undefined) recording.notification = { ...event, id }
+  }
+}
+
+function predecessorsOf(events: readonly DomainEvent[]): StreamPosition[] {
+  const known = new Set<string>()
+  const predecessors: StreamPosition[] = []
+  for (const { originatorId, originatorVersion, originatorTopic } of events) {
+    if (known.has(originatorId)) continue
+    known.add(originatorId)
+    if (originatorTopic !== undefined || originatorVersion <= 1) continue
+    predecessors.push({ originatorId, originatorVersion: originatorVersion - 1 })
+  }
+  return predecessors
+}

@@ -1,0 +1,103 @@
+/** Recorders without a database: for tests, and for applications that nobody has configured. */
+import { NotSupportedError } from '../errors.js'
+import { copyOf, InMemoryStreams } from './in-memory-streams.js'
+import type { AppendOptions, SelectEventsRange, SelectNotificationsOptions } from './recorder.js'
+import type { ManagedAggregateRecorder, ManagedApplicationRecorder } from './recorder-transaction.js'
+import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
+
+/**
+ * Keeps events, or snapshots, in memory.
+ *
+ * Each call stores all its events or none. There are no transactions over several calls: nothing would roll them back,
+ * so `transaction()` refuses. Use SQLite in a file or in memory where work needs them.
+ */
+export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
+  readonly #streams = new InMemoryStreams()
+
+  /** @throws `ConcurrencyError`, an `IntegrityError`, when a position is taken */
+  async insertEvents(events: readonly StoredEvent[]): Promise<null | bigint[]> {
+    this.store(events)
+    return null
+  }
+
+  /** @throws `ConcurrencyError` when a position is taken, or a predecessor is not stored */
+  async appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
+    const notificationIds = this.store(events, options.predecessors)
+    options.onRecorded?.(notificationIds)
+  }
+
+  async selectEvents(originatorId: string, range?: SelectEventsRange): Promise<StoredEvent[]> {
+    return this.#streams.select(originatorId, range)
+  }
+
+  /** Runs `fn` at once: whatever was stored is stored for good. */
+  afterCommit(fn: () => void): void {
+    fn()
+  }
+
+  /** Does nothing: there is no table to make. */
+  async createTable(): Promise<void> {}
+
+  /** @throws `NotSupportedError`, always */
+  async transaction(): Promise<never> {
+    throw new NotSupportedError(
+      'Cannot run a transaction on an in-memory recorder: it stores each save at once. ' +
+        'Give the application a datastore, for example one on SQLite.',
+    )
+  }
+
+  /** Stores events as one step. @returns their notification ids, none for a recorder without a log */
+  protected store(events: readonly StoredEvent[], predecessors?: readonly StreamPosition[]): bigint[] {
+    this.stored(this.#streams.add(events, predecessors))
+    return []
+  }
+
+  /** Called with what was stored, in the same step. */
+  protected stored(_events: readonly StoredEvent[]): void {}
+}
+
+/** Keeps an application's events in memory, with their log. Ids start at 1 and have no gaps. */
+export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder implements ManagedApplicationRecorder {
+  readonly #log: Notification[] = []
+
+  override async insertEvents(events: readonly StoredEvent[]): Promise<bigint[]> {
+    return this.store(events)
+  }
+
+  async selectNotifications(
+    start: bigint | null,
+    limit: number,
+    options: SelectNotificationsOptions = {},
+  ): Promise<Notification[]> {
+    const { stop, topics = [], inclusiveOfStart = true } = options
+    const wanted = new Set(topics)
+    const selected: Notification[] = []
+    for (let index = firstIndex(start, inclusiveOfStart); selected.length < limit; index += 1) {
+      const notification = this.#log[index]
+      if (notification === undefined || (stop !== undefined && notification.id > stop)) break
+      if (wanted.size === 0 || wanted.has(notification.topic)) selected.push(notification)
+    }
+    return selected.map(({ id, recordedAt, ...event }) => ({ ...copyOf(event), id, recordedAt: new Date(recordedAt) }))
+  }
+
+  async maxNotificationId(): Promise<bigint | null> {
+    return this.#log.at(-1)?.id ?? null
+  }
+
+  protected override store(events: readonly StoredEvent[], predecessors?: readonly StreamPosition[]): bigint[] {
+    const first = this.#log.length + 1
+    super.store(events, predecessors)
+    return events.map((_event, index) => BigInt(first + index))
+  }
+
+  protected override stored(events: readonly StoredEvent[]): void {
+    const recordedAt = new Date()
+    for (const event of events) this.#log.push({ ...event, id: BigInt(this.#log.length + 1), recordedAt })
+  }
+}
+
+// The notification with the id 1 is at the index 0.
+function firstIndex(start: bigint | null, inclusiveOfStart: boolean): number {
+  if (start === null || start < 1n) return 0
+  return Number(start) - (inclusiveOfStart ? 1 : 0)
+}

@@ -1,0 +1,101 @@
+/** The mapper: between domain events and stored events. */
+import { type DomainEvent, domainEvent, type EventData } from '../domain/event.js'
+import { Timestamp } from '../domain/timestamp.js'
+import { MapperError, TranscodingNotRegisteredError } from '../errors.js'
+import type { Cipher } from './cipher.js'
+import type { Compressor } from './compressor.js'
+import type { StoredEvent } from './stored-event.js'
+import type { Transcoder } from './transcoder.js'
+
+/** What a mapper is made from. */
+export interface MapperOptions {
+  readonly transcoder: Transcoder
+  /** Default: states are not compressed. */
+  readonly compressor?: Compressor | undefined
+  /** Default: states are not encrypted. */
+  readonly cipher?: Cipher | undefined
+}
+
+/**
+ * Writes the state of an event as the Python library does: its timestamp, on the first event of an originator the topic
+ * of the originator's class, then its data; encoded, then compressed, then encrypted.
+ */
+export class Mapper {
+  readonly transcoder: Transcoder
+  readonly compressor: Compressor | undefined
+  readonly cipher: Cipher | undefined
+
+  constructor(options: MapperOptions) {
+    this.transcoder = options.transcoder
+    this.compressor = options.compressor
+    this.cipher = options.cipher
+  }
+
+  /** @throws `TranscodingNotRegisteredError` when the data has a value of a type that is not known */
+  toStoredEvent(event: DomainEvent): StoredEvent {
+    const { originatorId, originatorVersion, topic, metadata } = event
+    const state = this.#stateOf(event)
+    return metadata === undefined
+      ? { originatorId, originatorVersion, topic, state }
+      : { originatorId, originatorVersion, topic, state, metadata }
+  }
+
+  /** @throws `MapperError` when the state cannot be read, for whatever reason; the reason is its `cause` */
+  toDomainEvent(stored: StoredEvent): DomainEvent {
+    const { originatorId, originatorVersion, topic, metadata } = stored
+    try {
+      const { timestamp, originator_topic: originatorTopic, ...data } = this.#read(stored.state)
+      return domainEvent({
+        originatorId,
+        originatorVersion,
+        topic,
+        timestamp: timestampOf(timestamp),
+        ...(originatorTopic === undefined ? {} : { originatorTopic: topicOf(originatorTopic) }),
+        data: Object.freeze(data),
+        ...(metadata === undefined ? {} : { metadata }),
+      })
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new MapperError(
+        `Cannot read the stored event ${topic}, version ${originatorVersion} of ${originatorId}: ${reason}. ` +
+          'Check that transcodings, compressor, cipher and key are those that it was written with.',
+        { cause: error },
+      )
+    }
+  }
+
+  #stateOf(event: DomainEvent): Uint8Array {
+    const { timestamp, originatorTopic, data } = event
+    const attributes =
+      originatorTopic === undefined ? { timestamp, ...data } : { timestamp, originator_topic: originatorTopic, ...data }
+    let state: Uint8Array
+    try {
+      state = this.transcoder.encode(attributes)
+    } catch (error) {
+      if (!(error instanceof TranscodingNotRegisteredError)) throw error
+      const message = `Cannot store ${event.topic}, version ${event.originatorVersion} of ${event.originatorId}: ${error.message}`
+      throw new TranscodingNotRegisteredError(message, { cause: error })
+    }
+    if (this.compressor !== undefined) state = this.compressor.compress(state)
+    return this.cipher === undefined ? state : this.cipher.encrypt(state)
+  }
+
+  #read(state: Uint8Array): EventData {
+    let bytes = state
+    if (this.cipher !== undefined) bytes = this.cipher.decrypt(bytes)
+    if (this.compressor !== undefined) bytes = this.compressor.decompress(bytes)
+    const attributes = this.transcoder.decode(bytes)
+    if (typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes)) return attributes as EventData
+    throw new MapperError('the state is not an object')
+  }
+}
+
+function timestampOf(value: unknown): Timestamp {
+  if (value instanceof Date) return Timestamp.from(value)
+  throw new MapperError('the state has no timestamp')
+}
+
+function topicOf(value: unknown): string {
+  if (typeof value === 'string') return value
+  throw new MapperError('originator_topic is not a text')
+}

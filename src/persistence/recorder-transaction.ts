@@ -1,0 +1,58 @@
+/** The port of a recorder that can run work in one transaction with what it stores. */
+import type { AggregateRecorder, ApplicationRecorder } from './recorder.js'
+
+/** What the work in a recorder's transaction is given. */
+export interface RecorderTransaction<Client = unknown> {
+  /** The database's client inside this transaction. */
+  readonly client: Client
+  /** Aborts at the deadline. */
+  readonly signal: AbortSignal
+  /** Whether a read through the recorder writes the pending events first. */
+  autoflush: boolean
+  /** From 1; greater when the work is run again. */
+  readonly attempt: number
+  /** `idle` until the first statement is sent; the last two are final. */
+  readonly state: 'idle' | 'open' | 'committing' | 'committed' | 'rolledBack'
+  /** Writes the events that are pending. */
+  flush(): Promise<void>
+  /** Lets the transaction end in a rollback, whatever else happens. */
+  rollbackOnly(): void
+  /** Runs `fn` once the transaction has committed. */
+  afterCommit(fn: () => unknown): void
+  /** Runs `fn` once the transaction has rolled back. */
+  afterRollback(fn: () => unknown): void
+  /** Runs `fn` with `autoflush` off, and sets it back. */
+  noAutoflush<T>(fn: () => Promise<T>): Promise<T>
+}
+
+/** How a recorder's transaction is to be run. The meaning of each option, and its default, are the datastore's. */
+export interface RecorderTransactionOptions {
+  readonly propagation?: 'required' | 'nested' | 'requiresNew' | 'mandatory' | 'supports' | 'notSupported' | 'never'
+  readonly isolationLevel?: 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable'
+  readonly readOnly?: boolean
+  /** In milliseconds. */
+  readonly deadlineMs?: number
+  readonly retries?: number
+  readonly autoflush?: boolean
+}
+
+/** What a factory's recorders can do besides storing events. */
+export interface RecorderMaintenance<Client = unknown> {
+  /** Makes the recorder's table; harmless where it exists. */
+  createTable(): Promise<void>
+  /**
+   * Runs work so that all it stores is stored together, or not at all.
+   *
+   * @throws `NotSupportedError` where the recorder has no transactions
+   */
+  transaction<T>(
+    work: (tx: RecorderTransaction<Client>) => Promise<T>,
+    options?: RecorderTransactionOptions,
+  ): Promise<T>
+}
+
+/** An aggregate recorder as factories make it. */
+export interface ManagedAggregateRecorder<Client = unknown> extends AggregateRecorder, RecorderMaintenance<Client> {}
+
+/** An application recorder as factories make it. */
+export interface ManagedApplicationRecorder<Client = unknown> extends ApplicationRecorder, RecorderMaintenance<Client> {}

@@ -1,0 +1,191 @@
+/** Transcoders: between the values of an event and its bytes, here as JSON in the form that the Python library writes. */
+import { isUtf8 } from 'node:buffer'
+import { DataError, MapperError, TranscodingNotRegisteredError } from '../errors.js'
+import { builtInTranscodings, type Transcoding } from './transcodings.js'
+
+/** Turns a value into bytes and back. */
+export interface Transcoder {
+  /** @throws `TranscodingNotRegisteredError` for a value of a type that is not known */
+  encode(value: unknown): Uint8Array
+  /** @throws `TranscodingNotRegisteredError` for a stored type that is not known; `MapperError` for bytes that are not of this format */
+  decode(bytes: Uint8Array): unknown
+}
+
+interface Writing {
+  readonly prefix: string
+  readonly transcoding: Transcoding
+}
+
+const typeKey = '_type_'
+const dataKey = '_data_'
+/** For plain objects that have just these two keys: as they are they would be taken for a value of a registered type. */
+const escapedName = 'dict_as_items'
+const utf8 = new TextEncoder()
+
+/**
+ * Compact JSON in UTF-8, with values of registered types as `{"_type_": …, "_data_": …}`.
+ *
+ * Reading gives back an equal value for everything that can be written: JSON's own types, `bigint`, `Date` (as a
+ * `Timestamp`), `Uuid`, `DecimalText` and what is registered. Properties that are undefined are left out. Numbers are
+ * JavaScript's: integers that another program stored beyond 2^53 lose digits.
+ *
+ * @see Python's `JSONTranscoder`
+ */
+export class JSONTranscoder implements Transcoder {
+  readonly #byPrototype = new Map<unknown, Writing>()
+  readonly #byName = new Map<unknown, Transcoding>()
+
+  /** @param transcodings - registered in this order, after the built-in ones */
+  constructor(transcodings: readonly Transcoding[] = []) {
+    for (const transcoding of builtInTranscodings) this.register(transcoding)
+    for (const transcoding of transcodings) this.register(transcoding)
+  }
+
+  /** Makes a type known. It takes the place of what had the same name, for reading, or the same type, for writing. */
+  register(transcoding: Transcoding): void {
+    const prefix = prefixOf(transcoding.name)
+    this.#byPrototype.set(transcoding.type.prototype, { prefix, transcoding })
+    this.#byName.set(transcoding.name, transcoding)
+  }
+
+  /**
+   * @throws `TranscodingNotRegisteredError` for a value of a type that is not registered, however deep
+   * @throws `DataError` for what JSON cannot hold: NaN, infinities, an invalid date, a value that contains itself
+   */
+  encode(value: unknown): Uint8Array {
+    return utf8.encode(this.#writeWhole(value))
+  }
+
+  /**
+   * @throws `MapperError` when the bytes are not JSON in UTF-8
+   * @throws `TranscodingNotRegisteredError` for a `_type_` that is not registered
+   */
+  decode(bytes: Uint8Array): unknown {
+    return this.#read(parse(bytes))
+  }
+
+  #writeWhole(value: unknown): string {
+    try {
+      return this.#write(value)
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      throw new DataError('Cannot write a value that contains itself, or is nested too deeply', { cause: error })
+    }
+  }
+
+  #write(value: unknown): string {
+    switch (typeof value) {
+      case 'string':
+        return JSON.stringify(value)
+      case 'number':
+        return numberText(value)
+      case 'boolean':
+        return value ? 'true' : 'false'
+      case 'object':
+        if (value === null) return 'null'
+        return Array.isArray(value) ? this.#writeArray(value) : this.#writeObject(value as Record<string, unknown>) // just tested
+      case 'bigint':
+        return this.#writeRegistered(value)
+      default:
+        throw notRegistered(value)
+    }
+  }
+
+  #writeArray(value: readonly unknown[]): string {
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (prototype !== Array.prototype && this.#byPrototype.has(prototype)) return this.#writeRegistered(value)
+    let text = '['
+    for (let index = 0; index < value.length; index += 1) {
+      text += index === 0 ? this.#write(value[index]) : `,${this.#write(value[index])}`
+    }
+    return `${text}]`
+  }
+
+  #writeObject(value: Record<string, unknown>): string {
+    if (!isPlain(value)) return this.#writeRegistered(value)
+    let text = ''
+    let count = 0
+    for (const key of Object.keys(value)) {
+      const member = value[key]
+      if (member === undefined) continue
+      text += `${count === 0 ? '{' : ','}${JSON.stringify(key)}:${this.#write(member)}`
+      count += 1
+    }
+    if (count === 2 && value[typeKey] !== undefined && value[dataKey] !== undefined) return this.#writeEscaped(value)
+    return count === 0 ? '{}' : `${text}}`
+  }
+
+  #writeEscaped(value: Record<string, unknown>): string {
+    const items = Object.entries(value).filter(([, member]) => member !== undefined)
+    return `${prefixOf(escapedName)}${this.#writeArray(items)}}`
+  }
+
+  #writeRegistered(value: unknown): string {
+    const writing = this.#byPrototype.get(Object.getPrototypeOf(value))
+    if (writing === undefined) throw notRegistered(value)
+    return `${writing.prefix}${this.#write(writing.transcoding.encode(value))}}`
+  }
+
+  /** What was parsed belongs to nobody else: it is changed in place. */
+  #read(value: unknown): unknown {
+    if (typeof value !== 'object' || value === null) return value
+    if (Array.isArray(value)) {
+      for (let index = 0; index < value.length; index += 1) value[index] = this.#read(value[index])
+      return value
+    }
+    const members = value as Record<string, unknown> // parsed JSON
+    const keys = Object.keys(members)
+    for (const key of keys) {
+      const member = members[key]
+      if (typeof member === 'object' && member !== null) members[key] = this.#read(member)
+    }
+    const isRegistered = keys.length === 2 && Object.hasOwn(members, typeKey) && Object.hasOwn(members, dataKey)
+    return isRegistered ? this.#readRegistered(members[typeKey], members[dataKey]) : members
+  }
+
+  #readRegistered(name: unknown, data: unknown): unknown {
+    const transcoding = this.#byName.get(name)
+    if (transcoding !== undefined) return transcoding.decode(data)
+    // Only `#writeEscaped` writes this name, and it writes a list of pairs.
+    if (name === escapedName) return Object.fromEntries(data as Array<[string, unknown]>)
+    throw new TranscodingNotRegisteredError(
+      `Cannot read a value of the stored type '${String(name)}': define a transcoding with that name and register it`,
+    )
+  }
+}
+
+function parse(bytes: Uint8Array): unknown {
+  if (!isUtf8(bytes)) throw new MapperError('Cannot read a state as JSON: it is not UTF-8 text')
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+  try {
+    return JSON.parse(text)
+  } catch {
+    // Not kept as the cause: the parser's message quotes the content, which does not belong into logs.
+    throw new MapperError('Cannot read a state as JSON: it is not well-formed')
+  }
+}
+
+function prefixOf(name: string): string {
+  return `{"${typeKey}":${JSON.stringify(name)},"${dataKey}":`
+}
+
+function numberText(value: number): string {
+  if (!Number.isFinite(value)) throw new DataError(`Cannot write ${value} to an event: JSON has no such number`)
+  return Object.is(value, -0) ? '-0.0' : String(value)
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === Object.prototype || prototype === null) return true
+  // An object literal of another realm, such as a test runner's sandbox.
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, 'isPrototypeOf')
+}
+
+function notRegistered(value: unknown): TranscodingNotRegisteredError {
+  const isObject = typeof value === 'object' && value !== null
+  const type = isObject ? value.constructor?.name || 'an unnamed class' : typeof value
+  return new TranscodingNotRegisteredError(
+    `Cannot write a value of type ${type} to an event: define a transcoding for the type and register it, ` +
+      'by the option transcodings of the application or transcoder.register()',
+  )
+}

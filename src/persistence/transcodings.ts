@@ -1,0 +1,89 @@
+/** Transcodings: how a value of one type is written to, and read from, an event's state. */
+import { Timestamp } from '../domain/timestamp.js'
+import { DataError } from '../errors.js'
+import { DecimalText, Uuid } from './exact-values.js'
+
+/** A type as transcodings know it: values whose prototype is this one are of the type, those of subclasses are not. */
+export interface TranscodedType<Value = unknown> {
+  readonly prototype: Value
+}
+
+/**
+ * The way of one type in and out of JSON: a value is stored as `{"_type_": name, "_data_": encode(value)}`.
+ *
+ * A transcoding that is registered later replaces an earlier one of the same name for reading, and one of the same type
+ * for writing.
+ *
+ * @typeParam Value - the type
+ * @typeParam Data - what it becomes: anything that can be stored itself, also values of other registered types
+ *
+ * @example
+ * const money: Transcoding<Money, [string, string]> = {
+ *   name: 'money',
+ *   type: Money,
+ *   encode: (value) => [value.amount, value.currency],
+ *   decode: ([amount, currency]) => new Money(amount, currency),
+ * }
+ */
+export interface Transcoding<Value = unknown, Data = unknown> {
+  /** Stored with each value: it must stay readable for ever. */
+  readonly name: string
+  /** The class of the values. */
+  readonly type: TranscodedType<Value>
+  /** What to store for a value. */
+  encode(value: Value): Data
+  /** The value again. */
+  decode(data: Data): Value
+}
+
+/** A UUID that is not a string, as 32 hexadecimal digits. @see Python's `UUIDAsHex` */
+export const uuidAsHex: Transcoding<Uuid, string> = {
+  name: 'uuid_hex',
+  type: Uuid,
+  encode: (uuid) => uuid.hex,
+  decode: (hex) => new Uuid(hex),
+}
+
+/** A decimal number as its text. @see Python's `DecimalAsStr` */
+export const decimalAsText: Transcoding<DecimalText, string> = {
+  name: 'decimal_str',
+  type: DecimalText,
+  encode: (decimal) => decimal.text,
+  decode: (text) => new DecimalText(text),
+}
+
+/** A point in time as ISO 8601 text, read back as a `Timestamp` with the text as it is stored. @see Python's `DatetimeAsISO` */
+export const timestampAsIso: Transcoding<Timestamp, string> = {
+  name: 'datetime_iso',
+  type: Timestamp,
+  encode: (timestamp) => timestamp.iso,
+  decode: (iso) => Timestamp.fromISO(iso),
+}
+
+/** A plain `Date` in the same form; it is read back as a `Timestamp`, which is a `Date` that cannot change. */
+export const dateAsIso: Transcoding<Date, string> = {
+  name: timestampAsIso.name,
+  type: Date,
+  encode: isoFormat,
+  decode: timestampAsIso.decode,
+}
+
+/** A `bigint` as its decimal text. */
+export const bigintAsText: Transcoding<bigint, string> = {
+  name: 'bigint_str',
+  // The wrapper class types its prototype as the wrapper object, while its values are primitives.
+  type: BigInt as unknown as TranscodedType<bigint>,
+  encode: String,
+  decode: BigInt,
+}
+
+/** What every transcoder knows from the start. */
+export const builtInTranscodings: readonly Transcoding[] = [uuidAsHex, decimalAsText, timestampAsIso, dateAsIso, bigintAsText]
+
+// As `datetime.isoformat()` writes it in UTC: six digits for a fraction, none where there is no fraction.
+function isoFormat(date: Date): string {
+  const milliseconds = date.getTime()
+  if (Number.isNaN(milliseconds)) throw new DataError('Cannot write an invalid Date to an event: give it a time')
+  const iso = date.toISOString()
+  return milliseconds % 1000 === 0 ? `${iso.slice(0, -5)}+00:00` : `${iso.slice(0, -1)}000+00:00`
+}
