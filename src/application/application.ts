@@ -1,0 +1,188 @@
+/** Applications: the commands and queries on a set of aggregates, with the store that keeps their events. */
+import type { EventSource } from '../domain/aggregate.js'
+import { type CommandArguments, type Decider, type DeciderState, decide, initial } from '../domain/decider.js'
+import type { DomainEvent } from '../domain/event.js'
+import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
+import type { MapperParts } from '../persistence/configured-mapper.js'
+import { Environment, type EnvironmentVariables } from '../persistence/environment.js'
+import type { EventStore, Recording } from '../persistence/event-store.js'
+import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
+import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
+import type { Transcoding } from '../persistence/transcodings.js'
+import { Infrastructure } from './infrastructure.js'
+import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
+import { Repository } from './repository.js'
+
+/** How an application is set up. Each option counts before the variable that means the same. */
+export interface ApplicationOptions<Client = unknown> extends MapperParts {
+  /** The application's name, part of table names and the prefix of its variables; default: the name of the class. */
+  readonly name?: string
+  /** The database, such as a `PrismaDatastore`; default: what `PERSISTENCE_MODULE` names, else memory. */
+  readonly datastore?: InfrastructureSource<Client>
+  /** What makes the recorders, instead of a datastore. */
+  readonly factory?: InfrastructureFactory<Client>
+  /** Variables that count before those of `process.env` and of the class. */
+  readonly env?: EnvironmentVariables
+  /** How many notifications the log gives at once; default 10. */
+  readonly sectionSize?: number
+}
+
+/** What can be saved: anything with events to collect, single events, and nothing. */
+export type Saveable = EventSource | DomainEvent | null | undefined
+
+/**
+ * The base of applications: methods that get aggregates from the repository, change them and save them.
+ *
+ * Its name is that of the class; a subclass may have a `static name` of its own, which a bundler does not change.
+ *
+ * @typeParam Client - the client of the database inside `recorder.transaction`
+ *
+ * @example
+ * class TrainingSchool extends Application {
+ *   async register(name: string) {
+ *     await this.save(new Dog(name))
+ *   }
+ * }
+ */
+export class Application<Client = unknown> {
+  /** Variables of every application of this class; those of `process.env` count before them. */
+  static readonly env?: EnvironmentVariables
+
+  /** Transcodings for the events of every application of this class; those in the options count before them. */
+  static readonly transcodings?: readonly Transcoding[]
+
+  /** The variables of this application. */
+  readonly environment: Environment
+  /** Gets aggregates by id. */
+  readonly repository: Repository
+  /** The application's events in order. */
+  readonly notificationLog: NotificationLog
+  readonly #infrastructure: Infrastructure<Client>
+
+  /**
+   * Nothing is read or written here. What is named by variables is loaded at the first use, or by `ready()`.
+   *
+   * @throws `ProgrammingError` when the options contradict each other
+   */
+  constructor(options: ApplicationOptions<Client> = {}) {
+    const applicationClass = new.target
+    this.environment = new Environment(
+      options.name ?? applicationClass.name,
+      applicationClass.env,
+      process.env,
+      options.env,
+    )
+    const infrastructure = new Infrastructure<Client>(this.environment, {
+      ...options,
+      transcodings: [...(applicationClass.transcodings ?? []), ...(options.transcodings ?? [])],
+    })
+    this.#infrastructure = infrastructure
+    this.repository = new Repository({
+      get: async (originatorId, range) => await (await infrastructure.eventStore()).get(originatorId, range),
+      has: async (originatorId) => await (await infrastructure.eventStore()).has(originatorId),
+    })
+    const log = {
+      selectNotifications: async (...args: Parameters<ManagedApplicationRecorder['selectNotifications']>) => {
+        await infrastructure.eventStore()
+        return await infrastructure.recorder.selectNotifications(...args)
+      },
+    }
+    this.notificationLog = new LocalNotificationLog(log, options.sectionSize)
+  }
+
+  /** The application's name; empty when it has none. */
+  get name(): string {
+    return this.environment.name
+  }
+
+  /**
+   * The application's recorder.
+   *
+   * @throws `ProgrammingError` when it comes from a module that variables name and was not loaded yet: await `ready()` first
+   */
+  get recorder(): ManagedApplicationRecorder<Client> {
+    return this.#infrastructure.recorder
+  }
+
+  /**
+   * Loads what variables name. Without it the first use does the same.
+   *
+   * @throws `EnvironmentError` for variables that cannot be used; whatever a module throws while it is loaded
+   */
+  async ready(): Promise<this> {
+    await this.#infrastructure.eventStore()
+    return this
+  }
+
+  /** Reads and writes the application's events. */
+  async eventStore(): Promise<EventStore> {
+    return await this.#infrastructure.eventStore()
+  }
+
+  /**
+   * Stores the pending events of all objects, together or not at all: in the order of the objects, each object's in the
+   * order they were triggered. Objects with nothing pending, null and undefined are passed over.
+   *
+   * The events are collected at once: those triggered while this is awaited belong to the next save.
+   *
+   * @returns one recording per event; inside a transaction a recording gets its notification at the flush
+   * @throws `ConcurrencyError` when another writer was first: get the aggregates again and repeat the command, since the
+   *   collected events are gone
+   * @throws `TranscodingNotRegisteredError` when an event has a value that cannot be stored
+   */
+  async save(...objects: readonly Saveable[]): Promise<Recording[]> {
+    const events = collect(objects)
+    return events.length === 0 ? [] : await (await this.#infrastructure.eventStore()).put(events)
+  }
+
+  /**
+   * Gets the state of a decider's originator, lets it decide a command and saves the events.
+   *
+   * @param id - of an originator that may be new
+   * @returns the state after the command
+   * @throws whatever the command throws; what `save` throws
+   */
+  async execute<State, Events extends object, Commands extends object, Name extends keyof Commands & string>(
+    decider: Decider<State, Events, Commands>,
+    id: string,
+    command: Name,
+    ...args: CommandArguments<Commands, Name>
+  ): Promise<DeciderState<State>> {
+    const decision = decide(decider, await this.#currentState(decider, id), { name: command, args })
+    await this.save(decision)
+    return decision
+  }
+
+  /** Gives up what the application opened itself: a datastore that was given to it stays open. */
+  async close(): Promise<void> {
+    await this.#infrastructure.close()
+  }
+
+  /** The same as `close`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+
+  async #currentState<State, Events extends object, Commands extends object>(
+    decider: Decider<State, Events, Commands>,
+    id: string,
+  ): Promise<DeciderState<State>> {
+    try {
+      return await this.repository.get(decider, id)
+    } catch (error) {
+      if (error instanceof AggregateNotFoundError) return initial(decider, id)
+      throw error
+    }
+  }
+}
+
+function collect(objects: readonly Saveable[]): DomainEvent[] {
+  const events: DomainEvent[] = []
+  for (const object of objects) {
+    if (object === null || object === undefined) continue
+    if ('collectEvents' in object) events.push(...object.collectEvents())
+    else if ('originatorVersion' in object) events.push(object)
+    else throw new ProgrammingError('Cannot save an object that is neither an event nor has events to collect')
+  }
+  return events
+}

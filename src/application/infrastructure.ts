@@ -1,0 +1,95 @@
+/** What an application stands on: made from its options at once, or loaded from what its environment names at first use. */
+import { ProgrammingError } from '../errors.js'
+import { configuredFactory, persistenceVariable } from '../persistence/configured-factory.js'
+import { configuredMapper, type MapperParts } from '../persistence/configured-mapper.js'
+import type { Environment } from '../persistence/environment.js'
+import { EventStore } from '../persistence/event-store.js'
+import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
+import { InMemoryFactory } from '../persistence/in-memory-factory.js'
+import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
+
+/** What was given instead of configured. */
+export interface InfrastructureOptions<Client> extends MapperParts {
+  readonly datastore?: InfrastructureSource<Client>
+  readonly factory?: InfrastructureFactory<Client>
+}
+
+/** An application's factory, recorder and event store, each made once. */
+export class Infrastructure<Client> {
+  readonly #environment: Environment
+  readonly #parts: MapperParts
+  #factory: InfrastructureFactory<Client> | undefined
+  #recorder: ManagedApplicationRecorder<Client> | undefined
+  #eventStore: EventStore | undefined
+  #loading: Promise<EventStore> | undefined
+  #isClosed = false
+
+  /** @throws `ProgrammingError` when both a datastore and a factory are given */
+  constructor(environment: Environment, options: InfrastructureOptions<Client>) {
+    this.#environment = environment
+    this.#parts = options
+    if (options.datastore !== undefined && options.factory !== undefined) {
+      throw new ProgrammingError(`Cannot set up ${this.#label} with both a datastore and a factory: give one of them`)
+    }
+    this.#factory = options.factory ?? options.datastore?.infrastructureFactory(environment)
+    if (this.#factory === undefined && persistenceVariable(environment) === undefined) this.#factory = new InMemoryFactory()
+  }
+
+  /** @throws `ProgrammingError` when the factory is still to be loaded, or the application was closed */
+  get recorder(): ManagedApplicationRecorder<Client> {
+    this.#assertOpen()
+    if (this.#recorder === undefined) {
+      if (this.#factory === undefined) {
+        throw new ProgrammingError(
+          `The recorder of ${this.#label} comes from a module that is not loaded yet: await application.ready() before its use`,
+        )
+      }
+      this.#recorder = this.#factory.applicationRecorder()
+    }
+    return this.#recorder
+  }
+
+  /** Loads what is not loaded yet. After a failure the next call tries again. */
+  eventStore(): EventStore | Promise<EventStore> {
+    if (this.#eventStore !== undefined && !this.#isClosed) return this.#eventStore
+    this.#loading ??= this.#load().finally(() => {
+      this.#loading = undefined
+    })
+    return this.#loading
+  }
+
+  /** Closes the factory; harmless when that was done. */
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    // What is being loaded would otherwise stay open; why it failed is told to those who wait for it.
+    await this.#loading?.catch(() => undefined)
+    await this.#factory?.close()
+  }
+
+  async #load(): Promise<EventStore> {
+    this.#assertOpen()
+    const mapper = await configuredMapper(this.#environment, this.#parts)
+    this.#factory ??= await this.#configuredFactory()
+    await this.#factory.prepare?.()
+    this.#assertOpen()
+    this.#eventStore = new EventStore(mapper, this.recorder)
+    return this.#eventStore
+  }
+
+  async #configuredFactory(): Promise<InfrastructureFactory<Client>> {
+    const key = persistenceVariable(this.#environment)
+    // The constructor has chosen a factory when there was no such variable, and environments do not change.
+    if (key === undefined) throw new ProgrammingError(`${this.#label} has no persistence module`)
+    // What a configured module's client is, is known only to who configures it.
+    return (await configuredFactory(this.#environment, key)) as InfrastructureFactory<Client>
+  }
+
+  get #label(): string {
+    return `the application ${this.#environment.name}`.trimEnd()
+  }
+
+  #assertOpen(): void {
+    if (this.#isClosed) throw new ProgrammingError(`Cannot use ${this.#label} after it was closed`)
+  }
+}

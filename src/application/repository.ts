@@ -1,0 +1,83 @@
+/** The repository: aggregates and the states of deciders, from their stored events. */
+import type { Aggregate, AggregateClass } from '../domain/aggregate.js'
+import { eventsOf } from '../domain/aggregate-events.js'
+import { type Decider, type DeciderState, fold, initial } from '../domain/decider.js'
+import type { DomainEvent } from '../domain/event.js'
+import { rebuild } from '../domain/rebuild.js'
+import { AggregateNotFoundError } from '../errors.js'
+import type { SelectEventsRange } from '../persistence/recorder.js'
+
+/** Where a repository reads; an `EventStore` is one. */
+export interface EventReader {
+  /** Reads the events of one originator, oldest first unless the range says otherwise. */
+  get(originatorId: string, range?: SelectEventsRange): Promise<DomainEvent[]>
+  /** Whether an originator has any events. */
+  has(originatorId: string): Promise<boolean>
+}
+
+/** Which state of an originator to get. */
+export interface GetOptions {
+  /** The version to stop at; default the latest. A version that is still to come gives the latest, too. */
+  readonly version?: number
+}
+
+/** Reads aggregates and deciders by id. */
+export class Repository {
+  readonly #events: EventReader
+
+  constructor(events: EventReader) {
+    this.#events = events
+  }
+
+  /**
+   * Rebuilds an aggregate.
+   *
+   * @param aggregateClass - the class that its events are of
+   * @throws `AggregateNotFoundError` when there are no events with this id, or none up to the version
+   * @throws `TopicError` when the stream has an event that the class does not know
+   * @throws `MapperError` when a stored state cannot be read
+   */
+  get<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, id: string, options?: GetOptions): Promise<A>
+  /**
+   * Folds the events of a decider's originator into its state.
+   *
+   * @throws as for an aggregate
+   */
+  get<State, Events extends object, Commands extends object>(
+    decider: Decider<State, Events, Commands>,
+    id: string,
+    options?: GetOptions,
+  ): Promise<DeciderState<State>>
+  async get(
+    kind: AggregateClass | Decider<unknown, object, object>,
+    id: string,
+    options: GetOptions = {},
+  ): Promise<unknown> {
+    const { version } = options
+    const events = await this.#events.get(id, version === undefined ? {} : { lte: version })
+    if (events.length === 0) throw notFound(nameOf(kind), id, version)
+    return typeof kind === 'function' ? rebuild(kind, events) : fold(kind, initial(kind, id), events)
+  }
+
+  /**
+   * Whether `get` would find the aggregate, or the decider's originator.
+   *
+   * Ids belong to one class: what has this id is taken to be of this one.
+   */
+  async has<State, Events extends object, Commands extends object>(
+    _kind: AggregateClass | Decider<State, Events, Commands>,
+    id: string,
+  ): Promise<boolean> {
+    return await this.#events.has(id)
+  }
+}
+
+function nameOf(kind: AggregateClass | { readonly name: string }): string {
+  return typeof kind === 'function' ? eventsOf(kind.prototype).className : kind.name
+}
+
+function notFound(name: string, id: string, version: number | undefined): AggregateNotFoundError {
+  const at = version === undefined ? '' : ` at version ${version}`
+  const why = version === undefined ? 'nothing was saved with this id' : 'it has no events up to that version'
+  return new AggregateNotFoundError(`Cannot find ${name} ${id}${at}: ${why}`)
+}
