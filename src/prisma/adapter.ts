@@ -106,7 +106,7 @@ class JoiningAdapter implements SqlDriverAdapter {
       isolationLevel: isolationLevel === undefined ? undefined : levels[isolationLevel],
       readOnly: false,
       deadlineMs,
-      signal: AbortSignal.timeout(deadlineMs),
+      signal: () => AbortSignal.timeout(deadlineMs),
     })
     return new ConnectionTransaction(this, connection)
   }

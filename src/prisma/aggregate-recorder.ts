@@ -61,7 +61,8 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   async appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
     const scope = this.engine.currentScope
     if (scope === undefined) {
-      options.onRecorded?.(await this.insertAtOnce(events, options))
+      const ids = await this.insertAtOnce(events, options)
+      options.onRecorded?.(ids)
       return
     }
     scope.pending(this, () => new PendingEvents(this.#writer)).add(events, options)

@@ -28,7 +28,7 @@ export class Session<Connection extends TransactionConnection> {
   #connection: Connection | undefined
   #inFlight: Promise<unknown> | undefined
   #timer: NodeJS.Timeout | undefined
-  #ended: Error | undefined
+  #ended: Error | boolean = false
 
   constructor(source: ConnectionSource<Connection>, options: SessionOptions, onDeadline: () => void) {
     this.#source = source
@@ -43,7 +43,9 @@ export class Session<Connection extends TransactionConnection> {
 
   /** Why no statement can start any more, undefined while one can. */
   get ended(): Error | undefined {
-    return this.#ended
+    // Made when it is asked for: few transactions are used after their end.
+    if (this.#ended === true) this.#ended = closedError()
+    return this.#ended === false ? undefined : this.#ended
   }
 
   /** Aborts at the deadline, or when `abort` is called. */
@@ -66,7 +68,7 @@ export class Session<Connection extends TransactionConnection> {
     // Each key is used with one kind of guest only, by the module that owns the key.
     const known = this.#guests.get(key) as G | undefined
     if (known !== undefined) return known
-    if (this.#ended !== undefined) throw this.#ended
+    if (this.ended !== undefined) throw this.ended
     const guest = create()
     this.#guests.set(key, guest)
     return guest
@@ -74,9 +76,9 @@ export class Session<Connection extends TransactionConnection> {
 
   /** Runs one piece of work on the connection; the first one begins the transaction and starts the deadline. */
   async use<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-    if (this.#ended !== undefined) throw this.#ended
+    if (this.ended !== undefined) throw this.ended
     const connection = this.#connection ?? (await this.#connect())
-    if (this.#ended !== undefined) throw this.#ended
+    if (this.ended !== undefined) throw this.ended
     const running = work(connection)
     this.#inFlight = running
     try {
@@ -111,9 +113,7 @@ export class Session<Connection extends TransactionConnection> {
 
   #close(): void {
     clearTimeout(this.#timer)
-    this.#ended ??= new TransactionClosedError(
-      'A statement was sent through a transaction that has ended. Await every database call before the transaction (or the request) ends.',
-    )
+    if (this.#ended === false) this.#ended = true
   }
 
   async #connect(): Promise<Connection> {
@@ -125,12 +125,12 @@ export class Session<Connection extends TransactionConnection> {
     const { isolationLevel, readOnly, deadlineMs } = this.options
     this.#timer = setTimeout(() => this.#expire(), deadlineMs)
     try {
-      const connection = await this.#source.begin({ isolationLevel, readOnly, deadlineMs, signal: this.signal })
-      if (this.#ended === undefined) this.#connection = connection
+      const connection = await this.#source.begin({ isolationLevel, readOnly, deadlineMs, signal: () => this.signal })
+      if (this.#ended === false) this.#connection = connection
       return connection
     } catch (error) {
       this.#connecting = undefined
-      throw this.#ended ?? error
+      throw this.ended ?? error
     }
   }
 
@@ -139,10 +139,16 @@ export class Session<Connection extends TransactionConnection> {
       `The transaction was rolled back: it was still open ${this.options.deadlineMs} ms after its first statement. ` +
         'Do less in it, or give it a greater deadlineMs.',
     )
-    this.#ended ??= error
+    if (this.#ended === false) this.#ended = error
     this.abort(error)
     this.#onDeadline()
   }
+}
+
+function closedError(): Error {
+  return new TransactionClosedError(
+    'A statement was sent through a transaction that has ended. Await every database call before the transaction, or the request, ends.',
+  )
 }
 
 function ignore(): void {}

@@ -13,6 +13,13 @@ export class Turn {
     return this.#held
   }
 
+  /** Takes the turn if nobody has it. */
+  tryTake(): EndTurn | undefined {
+    if (this.#held) return undefined
+    this.#held = true
+    return this.#end()
+  }
+
   /**
    * Waits for the turn.
    *
@@ -21,10 +28,8 @@ export class Turn {
    */
   take(signal?: AbortSignal): Promise<EndTurn> {
     if (signal?.aborted) return Promise.reject(asError(signal.reason))
-    if (!this.#held) {
-      this.#held = true
-      return Promise.resolve(this.#end())
-    }
+    const free = this.tryTake()
+    if (free !== undefined) return Promise.resolve(free)
     return new Promise((resolve, reject) => {
       const enter = (): void => {
         signal?.removeEventListener('abort', leave)

@@ -10,13 +10,13 @@ export const notificationColumns = `${eventColumns}, id, recorded_at`
 
 /** Reads a row of `eventColumns`. */
 export function toStoredEvent(row: readonly unknown[]): StoredEvent {
-  const [originatorId, originatorVersion, topic, state, metadata] = row
   const event = {
-    originatorId: String(originatorId),
-    originatorVersion: Number(originatorVersion),
-    topic: String(topic),
-    state: toBytes(state),
+    originatorId: String(row[0]),
+    originatorVersion: Number(row[1]),
+    topic: String(row[2]),
+    state: toBytes(row[3]),
   }
+  const metadata = row[4]
   return metadata === null || metadata === undefined ? event : { ...event, metadata: toMetadata(metadata) }
 }
 
@@ -37,8 +37,8 @@ export function toIds(rows: ReadonlyArray<readonly unknown[]>): bigint[] {
 }
 
 function toBytes(value: unknown): Uint8Array {
-  // A copy, so that a small state does not keep the whole chunk alive that the driver received it in.
-  if (value instanceof Uint8Array) return new Uint8Array(value)
+  // Plain bytes, not one driver's kind of them; a view, since states are decoded soon and a copy would cost as much again.
+  if (value instanceof Uint8Array) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
   throw new InternalError(`The database gave ${typeof value} where bytes were expected.`)
 }
 

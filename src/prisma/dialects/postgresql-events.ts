@@ -4,7 +4,7 @@ import type { SelectEventsRange } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { StatementRunner } from '../connections.js'
 import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
-import { statement } from '../driver.js'
+import { type SqlQuery, statement } from '../driver.js'
 import { eventColumns, notificationColumns, toBigInt, toIds, toNotification, toStoredEvent } from './event-rows.js'
 import { eventsTableStatements, snapshotsTableStatements } from './postgresql-tables.js'
 
@@ -45,21 +45,8 @@ export class PostgresqlEventsTable implements EventsTable {
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined> {
-    const args: unknown[] = [
-      events.map((event) => event.originatorId),
-      events.map((event) => event.originatorVersion),
-      events.map((event) => event.topic),
-      events.map((event) => event.state),
-      events.map((event) => (event.metadata === undefined ? null : JSON.stringify(event.metadata))),
-    ]
-    if (predecessors.length > 0) {
-      args.push(
-        predecessors.map((position) => position.originatorId),
-        predecessors.map((position) => position.originatorVersion),
-      )
-    }
-    const sql = await this.#insertSql(runner, predecessors.length > 0, runner.inTransaction || events.length === 1)
-    const { rows } = await runner.query(statement(sql, args))
+    const floorLock = this.#withLog ? await this.#floorLock(runner) : ''
+    const { rows } = await runner.query(this.#insertStatement(floorLock, events, predecessors, runner.inTransaction))
     if (rows.length === events.length) return { notificationIds: this.#withLog ? toIds(rows) : [] }
     if (rows.length > 0) await this.#removePart(runner, rows)
     return undefined
@@ -106,20 +93,64 @@ export class PostgresqlEventsTable implements EventsTable {
     return last === null || last === undefined ? null : toBigInt(last)
   }
 
-  async #insertSql(runner: StatementRunner, checked: boolean, counted: boolean): Promise<string> {
-    const row = `e(originator_id, originator_version, topic, state, metadata, position)`
-    const rows = `unnest($1::${this.#idType}[], $2::bigint[], $3::text[], $4::bytea[], $5::jsonb[]) WITH ORDINALITY AS ${row}`
+  #insertStatement(
+    floorLock: string,
+    events: readonly StoredEvent[],
+    predecessors: readonly StreamPosition[],
+    inTransaction: boolean,
+  ): SqlQuery {
+    const args: unknown[] = []
+    const rows = events.length === 1 ? this.#singleRow(events, args) : this.#manyRows(events, args)
     const conditions: string[] = []
-    if (checked) conditions.push(`${this.#countStored('$6', '$7')} = cardinality($6::${this.#idType}[])`)
+    if (predecessors.length > 0) conditions.push(this.#areStored(predecessors, args))
     // Without a transaction a part must not be stored, so nothing is when one of the positions is seen to be taken.
+    const counted = inTransaction || events.length === 1
     if (!counted) conditions.push(`${this.#countStored('$1', '$2')} = 0`)
-    return (
-      `${this.#withLog ? await this.#floorLock(runner) : ''}` +
-      `INSERT INTO ${this.#table} (${eventColumns}) SELECT ${eventColumns} FROM ${this.#withLog ? 'floor, ' : ''}${rows}` +
-      (conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '') +
-      ` ORDER BY position${counted ? ' ON CONFLICT DO NOTHING' : ''}` +
-      ` RETURNING ${this.#withLog ? 'id' : 'originator_id, originator_version'}`
+    return statement(
+      `${floorLock}INSERT INTO ${this.#table} (${eventColumns}) ${rows.select}${this.#withLog ? rows.fromFloor : rows.from}` +
+        (conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '') +
+        `${rows.order}${counted ? ' ON CONFLICT DO NOTHING' : ''}` +
+        ` RETURNING ${this.#withLog ? 'id' : 'originator_id, originator_version'}`,
+      args,
     )
+  }
+
+  /** The usual case, for which the server has less to plan. */
+  #singleRow(events: readonly StoredEvent[], args: unknown[]): RowSource {
+    for (const event of events) {
+      args.push(event.originatorId, event.originatorVersion, event.topic, event.state, metadataOf(event))
+    }
+    const select = `SELECT $1::${this.#idType}, $2::bigint, $3::text, $4::bytea, $5::jsonb`
+    return { select, from: '', fromFloor: ' FROM floor', order: '' }
+  }
+
+  #manyRows(events: readonly StoredEvent[], args: unknown[]): RowSource {
+    args.push(
+      events.map((event) => event.originatorId),
+      events.map((event) => event.originatorVersion),
+      events.map((event) => event.topic),
+      events.map((event) => event.state),
+      events.map(metadataOf),
+    )
+    const rows =
+      `unnest($1::${this.#idType}[], $2::bigint[], $3::text[], $4::bytea[], $5::jsonb[]) ` +
+      `WITH ORDINALITY AS e(${eventColumns}, position)`
+    return { select: `SELECT ${eventColumns}`, from: ` FROM ${rows}`, fromFloor: ` FROM floor, ${rows}`, order: ' ORDER BY position' }
+  }
+
+  #areStored(predecessors: readonly StreamPosition[], args: unknown[]): string {
+    const [only, ...others] = predecessors
+    if (only !== undefined && others.length === 0) {
+      const id = args.push(only.originatorId)
+      const version = args.push(only.originatorVersion)
+      return (
+        `EXISTS (SELECT FROM ${this.#table} AS s WHERE s.originator_id = $${id}::${this.#idType} ` +
+        `AND s.originator_version = $${version}::bigint)`
+      )
+    }
+    const ids = args.push(predecessors.map((position) => position.originatorId))
+    const versions = args.push(predecessors.map((position) => position.originatorVersion))
+    return `${this.#countStored(`$${ids}`, `$${versions}`)} = ${predecessors.length}`
   }
 
   /** How many of the positions are stored: looked up one by one in the index, whatever the planner thinks of the table. */
@@ -177,6 +208,18 @@ export class PostgresqlEventsTable implements EventsTable {
       `(SELECT * FROM unnest($1::${this.#idType}[], $2::bigint[]))`
     await runner.execute(statement(sql, [rows.map((row) => row[0]), rows.map((row) => row[1])]))
   }
+}
+
+/** Where the rows of an insert come from. */
+interface RowSource {
+  readonly select: string
+  readonly from: string
+  readonly fromFloor: string
+  readonly order: string
+}
+
+function metadataOf(event: StoredEvent): string | null {
+  return event.metadata === undefined ? null : JSON.stringify(event.metadata)
 }
 
 function quote(identifier: string): string {

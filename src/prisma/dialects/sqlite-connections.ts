@@ -89,8 +89,8 @@ export class SqliteConnections implements Connections {
   async #byItself<T>(sql: string, run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
     const { writer, reader, shared } = await this.#open()
     if (!shared && isRead(sql)) return await run(reader)
-    const signal = AbortSignal.timeout(this.#settings.deadlineMs)
-    const endTurn = await this.#turn.take(this.#turn.held ? signal : undefined)
+    const signal = (): AbortSignal => AbortSignal.timeout(this.#settings.deadlineMs)
+    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(signal()))
     try {
       return await untilNotBusy(() => run(writer), signal)
     } finally {
@@ -99,7 +99,7 @@ export class SqliteConnections implements Connections {
   }
 
   async #beginWriting(writer: SqlDriverAdapter, options: BeginOptions): Promise<DriverConnection> {
-    const endTurn = await this.#turn.take(options.signal)
+    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(options.signal()))
     try {
       const begin = statement(options.readOnly ? 'BEGIN' : 'BEGIN IMMEDIATE')
       await untilNotBusy(() => writer.executeRaw(begin), options.signal)
@@ -134,7 +134,7 @@ export class SqliteConnections implements Connections {
     const databases = await writer.queryRaw(statement('PRAGMA database_list'))
     const shared = !databases.rows.some(([, name, file]) => name === 'main' && typeof file === 'string' && file !== '')
     // In WAL readers and the writer do not wait for each other.
-    if (!shared) await untilNotBusy(() => pragma(writer, 'journal_mode = WAL'), AbortSignal.timeout(this.#settings.deadlineMs))
+    if (!shared) await untilNotBusy(() => pragma(writer, 'journal_mode = WAL'), () => AbortSignal.timeout(this.#settings.deadlineMs))
     await pragma(writer, `synchronous = ${this.#settings.durability === 'full' ? 'FULL' : 'NORMAL'}`)
     await pragma(writer, 'foreign_keys = ON')
     // Waiting for another process inside SQLite would stop the event loop, so it is done outside of it, by `untilNotBusy`.
@@ -174,11 +174,13 @@ async function assertOwnConnection(adapter: SqlDriverAdapter): Promise<void> {
 }
 
 /** Tries again while another process has the database locked, without stopping the event loop. */
-async function untilNotBusy<T>(attempt: () => Promise<T>, signal: AbortSignal): Promise<T> {
+async function untilNotBusy<T>(attempt: () => Promise<T>, makeSignal: () => AbortSignal): Promise<T> {
+  let signal: AbortSignal | undefined
   for (let waitMs = firstRetryMs; ; waitMs = Math.min(longestRetryMs, waitMs * 2)) {
     try {
       return await attempt()
     } catch (error) {
+      signal ??= makeSignal()
       if (signal.aborted || readDriverError(error)?.kind !== 'SocketTimeout') throw error
     }
     await delay(waitMs / 2 + (Math.random() * waitMs) / 2)
