@@ -1,0 +1,204 @@
+/** JSON as the Python library writes it, byte for byte, and back. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { Timestamp } from '../../src/domain/timestamp.js'
+import { DataError, MapperError, TranscodingNotRegisteredError } from '../../src/errors.js'
+import { DecimalText, Uuid } from '../../src/persistence/exact-values.js'
+import { JSONTranscoder } from '../../src/persistence/transcoder.js'
+import type { Transcoding } from '../../src/persistence/transcodings.js'
+
+class Inner {
+  readonly id: Uuid
+  constructor(id: Uuid) {
+    this.id = id
+  }
+}
+
+class Outer {
+  readonly inner: Inner
+  constructor(inner: Inner) {
+    this.inner = inner
+  }
+}
+
+const innerAsDict: Transcoding<Inner, Uuid> = {
+  name: 'custom_type1_as_dict',
+  type: Inner,
+  encode: (inner) => inner.id,
+  decode: (id) => new Inner(id),
+}
+
+const outerAsDict: Transcoding<Outer, Inner> = {
+  name: 'custom_type2_as_dict',
+  type: Outer,
+  encode: (outer) => outer.inner,
+  decode: (inner) => new Outer(inner),
+}
+
+const transcoder = new JSONTranscoder([innerAsDict, outerAsDict])
+const text = (value: unknown): string => new TextDecoder().decode(transcoder.encode(value))
+const read = (json: string): unknown => transcoder.decode(new TextEncoder().encode(json))
+const roundTrip = (value: unknown): unknown => transcoder.decode(transcoder.encode(value))
+
+describe('a JSON transcoder', () => {
+  it('writes text as UTF-8, and reads escapes too [103]', () => {
+    expect(text('a')).toBe('"a"')
+    expect(text('a"b')).toBe('"a\\"b"')
+    expect(text('🐈 哈哈')).toBe('"🐈 哈哈"')
+    expect(read('"\\ud83d\\udc08 \\u54c8"')).toBe('🐈 哈')
+    expect(roundTrip('a"b\n\u0000')).toBe('a"b\n\u0000')
+  })
+
+  it('writes objects without white space [104]', () => {
+    for (const json of ['{}', '{"a":1}', '{"a":1,"b":2}', '{"a":{"b":{"c":1}}}']) expect(text(JSON.parse(json))).toBe(json)
+  })
+
+  it('writes lists [105]', () => {
+    for (const json of ['[]', '[[],[[1]]]', '[1,"a",2.5,null,true,false]']) {
+      expect(text(JSON.parse(json))).toBe(json)
+      expect(roundTrip(JSON.parse(json))).toEqual(JSON.parse(json))
+    }
+  })
+
+  it('writes values of registered types with their name, within each other [106]', () => {
+    const value = new Outer(new Inner(new Uuid('b2723fe2-c01a-40d2-875e-a3aac6a09ff5')))
+    expect(text(value)).toBe(
+      '{"_type_":"custom_type2_as_dict","_data_":{"_type_":"custom_type1_as_dict","_data_":' +
+        '{"_type_":"uuid_hex","_data_":"b2723fe2c01a40d2875ea3aac6a09ff5"}}}',
+    )
+    expect(roundTrip(value)).toStrictEqual(value)
+  })
+
+  it('writes values of registered types inside plain objects and lists [107]', () => {
+    const value = { list: [new Inner(new Uuid('b2723fe2c01a40d2875ea3aac6a09ff5'))], decimal: new DecimalText('10.00') }
+    expect(roundTrip(value)).toStrictEqual(value)
+  })
+
+  it('refuses values of other types, at any depth [108]', () => {
+    class Unknown {}
+    class LaterDate extends Date {}
+    const values = [new Unknown(), new Map(), new Set(), /a/, Buffer.from('a'), new LaterDate(), Symbol('a'), () => 1, undefined]
+    for (const value of values) {
+      for (const nested of [value, [value], value === undefined ? [value] : { a: { b: value } }]) {
+        expect(() => transcoder.encode(nested)).toThrow(TranscodingNotRegisteredError)
+        expect(() => transcoder.encode(nested)).toThrow(/define a transcoding .* and register it/)
+      }
+    }
+  })
+
+  it('refuses stored types that it does not know, by their name [109]', () => {
+    expect(() => read('{"a":{"_type_":"unheard_of","_data_":1}}')).toThrow(TranscodingNotRegisteredError)
+    expect(() => read('{"_type_":"unheard_of","_data_":1}')).toThrow(/unheard_of/)
+    expect(() => read('{"_type_":1,"_data_":1}')).toThrow(TranscodingNotRegisteredError)
+  })
+
+  it('takes objects with one of the two keys as plain [110]', () => {
+    for (const value of [{ _type_: 'a' }, { _data_: 1 }, { _type_: 'a', b: 1 }, { _data_: 1, b: 2 }, { _type_: 1, _data_: 2, c: 3 }]) {
+      expect(text(value)).toBe(JSON.stringify(value))
+      expect(roundTrip(value)).toStrictEqual(value)
+    }
+  })
+
+  it('keeps plain objects apart that look like a value of a type', () => {
+    for (const value of [{ _type_: 'uuid_hex', _data_: 'x' }, { _data_: { _type_: 1, _data_: [] }, _type_: 'dict_as_items' }]) {
+      expect(roundTrip([value])).toStrictEqual([value])
+    }
+  })
+
+  it('writes UUIDs, decimals and times exactly [112]', () => {
+    expect(text(new Uuid('B2723FE2-C01A-40D2-875E-A3AAC6A09FF5'))).toBe('{"_type_":"uuid_hex","_data_":"b2723fe2c01a40d2875ea3aac6a09ff5"}')
+    expect(text(new DecimalText('10.00'))).toBe('{"_type_":"decimal_str","_data_":"10.00"}')
+    const iso = '2026-01-02T03:04:05.678901+00:00'
+    expect(text(Timestamp.fromISO(iso))).toBe(`{"_type_":"datetime_iso","_data_":"${iso}"}`)
+    expect(read(`{"_type_":"datetime_iso","_data_":"${iso}"}`)).toStrictEqual(Timestamp.fromISO(iso))
+    expect(text(12345678901234567890n)).toBe('{"_type_":"bigint_str","_data_":"12345678901234567890"}')
+  })
+
+  it('writes a Date as isoformat() does, and reads it as a Timestamp of that time', () => {
+    const withFraction = new Date('2026-01-02T03:04:05.678Z')
+    expect(text(withFraction)).toBe('{"_type_":"datetime_iso","_data_":"2026-01-02T03:04:05.678000+00:00"}')
+    expect(text(new Date('2026-01-02T03:04:05Z'))).toBe('{"_type_":"datetime_iso","_data_":"2026-01-02T03:04:05+00:00"}')
+    expect(roundTrip(withFraction)).toBeInstanceOf(Timestamp)
+    expect(roundTrip(withFraction)).toEqual(withFraction)
+    expect(text(new Date('1969-12-31T23:59:59.5Z'))).toContain('1969-12-31T23:59:59.500000+00:00')
+  })
+
+  it('keeps the offset of a stored time', () => {
+    for (const iso of ['2026-01-02T03:04:05+05:30', '2026-01-02T03:04:05.000001', '2026-01-02T03:04:05Z']) {
+      const json = `{"_type_":"datetime_iso","_data_":"${iso}"}`
+      expect(text(read(json))).toBe(json)
+    }
+  })
+
+  it('refuses what JSON cannot hold', () => {
+    const circular: Record<string, unknown> = {}
+    circular['self'] = circular
+    for (const value of [Number.NaN, Infinity, [-Infinity], new Date(Number.NaN), circular]) {
+      expect(() => transcoder.encode(value)).toThrow(DataError)
+    }
+    expect(() => new Uuid('123')).toThrow(DataError)
+    expect(() => new DecimalText('1,5')).toThrow(DataError)
+  })
+
+  it('leaves out properties that are undefined', () => {
+    expect(text({ a: undefined, b: 1, c: undefined })).toBe('{"b":1}')
+    expect(text({ a: undefined })).toBe('{}')
+  })
+
+  it('refuses bytes that are not JSON in UTF-8, without quoting them', () => {
+    for (const bytes of [Uint8Array.of(0x22, 0xff, 0x22), new Uint8Array(), new TextEncoder().encode('{"secret":')]) {
+      expect(() => transcoder.decode(bytes)).toThrow(MapperError)
+      expect(() => transcoder.decode(bytes)).not.toThrow(/secret/)
+    }
+  })
+
+  it('lets an application put its own type in the place of a built-in one', () => {
+    class Money {
+      readonly amount: string
+      constructor(amount: string) {
+        this.amount = amount
+      }
+    }
+    const money: Transcoding<Money, string> = {
+      name: 'decimal_str',
+      type: Money,
+      encode: ({ amount }) => amount,
+      decode: (amount) => new Money(amount),
+    }
+    const own = new JSONTranscoder([money])
+    expect(own.decode(own.encode([new Money('1.50'), new DecimalText('2.50')]))).toStrictEqual([new Money('1.50'), new Money('2.50')])
+  })
+
+  it('gives back what it was given, whatever that is', () => {
+    const values = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { depthSize: 'small' },
+        fc.string({ unit: 'binary' }),
+        fc.double({ noNaN: true, noDefaultInfinity: true }),
+        fc.maxSafeInteger(),
+        fc.boolean(),
+        fc.constant(null),
+        fc.bigInt(),
+        fc.uuid().map((uuid) => new Uuid(uuid)),
+        fc.tuple(fc.integer(), fc.nat(99)).map(([whole, places]) => new DecimalText(`${whole}.${places}`)),
+        fc.integer({ min: -8e15, max: 8e15 }).map((microseconds) => Timestamp.fromMicroseconds(microseconds)),
+        fc.array(tie('value')),
+        fc.dictionary(fc.oneof(fc.string(), fc.constantFrom('_type_', '_data_', '__proto__', 'constructor', 'toJSON')), tie('value')),
+      ),
+    })).value
+    fc.assert(
+      fc.property(values, (value) => {
+        expect(roundTrip(value)).toEqual(value)
+      }),
+    )
+  })
+
+  it('writes what JSON.stringify writes for all that is plain', () => {
+    fc.assert(
+      fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+        fc.pre(!JSON.stringify(value).includes('_type_') && !JSON.stringify(value).includes('-0'))
+        expect(text(value)).toBe(JSON.stringify(value))
+      }),
+    )
+  })
+})
