@@ -1,5 +1,7 @@
 /** One database with its PrismaClient: where transactions, rows and events meet. */
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
+import type { Environment } from '../persistence/environment.js'
+import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { AsyncContext } from '../transaction/context.js'
 import { defaultDeadlineMs, type TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
@@ -8,6 +10,7 @@ import { JoiningAdapterFactory } from './adapter.js'
 import { type AmbientHost, ambientClient } from './ambient-client.js'
 import type { Connections, DriverConnection } from './connections.js'
 import { connectionSource } from './connection-source.js'
+import { DatastoreFactory } from './datastore-factory.js'
 import type { Durability } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
@@ -41,7 +44,7 @@ export interface PrismaDatastoreOptions<Client extends object> {
  * @example
  * const datastore = new PrismaDatastore({ adapter, client: (adapter) => new PrismaClient({ adapter }) })
  */
-export class PrismaDatastore<Client extends object = object> {
+export class PrismaDatastore<Client extends object = object> implements InfrastructureSource<TransactionClient<Client>> {
   /** The adapter to make a PrismaClient with, where a framework makes the client itself. */
   readonly adapter: SqlDriverAdapterFactory
   readonly #transactions: Transactions<DriverConnection>
@@ -151,6 +154,11 @@ export class PrismaDatastore<Client extends object = object> {
       abort: (reason) => scope.session.abort(reason),
       onExpired: (listener) => scope.onExpired(listener),
     }
+  }
+
+  /** Makes the recorders of the application whose environment this is: the option `datastore` of an application uses it. */
+  infrastructureFactory(environment: Environment): InfrastructureFactory<TransactionClient<Client>> {
+    return new DatastoreFactory(this, environment)
   }
 
   /** Refuses new transactions, waits for the open ones, and disconnects. */
