@@ -32,7 +32,8 @@ export class Infrastructure<Client> {
       throw new ProgrammingError(`Cannot set up ${this.#label} with both a datastore and a factory: give one of them`)
     }
     this.#factory = options.factory ?? options.datastore?.infrastructureFactory(environment)
-    if (this.#factory === undefined && persistenceVariable(environment) === undefined) this.#factory = new InMemoryFactory()
+    if (this.#factory === undefined && persistenceVariable(environment) === undefined)
+      this.#factory = new InMemoryFactory()
   }
 
   /** @throws `ProgrammingError` when the factory is still to be loaded, or the application was closed */

@@ -36,7 +36,8 @@ export class AESCipher implements Cipher {
    * @throws `ProgrammingError` for another size
    */
   static createKey(numBytes: number = 32): string {
-    if (!keySizes.includes(numBytes)) throw new ProgrammingError(`Cannot make an AES key of ${numBytes} bytes: ${sizesAllowed}`)
+    if (!keySizes.includes(numBytes))
+      throw new ProgrammingError(`Cannot make an AES key of ${numBytes} bytes: ${sizesAllowed}`)
     return randomBytes(numBytes).toString('base64')
   }
 
@@ -87,13 +88,17 @@ function keyFromEnvironment(environment: Environment): Buffer {
   const text = environment.get(cipherKeyVariable)
   const names = environment.names(cipherKeyVariable).join(', ')
   if (text === undefined || text === '') {
-    throw new EnvironmentError(`Cannot make a cipher without a key: set one of ${names} to what AESCipher.createKey() gives`)
+    throw new EnvironmentError(
+      `Cannot make a cipher without a key: set one of ${names} to what AESCipher.createKey() gives`,
+    )
   }
   try {
     return keyFromText(text)
   } catch (error) {
     // The value is a secret, so the message names only the variable.
-    throw new EnvironmentError(`Cannot make a cipher: the value of ${names} is no key in base64; ${sizesAllowed}`, { cause: error })
+    throw new EnvironmentError(`Cannot make a cipher: the value of ${names} is no key in base64; ${sizesAllowed}`, {
+      cause: error,
+    })
   }
 }
 
@@ -101,5 +106,7 @@ function keyFromText(text: string): Buffer {
   const key = Buffer.from(text.trim(), 'base64')
   const isBase64 = key.toString('base64') === text.trim()
   if (isBase64 && keySizes.includes(key.length)) return key
-  throw new ProgrammingError(`Cannot make a cipher: its key is ${isBase64 ? `${key.length} bytes` : 'not base64'}; ${sizesAllowed} in base64`)
+  throw new ProgrammingError(
+    `Cannot make a cipher: its key is ${isBase64 ? `${key.length} bytes` : 'not base64'}; ${sizesAllowed} in base64`,
+  )
 }

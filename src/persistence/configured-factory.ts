@@ -24,7 +24,9 @@ export function persistenceVariable(environment: Environment): string | undefine
 export async function configuredFactory(environment: Environment, key: string): Promise<InfrastructureFactory> {
   const named = await resolveVariable(environment, key)
   const problem = (reason: string): EnvironmentError =>
-    new EnvironmentError(`The variable ${environment.names(key).join(', ')} is '${environment.get(key)}', and ${reason}`)
+    new EnvironmentError(
+      `The variable ${environment.names(key).join(', ')} is '${environment.get(key)}', and ${reason}`,
+    )
   if (isFactoryClass(named)) return new named(environment)
   if (typeof named === 'function') {
     const made: unknown = await Reflect.apply(named, undefined, [environment])

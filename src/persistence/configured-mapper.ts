@@ -34,7 +34,9 @@ const cipherVariable = 'CIPHER_TOPIC'
  */
 export async function configuredMapper(environment: Environment, parts: MapperParts): Promise<Mapper> {
   if (parts.transcoder !== undefined && (parts.transcodings ?? []).length > 0) {
-    throw new ProgrammingError('Cannot use both the options transcoder and transcodings: register the transcodings with your transcoder')
+    throw new ProgrammingError(
+      'Cannot use both the options transcoder and transcodings: register the transcodings with your transcoder',
+    )
   }
   return new Mapper({
     transcoder: parts.transcoder ?? new JSONTranscoder(parts.transcodings),
@@ -53,7 +55,8 @@ async function configuredCompressor(environment: Environment): Promise<Compresso
 
 async function configuredCipher(environment: Environment): Promise<Cipher | undefined> {
   const named = instanceOf(await resolveVariable(environment, cipherVariable), environment)
-  if (named === undefined) return (environment.get(cipherKeyVariable) ?? '') === '' ? undefined : new AESCipher(environment)
+  if (named === undefined)
+    return (environment.get(cipherKeyVariable) ?? '') === '' ? undefined : new AESCipher(environment)
   if (isCipher(named)) return named
   throw unusable(environment, cipherVariable, 'encrypt() and decrypt()')
 }

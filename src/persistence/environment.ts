@@ -79,5 +79,7 @@ export function toBoolean(value: string): boolean {
   const word = value.toLowerCase()
   if (trueWords.includes(word)) return true
   if (falseWords.includes(word)) return false
-  throw new EnvironmentError(`'${value}' says neither yes nor no: use one of ${[...trueWords, ...falseWords].join(', ')}`)
+  throw new EnvironmentError(
+    `'${value}' says neither yes nor no: use one of ${[...trueWords, ...falseWords].join(', ')}`,
+  )
 }

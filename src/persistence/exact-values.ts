@@ -20,7 +20,8 @@ export class Uuid {
    */
   constructor(text: string) {
     const parts = uuidText.exec(text)
-    if (parts === null) throw new DataError(`Cannot make a Uuid of '${text}': give 32 hexadecimal digits, with or without hyphens`)
+    if (parts === null)
+      throw new DataError(`Cannot make a Uuid of '${text}': give 32 hexadecimal digits, with or without hyphens`)
     this.text = parts.slice(1).join('-').toLowerCase()
     Object.freeze(this)
   }
@@ -57,7 +58,8 @@ export class DecimalText {
    * @throws `DataError` for any other text
    */
   constructor(text: string) {
-    if (!decimalText.test(text)) throw new DataError(`Cannot make a DecimalText of '${text}': it is not a decimal number`)
+    if (!decimalText.test(text))
+      throw new DataError(`Cannot make a DecimalText of '${text}': it is not a decimal number`)
     this.text = text
     Object.freeze(this)
   }

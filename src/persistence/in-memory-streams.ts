@@ -46,7 +46,11 @@ export class InMemoryStreams {
 
   #requireStored({ originatorId, originatorVersion }: StreamPosition): void {
     if (this.#has(originatorId, originatorVersion)) return
-    throw this.#conflict(originatorId, originatorVersion, `version ${originatorVersion}, which they follow, is not stored`)
+    throw this.#conflict(
+      originatorId,
+      originatorVersion,
+      `version ${originatorVersion}, which they follow, is not stored`,
+    )
   }
 
   #insert(event: StoredEvent): void {

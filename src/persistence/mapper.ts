@@ -85,7 +85,8 @@ export class Mapper {
     if (this.cipher !== undefined) bytes = this.cipher.decrypt(bytes)
     if (this.compressor !== undefined) bytes = this.compressor.decompress(bytes)
     const attributes = this.transcoder.decode(bytes)
-    if (typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes)) return attributes as EventData
+    if (typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes))
+      return attributes as EventData
     throw new MapperError('the state is not an object')
   }
 }

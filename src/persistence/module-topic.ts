@@ -52,7 +52,9 @@ export async function resolveVariable(environment: Environment, key: string): Pr
     return await resolveTopic(topic)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new EnvironmentError(`The variable ${environment.names(key).join(', ')} cannot be used. ${reason}`, { cause: error })
+    throw new EnvironmentError(`The variable ${environment.names(key).join(', ')} cannot be used. ${reason}`, {
+      cause: error,
+    })
   }
 }
 
@@ -61,7 +63,9 @@ async function loadModule(specifier: string, topic: string): Promise<ModuleExpor
     return (await import(locationOf(specifier))) as ModuleExports // a module namespace is an object of its exports
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new TopicError(`Cannot resolve the topic '${topic}': its module cannot be loaded: ${reason}`, { cause: error })
+    throw new TopicError(`Cannot resolve the topic '${topic}': its module cannot be loaded: ${reason}`, {
+      cause: error,
+    })
   }
 }
 

@@ -55,4 +55,6 @@ export interface RecorderMaintenance<Client = unknown> {
 export interface ManagedAggregateRecorder<Client = unknown> extends AggregateRecorder, RecorderMaintenance<Client> {}
 
 /** An application recorder as factories make it. */
-export interface ManagedApplicationRecorder<Client = unknown> extends ApplicationRecorder, RecorderMaintenance<Client> {}
+export interface ManagedApplicationRecorder<Client = unknown>
+  extends ApplicationRecorder,
+    RecorderMaintenance<Client> {}

@@ -72,7 +72,11 @@ export interface ApplicationRecorder extends AggregateRecorder {
    * @param start - the first id of interest, null for the beginning
    * @param limit - at most so many, counted after the filter by topic
    */
-  selectNotifications(start: bigint | null, limit: number, options?: SelectNotificationsOptions): Promise<Notification[]>
+  selectNotifications(
+    start: bigint | null,
+    limit: number,
+    options?: SelectNotificationsOptions,
+  ): Promise<Notification[]>
 
   /** @returns the last position that a reader can rely on, null for an empty log */
   maxNotificationId(): Promise<bigint | null>

@@ -21,6 +21,8 @@ const dataKey = '_data_'
 /** For plain objects that have just these two keys: as they are they would be taken for a value of a registered type. */
 const escapedName = 'dict_as_items'
 const utf8 = new TextEncoder()
+// Lone surrogates too, which UTF-8 cannot hold.
+const needsEscape = /[\u0000-\u001f"\\\ud800-\udfff]/
 
 /**
  * Compact JSON in UTF-8, with values of registered types as `{"_type_": …, "_data_": …}`.
@@ -76,7 +78,7 @@ export class JSONTranscoder implements Transcoder {
   #write(value: unknown): string {
     switch (typeof value) {
       case 'string':
-        return JSON.stringify(value)
+        return quoted(value)
       case 'number':
         return numberText(value)
       case 'boolean':
@@ -108,7 +110,7 @@ export class JSONTranscoder implements Transcoder {
     for (const key of Object.keys(value)) {
       const member = value[key]
       if (member === undefined) continue
-      text += `${count === 0 ? '{' : ','}${JSON.stringify(key)}:${this.#write(member)}`
+      text += `${count === 0 ? '{' : ','}${quoted(key)}:${this.#write(member)}`
       count += 1
     }
     if (count === 2 && value[typeKey] !== undefined && value[dataKey] !== undefined) return this.#writeEscaped(value)
@@ -163,6 +165,11 @@ function parse(bytes: Uint8Array): unknown {
     // Not kept as the cause: the parser's message quotes the content, which does not belong into logs.
     throw new MapperError('Cannot read a state as JSON: it is not well-formed')
   }
+}
+
+// Most texts need no escapes; finding that out costs half of what JSON.stringify does.
+function quoted(text: string): string {
+  return needsEscape.test(text) ? JSON.stringify(text) : `"${text}"`
 }
 
 function prefixOf(name: string): string {

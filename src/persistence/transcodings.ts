@@ -78,7 +78,13 @@ export const bigintAsText: Transcoding<bigint, string> = {
 }
 
 /** What every transcoder knows from the start. */
-export const builtInTranscodings: readonly Transcoding[] = [uuidAsHex, decimalAsText, timestampAsIso, dateAsIso, bigintAsText]
+export const builtInTranscodings: readonly Transcoding[] = [
+  uuidAsHex,
+  decimalAsText,
+  timestampAsIso,
+  dateAsIso,
+  bigintAsText,
+]
 
 // As `datetime.isoformat()` writes it in UTC: six digits for a fraction, none where there is no fraction.
 function isoFormat(date: Date): string {

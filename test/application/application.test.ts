@@ -3,7 +3,13 @@ import { afterEach, describe, expect, expectTypeOf, it } from 'vitest'
 import { Application } from '../../src/application/application.js'
 import { domainEvent } from '../../src/domain/event.js'
 import { createTimestamp } from '../../src/domain/timestamp.js'
-import { ConcurrencyError, EnvironmentError, IntegrityError, NotSupportedError, ProgrammingError } from '../../src/errors.js'
+import {
+  ConcurrencyError,
+  EnvironmentError,
+  IntegrityError,
+  NotSupportedError,
+  ProgrammingError,
+} from '../../src/errors.js'
 import { AESCipher } from '../../src/persistence/cipher.js'
 import { ZlibCompressor } from '../../src/persistence/compressor.js'
 import type { Environment } from '../../src/persistence/environment.js'
@@ -81,7 +87,13 @@ describe('saving', () => {
   it('stores nothing when one of the aggregates or events conflicts [170]', async () => {
     const school = new TrainingSchool()
     await school.register('Fido')
-    const bare = domainEvent({ originatorId: 'a log', originatorVersion: 1, topic: 'Log.Logged', timestamp: createTimestamp(), data: {} })
+    const bare = domainEvent({
+      originatorId: 'a log',
+      originatorVersion: 1,
+      topic: 'Log.Logged',
+      timestamp: createTimestamp(),
+      data: {},
+    })
     await expect(school.save(new Dog('Buster'), bare, new Dog('Fido'))).rejects.toBeInstanceOf(ConcurrencyError)
     expect(await school.repository.has(Dog, Dog.createId('Buster'))).toBe(false)
     expect(await school.recorder.maxNotificationId()).toBe(1n)
@@ -134,7 +146,10 @@ describe('a decider', () => {
     await expect(bank.execute(accounts, 'account-1', 'change', -1500)).rejects.toThrow('insufficient funds')
     const account = await bank.repository.get(accounts, 'account-1')
     expect(account).toMatchObject({ id: 'account-1', version: 2, state: { balance: 1000 } })
-    expect(await bank.repository.get(accounts, 'account-1', { version: 1 })).toMatchObject({ version: 1, state: { balance: 0 } })
+    expect(await bank.repository.get(accounts, 'account-1', { version: 1 })).toMatchObject({
+      version: 1,
+      state: { balance: 0 },
+    })
     // @ts-expect-error the amount is a number
     await bank.execute(accounts, 'account-1', 'change', '10').catch(() => undefined)
     // @ts-expect-error there is no such command
@@ -182,7 +197,9 @@ describe('the recorder of an application', () => {
   it('is refused at first use when its module cannot be used [82]', async () => {
     const school = new TrainingSchool({ env: { PERSISTENCE_MODULE: './missing.js#factory' } })
     await expect(school.ready()).rejects.toBeInstanceOf(EnvironmentError)
-    await expect(school.register('Fido')).rejects.toThrow(/TRAININGSCHOOL_PERSISTENCE_MODULE, PERSISTENCE_MODULE.*missing\.js#factory/)
+    await expect(school.register('Fido')).rejects.toThrow(
+      /TRAININGSCHOOL_PERSISTENCE_MODULE, PERSISTENCE_MODULE.*missing\.js#factory/,
+    )
   })
 
   it('is prepared once, before its first use, and again after that has failed', async () => {
@@ -234,7 +251,12 @@ describe('transcodings', () => {
     }
     class Shop extends Application {
       static override readonly transcodings = [
-        { name: 'money', type: Money, encode: ({ cents }: Money) => cents, decode: (cents: number) => new Money(cents) },
+        {
+          name: 'money',
+          type: Money,
+          encode: ({ cents }: Money) => cents,
+          decode: (cents: number) => new Money(cents),
+        },
         { name: 'map', type: Map, encode: () => [], decode: () => new Map() },
       ]
     }
@@ -246,7 +268,9 @@ describe('transcodings', () => {
     }
     const shop = new Shop({ transcodings: [asItems] })
     const data = { price: new Money(5), stock: new Map([['a', 1]]) }
-    await shop.save(domainEvent({ originatorId: 'a', originatorVersion: 1, topic: 'A.B', timestamp: createTimestamp(), data }))
+    await shop.save(
+      domainEvent({ originatorId: 'a', originatorVersion: 1, topic: 'A.B', timestamp: createTimestamp(), data }),
+    )
     expect((await (await shop.eventStore()).get('a'))[0]?.data).toStrictEqual(data)
   })
 })

@@ -9,7 +9,9 @@ import { TrainingSchool } from './dogs.js'
 
 async function recorderWith(count: number): Promise<InMemoryApplicationRecorder> {
   const recorder = new InMemoryApplicationRecorder()
-  await recorder.insertEvents(Array.from({ length: count }, (_, index) => storedEvent('a', index + 1, { topic: `topic${(index + 1) % 2}` })))
+  await recorder.insertEvents(
+    Array.from({ length: count }, (_, index) => storedEvent('a', index + 1, { topic: `topic${(index + 1) % 2}` })),
+  )
   return recorder
 }
 

@@ -57,7 +57,13 @@ describe('a repository', () => {
     const school = await schoolWithFido()
     await expect(school.repository.get(accounts, fidoId)).rejects.toBeInstanceOf(TopicError)
     const { mapper, recorder } = await school.eventStore()
-    const late = domainEvent({ originatorId: fidoId, originatorVersion: 6, topic: 'Dog.TrickAdded', timestamp: createTimestamp(), data: { trick: 'beg' } })
+    const late = domainEvent({
+      originatorId: fidoId,
+      originatorVersion: 6,
+      topic: 'Dog.TrickAdded',
+      timestamp: createTimestamp(),
+      data: { trick: 'beg' },
+    })
     await recorder.insertEvents([mapper.toStoredEvent(late)])
     await expect(school.repository.get(Dog, fidoId)).rejects.toBeInstanceOf(OriginatorVersionError)
   })

@@ -118,7 +118,11 @@ export function aggregateRecorderContract(
 
     it('keeps originators apart [13]', async () => {
       const { recorder, originatorId } = use()
-      await recorder.insertEvents([storedEvent(originatorId(1), 1), storedEvent(originatorId(2), 1), storedEvent(originatorId(2), 2)])
+      await recorder.insertEvents([
+        storedEvent(originatorId(1), 1),
+        storedEvent(originatorId(2), 1),
+        storedEvent(originatorId(2), 2),
+      ])
       expect(versionsOf(await recorder.selectEvents(originatorId(1)))).toEqual([1])
       expect(versionsOf(await recorder.selectEvents(originatorId(2)))).toEqual([1, 2])
     })

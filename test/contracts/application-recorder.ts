@@ -33,7 +33,11 @@ export function applicationRecorderContract(
       return events
     }
 
-    async function idsFrom(start: number | null, limit: number, options?: SelectNotificationsOptions): Promise<number[]> {
+    async function idsFrom(
+      start: number | null,
+      limit: number,
+      options?: SelectNotificationsOptions,
+    ): Promise<number[]> {
       const from = start === null ? null : BigInt(start)
       const notifications = await use().recorder.selectNotifications(from, limit, options)
       return notifications.map(({ id }) => Number(id))
@@ -126,7 +130,9 @@ export function applicationRecorderContract(
     it('gives greater ids after a failed insert [35]', async () => {
       const { recorder, originatorId } = use()
       const [e1] = await insertThree()
-      await expect(recorder.insertEvents([storedEvent(originatorId(3), 1), ...(e1 === undefined ? [] : [e1])])).rejects.toThrow()
+      await expect(
+        recorder.insertEvents([storedEvent(originatorId(3), 1), ...(e1 === undefined ? [] : [e1])]),
+      ).rejects.toThrow()
       const [next] = await recorder.insertEvents([storedEvent(originatorId(3), 1)])
       expect(next).toBeGreaterThan(3n)
     })

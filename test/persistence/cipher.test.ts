@@ -39,7 +39,8 @@ describe('an AES cipher', () => {
   it('refuses a text that is cut off or changed anywhere, or of another key [120]', () => {
     const cipher = new AESCipher(AESCipher.createKey())
     const encrypted = cipher.encrypt(plaintext)
-    for (const size of [0, 10, 20, 27, 28, 30]) expect(() => cipher.decrypt(encrypted.subarray(0, size))).toThrow(MapperError)
+    for (const size of [0, 10, 20, 27, 28, 30])
+      expect(() => cipher.decrypt(encrypted.subarray(0, size))).toThrow(MapperError)
     for (const index of encrypted.keys()) {
       const changed = Uint8Array.from(encrypted)
       changed[index] = (changed[index] ?? 0) ^ 1

@@ -62,7 +62,9 @@ describe('the persistence module', () => {
 
   it('is none when nothing is configured [80]', async () => {
     expect(await load({})).toBeUndefined()
-    expect(await load({ SCHOOL_PERSISTENCE_MODULE: '', PERSISTENCE_MODULE: `${modules}/persistence.js` })).toBeUndefined()
+    expect(
+      await load({ SCHOOL_PERSISTENCE_MODULE: '', PERSISTENCE_MODULE: `${modules}/persistence.js` }),
+    ).toBeUndefined()
   })
 
   it('may be a module with one factory, a class of factories, or a function that makes one [81]', async () => {
@@ -101,7 +103,13 @@ describe('the persistence module', () => {
 })
 
 describe('the mapper', () => {
-  const event = domainEvent({ originatorId: 'a', originatorVersion: 1, topic: 'A.B', timestamp: createTimestamp(), data: { a: 'b' } })
+  const event = domainEvent({
+    originatorId: 'a',
+    originatorVersion: 1,
+    topic: 'A.B',
+    timestamp: createTimestamp(),
+    data: { a: 'b' },
+  })
   const key = AESCipher.createKey()
 
   it('neither compresses nor encrypts when nothing is configured [84]', async () => {
@@ -163,7 +171,10 @@ describe('the mapper', () => {
   })
 
   it('refuses transcodings beside a transcoder', async () => {
-    const parts = { transcoder: new JSONTranscoder(), transcodings: [{ name: 'a', type: Map, encode: String, decode: String }] }
+    const parts = {
+      transcoder: new JSONTranscoder(),
+      transcodings: [{ name: 'a', type: Map, encode: String, decode: String }],
+    }
     await expect(configuredMapper(new Environment(), parts)).rejects.toThrow(ProgrammingError)
   })
 })

@@ -23,7 +23,13 @@ describe('an environment', () => {
   })
 
   it('lets later sources count before earlier ones', () => {
-    const environment = new Environment('', { A: '1', B: '1', C: '1' }, undefined, { B: '2', C: '2' }, { A: undefined, C: '' })
+    const environment = new Environment(
+      '',
+      { A: '1', B: '1', C: '1' },
+      undefined,
+      { B: '2', C: '2' },
+      { A: undefined, C: '' },
+    )
     expect(['A', 'B', 'C'].map((key) => environment.get(key))).toEqual(['1', '2', ''])
   })
 

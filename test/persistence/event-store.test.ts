@@ -50,7 +50,11 @@ describe('an event store', () => {
     const recordings = await store.put(put)
     expect(recordings.map(({ event }) => event)).toEqual(put)
     expect(recordings.map(({ notification }) => notification?.id)).toEqual([1n, 2n])
-    expect(recordings[1]?.notification).toMatchObject({ originatorId: 'b', originatorVersion: 1, topic: 'Account.Event1' })
+    expect(recordings[1]?.notification).toMatchObject({
+      originatorId: 'b',
+      originatorVersion: 1,
+      topic: 'Account.Event1',
+    })
     expect(recordings[1]?.notification?.state).toBeInstanceOf(Uint8Array)
   })
 

@@ -22,7 +22,9 @@ interface PythonRow {
 
 interface PythonRows {
   readonly cipher_key: string
-  readonly sets: Readonly<Record<string, { readonly stored_events: PythonRow[]; readonly stored_snapshots: PythonRow[] }>>
+  readonly sets: Readonly<
+    Record<string, { readonly stored_events: PythonRow[]; readonly stored_snapshots: PythonRow[] }>
+  >
 }
 
 // The fixture's shape is known: it is checked in.
@@ -75,7 +77,10 @@ describe.each(Object.keys(python.sets))('rows of the Python library, %s', (name)
 
   it('are read as snapshots', () => {
     const [snapshot] = set.stored_snapshots.map((row) => mapper.toDomainEvent(storedOf(row)))
-    expect(snapshot?.data).toMatchObject({ topic: '__main__:Dog', state: { name: 'Fido', tricks: ['roll over', 'play dead'] } })
+    expect(snapshot?.data).toMatchObject({
+      topic: '__main__:Dog',
+      state: { name: 'Fido', tricks: ['roll over', 'play dead'] },
+    })
   })
 
   it('are written again with the same content', () => {
@@ -111,7 +116,9 @@ describe('a mapper', () => {
       topic: 'Dog.TrickAdded',
     })
     expect(textOf(new Mapper({ transcoder }).toStoredEvent(event))).toBe(`{${timestamp},${data}}`)
-    expect(textOf(new Mapper({ transcoder }).toStoredEvent(created))).toBe(`{${timestamp},"originator_topic":"Dog",${data}}`)
+    expect(textOf(new Mapper({ transcoder }).toStoredEvent(created))).toBe(
+      `{${timestamp},"originator_topic":"Dog",${data}}`,
+    )
   })
 
   it.each(Object.entries(mappers))('gives back an equal event, %s [114]', (_name, mapper) => {
@@ -122,7 +129,10 @@ describe('a mapper', () => {
   })
 
   it('gives back an equal event for any data', () => {
-    const data = fc.dictionary(fc.string().filter((name) => !/^(timestamp|originator)/.test(name)), fc.jsonValue())
+    const data = fc.dictionary(
+      fc.string().filter((name) => !/^(timestamp|originator)/.test(name)),
+      fc.jsonValue(),
+    )
     fc.assert(
       fc.property(data, (content) => {
         const original = domainEvent({ ...event, data: content })
@@ -166,7 +176,10 @@ describe('a mapper', () => {
       [new Mapper({ transcoder }), bytes('{"timestamp":{"_type_":"unheard_of","_data_":"yesterday"}}')],
       [new Mapper({ transcoder, compressor }), good.state],
       [new Mapper({ transcoder, cipher }), good.state],
-      [new Mapper({ transcoder, cipher: new AESCipher(AESCipher.createKey()) }), new Mapper({ transcoder, cipher }).toStoredEvent(event).state],
+      [
+        new Mapper({ transcoder, cipher: new AESCipher(AESCipher.createKey()) }),
+        new Mapper({ transcoder, cipher }).toStoredEvent(event).state,
+      ],
     ]
     for (const [mapper, state] of bad) {
       const reading = (): DomainEvent => mapper.toDomainEvent({ ...good, state })

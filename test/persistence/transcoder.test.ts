@@ -50,7 +50,8 @@ describe('a JSON transcoder', () => {
   })
 
   it('writes objects without white space [104]', () => {
-    for (const json of ['{}', '{"a":1}', '{"a":1,"b":2}', '{"a":{"b":{"c":1}}}']) expect(text(JSON.parse(json))).toBe(json)
+    for (const json of ['{}', '{"a":1}', '{"a":1,"b":2}', '{"a":{"b":{"c":1}}}'])
+      expect(text(JSON.parse(json))).toBe(json)
   })
 
   it('writes lists [105]', () => {
@@ -77,7 +78,17 @@ describe('a JSON transcoder', () => {
   it('refuses values of other types, at any depth [108]', () => {
     class Unknown {}
     class LaterDate extends Date {}
-    const values = [new Unknown(), new Map(), new Set(), /a/, Buffer.from('a'), new LaterDate(), Symbol('a'), () => 1, undefined]
+    const values = [
+      new Unknown(),
+      new Map(),
+      new Set(),
+      /a/,
+      Buffer.from('a'),
+      new LaterDate(),
+      Symbol('a'),
+      () => 1,
+      undefined,
+    ]
     for (const value of values) {
       for (const nested of [value, [value], value === undefined ? [value] : { a: { b: value } }]) {
         expect(() => transcoder.encode(nested)).toThrow(TranscodingNotRegisteredError)
@@ -93,20 +104,31 @@ describe('a JSON transcoder', () => {
   })
 
   it('takes objects with one of the two keys as plain [110]', () => {
-    for (const value of [{ _type_: 'a' }, { _data_: 1 }, { _type_: 'a', b: 1 }, { _data_: 1, b: 2 }, { _type_: 1, _data_: 2, c: 3 }]) {
+    for (const value of [
+      { _type_: 'a' },
+      { _data_: 1 },
+      { _type_: 'a', b: 1 },
+      { _data_: 1, b: 2 },
+      { _type_: 1, _data_: 2, c: 3 },
+    ]) {
       expect(text(value)).toBe(JSON.stringify(value))
       expect(roundTrip(value)).toStrictEqual(value)
     }
   })
 
   it('keeps plain objects apart that look like a value of a type', () => {
-    for (const value of [{ _type_: 'uuid_hex', _data_: 'x' }, { _data_: { _type_: 1, _data_: [] }, _type_: 'dict_as_items' }]) {
+    for (const value of [
+      { _type_: 'uuid_hex', _data_: 'x' },
+      { _data_: { _type_: 1, _data_: [] }, _type_: 'dict_as_items' },
+    ]) {
       expect(roundTrip([value])).toStrictEqual([value])
     }
   })
 
   it('writes UUIDs, decimals and times exactly [112]', () => {
-    expect(text(new Uuid('B2723FE2-C01A-40D2-875E-A3AAC6A09FF5'))).toBe('{"_type_":"uuid_hex","_data_":"b2723fe2c01a40d2875ea3aac6a09ff5"}')
+    expect(text(new Uuid('B2723FE2-C01A-40D2-875E-A3AAC6A09FF5'))).toBe(
+      '{"_type_":"uuid_hex","_data_":"b2723fe2c01a40d2875ea3aac6a09ff5"}',
+    )
     expect(text(new DecimalText('10.00'))).toBe('{"_type_":"decimal_str","_data_":"10.00"}')
     const iso = '2026-01-02T03:04:05.678901+00:00'
     expect(text(Timestamp.fromISO(iso))).toBe(`{"_type_":"datetime_iso","_data_":"${iso}"}`)
@@ -117,7 +139,9 @@ describe('a JSON transcoder', () => {
   it('writes a Date as isoformat() does, and reads it as a Timestamp of that time', () => {
     const withFraction = new Date('2026-01-02T03:04:05.678Z')
     expect(text(withFraction)).toBe('{"_type_":"datetime_iso","_data_":"2026-01-02T03:04:05.678000+00:00"}')
-    expect(text(new Date('2026-01-02T03:04:05Z'))).toBe('{"_type_":"datetime_iso","_data_":"2026-01-02T03:04:05+00:00"}')
+    expect(text(new Date('2026-01-02T03:04:05Z'))).toBe(
+      '{"_type_":"datetime_iso","_data_":"2026-01-02T03:04:05+00:00"}',
+    )
     expect(roundTrip(withFraction)).toBeInstanceOf(Timestamp)
     expect(roundTrip(withFraction)).toEqual(withFraction)
     expect(text(new Date('1969-12-31T23:59:59.5Z'))).toContain('1969-12-31T23:59:59.500000+00:00')
@@ -166,7 +190,10 @@ describe('a JSON transcoder', () => {
       decode: (amount) => new Money(amount),
     }
     const own = new JSONTranscoder([money])
-    expect(own.decode(own.encode([new Money('1.50'), new DecimalText('2.50')]))).toStrictEqual([new Money('1.50'), new Money('2.50')])
+    expect(own.decode(own.encode([new Money('1.50'), new DecimalText('2.50')]))).toStrictEqual([
+      new Money('1.50'),
+      new Money('2.50'),
+    ])
   })
 
   it('gives back what it was given, whatever that is', () => {
@@ -183,7 +210,10 @@ describe('a JSON transcoder', () => {
         fc.tuple(fc.integer(), fc.nat(99)).map(([whole, places]) => new DecimalText(`${whole}.${places}`)),
         fc.integer({ min: -8e15, max: 8e15 }).map((microseconds) => Timestamp.fromMicroseconds(microseconds)),
         fc.array(tie('value')),
-        fc.dictionary(fc.oneof(fc.string(), fc.constantFrom('_type_', '_data_', '__proto__', 'constructor', 'toJSON')), tie('value')),
+        fc.dictionary(
+          fc.oneof(fc.string(), fc.constantFrom('_type_', '_data_', '__proto__', 'constructor', 'toJSON')),
+          tie('value'),
+        ),
       ),
     })).value
     fc.assert(
