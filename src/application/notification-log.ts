@@ -7,6 +7,7 @@ import type { Notification } from '../persistence/stored-event.js'
 export interface Section {
   /** The first and the last id of the items, such as `1,10`; null when there are none. */
   readonly id: string | null
+  /** In the order of their ids. */
   readonly items: readonly Notification[]
   /** The id to ask for what comes after; null when the section was not full. */
   readonly nextId: string | null
@@ -83,6 +84,7 @@ export interface ReadOptions extends SelectNotificationsOptions {
 
 /** Reads a log to its end, here or elsewhere, a section at a time. */
 export class NotificationLogReader {
+  /** How many notifications are asked for at once. */
   readonly sectionSize: number
   readonly #log: NotificationLog
 

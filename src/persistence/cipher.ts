@@ -5,6 +5,7 @@ import { Environment } from './environment.js'
 
 /** Encrypts bytes and gives them back. */
 export interface Cipher {
+  /** @returns bytes that `decrypt` turns back; they may differ each time */
   encrypt(plaintext: Uint8Array): Uint8Array
   /** @throws when the bytes are not what `encrypt` gives, or were changed, or the key is another */
   decrypt(ciphertext: Uint8Array): Uint8Array
@@ -51,6 +52,7 @@ export class AESCipher implements Cipher {
     this.#algorithm = `aes-${(this.#key.length * 8) as 128 | 192 | 256}-gcm` // the sizes just checked
   }
 
+  /** Encrypts with a new nonce; the result is 28 bytes longer. */
   encrypt(plaintext: Uint8Array): Uint8Array {
     const nonce = randomBytes(nonceSize)
     const cipher = createCipheriv(this.#algorithm, this.#key, nonce)

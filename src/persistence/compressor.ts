@@ -4,6 +4,7 @@ import { MapperError } from '../errors.js'
 
 /** Compresses bytes and gives them back. */
 export interface Compressor {
+  /** @returns bytes that `decompress` turns back */
   compress(bytes: Uint8Array): Uint8Array
   /** @throws when the bytes are not what `compress` gives */
   decompress(bytes: Uint8Array): Uint8Array
@@ -11,6 +12,7 @@ export interface Compressor {
 
 /** Compression in the format of zlib, which Python's `zlib` module reads and writes too. @see RFC 1950 */
 export class ZlibCompressor implements Compressor {
+  /** Compresses with the default level of zlib. */
   compress(bytes: Uint8Array): Uint8Array {
     // A copy of the exact size: the driver's buffers are pages of 16 KiB, and stored events may be kept for a while.
     return new Uint8Array(deflateSync(bytes))

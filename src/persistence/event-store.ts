@@ -6,6 +6,7 @@ import type { Notification, StoredEvent, StreamPosition } from './stored-event.j
 
 /** What became of an event that was saved. */
 export interface Recording {
+  /** The event that was saved. */
   readonly event: DomainEvent
   /**
    * The event in the application's log. Inside a transaction it appears here at the flush. When it was recorded is
@@ -16,7 +17,9 @@ export interface Recording {
 
 /** Reads and writes the events of originators. */
 export class EventStore {
+  /** Reads and writes the states of events. */
   readonly mapper: Mapper
+  /** Keeps the stored events. */
   readonly recorder: AggregateRecorder
   readonly #hasLog: boolean
 

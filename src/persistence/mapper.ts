@@ -9,6 +9,7 @@ import type { Transcoder } from './transcoder.js'
 
 /** What a mapper is made from. */
 export interface MapperOptions {
+  /** Encodes and decodes states. */
   readonly transcoder: Transcoder
   /** Default: states are not compressed. */
   readonly compressor?: Compressor | undefined
@@ -21,8 +22,11 @@ export interface MapperOptions {
  * of the originator's class, then its data; encoded, then compressed, then encrypted.
  */
 export class Mapper {
+  /** Encodes and decodes states. */
   readonly transcoder: Transcoder
+  /** Undefined when states are not compressed. */
   readonly compressor: Compressor | undefined
+  /** Undefined when states are not encrypted. */
   readonly cipher: Cipher | undefined
 
   constructor(options: MapperOptions) {

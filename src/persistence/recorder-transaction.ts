@@ -27,12 +27,17 @@ export interface RecorderTransaction<Client = unknown> {
 
 /** How a recorder's transaction is to be run. The meaning of each option, and its default, are the datastore's. */
 export interface RecorderTransactionOptions {
+  /** What happens with and without a current transaction. */
   readonly propagation?: 'required' | 'nested' | 'requiresNew' | 'mandatory' | 'supports' | 'notSupported' | 'never'
+  /** Which ones exist depends on the database. */
   readonly isolationLevel?: 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable'
+  /** Whether writing is refused. */
   readonly readOnly?: boolean
-  /** In milliseconds. */
+  /** Milliseconds until the transaction is rolled back. */
   readonly deadlineMs?: number
+  /** How often the work may be run again after a failure that may pass. */
   readonly retries?: number
+  /** Whether a read through the recorder writes the pending events first. */
   readonly autoflush?: boolean
 }
 

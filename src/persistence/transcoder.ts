@@ -21,8 +21,8 @@ const dataKey = '_data_'
 /** For plain objects that have just these two keys: as they are they would be taken for a value of a registered type. */
 const escapedName = 'dict_as_items'
 const utf8 = new TextEncoder()
-// Lone surrogates too, which UTF-8 cannot hold.
-const needsEscape = /[\u0000-\u001f"\\\ud800-\udfff]/
+// All but the ranges around the quote and the backslash: so control characters, and surrogates in case one stands alone.
+const needsEscape = /[^ !#-[\]-\ud7ff\ue000-\uffff]/
 
 /**
  * Compact JSON in UTF-8, with values of registered types as `{"_type_": …, "_data_": …}`.

@@ -5,6 +5,7 @@ import { DecimalText, Uuid } from './exact-values.js'
 
 /** A type as transcodings know it: values whose prototype is this one are of the type, those of subclasses are not. */
 export interface TranscodedType<Value = unknown> {
+  /** The prototype of the values, as every class has it. */
   readonly prototype: Value
 }
 
@@ -65,7 +66,7 @@ export const dateAsIso: Transcoding<Date, string> = {
   name: timestampAsIso.name,
   type: Date,
   encode: isoFormat,
-  decode: timestampAsIso.decode,
+  decode: (iso) => Timestamp.fromISO(iso),
 }
 
 /** A `bigint` as its decimal text. */

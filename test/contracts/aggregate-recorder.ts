@@ -8,8 +8,8 @@ import { storedEvent, versionsOf } from './stored-events.js'
 export interface RecorderUnderTest<Recorder> {
   readonly recorder: Recorder
   /** The n-th id of the kind that the recorder is made for, the same for the same n. */
-  originatorId(n: number): string
-  dispose(): Promise<void>
+  readonly originatorId: (n: number) => string
+  readonly dispose: () => Promise<void>
 }
 
 /**

@@ -28,7 +28,7 @@ describe('the topic of a module', () => {
   it('may be a path, a URL, a package or a module of Node', async () => {
     const path = resolve(`${modules}/persistence.js`)
     expect(await resolveTopic(`${path}#limit`)).toBe(10)
-    expect(await resolveTopic(`${pathToFileURL(path)}#limit`)).toBe(10)
+    expect(await resolveTopic(`${pathToFileURL(path).href}#limit`)).toBe(10)
     expect(await resolveTopic('uuid#v5')).toBeTypeOf('function')
     expect(await resolveTopic('node:zlib#deflateSync')).toBeTypeOf('function')
     expect(await resolveTopic('zlib#deflateSync')).toBeTypeOf('function')
