@@ -1,0 +1,95 @@
+/** The tables on MariaDB and MySQL: as statements, and as the types of the Prisma models that make the same. */
+import { checkIdentifier, positionIndexName } from '../table-names.js'
+import type { ModelTypes, TableOptions } from './table-options.js'
+
+/** @see https://mariadb.com/kb/en/identifier-names/#maximum-length */
+const longestName = 64
+
+/** Has one row for each log: the position that its next ids follow, locked by whoever takes them. */
+export const positionsTable = 'notification_positions'
+
+/**
+ * How the fields of the models are typed. Originator ids and names of applications are bytes of UTF-8: a text column of
+ * a Prisma model always has a collation for which "A", "a" and "a " are one key, and a collation cannot be written in
+ * a Prisma schema. 3,072 bytes is the longest key of InnoDB.
+ */
+export const mysqlModelTypes: ModelTypes = {
+  provider: 'mysql',
+  longestName,
+  namesPrimaryKeys: false,
+  hasPositions: true,
+  id: 'BigInt @id',
+  originatorId: { uuid: 'Bytes @db.VarBinary(255)', text: 'Bytes @db.VarBinary(255)' },
+  topic: 'String @db.Text',
+  state: 'Bytes @db.LongBlob',
+  recordedAt: 'DateTime @db.DateTime(3)',
+  applicationName: 'Bytes @db.VarBinary(3072)',
+}
+
+const eventColumns = `\`originator_id\` VARBINARY(255) NOT NULL,
+    \`originator_version\` BIGINT NOT NULL,
+    \`topic\` TEXT NOT NULL,
+    \`state\` LONGBLOB NOT NULL,
+    \`metadata\` JSON NULL,
+    \`recorded_at\` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3)`
+
+const tableCharacters = 'DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci'
+
+/**
+ * The statements that make a table of events with notification ids, and the table of positions; harmless where they exist.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function eventsTableStatements(name: string, _options: TableOptions = {}): string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${checked(name)} (
+    \`id\` BIGINT NOT NULL,
+    ${eventColumns},
+
+    UNIQUE INDEX \`${positionIndexName(name, longestName).name}\`(\`originator_id\`, \`originator_version\`),
+    PRIMARY KEY (\`id\`)
+) ${tableCharacters}`,
+    `CREATE TABLE IF NOT EXISTS \`${positionsTable}\` (
+    \`log\` VARCHAR(64) NOT NULL,
+    \`notification_id\` BIGINT NOT NULL,
+
+    PRIMARY KEY (\`log\`)
+) ${tableCharacters}`,
+  ]
+}
+
+/**
+ * The statements that make a table of snapshots; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function snapshotsTableStatements(name: string, _options: TableOptions = {}): string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${checked(name)} (
+    ${eventColumns},
+
+    PRIMARY KEY (\`originator_id\`, \`originator_version\`)
+) ${tableCharacters}`,
+  ]
+}
+
+/**
+ * The statements that make a table of tracking positions; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function trackingTableStatements(name: string, _options: TableOptions = {}): string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${checked(name)} (
+    \`application_name\` VARBINARY(3072) NOT NULL,
+    \`notification_id\` BIGINT NOT NULL,
+
+    PRIMARY KEY (\`application_name\`)
+) ${tableCharacters}`,
+  ]
+}
+
+function checked(name: string): string {
+  checkIdentifier(name, `make a recorder for table '${name}'`, longestName)
+  return `\`${name}\``
+}

@@ -1,0 +1,100 @@
+/** The tables on PostgreSQL: as statements, and as the types of the Prisma models that make the same. */
+import { checkIdentifier, positionIndexName, primaryKeyName } from '../table-names.js'
+import type { ModelTypes, TableOptions } from './table-options.js'
+
+/** A longer name would be cut by the server. @see https://www.postgresql.org/docs/current/sql-syntax-lexical.html */
+const longestName = 63
+
+/** How the fields of the models are typed. */
+export const postgresqlModelTypes: ModelTypes = {
+  provider: 'postgresql',
+  longestName,
+  namesPrimaryKeys: true,
+  hasPositions: false,
+  id: 'BigInt @id @default(autoincrement())',
+  originatorId: { uuid: 'String @db.Uuid', text: 'String' },
+  topic: 'String',
+  state: 'Bytes',
+  recordedAt: 'DateTime @db.Timestamptz(6)',
+  applicationName: 'String',
+}
+
+/**
+ * The statements that make a table of events with notification ids; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function eventsTableStatements(name: string, options: TableOptions = {}): string[] {
+  const table = qualified(name, options)
+  return [
+    ...schemaStatements(options),
+    `CREATE TABLE IF NOT EXISTS ${table} (
+    "id" BIGSERIAL NOT NULL,
+    ${eventColumns(options)},
+
+    CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("id")
+)`,
+    `CREATE UNIQUE INDEX IF NOT EXISTS "${positionIndexName(name, longestName).name}" ON ${table}("originator_id", "originator_version")`,
+  ]
+}
+
+/**
+ * The statements that make a table of snapshots; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function snapshotsTableStatements(name: string, options: TableOptions = {}): string[] {
+  return [
+    ...schemaStatements(options),
+    `CREATE TABLE IF NOT EXISTS ${qualified(name, options)} (
+    ${eventColumns(options)},
+
+    CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("originator_id","originator_version")
+)`,
+  ]
+}
+
+/**
+ * The statements that make a table of tracking positions; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function trackingTableStatements(name: string, options: TableOptions = {}): string[] {
+  return [
+    ...schemaStatements(options),
+    `CREATE TABLE IF NOT EXISTS ${qualified(name, options)} (
+    "application_name" TEXT NOT NULL,
+    "notification_id" BIGINT NOT NULL,
+
+    CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("application_name")
+)`,
+  ]
+}
+
+function eventColumns({ originatorIdType = 'uuid' }: TableOptions): string {
+  return `"originator_id" ${originatorIdType.toUpperCase()} NOT NULL,
+    "originator_version" BIGINT NOT NULL,
+    "topic" TEXT NOT NULL,
+    "state" BYTEA NOT NULL,
+    "metadata" JSONB,
+    "recorded_at" TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP`
+}
+
+function qualified(name: string, { schema }: TableOptions): string {
+  checkIdentifier(name, `make a recorder for table '${name}'`, longestName)
+  return schema === undefined ? `"${name}"` : `${quote(schema)}.${quote(name)}`
+}
+
+/** CREATE SCHEMA asks for a privilege of the database even where the schema exists, so it is sent only where it does not. */
+function schemaStatements({ schema }: TableOptions): string[] {
+  if (schema === undefined) return []
+  const name = schema.replaceAll("'", "''")
+  const create = `CREATE SCHEMA IF NOT EXISTS ${quote(schema)}`.replaceAll("'", "''")
+  return [
+    `DO 'BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = ''${name.replaceAll("'", "''")}'') THEN ${create}; END IF; END'`,
+  ]
+}
+
+function quote(identifier: string): string {
+  return `"${identifier.replaceAll('"', '""')}"`
+}

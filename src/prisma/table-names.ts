@@ -1,0 +1,74 @@
+/** The names of an application's tables, and of what the database names after them. */
+import { createHash } from 'node:crypto'
+import { ProgrammingError } from '../errors.js'
+
+/** The tables of one application. */
+export interface TableNames {
+  readonly events: string
+  readonly snapshots: string
+  readonly tracking: string
+}
+
+/**
+ * The names of an application's tables: its name in lower case as the prefix, so that applications share a database.
+ *
+ * @param applicationName - empty for `stored_events`, `stored_snapshots` and `notification_tracking`
+ * @throws `ProgrammingError` for a name of other characters than ASCII letters, digits and underscores
+ */
+export function tableNames(applicationName: string): TableNames {
+  if (applicationName === '') {
+    return { events: 'stored_events', snapshots: 'stored_snapshots', tracking: 'notification_tracking' }
+  }
+  const prefix = applicationName.toLowerCase()
+  checkIdentifier(prefix, `name the tables of application '${applicationName}'`)
+  return { events: `${prefix}_events`, snapshots: `${prefix}_snapshots`, tracking: `${prefix}_tracking` }
+}
+
+/**
+ * Refuses a name that the database would shorten or that is more than a name.
+ *
+ * @param name - of a table; ASCII letters, digits and underscores, not beginning with a digit
+ * @param attempted - what the name is for, as the message says it
+ * @param limit - how many bytes a name has at most; default: any number
+ * @throws `ProgrammingError` for any other name
+ */
+export function checkIdentifier(name: string, attempted: string, limit: number = Number.POSITIVE_INFINITY): void {
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
+    throw new ProgrammingError(
+      `Could not ${attempted}: '${name}' is no name for a table. Use letters, digits and underscores, not beginning with a digit.`,
+    )
+  }
+  if (name.length > limit) {
+    throw new ProgrammingError(
+      `Could not ${attempted}: '${name}' has ${name.length} characters, and a name has at most ${limit} in this database. Use a shorter name.`,
+    )
+  }
+}
+
+/** The unique index over the positions of a table of events. */
+export function positionIndexName(table: string, limit: number): DerivedName {
+  return derivedName(table, '_originator_id_originator_version_key', '_position_key', limit)
+}
+
+/** The constraint of a primary key, where it has a name. */
+export function primaryKeyName(table: string, limit: number): DerivedName {
+  return derivedName(table, '_pkey', '_pkey', limit)
+}
+
+/** A name that belongs to a table. */
+export interface DerivedName {
+  readonly name: string
+  /** Whether Prisma comes to the same name by itself; otherwise the model has to say it. */
+  readonly isDefault: boolean
+}
+
+/**
+ * Where the whole name is too long, Prisma and the database would cut it, and two tables whose names begin alike would
+ * ask for one index name: a digest of the table's name keeps them apart.
+ */
+function derivedName(table: string, suffix: string, shortSuffix: string, limit: number): DerivedName {
+  const name = `${table}${suffix}`
+  if (name.length <= limit) return { name, isDefault: true }
+  const end = `_${createHash('sha256').update(table).digest('hex').slice(0, 8)}${shortSuffix}`
+  return { name: `${table.slice(0, limit - end.length)}${end}`, isDefault: false }
+}
