@@ -2,6 +2,8 @@
 import { InternalError } from '../../errors.js'
 import type { Metadata, Notification, StoredEvent } from '../../persistence/stored-event.js'
 
+const utf8 = new TextDecoder()
+
 /** The columns of a stored event, in the order in which every select lists them. */
 export const eventColumns = 'originator_id, originator_version, topic, state, metadata'
 
@@ -11,7 +13,7 @@ export const notificationColumns = `${eventColumns}, id, recorded_at`
 /** Reads a row of `eventColumns`. */
 export function toStoredEvent(row: readonly unknown[]): StoredEvent {
   const event = {
-    originatorId: String(row[0]),
+    originatorId: toText(row[0]),
     originatorVersion: Number(row[1]),
     topic: String(row[2]),
     state: toBytes(row[3]),
@@ -23,6 +25,18 @@ export function toStoredEvent(row: readonly unknown[]): StoredEvent {
 /** Reads a row of `notificationColumns`. */
 export function toNotification(row: readonly unknown[]): Notification {
   return { ...toStoredEvent(row), id: toBigInt(row[5]), recordedAt: toDate(row[6]) }
+}
+
+/** Reads an originator id, which one of the databases keeps as bytes. */
+export function toText(value: unknown): string {
+  return value instanceof Uint8Array ? decoder.decode(value) : String(value)
+}
+
+const decoder = new TextDecoder()
+
+/** Reads an originator id, which is text, or the same as bytes of UTF-8 where text would not be exact. */
+export function toOriginatorId(value: unknown): string {
+  return value instanceof Uint8Array ? utf8.decode(value) : String(value)
 }
 
 /** Reads an id or a count, which an adapter gives as a number, a text or a bigint. */

@@ -6,7 +6,7 @@ import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dia
 import { type SqlQuery, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
-import { eventColumns, toBigInt, toNotification, toStoredEvent } from './event-rows.js'
+import { eventColumns, toBigInt, toNotification, toStoredEvent, toText } from './event-rows.js'
 import { selectLogPart, selectStream } from './event-selects.js'
 import { eventsTableStatements, positionsTable, snapshotsTableStatements } from './mariadb-tables.js'
 
@@ -60,7 +60,7 @@ export class MariadbEventsTable implements EventsTable {
       `SELECT originator_id, max(originator_version) FROM ${this.#table} ` +
       `WHERE originator_id IN (${originatorIds.map(() => '?').join(', ')}) GROUP BY originator_id LOCK IN SHARE MODE`
     const { rows } = await runner.query(statement(sql, [...originatorIds]))
-    return new Map(rows.map(([id, version]) => [String(id), Number(version)]))
+    return new Map(rows.map(([id, version]) => [toText(id), Number(version)]))
   }
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
