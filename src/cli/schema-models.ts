@@ -1,0 +1,145 @@
+/** Writes the Prisma models that make an application's tables. */
+import { ProgrammingError } from '../errors.js'
+import type { OriginatorIdType } from '../prisma/dialect.js'
+import { mysqlModelTypes, positionsTable } from '../prisma/dialects/mariadb-tables.js'
+import { postgresqlModelTypes } from '../prisma/dialects/postgresql-tables.js'
+import { sqliteModelTypes } from '../prisma/dialects/sqlite-tables.js'
+import type { ModelTypes } from '../prisma/dialects/table-options.js'
+import { checkIdentifier, positionIndexName, primaryKeyName, tableNames } from '../prisma/table-names.js'
+
+/** The databases that models are written for, as the datasource of a Prisma schema spells them. */
+export const modelTypes: readonly ModelTypes[] = [sqliteModelTypes, postgresqlModelTypes, mysqlModelTypes]
+
+/** What to write models for. */
+export interface ModelsOptions {
+  readonly types: ModelTypes
+  /** The names of the applications; an empty one has tables without a prefix. */
+  readonly applications: readonly string[]
+  /** Default `uuid`. */
+  readonly originatorIdType?: OriginatorIdType
+  /** The PostgreSQL schema that the tables are in; default: none is written. */
+  readonly schema?: string
+}
+
+/**
+ * Writes the models, formatted as `prisma format` does.
+ *
+ * @throws `ProgrammingError` for a name that makes no table or no model, and when two applications ask for one name
+ */
+export function renderModels(options: ModelsOptions): string {
+  const models = options.applications.flatMap((name) => applicationModels(name, options))
+  if (options.types.hasPositions) models.push(positionsModel(options))
+  const taken = new Map<string, string>()
+  for (const { name, table } of models) {
+    for (const key of [`model ${name}`, `table ${table}`]) {
+      if (taken.has(key)) throw new ProgrammingError(`Could not write the models: the applications ask for ${key} twice. Rename one.`)
+      taken.set(key, name)
+    }
+    checkIdentifier(table, `write model ${name}`, options.types.longestName)
+  }
+  return models.map((model) => renderModel(model, options.schema)).join('\n')
+}
+
+interface Model {
+  readonly name: string
+  readonly table: string
+  readonly comment: string
+  readonly fields: ReadonlyArray<readonly [name: string, type: string]>
+  readonly keys: readonly string[]
+}
+
+function applicationModels(application: string, options: ModelsOptions): Model[] {
+  const { types } = options
+  const tables = tableNames(application)
+  const names = modelNames(application)
+  const of = application === '' ? 'the application' : application
+  return [
+    {
+      name: names.events,
+      table: tables.events,
+      comment: `The events of ${of}, in the order of the log. Written by eventsourcing-prisma only.`,
+      fields: [['id', types.id + keyMap(tables.events, types)], ...eventFields(options)],
+      keys: [positionKey(tables.events, types)],
+    },
+    {
+      name: names.snapshots,
+      table: tables.snapshots,
+      comment: `The snapshots of aggregates of ${of}. Written by eventsourcing-prisma only.`,
+      fields: eventFields(options),
+      keys: [`@@id([originatorId, originatorVersion]${keyMap(tables.snapshots, types, ', ')})`],
+    },
+    {
+      name: names.tracking,
+      table: tables.tracking,
+      comment: `How far ${of} has processed the logs of others. Written by eventsourcing-prisma only.`,
+      fields: [
+        ['applicationName', `${types.applicationName} @id${keyMap(tables.tracking, types)}`],
+        ['notificationId', 'BigInt'],
+      ],
+      keys: [],
+    },
+  ]
+}
+
+function positionsModel({ types }: ModelsOptions): Model {
+  return {
+    name: 'NotificationPosition',
+    table: positionsTable,
+    comment: 'The last notification id of each log. Written by eventsourcing-prisma only.',
+    fields: [
+      ['log', `String @id @db.VarChar(${types.longestName})`],
+      ['notificationId', 'BigInt'],
+    ],
+    keys: [],
+  }
+}
+
+function eventFields({ types, originatorIdType = 'uuid' }: ModelsOptions): Array<[string, string]> {
+  return [
+    ['originatorId', types.originatorId[originatorIdType]],
+    ['originatorVersion', 'BigInt'],
+    ['topic', types.topic],
+    ['state', types.state],
+    ['metadata', 'Json?'],
+    ['recordedAt', `${types.recordedAt} @default(now())`],
+  ]
+}
+
+function modelNames(application: string): { events: string; snapshots: string; tracking: string } {
+  if (application === '') return { events: 'StoredEvent', snapshots: 'StoredSnapshot', tracking: 'NotificationTracking' }
+  const name = application.charAt(0).toUpperCase() + application.slice(1)
+  if (!/^[A-Z]/.test(name)) {
+    throw new ProgrammingError(`Could not write models for application '${application}': a model's name begins with a letter.`)
+  }
+  return { events: `${name}Event`, snapshots: `${name}Snapshot`, tracking: `${name}Tracking` }
+}
+
+function positionKey(table: string, { longestName }: ModelTypes): string {
+  const { name, isDefault } = positionIndexName(table, longestName)
+  return `@@unique([originatorId, originatorVersion]${isDefault ? '' : `, map: "${name}"`})`
+}
+
+/** The name of a primary key, where Prisma would cut it: in parentheses, or after what is already inside of them. */
+function keyMap(table: string, { namesPrimaryKeys, longestName }: ModelTypes, separator?: string): string {
+  const { name, isDefault } = primaryKeyName(table, longestName)
+  if (!namesPrimaryKeys || isDefault) return ''
+  return separator === undefined ? `(map: "${name}")` : `${separator}map: "${name}"`
+}
+
+function renderModel({ name, table, comment, fields, keys }: Model, schema: string | undefined): string {
+  const rows = fields.map(([field, type]) => {
+    const column = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+    const [base = '', ...attributes] = type.split(/ (?=@)/)
+    // As by hand: the id and the default first, the column's name, the column's type.
+    const rank = (attribute: string): number => (attribute.startsWith('@db.') ? 2 : attribute.startsWith('@map') ? 1 : 0)
+    if (column !== field) attributes.push(`@map("${column}")`)
+    return { field, base, attributes: attributes.sort((a, b) => rank(a) - rank(b)).join(' ') }
+  })
+  const fieldWidth = Math.max(...rows.map(({ field }) => field.length))
+  const typeWidth = Math.max(...rows.map(({ base }) => base.length))
+  const lines = rows.map(({ field, base, attributes }) =>
+    `  ${field.padEnd(fieldWidth)} ${base.padEnd(typeWidth)} ${attributes}`.trimEnd(),
+  )
+  const block = [...keys, `@@map("${table}")`, ...(schema === undefined ? [] : [`@@schema("${schema}")`])]
+  return `/// ${comment}\nmodel ${name} {\n${lines.join('\n')}\n\n${block.map((line) => `  ${line}\n`).join('')}}\n`
+}

@@ -1,0 +1,182 @@
+/** The databases that the tests run on: a loop over `databases` is the matrix. */
+import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PrismaLibSql } from '@prisma/adapter-libsql'
+import { PrismaMariaDb } from '@prisma/adapter-mariadb'
+import { PrismaPg } from '@prisma/adapter-pg'
+import { createPool } from 'mariadb'
+import pg from 'pg'
+import type { PrismaDatastoreOptions } from '../../src/index.js'
+import { PrismaClient as MysqlClient } from './generated/mysql/client.js'
+import { PrismaClient as PostgresqlClient } from './generated/postgresql/client.js'
+import { PrismaClient as SqliteClient } from './generated/sqlite/client.js'
+import { tableStatements } from './tables.js'
+
+/** A driver adapter as a datastore takes it. */
+export type Adapter = PrismaDatastoreOptions<object>['adapter']
+
+type Row = Record<string, unknown>
+
+/** One fresh database. */
+export interface TestDatabase {
+  readonly url: string
+  /** A new adapter on the database, from Prisma. */
+  adapter(): Adapter
+  /** A client of the test schema on an adapter. */
+  newClient(adapter: Adapter): object
+  /** Runs a statement on a connection that has nothing to do with the adapters: an observer. */
+  query(sql: string, params?: unknown[]): Promise<Row[]>
+  drop(): Promise<void>
+}
+
+/** One kind of database, with the adapter it is used through. */
+export interface TestDatabaseKind {
+  readonly name: string
+  readonly provider: 'postgresql' | 'sqlite' | 'mysql'
+  readonly createDatabase: () => Promise<TestDatabase>
+}
+
+const require = createRequire(import.meta.url)
+const newName = (): string => `es_test_${randomBytes(6).toString('hex')}`
+
+function postgresql(server: string): TestDatabaseKind {
+  return {
+    name: 'PostgreSQL',
+    provider: 'postgresql',
+    async createDatabase() {
+      const name = newName()
+      const url = new URL(server)
+      url.pathname = `/${name}`
+      await onServer(server, `CREATE DATABASE ${name}`)
+      const pool = new pg.Pool({ connectionString: url.href, max: 2 })
+      pool.on('error', () => undefined)
+      for (const sql of tableStatements('postgresql')) await pool.query(sql)
+      return {
+        url: url.href,
+        adapter: () => new PrismaPg({ connectionString: url.href }),
+        newClient: (adapter) => new PostgresqlClient({ adapter }),
+        query: async (sql, params = []) => (await pool.query<Row>(sql, params)).rows,
+        async drop() {
+          await pool.end()
+          await onServer(server, `DROP DATABASE ${name} WITH (FORCE)`)
+        },
+      }
+    },
+  }
+}
+
+async function onServer(server: string, sql: string): Promise<void> {
+  const client = new pg.Client(server)
+  await client.connect()
+  try {
+    await client.query(sql)
+  } finally {
+    await client.end()
+  }
+}
+
+function mariadb(server: string): TestDatabaseKind {
+  return {
+    name: 'MariaDB',
+    provider: 'mysql',
+    async createDatabase() {
+      const name = newName()
+      const url = new URL(server)
+      url.pathname = `/${name}`
+      const { hostname: host, username: user, password } = url
+      const pool = createPool({ host, port: Number(url.port || 3306), user, password, connectionLimit: 2, multipleStatements: true })
+      await pool.query(`CREATE DATABASE ${name}`)
+      for (const sql of tableStatements('mysql')) await pool.query(`USE ${name}; ${sql}`)
+      return {
+        url: url.href,
+        adapter: () => new PrismaMariaDb(url.href),
+        newClient: (adapter) => new MysqlClient({ adapter }),
+        async query(sql, params = []) {
+          const connection = await pool.getConnection()
+          try {
+            await connection.query(`USE ${name}`)
+            const result: unknown = await connection.query(sql, params)
+            return Array.isArray(result) ? result : []
+          } finally {
+            await connection.release()
+          }
+        },
+        async drop() {
+          await pool.query(`DROP DATABASE ${name}`)
+          await pool.end()
+        },
+      }
+    },
+  }
+}
+
+/** An SQLite driver: `better-sqlite3`, or `libsql`, which has the same interface. */
+interface SqliteDriver {
+  exec(sql: string): unknown
+  prepare(sql: string): { readonly reader?: boolean; all(...params: unknown[]): Row[]; run(...params: unknown[]): unknown }
+  close(): unknown
+}
+
+function sqlite(name: string, newAdapter: (url: string) => Adapter, Driver: new (file: string) => SqliteDriver): TestDatabaseKind {
+  return {
+    name,
+    provider: 'sqlite',
+    async createDatabase() {
+      const folder = mkdtempSync(join(tmpdir(), 'es-test-'))
+      const file = join(folder, 'test.db')
+      const observer = new Driver(file)
+      observer.exec('PRAGMA journal_mode = WAL')
+      observer.exec('PRAGMA busy_timeout = 5000')
+      for (const sql of tableStatements('sqlite')) observer.exec(sql)
+      return {
+        url: `file:${file}`,
+        adapter: () => newAdapter(`file:${file}`),
+        newClient: (adapter) => new SqliteClient({ adapter }),
+        async query(sql, params = []) {
+          const statement = observer.prepare(sql)
+          if (/^\s*(select|pragma|with|explain)/i.test(sql)) return statement.all(...params)
+          statement.run(...params)
+          return []
+        },
+        async drop() {
+          observer.close()
+          rmSync(folder, { recursive: true })
+        },
+      }
+    },
+  }
+}
+
+function betterSqlite3(): TestDatabaseKind[] {
+  try {
+    const Driver: new (file: string) => SqliteDriver = require('better-sqlite3')
+    new Driver(':memory:').close()
+    const { PrismaBetterSqlite3 }: { PrismaBetterSqlite3: new (options: { url: string }) => Adapter } = require('@prisma/adapter-better-sqlite3')
+    return [sqlite('SQLite (better-sqlite3)', (url) => new PrismaBetterSqlite3({ url }), Driver)]
+  } catch (error) {
+    // An optional package, which needs a download or a compiler.
+    if (process.env.CI === 'true') throw error
+    return []
+  }
+}
+
+const { TEST_POSTGRES_URL, TEST_MARIADB_URL } = process.env
+if (process.env.CI === 'true' && (TEST_POSTGRES_URL === undefined || TEST_MARIADB_URL === undefined)) {
+  throw new Error('All databases are obligatory here: set TEST_POSTGRES_URL and TEST_MARIADB_URL.')
+}
+
+/** All that this run has: SQLite always, the others where a server is named. */
+export const databases: readonly TestDatabaseKind[] = [
+  ...(TEST_POSTGRES_URL === undefined ? [] : [postgresql(TEST_POSTGRES_URL)]),
+  ...betterSqlite3(),
+  sqlite('SQLite (libsql)', (url) => new PrismaLibSql({ url }), require('libsql')),
+  ...(TEST_MARIADB_URL === undefined ? [] : [mariadb(TEST_MARIADB_URL)]),
+]
+
+/** Those of the databases that are of one kind. */
+export function databasesOf(...providers: ReadonlyArray<TestDatabaseKind['provider']>): TestDatabaseKind[] {
+  return databases.filter((database) => providers.includes(database.provider))
+}

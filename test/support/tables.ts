@@ -1,0 +1,33 @@
+/** The tables that every test database has: those of the library, and those of the user's models in the test schema. */
+import * as mariadb from '../../src/prisma/dialects/mariadb-tables.js'
+import * as postgresql from '../../src/prisma/dialects/postgresql-tables.js'
+import * as sqlite from '../../src/prisma/dialects/sqlite-tables.js'
+
+const libraries = { postgresql, sqlite, mysql: mariadb }
+
+const models = {
+  postgresql: [
+    'CREATE TABLE owners (id SERIAL PRIMARY KEY, name TEXT NOT NULL, dog TEXT NOT NULL UNIQUE)',
+    'CREATE TABLE toys (id SERIAL PRIMARY KEY, name TEXT NOT NULL, owner_id INT NOT NULL REFERENCES owners (id))',
+  ],
+  sqlite: [
+    'CREATE TABLE owners (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, dog TEXT NOT NULL UNIQUE)',
+    'CREATE TABLE toys (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, owner_id INTEGER NOT NULL REFERENCES owners (id))',
+  ],
+  mysql: [
+    'CREATE TABLE owners (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(191) NOT NULL, dog VARCHAR(191) NOT NULL UNIQUE)',
+    'CREATE TABLE toys (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(191) NOT NULL, owner_id INT NOT NULL, FOREIGN KEY (owner_id) REFERENCES owners (id))',
+  ],
+}
+
+/** The statements that make them. */
+export function tableStatements(provider: keyof typeof models): string[] {
+  const library = libraries[provider]
+  return [
+    ...models[provider],
+    ...library.eventsTableStatements('stored_events'),
+    ...library.snapshotsTableStatements('stored_snapshots'),
+    ...library.trackingTableStatements('notification_tracking'),
+    ...library.eventsTableStatements('trainingschool_events'),
+  ]
+}
