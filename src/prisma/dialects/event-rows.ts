@@ -2,8 +2,6 @@
 import { InternalError } from '../../errors.js'
 import type { Metadata, Notification, StoredEvent } from '../../persistence/stored-event.js'
 
-const utf8 = new TextDecoder()
-
 /** The columns of a stored event, in the order in which every select lists them. */
 export const eventColumns = 'originator_id, originator_version, topic, state, metadata'
 
@@ -33,11 +31,6 @@ export function toText(value: unknown): string {
 }
 
 const decoder = new TextDecoder()
-
-/** Reads an originator id, which is text, or the same as bytes of UTF-8 where text would not be exact. */
-export function toOriginatorId(value: unknown): string {
-  return value instanceof Uint8Array ? utf8.decode(value) : String(value)
-}
 
 /** Reads an id or a count, which an adapter gives as a number, a text or a bigint. */
 export function toBigInt(value: unknown): bigint {
