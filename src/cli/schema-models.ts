@@ -58,7 +58,7 @@ function applicationModels(application: string, options: ModelsOptions): Model[]
       name: names.events,
       table: tables.events,
       comment: `The events of ${of}, in the order of the log. Written by eventsourcing-prisma only.`,
-      fields: [['id', types.id + keyMap(tables.events, types)], ...eventFields(options)],
+      fields: [['id', types.id.replace('@id', `@id${keyMap(tables.events, types)}`)], ...eventFields(options)],
       keys: [positionKey(tables.events, types)],
     },
     {

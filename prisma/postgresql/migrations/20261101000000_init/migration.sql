@@ -1,0 +1,38 @@
+-- CreateSchema
+CREATE SCHEMA IF NOT EXISTS "public";
+
+-- CreateTable
+CREATE TABLE "stored_events" (
+    "id" BIGSERIAL NOT NULL,
+    "originator_id" UUID NOT NULL,
+    "originator_version" BIGINT NOT NULL,
+    "topic" TEXT NOT NULL,
+    "state" BYTEA NOT NULL,
+    "metadata" JSONB,
+    "recorded_at" TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+
+    CONSTRAINT "stored_events_pkey" PRIMARY KEY ("id")
+);
+
+-- CreateTable
+CREATE TABLE "stored_snapshots" (
+    "originator_id" UUID NOT NULL,
+    "originator_version" BIGINT NOT NULL,
+    "topic" TEXT NOT NULL,
+    "state" BYTEA NOT NULL,
+    "metadata" JSONB,
+    "recorded_at" TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+
+    CONSTRAINT "stored_snapshots_pkey" PRIMARY KEY ("originator_id","originator_version")
+);
+
+-- CreateTable
+CREATE TABLE "notification_tracking" (
+    "application_name" TEXT NOT NULL,
+    "notification_id" BIGINT NOT NULL,
+
+    CONSTRAINT "notification_tracking_pkey" PRIMARY KEY ("application_name")
+);
+
+-- CreateIndex
+CREATE UNIQUE INDEX "stored_events_originator_id_originator_version_key" ON "stored_events"("originator_id", "originator_version");

@@ -1,0 +1,31 @@
+-- CreateTable
+CREATE TABLE "stored_events" (
+    "id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    "originator_id" TEXT NOT NULL,
+    "originator_version" BIGINT NOT NULL,
+    "topic" TEXT NOT NULL,
+    "state" BLOB NOT NULL,
+    "metadata" JSONB,
+    "recorded_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+
+-- CreateTable
+CREATE TABLE "stored_snapshots" (
+    "originator_id" TEXT NOT NULL,
+    "originator_version" BIGINT NOT NULL,
+    "topic" TEXT NOT NULL,
+    "state" BLOB NOT NULL,
+    "metadata" JSONB,
+    "recorded_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,
+
+    PRIMARY KEY ("originator_id", "originator_version")
+);
+
+-- CreateTable
+CREATE TABLE "notification_tracking" (
+    "application_name" TEXT NOT NULL PRIMARY KEY,
+    "notification_id" BIGINT NOT NULL
+);
+
+-- CreateIndex
+CREATE UNIQUE INDEX "stored_events_originator_id_originator_version_key" ON "stored_events"("originator_id", "originator_version");
