@@ -59,13 +59,8 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   async appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
-    const scope = this.engine.currentScope
-    if (scope === undefined) {
-      const ids = await this.insertAtOnce(events, options)
-      options.onRecorded?.(ids)
-      return
-    }
-    scope.pending(this, () => new PendingEvents(this.#writer)).add(events, options)
+    // Here the ids of the table are nobody's business.
+    await this.append(events, { ...options, onRecorded: () => options.onRecorded?.([]) })
   }
 
   async selectEvents(originatorId: string, range: SelectEventsRange = {}): Promise<StoredEvent[]> {
@@ -98,6 +93,17 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     for (const sql of this.table.createStatements) {
       await this.#read(this.engine.currentScope, 'create the table', (runner) => runner.execute(statement(sql)))
     }
+  }
+
+  /** Keeps events for the flush of the current transaction, or writes them at once where there is none. */
+  protected async append(events: readonly StoredEvent[], options: AppendOptions): Promise<void> {
+    const scope = this.engine.currentScope
+    if (scope === undefined) {
+      const ids = await this.insertAtOnce(events, options)
+      options.onRecorded?.(ids)
+      return
+    }
+    scope.pending(this, () => new PendingEvents(this.#writer)).add(events, options)
   }
 
   /** Writes events now, after those that are pending in the current transaction. */

@@ -1,5 +1,5 @@
 /** Stores the events of an application in a table of the Prisma schema, in one order: its log. */
-import type { ApplicationRecorder, SelectNotificationsOptions } from '../persistence/recorder.js'
+import type { AppendOptions, ApplicationRecorder, SelectNotificationsOptions } from '../persistence/recorder.js'
 import type { Notification, StoredEvent } from '../persistence/stored-event.js'
 import { PrismaAggregateRecorder } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
@@ -11,6 +11,10 @@ export class PrismaApplicationRecorder<Client extends object = object>
 {
   override async insertEvents(events: readonly StoredEvent[]): Promise<bigint[]> {
     return [...(await this.insertAtOnce(events, {}))]
+  }
+
+  override async appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
+    await this.append(events, options)
   }
 
   async selectNotifications(

@@ -41,6 +41,8 @@ export class MariadbEventsTable implements EventsTable {
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined> {
     if (!this.#withLog) {
+      // What is stored stays stored, so looking first is as good as looking in the same statement.
+      if (predecessors.length > 0 && !(await this.#areStored(runner, predecessors))) return undefined
       return (await this.#insertRows(runner, events, undefined)) ? { notificationIds: [] } : undefined
     }
     if (needsChunks(events, chunkLimits) && 'savepoint' in runner) {
@@ -97,47 +99,45 @@ export class MariadbEventsTable implements EventsTable {
     return undefined
   }
 
-  /** Moves the counter on, if the predecessors are stored. @returns the last of the ids */
+  /** Moves the counter on, if the predecessors are stored; the first insert into a log makes it. @returns the last of the ids */
   async #takeIds(
     runner: StatementRunner,
     count: number,
     predecessors: readonly StreamPosition[],
   ): Promise<bigint | undefined> {
-    const args: unknown[] = [count, this.#name]
+    const args: unknown[] = [this.#name, count]
     let condition = ''
     if (predecessors.length > 0) {
-      const positions = predecessors.map(() => '(?, ?)').join(', ')
-      condition =
-        ` AND (SELECT count(*) FROM ${this.#table} WHERE (originator_id, originator_version) IN (${positions}))` +
-        ` = ${predecessors.length}`
-      for (const position of predecessors) args.push(position.originatorId, position.originatorVersion)
+      condition = ` WHERE ${this.#countOf(predecessors, args)} = ${predecessors.length}`
     }
-    const update = statement(
-      `UPDATE ${positionsTable} SET notification_id = LAST_INSERT_ID(notification_id + ?) WHERE log = ?${condition}`,
-      args,
+    // One statement also for a counter that is missing: looking first would lock a gap that others insert into.
+    const last = await setInsertId(
+      runner,
+      `INSERT INTO ${positionsTable} (log, notification_id) SELECT ?, LAST_INSERT_ID(?) FROM DUAL${condition} ` +
+        `ON DUPLICATE KEY UPDATE notification_id = LAST_INSERT_ID(notification_id + ?)`,
+      [...args, count],
     )
-    const last = await setInsertId(runner, update)
-    if (last !== undefined) return last
-    if (await this.#counterExists(runner)) return undefined
-    await this.#createCounter(runner)
-    return await setInsertId(runner, update)
+    return last === BigInt(count) ? await this.#firstIds(runner, count) : last
   }
 
-  async #counterExists(runner: StatementRunner): Promise<boolean> {
-    const { rows } = await runner.query(
-      statement(`SELECT 1 FROM ${positionsTable} WHERE log = ? LOCK IN SHARE MODE`, [this.#name]),
-    )
-    return rows.length > 0
+  /** A counter that begins, in a log that was filled by other means, goes on from there. */
+  async #firstIds(runner: StatementRunner, count: number): Promise<bigint | undefined> {
+    const end = await this.lastLogPosition(runner)
+    if (end === null) return BigInt(count)
+    const sql = `UPDATE ${positionsTable} SET notification_id = LAST_INSERT_ID(?) WHERE log = ?`
+    return await setInsertId(runner, sql, [end + BigInt(count), this.#name])
   }
 
-  /** The first insert into a log makes its counter; a log that was filled by other means goes on from there. */
-  async #createCounter(runner: StatementRunner): Promise<void> {
-    await runner.execute(
-      statement(
-        `INSERT IGNORE INTO ${positionsTable} (log, notification_id) SELECT ?, coalesce(max(id), 0) FROM ${this.#table}`,
-        [this.#name],
-      ),
-    )
+  async #areStored(runner: StatementRunner, positions: readonly StreamPosition[]): Promise<boolean> {
+    const args: unknown[] = []
+    const { rows } = await runner.query(statement(`SELECT ${this.#countOf(positions, args)}`, args))
+    return Number(rows[0]?.[0]) === positions.length
+  }
+
+  #countOf(positions: readonly StreamPosition[], args: unknown[]): string {
+    for (const position of positions) args.push(position.originatorId, position.originatorVersion)
+    const list = positions.map(() => '(?, ?)').join(', ')
+    return `(SELECT count(*) FROM ${this.#table} WHERE (originator_id, originator_version) IN (${list}))`
   }
 
   /** @returns false when a position is taken; none of the rows is stored then */
@@ -178,12 +178,12 @@ export class MariadbEventsTable implements EventsTable {
 }
 
 /** Runs a statement that sets LAST_INSERT_ID. @returns what it set, undefined when it met no row */
-async function setInsertId(runner: StatementRunner, update: SqlQuery): Promise<bigint | undefined> {
+async function setInsertId(runner: StatementRunner, sql: string, args: unknown[]): Promise<bigint | undefined> {
   if (runner.givesInsertIds) {
-    const { lastInsertId } = await runner.query(update)
+    const { lastInsertId } = await runner.query(statement(sql, args))
     return lastInsertId === undefined || lastInsertId === '0' ? undefined : BigInt(lastInsertId)
   }
-  const changed = await runner.execute(update)
+  const changed = await runner.execute(statement(sql, args))
   if (changed === 0) return undefined
   const { rows } = await runner.query(statement('SELECT LAST_INSERT_ID()'))
   return toBigInt(rows[0]?.[0])
