@@ -1,11 +1,26 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+
 export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^eventsourcing-prisma$/, replacement: here('src/index.ts') },
+      { find: /^eventsourcing-prisma\/(express|fastify)$/, replacement: here('adapters/$1.ts') },
+    ],
+  },
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 120_000,
+    reporters: ['default', ['json', { outputFile: '.tmp/test-results.json' }]],
+    coverage: {
+      include: ['src/**', 'adapters/**'],
+      reporter: ['text', 'json-summary'],
+      thresholds: { lines: 90, functions: 90, branches: 85, statements: 90 },
+    },
   },
 })

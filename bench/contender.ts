@@ -35,4 +35,6 @@ export function eventsOf(originatorId: string, first: number, count: number): Be
   }))
 }
 
-const state = Buffer.from(JSON.stringify({ timestamp: '2026-01-01T00:00:00.000000+00:00', trick: 'x'.repeat(140) }).padEnd(200))
+const state = Buffer.from(
+  JSON.stringify({ timestamp: '2026-01-01T00:00:00.000000+00:00', trick: 'x'.repeat(140) }).padEnd(200),
+)

@@ -33,7 +33,8 @@ export async function runHttp(served: readonly Served[], rounds: number): Promis
             ])
           }
           const result = await autocannon({ url, connections, amount, setupClient })
-          if (result['2xx'] !== amount) throw new Error(`${name} answered ${result['2xx']} of ${amount} requests with 2xx`)
+          if (result['2xx'] !== amount)
+            throw new Error(`${name} answered ${result['2xx']} of ${amount} requests with 2xx`)
         },
       }
     }),

@@ -10,7 +10,8 @@ export interface SqliteDriver {
 
 /** @param driver - on the file, which has the tables */
 export function rawSqlite(name: string, driver: SqliteDriver): Contender {
-  for (const pragma of ['journal_mode = WAL', 'synchronous = FULL', 'busy_timeout = 5000']) driver.prepare(`PRAGMA ${pragma}`).all()
+  for (const pragma of ['journal_mode = WAL', 'synchronous = FULL', 'busy_timeout = 5000'])
+    driver.prepare(`PRAGMA ${pragma}`).all()
   const begin = driver.prepare('BEGIN IMMEDIATE')
   const commit = driver.prepare('COMMIT')
   const select = driver.prepare(sql.select)

@@ -25,7 +25,11 @@ export function expressServer({ datastore, db, school }: Database): Express {
 
   app.get('/dogs/:name', async (request, response) => {
     const { name } = request.params
-    response.json({ name, tricks: await school.getTricks(name), owner: await db.owner.findUnique({ where: { dog: name } }) })
+    response.json({
+      name,
+      tricks: await school.getTricks(name),
+      owner: await db.owner.findUnique({ where: { dog: name } }),
+    })
   })
 
   // Everything is done, and then it fails: nothing of it may stay.

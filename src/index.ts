@@ -1,5 +1,13 @@
 /** The public API, in reading order: the domain, the application, the datastore, persistence, errors. */
 
+export { Application, type ApplicationOptions, type Saveable } from './application/application.js'
+export {
+  LocalNotificationLog,
+  type NotificationLog,
+  NotificationLogReader,
+  type Section,
+} from './application/notification-log.js'
+export { type GetOptions, Repository } from './application/repository.js'
 export {
   Aggregate,
   type AggregateClass,
@@ -10,8 +18,6 @@ export {
   isAggregate,
   type TriggerOptions,
 } from './domain/aggregate.js'
-export { event } from './domain/event-decorator.js'
-export { defineEvent, type EventDefinition } from './domain/event-definition.js'
 export {
   type CommandArguments,
   type Decider,
@@ -21,46 +27,10 @@ export {
   defineDecider,
 } from './domain/decider.js'
 export type { DomainEvent, EventData } from './domain/event.js'
+export { event } from './domain/event-decorator.js'
+export { defineEvent, type EventDefinition } from './domain/event-definition.js'
 export { createTimestamp, Timestamp } from './domain/timestamp.js'
 export { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from './domain/uuid.js'
-
-export { Application, type ApplicationOptions, type Saveable } from './application/application.js'
-export { type GetOptions, Repository } from './application/repository.js'
-export {
-  LocalNotificationLog,
-  type NotificationLog,
-  NotificationLogReader,
-  type Section,
-} from './application/notification-log.js'
-
-export { PrismaDatastore, type PrismaDatastoreOptions } from './prisma/datastore.js'
-export type { ManagedTransaction, Transaction } from './prisma/transaction.js'
-export type { TransactionClient } from './prisma/prisma-client.js'
-export type { IsolationLevel, Propagation, TransactionOptions } from './transaction/options.js'
-export type { TransactionState } from './transaction/scope.js'
-export { isTransient } from './transaction/retry.js'
-
-export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './prisma/aggregate-recorder.js'
-export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
-export { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './persistence/in-memory-recorders.js'
-export type {
-  AggregateRecorder,
-  AppendOptions,
-  ApplicationRecorder,
-  SelectEventsRange,
-  SelectNotificationsOptions,
-} from './persistence/recorder.js'
-export type { Metadata, Notification, StoredEvent, StreamPosition, Tracking } from './persistence/stored-event.js'
-export { EventStore, type Recording } from './persistence/event-store.js'
-export { Mapper, type MapperOptions } from './persistence/mapper.js'
-export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
-export type { Transcoding } from './persistence/transcodings.js'
-export { DecimalText, Uuid } from './persistence/exact-values.js'
-export { type Compressor, ZlibCompressor } from './persistence/compressor.js'
-export { AESCipher, type Cipher } from './persistence/cipher.js'
-export { Environment, type EnvironmentVariables } from './persistence/environment.js'
-export type { InfrastructureFactory, InfrastructureSource } from './persistence/factory.js'
-
 export {
   AggregateNotFoundError,
   CommitUnknownError,
@@ -92,3 +62,29 @@ export {
   WaitInterruptedError,
   WaitTimeoutError,
 } from './errors.js'
+export { AESCipher, type Cipher } from './persistence/cipher.js'
+export { type Compressor, ZlibCompressor } from './persistence/compressor.js'
+export { Environment, type EnvironmentVariables } from './persistence/environment.js'
+export { EventStore, type Recording } from './persistence/event-store.js'
+export { DecimalText, Uuid } from './persistence/exact-values.js'
+export type { InfrastructureFactory, InfrastructureSource } from './persistence/factory.js'
+export { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './persistence/in-memory-recorders.js'
+export { Mapper, type MapperOptions } from './persistence/mapper.js'
+export type {
+  AggregateRecorder,
+  AppendOptions,
+  ApplicationRecorder,
+  SelectEventsRange,
+  SelectNotificationsOptions,
+} from './persistence/recorder.js'
+export type { Metadata, Notification, StoredEvent, StreamPosition, Tracking } from './persistence/stored-event.js'
+export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
+export type { Transcoding } from './persistence/transcodings.js'
+export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './prisma/aggregate-recorder.js'
+export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
+export { PrismaDatastore, type PrismaDatastoreOptions } from './prisma/datastore.js'
+export type { TransactionClient } from './prisma/prisma-client.js'
+export type { ManagedTransaction, Transaction } from './prisma/transaction.js'
+export type { IsolationLevel, Propagation, TransactionOptions } from './transaction/options.js'
+export { isTransient } from './transaction/retry.js'
+export type { TransactionState } from './transaction/scope.js'

@@ -1,5 +1,5 @@
 /** The base class of aggregates: an id, a version, and the events that brought it there. */
-import { inspect, type InspectOptions, isDeepStrictEqual } from 'node:util'
+import { type InspectOptions, inspect, isDeepStrictEqual } from 'node:util'
 import { defaultCreationName, eventsOf } from './aggregate-events.js'
 import {
   type AggregateRecord,

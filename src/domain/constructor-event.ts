@@ -2,8 +2,8 @@
 import { tryRecordOf } from './aggregate.js'
 import { type CreationEvent, eventsOf, markConstructor } from './aggregate-events.js'
 import {
-  constructBy,
   type Construction,
+  constructBy,
   constructionOf,
   creationEvent,
   newId,

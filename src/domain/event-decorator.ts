@@ -1,6 +1,6 @@
 /** `@event`: makes a method, or the constructor of a class, trigger an event with its body as the change. */
 import { Aggregate, type AggregateClass, isAggregate, tryRecordOf } from './aggregate.js'
-import { eventsOf, markMethod, type MethodEvent } from './aggregate-events.js'
+import { eventsOf, type MethodEvent, markMethod } from './aggregate-events.js'
 import { type AnyConstructor, constructorEvent } from './constructor-event.js'
 import { reservedDataNames } from './event.js'
 import { dataOfArguments } from './event-data.js'

@@ -31,7 +31,10 @@ const loaders: Readonly<Record<string, Load>> = {
  * @param url - such as `file:./dev.db` (from the current directory), `file::memory:`, `postgresql://user@host/db?schema=dogs`
  * @throws `EnvironmentError` for another scheme, and when the adapter's package is not installed
  */
-export async function adapterFromUrl(url: string, options: AdapterFromUrlOptions = {}): Promise<SqlDriverAdapterFactory> {
+export async function adapterFromUrl(
+  url: string,
+  options: AdapterFromUrlOptions = {},
+): Promise<SqlDriverAdapterFactory> {
   const load = loaders[url.slice(0, url.indexOf(':') + 1).toLowerCase()]
   if (load !== undefined) return await load(url, options.forMigrations ?? false)
   throw new EnvironmentError(

@@ -1,6 +1,6 @@
 /** The user's PrismaClient as `db` and `tx.client`: the same calls and types, joining the transaction that is open around them. */
 import type { TransactionOptions } from '../transaction/options.js'
-import { guestOperation, onGuest, type OpenGuest } from './guest-operation.js'
+import { guestOperation, type OpenGuest, onGuest } from './guest-operation.js'
 import type { PrismaClientLike } from './prisma-client.js'
 
 /** What an ambient client needs of its datastore. */
@@ -18,7 +18,14 @@ export interface AmbientHost {
 /** These act on the connection or make clients, in a transaction as outside of it. */
 const alwaysOnBase = new Set(['$connect', '$disconnect', '$on', '$use', '$extends', '$transaction'])
 
-const rawQueries = new Set(['$queryRaw', '$executeRaw', '$queryRawUnsafe', '$executeRawUnsafe', '$queryRawTyped', '$runCommandRaw'])
+const rawQueries = new Set([
+  '$queryRaw',
+  '$executeRaw',
+  '$queryRawUnsafe',
+  '$executeRawUnsafe',
+  '$queryRawTyped',
+  '$runCommandRaw',
+])
 
 /** Makes the ambient view of a client. */
 export function ambientClient<Client extends object>(base: Client & PrismaClientLike, host: AmbientHost): Client {
@@ -33,7 +40,8 @@ export function ambientClient<Client extends object>(base: Client & PrismaClient
       }
       if (alwaysOnBase.has(property) && typeof value === 'function') return value.bind(base)
       if (rawQueries.has(property)) return operationMethod(host, base, [property], value)
-      if (isModel(value)) return models.get(property) ?? remember(models, property, ambientModel(property, value, base, host))
+      if (isModel(value))
+        return models.get(property) ?? remember(models, property, ambientModel(property, value, base, host))
       return value
     },
   })
@@ -102,7 +110,8 @@ function transactionMethod(base: PrismaClientLike, host: AmbientHost): PrismaCli
 async function runInOrder(operations: readonly unknown[], openGuest: OpenGuest | undefined): Promise<unknown[]> {
   const client = await openGuest?.()
   const results: unknown[] = []
-  for (const operation of operations) results.push(await (client === undefined ? operation : onGuest(client, operation)))
+  for (const operation of operations)
+    results.push(await (client === undefined ? operation : onGuest(client, operation)))
   return results
 }
 

@@ -48,7 +48,9 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
     const schema = this.#environment.get('PRISMA_SCHEMA')
     const idType = this.#environment.get('ORIGINATOR_ID_TYPE')
     if (idType !== undefined && idType !== 'uuid' && idType !== 'text') {
-      throw new EnvironmentError(`The variable ${this.#environment.names('ORIGINATOR_ID_TYPE').join(', ')} is '${idType}': set it to uuid or text.`)
+      throw new EnvironmentError(
+        `The variable ${this.#environment.names('ORIGINATOR_ID_TYPE').join(', ')} is '${idType}': set it to uuid or text.`,
+      )
     }
     return {
       ...(schema === undefined || schema === '' ? {} : { schema }),

@@ -8,8 +8,8 @@ import type { Scope } from '../transaction/scope.js'
 import { Transactions } from '../transaction/transactions.js'
 import { JoiningAdapterFactory } from './adapter.js'
 import { type AmbientHost, ambientClient } from './ambient-client.js'
-import type { Connections, DriverConnection } from './connections.js'
 import { connectionSource } from './connection-source.js'
+import type { Connections, DriverConnection } from './connections.js'
 import { DatastoreFactory } from './datastore-factory.js'
 import type { Durability } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
@@ -44,7 +44,9 @@ export interface PrismaDatastoreOptions<Client extends object> {
  * @example
  * const datastore = new PrismaDatastore({ adapter, client: (adapter) => new PrismaClient({ adapter }) })
  */
-export class PrismaDatastore<Client extends object = object> implements InfrastructureSource<TransactionClient<Client>> {
+export class PrismaDatastore<Client extends object = object>
+  implements InfrastructureSource<TransactionClient<Client>>
+{
   /** The adapter to make a PrismaClient with, where a framework makes the client itself. */
   readonly adapter: SqlDriverAdapterFactory
   readonly #transactions: Transactions<DriverConnection>
@@ -59,7 +61,9 @@ export class PrismaDatastore<Client extends object = object> implements Infrastr
     const { adapter, deadlineMs = defaultDeadlineMs, autoflush = true } = options
     const dialect = dialectOf(adapter.provider)
     if (options.schema !== undefined && !dialect.hasSchemas) {
-      throw new NotSupportedError(`Could not make a datastore with schema "${options.schema}": ${dialect.name} has no schemas.`)
+      throw new NotSupportedError(
+        `Could not make a datastore with schema "${options.schema}": ${dialect.name} has no schemas.`,
+      )
     }
     this.#connections = dialect.connections({
       factory: adapter,
@@ -218,7 +222,16 @@ export class PrismaDatastore<Client extends object = object> implements Infrastr
       transaction: async (base, work, options) => {
         const scope = scopeAround()
         return await this.#transactions.within(scope, () =>
-          this.#transactions.run((own) => work(ambientClient(base, this.#hostWithin(() => own))), options),
+          this.#transactions.run(
+            (own) =>
+              work(
+                ambientClient(
+                  base,
+                  this.#hostWithin(() => own),
+                ),
+              ),
+            options,
+          ),
         )
       },
     }

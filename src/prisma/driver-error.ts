@@ -14,7 +14,11 @@ export interface DriverErrorFacts {
 export function readDriverError(error: unknown): DriverErrorFacts | undefined {
   if (!isRecord(error)) return undefined
   const wrapped = isRecord(error['meta']) ? error['meta']['driverAdapterError'] : undefined
-  const cause = isRecord(wrapped) ? wrapped['cause'] : error['name'] === 'DriverAdapterError' ? error['cause'] : undefined
+  const cause = isRecord(wrapped)
+    ? wrapped['cause']
+    : error['name'] === 'DriverAdapterError'
+      ? error['cause']
+      : undefined
   if (!isRecord(cause) || typeof cause['kind'] !== 'string') return undefined
   const code = cause['originalCode'] ?? cause['code'] ?? cause['extendedCode']
   const message = cause['originalMessage'] ?? cause['message'] ?? cause['cause'] ?? cause['kind']

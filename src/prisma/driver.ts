@@ -54,12 +54,7 @@ export interface SqlQueryable {
 }
 
 /** The isolation levels as SQL spells them. */
-export type SqlIsolationLevel =
-  | 'READ UNCOMMITTED'
-  | 'READ COMMITTED'
-  | 'REPEATABLE READ'
-  | 'SNAPSHOT'
-  | 'SERIALIZABLE'
+export type SqlIsolationLevel = 'READ UNCOMMITTED' | 'READ COMMITTED' | 'REPEATABLE READ' | 'SNAPSHOT' | 'SERIALIZABLE'
 
 /**
  * A transaction that the adapter has begun. With `usePhantomQuery` its `commit` and `rollback` send the statement

@@ -20,7 +20,10 @@ export function reportEscape(onEscape: OnEscape, sql: string, wouldWait: boolean
   const message =
     'A statement was sent by a PrismaClient that does not join the open transaction, so it would neither see its work nor ' +
     `be undone with it: ${shown} — use datastore.client (or tx.client) instead of the client that you made.`
-  if (wouldWait) throw new ProgrammingError(`${message} It would also wait for that transaction for ever: this database has one writer.`)
+  if (wouldWait)
+    throw new ProgrammingError(
+      `${message} It would also wait for that transaction for ever: this database has one writer.`,
+    )
   if (onEscape === 'throw') throw new ProgrammingError(message)
   if (onEscape === 'warn') process.emitWarning(message, { code: 'ES_ESCAPE' })
 }

@@ -74,6 +74,7 @@ function describe(events: readonly StoredEvent[]): string {
   const first = events[0]
   if (first === undefined) return 'no events'
   const streams = new Set(events.map((event) => event.originatorId)).size
-  const where = streams === 1 ? `stream ${first.originatorId}` : `${streams} streams, the first of them ${first.originatorId}`
+  const where =
+    streams === 1 ? `stream ${first.originatorId}` : `${streams} streams, the first of them ${first.originatorId}`
   return `${events.length} event${events.length === 1 ? '' : 's'} to ${where}`
 }

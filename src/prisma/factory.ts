@@ -49,7 +49,8 @@ export class PrismaFactory implements InfrastructureFactory {
   async #load(): Promise<InfrastructureFactory> {
     const environment = this.#environment
     const currentClient = await resolveVariable(environment, 'PRISMA_SCOPED_CLIENT_TOPIC')
-    if (currentClient !== undefined) return new DatastoreFactory(scopedDatastore(environment, currentClient), environment)
+    if (currentClient !== undefined)
+      return new DatastoreFactory(scopedDatastore(environment, currentClient), environment)
     const datastore = await resolveVariable(environment, 'PRISMA_DATASTORE_TOPIC')
     if (datastore !== undefined) {
       if (!isSource(datastore)) throw invalid(environment, 'PRISMA_DATASTORE_TOPIC', 'the topic of a PrismaDatastore')
@@ -76,7 +77,8 @@ async function datastoreFrom(environment: Environment): Promise<PrismaDatastore>
 async function adapterFrom(environment: Environment): Promise<SqlDriverAdapterFactory> {
   const makeAdapter = await resolveVariable(environment, 'PRISMA_ADAPTER_TOPIC')
   if (makeAdapter !== undefined) {
-    const adapter: unknown = typeof makeAdapter === 'function' ? await Reflect.apply(makeAdapter, undefined, []) : makeAdapter
+    const adapter: unknown =
+      typeof makeAdapter === 'function' ? await Reflect.apply(makeAdapter, undefined, []) : makeAdapter
     if (isAdapter(adapter)) return adapter
     throw invalid(environment, 'PRISMA_ADAPTER_TOPIC', 'the topic of a function that returns a Prisma driver adapter')
   }
@@ -89,14 +91,21 @@ async function adapterFrom(environment: Environment): Promise<SqlDriverAdapterFa
 
 function scopedDatastore(environment: Environment, currentClient: unknown): ScopedClientDatastore {
   if (typeof currentClient !== 'function') {
-    throw invalid(environment, 'PRISMA_SCOPED_CLIENT_TOPIC', 'the topic of a function that returns the current transaction client')
+    throw invalid(
+      environment,
+      'PRISMA_SCOPED_CLIENT_TOPIC',
+      'the topic of a function that returns the current transaction client',
+    )
   }
   const current = (): RawQueryClient | undefined => {
     const client: unknown = Reflect.apply(currentClient, undefined, [])
     if (client === undefined || client === null || isRawQueryClient(client)) return client ?? undefined
     throw invalid(environment, 'PRISMA_SCOPED_CLIENT_TOPIC', 'the topic of a function that returns a Prisma client')
   }
-  return new ScopedClientDatastore({ currentClient: current, provider: providerOf(current(), environment.get('PRISMA_URL')) })
+  return new ScopedClientDatastore({
+    currentClient: current,
+    provider: providerOf(current(), environment.get('PRISMA_URL')),
+  })
 }
 
 function invalid(environment: Environment, key: string, expected: string): EventSourcingError {

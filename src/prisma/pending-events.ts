@@ -63,7 +63,9 @@ export class PendingEvents implements PendingWork<DriverConnection> {
 /** What must be stored already: predecessors that are not among the pending events themselves. */
 function predecessorsOutside(appends: readonly Append[]): StreamPosition[] {
   const pending = new Set(appends.flatMap(({ events }) => events.map(keyOf)))
-  return appends.flatMap(({ options }) => options.predecessors ?? []).filter((position) => !pending.has(keyOf(position)))
+  return appends
+    .flatMap(({ options }) => options.predecessors ?? [])
+    .filter((position) => !pending.has(keyOf(position)))
 }
 
 function keyOf({ originatorId, originatorVersion }: StreamPosition): string {

@@ -148,7 +148,8 @@ class PooledConnection implements DriverConnection {
   }
 
   async rollbackTo(name: string): Promise<void> {
-    if (this.#transaction.rollbackToSavepoint === undefined) await this.execute(statement(`ROLLBACK TO SAVEPOINT ${name}`))
+    if (this.#transaction.rollbackToSavepoint === undefined)
+      await this.execute(statement(`ROLLBACK TO SAVEPOINT ${name}`))
     else await this.#transaction.rollbackToSavepoint(name)
     await this.release(name)
   }

@@ -15,5 +15,7 @@ export type TransactionClient<Client> = Client extends {
 
 /** Tells whether a value can be used as a PrismaClient. */
 export function isPrismaClient(value: unknown): value is PrismaClientLike {
-  return typeof value === 'object' && value !== null && '$transaction' in value && typeof value.$transaction === 'function'
+  return (
+    typeof value === 'object' && value !== null && '$transaction' in value && typeof value.$transaction === 'function'
+  )
 }

@@ -30,7 +30,9 @@ export interface ScopedClientOptions<Client extends RawQueryClient> {
  * Lets recorders work through the client of an open Prisma transaction. Events are written when they are saved, since the
  * end of the transaction is not known here; whether they stay is decided by who manages it.
  */
-export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClient> implements RecorderDatastore<Client> {
+export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClient>
+  implements RecorderDatastore<Client>
+{
   readonly #currentClient: () => Client | undefined
 
   constructor(options: ScopedClientOptions<Client>) {

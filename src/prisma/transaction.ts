@@ -119,7 +119,9 @@ export class NoTransaction<Client> implements Transaction<Client> {
   async flush(): Promise<void> {}
 
   rollbackOnly(): void {
-    throw new NoTransactionError('rollbackOnly() was called where there is no transaction: what was done is stored already.')
+    throw new NoTransactionError(
+      'rollbackOnly() was called where there is no transaction: what was done is stored already.',
+    )
   }
 
   afterCommit(fn: () => unknown): void {

@@ -72,5 +72,10 @@ function undescribed(error: unknown, attempted: string): EventSourcingError {
 export function isConnectionLoss(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const code = 'code' in error ? String(error.code) : ''
-  return /^(ECONN|EPIPE|ETIMEDOUT)/.test(code) || /connection (error|terminated|ended|closed|timeout)|socket (has )?(been )?(ended|closed)|not queryable/i.test(error.message)
+  return (
+    /^(ECONN|EPIPE|ETIMEDOUT)/.test(code) ||
+    /connection (error|terminated|ended|closed|timeout)|socket (has )?(been )?(ended|closed)|not queryable/i.test(
+      error.message,
+    )
+  )
 }

@@ -63,10 +63,14 @@ export class Scope<Connection extends TransactionConnection> {
   /** A part of this scope that can be undone alone. Waits while another one is open here; meanwhile this scope's own statements wait. */
   async nested(): Promise<Scope<Connection>> {
     this.assertUsable()
-    const endParentsTurn = (this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal)))
+    const endParentsTurn = this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal))
     this.#nestedCount += 1
     const options = { ...this.session.options, autoflush: this.autoflush, attempt: this.attempt }
-    return new Scope(this.#source, options, { parent: this, name: `${this.#name}_${this.#nestedCount}`, endParentsTurn })
+    return new Scope(this.#source, options, {
+      parent: this,
+      name: `${this.#name}_${this.#nestedCount}`,
+      endParentsTurn,
+    })
   }
 
   get state(): TransactionState {
@@ -126,7 +130,7 @@ export class Scope<Connection extends TransactionConnection> {
   /** Runs one piece of work on the connection when it is its turn. */
   async execute<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     this.assertUsable()
-    const endTurn = (this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal)))
+    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal))
     try {
       return await this.runInTurn(work)
     } finally {
@@ -155,7 +159,7 @@ export class Scope<Connection extends TransactionConnection> {
   async flush(): Promise<void> {
     this.assertUsable()
     if (this.#buffers.empty) return
-    const endTurn = (this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal)))
+    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal))
     try {
       await this.flushInTurn()
     } finally {
@@ -182,7 +186,7 @@ export class Scope<Connection extends TransactionConnection> {
   /** Ends the scope well: flushes, then COMMIT or the release of the savepoint. If any of that fails it has rolled back when this rejects. */
   async commit(): Promise<void> {
     this.assertUsable()
-    const endTurn = (this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal)))
+    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal))
     try {
       this.#doom.assertCommittable()
       if (this.parent === undefined) await this.session.endGuests(true)

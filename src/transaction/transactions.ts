@@ -1,5 +1,5 @@
 /** Opens scopes as the propagation asks, and makes them current for the code that runs in them. */
-import { NotSupportedError, NoTransactionError, ProgrammingError } from '../errors.js'
+import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
 import type { Propagation, TransactionOptions } from './options.js'
@@ -62,7 +62,9 @@ export class Transactions<Connection extends TransactionConnection> {
       case 'required':
         return current === undefined ? await this.#runOutermost(work, options) : await join(current, work, options)
       case 'nested':
-        return current === undefined ? await this.#runOutermost(work, options) : await this.#runNested(current, work, options)
+        return current === undefined
+          ? await this.#runOutermost(work, options)
+          : await this.#runNested(current, work, options)
       case 'requiresNew':
         this.#assertSecondPossible(current, options)
         return await this.#runOutermost(work, options)
@@ -153,7 +155,9 @@ async function join<C extends TransactionConnection, T>(
 function assertFits<C extends TransactionConnection>(scope: Scope<C>, options: TransactionOptions): void {
   const { isolationLevel, readOnly } = scope.session.options
   if (readOnly && options.readOnly === false) {
-    throw new ProgrammingError('Could not join the current transaction: it is read-only, and a writing one was asked for.')
+    throw new ProgrammingError(
+      'Could not join the current transaction: it is read-only, and a writing one was asked for.',
+    )
   }
   if (options.isolationLevel !== undefined && options.isolationLevel !== isolationLevel) {
     throw new ProgrammingError(

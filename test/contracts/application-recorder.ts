@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { IntegrityError } from '../../src/errors.js'
 import type { ApplicationRecorder, SelectNotificationsOptions } from '../../src/persistence/recorder.js'
 import type { StoredEvent } from '../../src/persistence/stored-event.js'
-import { aggregateRecorderContract, recorderPerCase, type RecorderUnderTest } from './aggregate-recorder.js'
+import { aggregateRecorderContract, type RecorderUnderTest, recorderPerCase } from './aggregate-recorder.js'
 import { storedEvent } from './stored-events.js'
 
 /**

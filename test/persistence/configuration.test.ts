@@ -1,10 +1,11 @@
 /** What variables can name: modules, factories, compressors and ciphers. */
-import { pathToFileURL } from 'node:url'
+
 import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { EnvironmentError, MapperError, ProgrammingError, TopicError } from '../../src/errors.js'
 import { domainEvent } from '../../src/domain/event.js'
 import { createTimestamp } from '../../src/domain/timestamp.js'
+import { EnvironmentError, MapperError, ProgrammingError, TopicError } from '../../src/errors.js'
 import { AESCipher } from '../../src/persistence/cipher.js'
 import { ZlibCompressor } from '../../src/persistence/compressor.js'
 import { configuredFactory, persistenceVariable } from '../../src/persistence/configured-factory.js'

@@ -1,7 +1,7 @@
 /** The in-memory recorders keep the promises of all recorders, and say what they cannot do. */
 import { describe, expect, it } from 'vitest'
+import { NAMESPACE_URL, uuid5 } from '../../src/domain/uuid.js'
 import { NotSupportedError } from '../../src/errors.js'
-import { uuid5, NAMESPACE_URL } from '../../src/domain/uuid.js'
 import { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from '../../src/persistence/in-memory-recorders.js'
 import { aggregateRecorderContract } from '../contracts/aggregate-recorder.js'
 import { applicationRecorderContract } from '../contracts/application-recorder.js'

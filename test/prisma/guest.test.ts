@@ -41,7 +41,9 @@ describe.each(databases)('on $name', (database) => {
   it('undoes model calls, nested writes and fluent calls', async () => {
     const { db } = open
     await rolledBack(async () => {
-      await db.owner.create({ data: { name: 'Ann', dog: 'Fido', toys: { create: [{ name: 'ball' }, { name: 'bone' }] } } })
+      await db.owner.create({
+        data: { name: 'Ann', dog: 'Fido', toys: { create: [{ name: 'ball' }, { name: 'bone' }] } },
+      })
       const toys = await db.owner.findUniqueOrThrow({ where: { dog: 'Fido' } }).toys()
       expect(toys).toHaveLength(2)
       await db.owner.update({ where: { dog: 'Fido' }, data: { dog: 'Rex' } })
@@ -184,7 +186,9 @@ describe.each(databases)('on $name', (database) => {
     let late: Promise<unknown> | undefined
     await datastore.transaction(async () => {
       await db.owner.count()
-      late = new Promise((resolve) => setTimeout(resolve, 30)).then(() => db.owner.create({ data: { name: 'Ann', dog: 'Fido' } }))
+      late = new Promise((resolve) => setTimeout(resolve, 30)).then(() =>
+        db.owner.create({ data: { name: 'Ann', dog: 'Fido' } }),
+      )
       late.catch(() => undefined)
     })
     await expect(late).rejects.toBeInstanceOf(TransactionClosedError)

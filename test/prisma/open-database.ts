@@ -35,7 +35,8 @@ export async function openDatabase(kind: TestDatabaseKind, options: Options = {}
   })
   if (base === undefined) throw new Error('the datastore has made no client')
   const quoted = (table: string): string => (kind.provider === 'mysql' ? `\`${table}\`` : `"${table}"`)
-  const column = (rows: ReadonlyArray<Record<string, unknown>>): string[] => rows.map((row) => String(row['dog'])).sort()
+  const column = (rows: ReadonlyArray<Record<string, unknown>>): string[] =>
+    rows.map((row) => String(row['dog'])).sort()
   return {
     database,
     datastore,

@@ -1,6 +1,13 @@
 /** The recorders on Prisma keep the promises of all recorders, on every database. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { NAMESPACE_URL, PersistenceError, PrismaAggregateRecorder, PrismaApplicationRecorder, ProgrammingError, uuid5 } from '../../src/index.js'
+import {
+  NAMESPACE_URL,
+  PersistenceError,
+  PrismaAggregateRecorder,
+  PrismaApplicationRecorder,
+  ProgrammingError,
+  uuid5,
+} from '../../src/index.js'
 import { aggregateRecorderContract } from '../contracts/aggregate-recorder.js'
 import { applicationRecorderContract } from '../contracts/application-recorder.js'
 import { storedEvent } from '../contracts/stored-events.js'
@@ -63,7 +70,9 @@ describe.each(databases)('on $name', (database) => {
   })
 
   it('refuses names that are none', () => {
-    expect(() => new PrismaApplicationRecorder(open.datastore, { eventsTable: 'a"; DROP TABLE b; --' })).toThrow(ProgrammingError)
+    expect(() => new PrismaApplicationRecorder(open.datastore, { eventsTable: 'a"; DROP TABLE b; --' })).toThrow(
+      ProgrammingError,
+    )
     expect(() => new PrismaApplicationRecorder(open.datastore, { eventsTable: '' })).toThrow(ProgrammingError)
   })
 
@@ -89,7 +98,9 @@ describe.each(databases)('on $name', (database) => {
     await open.datastore.transaction(async () => {
       // The last one is taken: nothing of the other parts of the insert may stay.
       const more = Array.from({ length: 9_999 }, (_, n) => storedEvent(idKinds.uuid(2), n + 1))
-      await expect(recorder.insertEvents([...more, storedEvent(idKinds.uuid(1), 10_000)])).rejects.toBeInstanceOf(PersistenceError)
+      await expect(recorder.insertEvents([...more, storedEvent(idKinds.uuid(1), 10_000)])).rejects.toBeInstanceOf(
+        PersistenceError,
+      )
     })
     expect(await recorder.selectEvents(idKinds.uuid(2))).toEqual([])
     expect(await recorder.maxNotificationId()).toBe(10_000n)

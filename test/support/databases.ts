@@ -87,7 +87,14 @@ function mariadb(server: string): TestDatabaseKind {
       const url = new URL(server)
       url.pathname = `/${name}`
       const { hostname: host, username: user, password } = url
-      const pool = createPool({ host, port: Number(url.port || 3306), user, password, connectionLimit: 2, multipleStatements: true })
+      const pool = createPool({
+        host,
+        port: Number(url.port || 3306),
+        user,
+        password,
+        connectionLimit: 2,
+        multipleStatements: true,
+      })
       await pool.query(`CREATE DATABASE ${name}`)
       for (const sql of tableStatements('mysql')) await pool.query(`USE ${name}; ${sql}`)
       return {
@@ -116,11 +123,19 @@ function mariadb(server: string): TestDatabaseKind {
 /** An SQLite driver: `better-sqlite3`, or `libsql`, which has the same interface. */
 interface SqliteDriver {
   exec(sql: string): unknown
-  prepare(sql: string): { readonly reader?: boolean; all(...params: unknown[]): Row[]; run(...params: unknown[]): unknown }
+  prepare(sql: string): {
+    readonly reader?: boolean
+    all(...params: unknown[]): Row[]
+    run(...params: unknown[]): unknown
+  }
   close(): unknown
 }
 
-function sqlite(name: string, newAdapter: (url: string) => Adapter, Driver: new (file: string) => SqliteDriver): TestDatabaseKind {
+function sqlite(
+  name: string,
+  newAdapter: (url: string) => Adapter,
+  Driver: new (file: string) => SqliteDriver,
+): TestDatabaseKind {
   return {
     name,
     provider: 'sqlite',
@@ -154,7 +169,9 @@ function betterSqlite3(): TestDatabaseKind[] {
   try {
     const Driver: new (file: string) => SqliteDriver = require('better-sqlite3')
     new Driver(':memory:').close()
-    const { PrismaBetterSqlite3 }: { PrismaBetterSqlite3: new (options: { url: string }) => Adapter } = require('@prisma/adapter-better-sqlite3')
+    const {
+      PrismaBetterSqlite3,
+    }: { PrismaBetterSqlite3: new (options: { url: string }) => Adapter } = require('@prisma/adapter-better-sqlite3')
     return [sqlite('SQLite (better-sqlite3)', (url) => new PrismaBetterSqlite3({ url }), Driver)]
   } catch (error) {
     // An optional package, which needs a download or a compiler.

@@ -50,7 +50,8 @@ function damageOf(error: unknown, facts: DriverErrorFacts | undefined): Damage {
 function byCode({ code }: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined {
   if (code === undefined) return undefined
   const passing = [lockWaitTimeout, deadlock, rowChangedSinceRead, queryInterrupted, poolTimeout]
-  if (passing.includes(code) || connectionLost.test(code)) return new OperationalError(message, { cause, retryable: true })
+  if (passing.includes(code) || connectionLost.test(code))
+    return new OperationalError(message, { cause, retryable: true })
   if (code === '1030' || code === '1026') return new InternalError(message, { cause })
   return undefined
 }

@@ -135,7 +135,12 @@ export class PostgresqlEventsTable implements EventsTable {
     const rows =
       `unnest($1::${this.#idType}[], $2::bigint[], $3::text[], $4::bytea[], $5::jsonb[]) ` +
       `WITH ORDINALITY AS e(${eventColumns}, position)`
-    return { select: `SELECT ${eventColumns}`, from: ` FROM ${rows}`, fromFloor: ` FROM floor, ${rows}`, order: ' ORDER BY position' }
+    return {
+      select: `SELECT ${eventColumns}`,
+      from: ` FROM ${rows}`,
+      fromFloor: ` FROM floor, ${rows}`,
+      order: ' ORDER BY position',
+    }
   }
 
   #areStored(predecessors: readonly StreamPosition[], args: unknown[]): string {
@@ -187,8 +192,7 @@ export class PostgresqlEventsTable implements EventsTable {
 
   async #findSequence(runner: StatementRunner): Promise<string> {
     // Looked up by name first: an error would end the caller's transaction.
-    const sql =
-      `SELECT CASE WHEN to_regclass($1) IS NULL THEN NULL ELSE pg_get_serial_sequence($1, 'id') END`
+    const sql = `SELECT CASE WHEN to_regclass($1) IS NULL THEN NULL ELSE pg_get_serial_sequence($1, 'id') END`
     const { rows } = await runner.query(statement(sql, [this.#table]))
     const sequence = rows[0]?.[0]
     if (typeof sequence === 'string') return sequence

@@ -85,14 +85,22 @@ function qualified(name: string, { schema }: TableOptions): string {
   return schema === undefined ? `"${name}"` : `${quote(schema)}.${quote(name)}`
 }
 
-/** CREATE SCHEMA asks for a privilege of the database even where the schema exists, so it is sent only where it does not. */
 function schemaStatements({ schema }: TableOptions): string[] {
-  if (schema === undefined) return []
-  const name = schema.replaceAll("'", "''")
-  const create = `CREATE SCHEMA IF NOT EXISTS ${quote(schema)}`.replaceAll("'", "''")
-  return [
-    `DO 'BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = ''${name.replaceAll("'", "''")}'') THEN ${create}; END IF; END'`,
-  ]
+  return schema === undefined ? [] : [createSchemaStatement(schema)]
+}
+
+/**
+ * The statement that makes a schema where it does not exist. CREATE SCHEMA by itself asks for a privilege of the
+ * database even where there is nothing to do.
+ */
+export function createSchemaStatement(schema: string): string {
+  const condition = `SELECT FROM pg_catalog.pg_namespace WHERE nspname = ${literal(schema)}`
+  const body = `BEGIN IF NOT EXISTS (${condition}) THEN CREATE SCHEMA IF NOT EXISTS ${quote(schema)}; END IF; END`
+  return `DO ${literal(body)}`
+}
+
+function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
 }
 
 function quote(identifier: string): string {

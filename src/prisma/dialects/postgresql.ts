@@ -26,7 +26,9 @@ export const postgresql: Dialect = {
   singleWriter: false,
   hasSchemas: true,
   logHasHolesAt: (isolationLevel, readOnly) =>
-    isolationLevel === 'RepeatableRead' || isolationLevel === 'Serializable' || (readOnly && isolationLevel === undefined),
+    isolationLevel === 'RepeatableRead' ||
+    isolationLevel === 'Serializable' ||
+    (readOnly && isolationLevel === undefined),
   connections: (settings) => new PooledConnections(settings),
   afterBegin({ isolationLevel, readOnly }) {
     if (!readOnly) return []

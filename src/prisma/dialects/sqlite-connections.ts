@@ -134,7 +134,11 @@ export class SqliteConnections implements Connections {
     const databases = await writer.queryRaw(statement('PRAGMA database_list'))
     const shared = !databases.rows.some(([, name, file]) => name === 'main' && typeof file === 'string' && file !== '')
     // In WAL readers and the writer do not wait for each other.
-    if (!shared) await untilNotBusy(() => pragma(writer, 'journal_mode = WAL'), () => AbortSignal.timeout(this.#settings.deadlineMs))
+    if (!shared)
+      await untilNotBusy(
+        () => pragma(writer, 'journal_mode = WAL'),
+        () => AbortSignal.timeout(this.#settings.deadlineMs),
+      )
     await pragma(writer, `synchronous = ${this.#settings.durability === 'full' ? 'FULL' : 'NORMAL'}`)
     await pragma(writer, 'foreign_keys = ON')
     // Waiting for another process inside SQLite would stop the event loop, so it is done outside of it, by `untilNotBusy`.

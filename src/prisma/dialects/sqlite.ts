@@ -23,7 +23,8 @@ export const sqlite: Dialect = {
   connections: (settings) => new SqliteConnections(settings),
   afterBegin: () => [],
   guards: () => [],
-  damageOf: (_error, facts) => (facts?.code !== undefined && endsTransaction.test(facts.code) ? 'transaction' : 'nothing'),
+  damageOf: (_error, facts) =>
+    facts?.code !== undefined && endsTransaction.test(facts.code) ? 'transaction' : 'nothing',
   translate: byCode,
   // The file is on this machine: an answer always comes.
   mayHaveCommitted: () => false,

@@ -1,0 +1,65 @@
+/** The layers: a module imports from its own layer and from those below it. */
+
+/** From the lowest to the highest; `transaction` and `prisma` stand beside the ladder. */
+const layers = {
+  domain: [],
+  persistence: ['domain'],
+  transaction: [],
+  prisma: ['domain', 'persistence', 'transaction'],
+  application: ['domain', 'persistence'],
+  projection: ['domain', 'persistence', 'application'],
+  system: ['domain', 'persistence', 'application', 'projection'],
+  cli: ['domain', 'persistence', 'transaction', 'prisma'],
+}
+
+const layerRules = Object.entries(layers).map(([layer, below]) => ({
+  name: `${layer}-imports-downward`,
+  severity: 'error',
+  from: { path: `^src/${layer}/` },
+  to: { path: '^src/', pathNot: `^src/(errors\\.ts$|(${[layer, ...below].join('|')})/)` },
+}))
+
+export default {
+  forbidden: [
+    ...layerRules,
+    { name: 'no-circles', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'no-orphans',
+      severity: 'error',
+      from: { orphan: true, pathNot: '^src/(errors|cli/main)\\.ts$' },
+      to: {},
+    },
+    { name: 'nobody-inside-imports-the-barrel', severity: 'error', from: { path: '^src/' }, to: { path: '^src/index\\.ts$' } },
+    {
+      name: 'one-place-names-the-dialects',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(prisma/dialects/|cli/)' },
+      to: { path: '^src/prisma/dialects/', pathNot: '^src/prisma/dialects/(by-provider|provider)\\.ts$' },
+    },
+    {
+      name: 'one-place-touches-async-hooks',
+      severity: 'error',
+      from: { path: '^(src|adapters)/', pathNot: '^src/transaction/' },
+      to: { path: '^(node:)?async_hooks$' },
+    },
+    {
+      name: 'no-frameworks-in-the-library',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '(^|/)node_modules/(express|fastify|fastify-plugin|@prisma|vitest)/' },
+    },
+    { name: 'adapters-use-the-public-api', severity: 'error', from: { path: '^adapters/' }, to: { path: '^src/', pathNot: '^src/index\\.ts$' } },
+    {
+      name: 'no-development-dependencies',
+      severity: 'error',
+      from: { path: '^(src|adapters)/' },
+      to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only', 'npm-peer'] },
+    },
+    { name: 'resolvable', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'types', 'node', 'default'], extensions: ['.ts', '.js', '.d.ts'] },
+  },
+}

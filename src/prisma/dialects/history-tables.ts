@@ -1,0 +1,111 @@
+/** Prisma's table of applied migrations on each database, and the lock that keeps two from migrating at once. */
+import { createSchemaStatement } from './postgresql-tables.js'
+import type { DriverProvider } from './provider.js'
+
+/** The name of the table. */
+export const historyTable = '_prisma_migrations'
+
+/** What differs between the databases about the history of migrations. */
+export interface HistoryTable {
+  /** Makes the table as Prisma's schema engine 7 does. */
+  readonly createStatement: string
+  /** Makes a schema where it does not exist; none where the database has no schemas. */
+  readonly createSchema?: (name: string) => string
+  /** The tables that the connection sees by their bare names, as one column. */
+  readonly tablesQuery: string
+  /** The present time as the engine stores it. */
+  readonly now: string
+  /** How a parameter is written. */
+  readonly parameter: (position: number) => string
+  /**
+   * Which member of the adapter takes a script of several statements and leaves it to the server, or to SQLite, where
+   * one ends: bodies of functions and triggers have semicolons too.
+   */
+  readonly scriptMember: 'executeRaw' | 'executeScript'
+  readonly lock: HistoryLock
+}
+
+/** The lock that Prisma's engine takes too; it is given back by closing the connection. */
+export interface HistoryLock {
+  /** Sent once, before. */
+  readonly prepare: readonly string[]
+  /** Takes the lock; for `query` the first value of its row says whether it was given, otherwise failing says no. */
+  readonly take: readonly string[]
+  readonly query?: string
+  /** Sent once, after. */
+  readonly finish: readonly string[]
+}
+
+/** @see https://www.prisma.io/docs/orm/prisma-migrate/workflows/development-and-production#advisory-locking */
+const postgresql: HistoryTable = {
+  createStatement: `CREATE TABLE ${historyTable} (
+    id                      VARCHAR(36) PRIMARY KEY NOT NULL,
+    checksum                VARCHAR(64) NOT NULL,
+    finished_at             TIMESTAMPTZ,
+    migration_name          VARCHAR(255) NOT NULL,
+    logs                    TEXT,
+    rolled_back_at          TIMESTAMPTZ,
+    started_at              TIMESTAMPTZ NOT NULL DEFAULT now(),
+    applied_steps_count     INTEGER NOT NULL DEFAULT 0
+)`,
+  createSchema: createSchemaStatement,
+  tablesQuery: `SELECT tablename::text FROM pg_catalog.pg_tables WHERE schemaname = current_schema()`,
+  now: 'now()',
+  parameter: (position) => `$${position}`,
+  // Without arguments it is one message, which PostgreSQL runs as one transaction; the adapter's executeScript splits.
+  scriptMember: 'executeRaw',
+  lock: {
+    prepare: [`SET lock_timeout = '10s'`],
+    take: ['SELECT pg_advisory_lock(72707369)'],
+    finish: ['RESET lock_timeout'],
+  },
+}
+
+const mysql: HistoryTable = {
+  createStatement: `CREATE TABLE ${historyTable} (
+    id                      VARCHAR(36) PRIMARY KEY NOT NULL,
+    checksum                VARCHAR(64) NOT NULL,
+    finished_at             DATETIME(3),
+    migration_name          VARCHAR(255) NOT NULL,
+    logs                    TEXT,
+    rolled_back_at          DATETIME(3),
+    started_at              DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+    applied_steps_count     INTEGER UNSIGNED NOT NULL DEFAULT 0
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci`,
+  tablesQuery: `SELECT table_name FROM information_schema.tables WHERE table_schema = database()`,
+  now: 'utc_timestamp(3)',
+  parameter: () => '?',
+  scriptMember: 'executeRaw',
+  lock: { prepare: [], take: [], query: `SELECT GET_LOCK('prisma_migrate', 10)`, finish: [] },
+}
+
+const sqlite: HistoryTable = {
+  createStatement: `CREATE TABLE "${historyTable}" (
+    "id"                    TEXT PRIMARY KEY NOT NULL,
+    "checksum"              TEXT NOT NULL,
+    "finished_at"           DATETIME,
+    "migration_name"        TEXT NOT NULL,
+    "logs"                  TEXT,
+    "rolled_back_at"        DATETIME,
+    "started_at"            DATETIME NOT NULL DEFAULT current_timestamp,
+    "applied_steps_count"   INTEGER UNSIGNED NOT NULL DEFAULT 0
+)`,
+  tablesQuery: `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'`,
+  // The native engine stores milliseconds, and orders by them.
+  now: `CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)`,
+  parameter: () => '?',
+  scriptMember: 'executeScript',
+  lock: {
+    prepare: ['PRAGMA busy_timeout = 0', 'PRAGMA main.locking_mode = EXCLUSIVE'],
+    // The mode takes the lock only when the file is next written, and then keeps it.
+    take: ['BEGIN EXCLUSIVE', 'COMMIT'],
+    finish: [],
+  },
+}
+
+/** The databases by the provider of their driver adapters. */
+export const historyTables: Readonly<Partial<Record<DriverProvider, HistoryTable>>> = {
+  postgres: postgresql,
+  mysql,
+  sqlite,
+}
