@@ -32,7 +32,8 @@ export function renderModels(options: ModelsOptions): string {
   const taken = new Map<string, string>()
   for (const { name, table } of models) {
     for (const key of [`model ${name}`, `table ${table}`]) {
-      if (taken.has(key)) throw new ProgrammingError(`Could not write the models: the applications ask for ${key} twice. Rename one.`)
+      if (taken.has(key))
+        throw new ProgrammingError(`Could not write the models: the applications ask for ${key} twice. Rename one.`)
       taken.set(key, name)
     }
     checkIdentifier(table, `write model ${name}`, options.types.longestName)
@@ -106,10 +107,13 @@ function eventFields({ types, originatorIdType = 'uuid' }: ModelsOptions): Array
 }
 
 function modelNames(application: string): { events: string; snapshots: string; tracking: string } {
-  if (application === '') return { events: 'StoredEvent', snapshots: 'StoredSnapshot', tracking: 'NotificationTracking' }
+  if (application === '')
+    return { events: 'StoredEvent', snapshots: 'StoredSnapshot', tracking: 'NotificationTracking' }
   const name = application.charAt(0).toUpperCase() + application.slice(1)
   if (!/^[A-Z]/.test(name)) {
-    throw new ProgrammingError(`Could not write models for application '${application}': a model's name begins with a letter.`)
+    throw new ProgrammingError(
+      `Could not write models for application '${application}': a model's name begins with a letter.`,
+    )
   }
   return { events: `${name}Event`, snapshots: `${name}Snapshot`, tracking: `${name}Tracking` }
 }
@@ -131,7 +135,8 @@ function renderModel({ name, table, comment, fields, keys }: Model, schema: stri
     const column = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
     const [base = '', ...attributes] = type.split(/ (?=@)/)
     // As by hand: the id and the default first, the column's name, the column's type.
-    const rank = (attribute: string): number => (attribute.startsWith('@db.') ? 2 : attribute.startsWith('@map') ? 1 : 0)
+    const rank = (attribute: string): number =>
+      attribute.startsWith('@db.') ? 2 : attribute.startsWith('@map') ? 1 : 0
     if (column !== field) attributes.push(`@map("${column}")`)
     return { field, base, attributes: attributes.sort((a, b) => rank(a) - rank(b)).join(' ') }
   })

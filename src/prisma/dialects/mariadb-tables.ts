@@ -17,6 +17,7 @@ export const mysqlModelTypes: ModelTypes = {
   provider: 'mysql',
   longestName,
   namesPrimaryKeys: false,
+  hasSchemas: false,
   hasPositions: true,
   id: 'BigInt @id',
   originatorId: { uuid: 'Bytes @db.VarBinary(255)', text: 'Bytes @db.VarBinary(255)' },

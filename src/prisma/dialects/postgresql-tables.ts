@@ -10,6 +10,7 @@ export const postgresqlModelTypes: ModelTypes = {
   provider: 'postgresql',
   longestName,
   namesPrimaryKeys: true,
+  hasSchemas: true,
   hasPositions: false,
   id: 'BigInt @id @default(autoincrement())',
   originatorId: { uuid: 'String @db.Uuid', text: 'String' },

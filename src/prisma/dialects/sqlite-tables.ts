@@ -13,6 +13,7 @@ export const sqliteModelTypes: ModelTypes = {
   provider: 'sqlite',
   longestName,
   namesPrimaryKeys: false,
+  hasSchemas: false,
   hasPositions: false,
   id: 'Int @id @default(autoincrement())',
   originatorId: { uuid: 'String', text: 'String' },

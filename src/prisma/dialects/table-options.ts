@@ -17,6 +17,8 @@ export interface ModelTypes {
   readonly longestName: number
   /** Whether the constraint of a primary key has a name of its own. */
   readonly namesPrimaryKeys: boolean
+  /** Whether tables can be in named schemas. */
+  readonly hasSchemas: boolean
   /** Whether notification ids are given from a table of positions. */
   readonly hasPositions: boolean
   readonly id: string

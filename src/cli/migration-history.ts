@@ -1,0 +1,163 @@
+/** Prisma's own record, in the database, of the migrations that were applied to it. */
+import { randomUUID } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
+import { NotSupportedError, OperationalError } from '../errors.js'
+import { dialectOf } from '../prisma/dialects/by-provider.js'
+import { type HistoryTable, historyTable, historyTables } from '../prisma/dialects/history-tables.js'
+import { type SqlDriverAdapter, statement } from '../prisma/driver.js'
+import { translateError } from '../prisma/translate-error.js'
+import { checksum, type Migration } from './migrations-folder.js'
+
+/** As long as Prisma waits. */
+const lockTimeoutMs = 10_000
+const lockRetryMs = 50
+
+/** One row: an attempt to apply a migration. Neither finished nor rolled back, it has failed. */
+export interface Attempt {
+  readonly name: string
+  readonly checksum: string
+  readonly finished: boolean
+  readonly rolledBack: boolean
+}
+
+/** The history of one database, on a connection that has it for itself. */
+export class MigrationHistory {
+  readonly #adapter: SqlDriverAdapter
+  readonly #table: HistoryTable
+
+  /** @throws `NotSupportedError` for a database that it does not know */
+  constructor(adapter: SqlDriverAdapter) {
+    const table = historyTables[adapter.provider]
+    if (table === undefined) {
+      throw new NotSupportedError(
+        `Could not apply migrations: nothing is known here of databases of ${adapter.provider}.`,
+      )
+    }
+    this.#adapter = adapter
+    this.#table = table
+  }
+
+  /**
+   * Waits until nobody else migrates the database, and keeps others from it until the connection is closed.
+   *
+   * @throws `OperationalError` after ten seconds
+   */
+  async lock(): Promise<void> {
+    const { prepare, take, query, finish } = this.#table.lock
+    const deadline = Date.now() + lockTimeoutMs
+    for (const sql of prepare) await this.#execute(sql, 'prepare the lock of migrations')
+    for (;;) {
+      try {
+        for (const sql of take) await this.#execute(sql, 'take the lock of migrations')
+        break
+      } catch (error) {
+        const passing = error instanceof OperationalError && error.retryable
+        if (!passing || Date.now() >= deadline) throw passing ? lockTimeout(error) : error
+        await delay(lockRetryMs)
+      }
+    }
+    if (query !== undefined && Number((await this.#query(query))[0]?.[0]) !== 1) throw lockTimeout(undefined)
+    for (const sql of finish) await this.#execute(sql, 'prepare the lock of migrations')
+  }
+
+  /**
+   * Reads all attempts in their order.
+   *
+   * @returns undefined where the database has no history; `isEmpty` tells whether it has no tables either
+   */
+  async read(): Promise<{ readonly attempts: readonly Attempt[] | undefined; readonly isEmpty: boolean }> {
+    const tables = await this.#query(this.#table.tablesQuery)
+    if (!tables.some(([name]) => name === historyTable)) return { attempts: undefined, isEmpty: tables.length === 0 }
+    const rows = await this.#query(
+      `SELECT migration_name, checksum, finished_at, rolled_back_at FROM ${historyTable} ORDER BY started_at`,
+    )
+    const attempts = rows.map(([name, sum, finishedAt, rolledBackAt]) => ({
+      name: String(name),
+      checksum: String(sum),
+      finished: finishedAt !== null,
+      rolledBack: rolledBackAt !== null,
+    }))
+    return { attempts, isEmpty: false }
+  }
+
+  /** Makes the schema that the URL names, where it is missing. */
+  async prepareSchema(): Promise<void> {
+    const schema = this.#adapter.getConnectionInfo?.().schemaName
+    const sql = schema === undefined ? undefined : this.#table.createSchema?.(schema)
+    if (sql !== undefined) await this.#execute(sql, `create the schema ${schema}`)
+  }
+
+  /** Makes the table. */
+  async create(): Promise<void> {
+    await this.#execute(this.#table.createStatement, `create the table ${historyTable}`)
+  }
+
+  /**
+   * Runs the script of a migration and records how it went.
+   *
+   * @throws the error of the script, after it has been recorded
+   */
+  async apply(migration: Migration): Promise<void> {
+    const { name, script } = migration
+    const { now, parameter: p } = this.#table
+    const id = randomUUID()
+    const inserted = `(id, checksum, migration_name, started_at) VALUES (${p(1)}, ${p(2)}, ${p(3)}, ${now})`
+    await this.#record(`INSERT INTO ${historyTable} ${inserted}`, [id, checksum(script), name])
+    try {
+      await this.#run(script)
+    } catch (error) {
+      const failure = translateError(dialectOf(this.#adapter.provider), error, `apply migration ${name}`)
+      await this.#record(`UPDATE ${historyTable} SET logs = ${p(1)} WHERE id = ${p(2)}`, [failure.message, id])
+      throw failure
+    }
+    const finished = `finished_at = ${now}, applied_steps_count = applied_steps_count + 1`
+    await this.#record(`UPDATE ${historyTable} SET ${finished} WHERE id = ${p(1)}`, [id])
+    // Prisma orders attempts by their start, which some databases keep in milliseconds.
+    await delay(2)
+  }
+
+  async #run(script: string): Promise<void> {
+    // Comments alone are what Prisma writes for a migration that is still to be filled; MySQL refuses to run them.
+    if (script.replace(/--.*$/gm, '').trim() === '') return
+    const { scriptMember } = this.#table
+    if (scriptMember === 'executeRaw') {
+      await this.#adapter.executeRaw(statement(script))
+      return
+    }
+    try {
+      await this.#adapter.executeScript(script)
+    } catch (error) {
+      // What is recorded next must not vanish with a transaction that the script left open.
+      await this.#adapter.executeRaw(statement('ROLLBACK')).catch(() => undefined)
+      throw error
+    }
+  }
+
+  async #record(sql: string, args: unknown[]): Promise<void> {
+    await this.#execute(sql, 'record a migration', args)
+  }
+
+  async #execute(sql: string, attempted: string, args: unknown[] = []): Promise<void> {
+    try {
+      await this.#adapter.executeRaw(statement(sql, args))
+    } catch (error) {
+      throw translateError(dialectOf(this.#adapter.provider), error, attempted)
+    }
+  }
+
+  async #query(sql: string): Promise<unknown[][]> {
+    try {
+      return (await this.#adapter.queryRaw(statement(sql))).rows
+    } catch (error) {
+      throw translateError(dialectOf(this.#adapter.provider), error, 'read the history of migrations')
+    }
+  }
+}
+
+function lockTimeout(cause: unknown): OperationalError {
+  return new OperationalError(
+    `Could not lock the database for migrations within ${lockTimeoutMs / 1000} seconds: another process migrates it, or, ` +
+      'on SQLite, has it open. Wait for it, or stop it, and repeat the command.',
+    { cause, retryable: true },
+  )
+}
