@@ -4,7 +4,7 @@ import { adapterFromUrl } from '../prisma/adapter-from-url.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import { translateError } from '../prisma/translate-error.js'
 import { type Attempt, MigrationHistory } from './migration-history.js'
-import { matchesChecksum, type Migration, readMigrations } from './migrations-folder.js'
+import { type Migration, matchesChecksum, readMigrations } from './migrations-folder.js'
 
 /** What to migrate. */
 export interface MigrateOptions {

@@ -5,7 +5,7 @@ import {
   bindMigrationAwareSqlAdapterFactory,
   type SqlMigrationAwareDriverAdapterFactory,
 } from '@prisma/driver-adapter-utils'
-import type { DiffTarget, MigrationList, SchemaEngine } from '@prisma/schema-engine-wasm'
+import type { DiagnoseMigrationHistoryOutput, DiffTarget, MigrationList, SchemaEngine } from '@prisma/schema-engine-wasm'
 import * as bindings from '@prisma/schema-engine-wasm/schema_engine_bg'
 
 const nothingFiltered = { externalTables: [], externalEnums: [] }
@@ -52,12 +52,33 @@ export async function diff(engine: SchemaEngine, from: DiffTarget, to: DiffTarge
   return result.stdout ?? ''
 }
 
-/** What the engine says about a folder of migrations and the history in its database. */
-export async function judgeHistory(
+/** A migration as the engine is given it. */
+export interface MigrationSource {
+  readonly name: string
+  readonly sql: string
+}
+
+/** Has the engine apply what it finds pending. @returns the names of those migrations */
+export async function applyByEngine(engine: SchemaEngine, migrations: readonly MigrationSource[]): Promise<string[]> {
+  const input = { migrationsList: listOf(migrations), filters: nothingFiltered }
+  return (await engine.applyMigrations(input)).appliedMigrationNames
+}
+
+/** What the engine says about a folder of migrations and the history in its database, which must have one. */
+export async function diagnose(
   engine: SchemaEngine,
-  migrations: ReadonlyArray<{ readonly name: string; readonly sql: string }>,
-): Promise<{ readonly applied: string[]; readonly edited: string[]; readonly failed: string[]; readonly history: unknown }> {
-  const migrationsList: MigrationList = {
+  migrations: readonly MigrationSource[],
+): Promise<DiagnoseMigrationHistoryOutput> {
+  const migrationsList = listOf(migrations)
+  return await engine.diagnoseMigrationHistory({
+    migrationsList,
+    optInToShadowDatabase: false,
+    filters: nothingFiltered,
+  })
+}
+
+function listOf(migrations: readonly MigrationSource[]): MigrationList {
+  return {
     baseDir: '/migrations',
     lockfile: { path: 'migration_lock.toml', content: 'provider = "sqlite"\n' },
     shadowDbInitScript: '',
@@ -65,14 +86,5 @@ export async function judgeHistory(
       path: name,
       migrationFile: { path: 'migration.sql', content: { tag: 'ok', value: sql } },
     })),
-  }
-  const filters = nothingFiltered
-  const diagnosed = await engine.diagnoseMigrationHistory({ migrationsList, optInToShadowDatabase: false, filters })
-  const { appliedMigrationNames } = await engine.applyMigrations({ migrationsList, filters })
-  return {
-    applied: appliedMigrationNames,
-    edited: diagnosed.editedMigrationNames,
-    failed: diagnosed.failedMigrationNames,
-    history: diagnosed.history,
   }
 }

@@ -1,0 +1,72 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { rowsOf } from '../support/empty-databases.js'
+
+let folder: string
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'es-cli-'))
+})
+
+afterEach(() => rmSync(folder, { recursive: true }))
+
+/** Runs the command line as its users do, in a process of its own. */
+function command(
+  args: readonly string[],
+  variables: Record<string, string> = {},
+): { code: number | null; out: string; err: string } {
+  const { PRISMA_URL: _url, DATABASE_URL: _databaseUrl, ...inherited } = process.env
+  const env = { ...inherited, ...variables }
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
+    env,
+    encoding: 'utf8',
+  })
+  return { code: status, out: stdout, err: stderr }
+}
+
+describe('the command line', () => {
+  const migrations = ['--migrations', 'prisma/sqlite/migrations']
+
+  test('migrates the database that PRISMA_URL names, before DATABASE_URL', async () => {
+    const url = `file:${join(folder, 'test.db')}`
+    const variables = { PRISMA_URL: url, DATABASE_URL: 'postgresql://nobody@127.0.0.1:1/none' }
+    expect(command(['migrate', ...migrations], variables)).toEqual({
+      code: 0,
+      out: 'Applied 20261101000000_init\n',
+      err: '',
+    })
+    expect(await rowsOf(url, 'SELECT count(*) FROM stored_events')).toHaveLength(1)
+    const again = command(['migrate', ...migrations], { DATABASE_URL: url })
+    expect(again).toEqual({ code: 0, out: 'No pending migrations: nothing to do.\n', err: '' })
+  })
+
+  test('says in one line what is wrong, and exits with 1', () => {
+    const { code, out, err } = command(['migrate', ...migrations])
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+    expect(err).toBe(
+      'Error: Could not apply the migrations: name the database with --url, PRISMA_URL or DATABASE_URL.\n',
+    )
+  })
+
+  test('shows no password of a URL that it cannot read', () => {
+    const { code, err } = command(['migrate', ...migrations, '--url', 'postgresql://me:se#cret/@:x/db'])
+    expect(code).toBe(1)
+    expect(err).toMatch(/^Error: .*database URL/)
+    expect(err).not.toContain('cret')
+  })
+
+  test('refuses a scheme that it has no adapter for', () => {
+    const { code, err } = command(['migrate', ...migrations, '--url', 'mongodb://127.0.0.1/db'])
+    expect(code).toBe(1)
+    expect(err).toContain('its scheme is none of file:, postgres:')
+  })
+
+  test('shows its commands', () => {
+    const { code, out } = command(['--help'])
+    expect(code).toBe(0)
+    expect(out).toMatch(/init.*migrate/s)
+  })
+})
