@@ -1,12 +1,12 @@
 /** The user's PrismaClient as `db` and `tx.client`: the same calls and types, joining the transaction that is open around them. */
 import type { TransactionOptions } from '../transaction/options.js'
-import { guestOperation, type OpenGuest, onGuest } from './guest-operation.js'
+import { asGuestOperation, guestOperation, type OnGuest } from './guest-operation.js'
 import type { PrismaClientLike } from './prisma-client.js'
 
 /** What an ambient client needs of its datastore. */
 export interface AmbientHost {
-  /** How to get at the guest of the transaction around this code, undefined when there is none. */
-  guest(base: PrismaClientLike): OpenGuest | undefined
+  /** How to carry out operations in the transaction around this code, undefined when there is none. */
+  guest(base: PrismaClientLike): OnGuest | undefined
   /** Runs `work` in a transaction: a nested one inside another. `client` gives the client to work with, made from the same base. */
   transaction(
     base: PrismaClientLike,
@@ -88,10 +88,10 @@ function operationMethod(
   owner: object = base,
 ): (...args: unknown[]) => unknown {
   return (...args) => {
-    const openGuest = host.guest(base)
-    if (openGuest === undefined) return call(method, owner, args)
+    const onGuest = host.guest(base)
+    if (onGuest === undefined) return call(method, owner, args)
     const steps = path.map((property, index) => (index === path.length - 1 ? { property, args } : { property }))
-    return guestOperation(openGuest, steps)
+    return guestOperation(onGuest, steps)
   }
 }
 
@@ -107,11 +107,11 @@ function transactionMethod(base: PrismaClientLike, host: AmbientHost): PrismaCli
 }
 
 /** The array form inside a transaction: a part that fails as a whole. */
-async function runInOrder(operations: readonly unknown[], openGuest: OpenGuest | undefined): Promise<unknown[]> {
-  const client = await openGuest?.()
+async function runInOrder(operations: readonly unknown[], onGuest: OnGuest | undefined): Promise<unknown[]> {
   const results: unknown[] = []
-  for (const operation of operations)
-    results.push(await (client === undefined ? operation : onGuest(client, operation)))
+  for (const operation of operations) {
+    results.push(await (onGuest?.((client) => asGuestOperation(client, operation)) ?? operation))
+  }
   return results
 }
 

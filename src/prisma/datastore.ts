@@ -217,7 +217,9 @@ export class PrismaDatastore<Client extends object = object>
     return {
       guest: (base) => {
         const scope = scopeAround()
-        return scope === undefined ? undefined : async () => await this.#openGuest(scope, base)
+        if (scope === undefined) return undefined
+        return async (operation) =>
+          await scope.operation(async () => await operation(await this.#guestClient(scope, base)))
       },
       transaction: async (base, work, options) => {
         const scope = scopeAround()
@@ -237,8 +239,7 @@ export class PrismaDatastore<Client extends object = object>
     }
   }
 
-  async #openGuest(scope: Scope<DriverConnection>, base: PrismaClientLike): Promise<object> {
-    scope.assertUsable()
+  async #guestClient(scope: Scope<DriverConnection>, base: PrismaClientLike): Promise<object> {
     const outermost = outermostOf(scope)
     const guest = scope.session.guest(base, () => this.#guestOpening.run(outermost, () => new PrismaGuest(base)))
     return await guest.client

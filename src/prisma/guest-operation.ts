@@ -8,8 +8,8 @@ export interface Step {
   readonly args?: readonly unknown[]
 }
 
-/** Gives the guest client, opening the guest at its first use. */
-export type OpenGuest = () => Promise<object>
+/** Carries out one operation on the guest client, opening the guest at its first use. */
+export type OnGuest = (operation: (client: object) => unknown) => Promise<unknown>
 
 const operations = new WeakMap<object, readonly Step[]>()
 
@@ -17,9 +17,9 @@ const operations = new WeakMap<object, readonly Step[]>()
  * Makes an operation that behaves as Prisma's do: it starts when it is awaited, runs once however often it is awaited,
  * can go on to a relation, and can be an element of `$transaction([…])`.
  */
-export function guestOperation(openGuest: OpenGuest, steps: readonly Step[]): object {
+export function guestOperation(onGuest: OnGuest, steps: readonly Step[]): object {
   let result: Promise<unknown> | undefined
-  const run = (): Promise<unknown> => (result ??= openGuest().then((client) => replay(client, steps)))
+  const run = (): Promise<unknown> => (result ??= onGuest((client) => replay(client, steps)))
   const operation = new Proxy(Object.create(null) as object, {
     get(_target, property) {
       switch (property) {
@@ -35,7 +35,7 @@ export function guestOperation(openGuest: OpenGuest, steps: readonly Step[]): ob
           return refuse
         default:
           if (typeof property === 'symbol') return undefined
-          return (...args: unknown[]) => guestOperation(openGuest, [...steps, { property, args }])
+          return (...args: unknown[]) => guestOperation(onGuest, [...steps, { property, args }])
       }
     },
   })
@@ -44,7 +44,7 @@ export function guestOperation(openGuest: OpenGuest, steps: readonly Step[]): ob
 }
 
 /** Turns operations that were made in a transaction into operations of its guest client; leaves others as they are. */
-export function onGuest(client: object, operation: unknown): unknown {
+export function asGuestOperation(client: object, operation: unknown): unknown {
   const steps = typeof operation === 'object' && operation !== null ? operations.get(operation) : undefined
   return steps === undefined ? operation : replay(client, steps)
 }

@@ -10,7 +10,7 @@ import type { SqlDriverTransaction, SqlQuery, SqlQueryable, SqlResultSet } from 
 
 type Names = Pick<SqlQueryable, 'provider' | 'adapterName'>
 
-/** A guest: its statements run in our transaction, whose end is ours alone. */
+/** A guest: its operations have their place in the scope already, so their statements just run there; the end is ours alone. */
 export class GuestTransaction implements SqlDriverTransaction {
   readonly provider: SqlQueryable['provider']
   readonly adapterName: string
@@ -32,11 +32,11 @@ export class GuestTransaction implements SqlDriverTransaction {
   }
 
   queryRaw(query: SqlQuery): Promise<SqlResultSet> {
-    return this.#current.execute((connection) => connection.query(query))
+    return this.#current.runInTurn((connection) => connection.query(query))
   }
 
   executeRaw(query: SqlQuery): Promise<number> {
-    return this.#current.execute((connection) => connection.execute(query))
+    return this.#current.runInTurn((connection) => connection.execute(query))
   }
 
   async commit(): Promise<void> {}

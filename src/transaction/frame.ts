@@ -1,7 +1,7 @@
 /** What encloses a scope's work in the database: a whole transaction, or a savepoint in one. */
 import type { TransactionConnection } from './connection.js'
+import type { Leave } from './scope-lock.js'
 import type { Session } from './session.js'
-import type { EndTurn } from './turn.js'
 
 /** How a scope begins and ends in the database. Each member is called at most once, `open` only before the first statement. */
 export interface Frame {
@@ -37,17 +37,17 @@ export class TransactionFrame<Connection extends TransactionConnection> implemen
   }
 }
 
-/** A savepoint, set at the nested scope's first statement. It holds its parent's turn for as long as it is open. */
+/** A savepoint, set at the nested scope's first statement. It keeps its parent to itself for as long as it is open. */
 export class SavepointFrame<Connection extends TransactionConnection> implements Frame {
   readonly #parent: EnclosingScope<Connection>
   readonly #name: string
-  readonly #endParentsTurn: EndTurn
+  readonly #leaveParent: Leave
   #set = false
 
-  constructor(parent: EnclosingScope<Connection>, name: string, endParentsTurn: EndTurn) {
+  constructor(parent: EnclosingScope<Connection>, name: string, leaveParent: Leave) {
     this.#parent = parent
     this.#name = name
-    this.#endParentsTurn = endParentsTurn
+    this.#leaveParent = leaveParent
   }
 
   async open(): Promise<void> {
@@ -59,7 +59,7 @@ export class SavepointFrame<Connection extends TransactionConnection> implements
 
   async commit(): Promise<void> {
     if (this.#set) await this.#parent.runInTurn((connection) => connection.release(this.#name))
-    this.#endParentsTurn()
+    this.#leaveParent()
   }
 
   async rollback(): Promise<void> {
@@ -72,7 +72,7 @@ export class SavepointFrame<Connection extends TransactionConnection> implements
       // Some failures make the server end the whole transaction, and its savepoints with it.
       this.#parent.doom(error)
     } finally {
-      this.#endParentsTurn()
+      this.#leaveParent()
     }
   }
 }

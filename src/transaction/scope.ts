@@ -1,12 +1,13 @@
 /** A unit of work: the whole of a transaction, or a nested part of one that can fail alone. */
-import { CommitUnknownError, TransactionClosedError } from '../errors.js'
+import { CommitUnknownError, type EventSourcingError, isEventSourcingError, TransactionClosedError } from '../errors.js'
 import { Buffers, type PendingWork } from './buffers.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
+import { AsyncContext } from './context.js'
 import { Doom } from './doom.js'
 import { type Frame, SavepointFrame, TransactionFrame } from './frame.js'
 import { Hooks } from './hooks.js'
+import { type Leave, ScopeLock } from './scope-lock.js'
 import { Session, type SessionOptions } from './session.js'
-import { type EndTurn, Turn } from './turn.js'
 
 /** Where a unit of work is: `idle` until its first statement; the last two are final. */
 export type TransactionState = 'idle' | 'open' | 'committing' | 'committed' | 'rolledBack'
@@ -18,6 +19,15 @@ export interface ScopeOptions extends SessionOptions {
   readonly attempt: number
 }
 
+/** An operation of a guest, which may hide an error of ours in one of its own. */
+interface Operation {
+  readonly scope: object
+  failure?: EventSourcingError
+}
+
+/** The operation that the code runs in. */
+const currentOperation = new AsyncContext<Operation>()
+
 /** Takes statements one at a time, keeps what is to be flushed, and ends exactly once. */
 export class Scope<Connection extends TransactionConnection> {
   readonly session: Session<Connection>
@@ -28,7 +38,7 @@ export class Scope<Connection extends TransactionConnection> {
   readonly #source: ConnectionSource<Connection>
   readonly #frame: Frame
   readonly #name: string
-  readonly #turn = new Turn()
+  readonly #lock = new ScopeLock()
   readonly #buffers = new Buffers<Connection>()
   readonly #doom = new Doom()
   readonly #marks: string[] = []
@@ -41,7 +51,7 @@ export class Scope<Connection extends TransactionConnection> {
   private constructor(
     source: ConnectionSource<Connection>,
     options: ScopeOptions,
-    inside?: { readonly parent: Scope<Connection>; readonly name: string; readonly endParentsTurn: EndTurn },
+    inside?: { readonly parent: Scope<Connection>; readonly name: string; readonly leaveParent: Leave },
   ) {
     this.#source = source
     this.autoflush = options.autoflush
@@ -52,7 +62,7 @@ export class Scope<Connection extends TransactionConnection> {
     this.#frame =
       inside === undefined
         ? new TransactionFrame(this.session)
-        : new SavepointFrame(inside.parent, inside.name, inside.endParentsTurn)
+        : new SavepointFrame(inside.parent, inside.name, inside.leaveParent)
   }
 
   /** A transaction of its own. Nothing is sent to the database yet. */
@@ -62,14 +72,13 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** A part of this scope that can be undone alone. Waits while another one is open here; meanwhile this scope's own statements wait. */
   async nested(): Promise<Scope<Connection>> {
-    this.assertUsable()
-    const endParentsTurn = this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal))
+    const leaveParent = await this.#enter(true)
     this.#nestedCount += 1
     const options = { ...this.session.options, autoflush: this.autoflush, attempt: this.attempt }
     return new Scope(this.#source, options, {
       parent: this,
       name: `${this.#name}_${this.#nestedCount}`,
-      endParentsTurn,
+      leaveParent,
     })
   }
 
@@ -129,28 +138,38 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** Runs one piece of work on the connection when it is its turn. */
   async execute<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-    this.assertUsable()
-    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal))
+    const leave = await this.#enter(false)
     try {
       return await this.runInTurn(work)
     } finally {
-      endTurn()
+      leave()
+    }
+  }
+
+  /** Runs an operation of a guest, which sends its statements by `runInTurn`: side by side with others, but not with a nested scope. */
+  async operation<T>(work: () => Promise<T>): Promise<T> {
+    const leave = await this.#enter(false)
+    const operation: Operation = { scope: this }
+    try {
+      return await currentOperation.run(operation, work)
+    } catch (error) {
+      throw operation.failure ?? error
+    } finally {
+      leave()
     }
   }
 
   /** As `execute`, for who holds the turn already. */
   async runInTurn<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-    this.assertUsable()
-    if (this.#state === 'idle') {
-      await this.#frame.open()
-      this.#state = 'open'
-    }
     try {
+      this.assertUsable()
+      if (this.#state === 'idle') {
+        await this.#frame.open()
+        this.#state = 'open'
+      }
       return await this.session.use(work)
     } catch (error) {
-      const damage = this.#source.damageOf(error)
-      if (damage !== 'nothing') this.#doom.record(error, this.#marks.length)
-      if (damage === 'transaction') this.parent?.doom(error)
+      this.#recordFailure(error)
       throw error
     }
   }
@@ -159,11 +178,11 @@ export class Scope<Connection extends TransactionConnection> {
   async flush(): Promise<void> {
     this.assertUsable()
     if (this.#buffers.empty) return
-    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal))
+    const leave = await this.#enter(true)
     try {
       await this.flushInTurn()
     } finally {
-      endTurn()
+      leave()
     }
   }
 
@@ -186,7 +205,7 @@ export class Scope<Connection extends TransactionConnection> {
   /** Ends the scope well: flushes, then COMMIT or the release of the savepoint. If any of that fails it has rolled back when this rejects. */
   async commit(): Promise<void> {
     this.assertUsable()
-    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(this.session.signal))
+    const leave = await this.#lock.enter({ alone: true, inside: false, signal: () => this.session.signal })
     try {
       this.#doom.assertCommittable()
       if (this.parent === undefined) await this.session.endGuests(true)
@@ -202,7 +221,7 @@ export class Scope<Connection extends TransactionConnection> {
       else await this.rollback()
       throw error
     } finally {
-      endTurn()
+      leave()
     }
     if (this.parent === undefined) await this.hooks.committed()
     else this.parent.hooks.adopt(this.hooks)
@@ -238,12 +257,31 @@ export class Scope<Connection extends TransactionConnection> {
     this.#marks.length = depth
   }
 
+  #recordFailure(error: unknown): void {
+    const damage = this.#source.damageOf(error)
+    if (damage !== 'nothing') this.#doom.record(error, this.#marks.length)
+    if (damage === 'transaction') this.parent?.doom(error)
+    const operation = currentOperation.get()
+    if (operation !== undefined && isEventSourcingError(error)) operation.failure = error
+  }
+
   async #rollBack(): Promise<void> {
     this.#state = 'rolledBack'
     this.#buffers.clear()
     await this.#frame.rollback()
     this.#end('rolledBack')
     await this.hooks.rolledBack()
+  }
+
+  /** Waits for a place in this scope; from here on the deadline runs. */
+  async #enter(alone: boolean): Promise<Leave> {
+    this.assertUsable()
+    this.session.startDeadline()
+    return await this.#lock.enter({
+      alone,
+      inside: currentOperation.get()?.scope === this,
+      signal: () => this.session.signal,
+    })
   }
 
   #end(state: 'committed' | 'rolledBack'): void {

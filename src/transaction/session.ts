@@ -2,6 +2,7 @@
 import { TransactionClosedError, TransactionTimeoutError } from '../errors.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import type { IsolationLevel } from './options.js'
+import { Turn } from './turn.js'
 
 /** Something that lives inside the transaction and has to end before it. */
 export interface Guest {
@@ -22,6 +23,7 @@ export class Session<Connection extends TransactionConnection> {
   readonly #source: ConnectionSource<Connection>
   readonly #onDeadline: () => void
   readonly #guests = new Map<object, Guest>()
+  readonly #turn = new Turn()
   #controller: AbortController | undefined
   #abortReason: Error | undefined
   #connecting: Promise<Connection> | undefined
@@ -74,17 +76,24 @@ export class Session<Connection extends TransactionConnection> {
     return guest
   }
 
-  /** Runs one piece of work on the connection; the first one begins the transaction and starts the deadline. */
+  /** Starts the deadline at the first use of the database, which may have to wait for a connection. */
+  startDeadline(): void {
+    this.#timer ??= setTimeout(() => this.#expire(), this.options.deadlineMs)
+  }
+
+  /** Runs one piece of work on the connection, after those that were asked for before; the first one begins the transaction. */
   async use<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-    if (this.ended !== undefined) throw this.ended
-    const connection = this.#connection ?? (await this.#connect())
-    if (this.ended !== undefined) throw this.ended
-    const running = work(connection)
-    this.#inFlight = running
+    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take())
     try {
-      return await running
+      if (this.ended !== undefined) throw this.ended
+      const connection = this.#connection ?? (await this.#connect())
+      if (this.ended !== undefined) throw this.ended
+      this.#inFlight = work(connection)
+      // The type of what is in flight is lost in the field.
+      return (await this.#inFlight) as T
     } finally {
       this.#inFlight = undefined
+      endTurn()
     }
   }
 
@@ -123,7 +132,6 @@ export class Session<Connection extends TransactionConnection> {
 
   async #begin(): Promise<Connection> {
     const { isolationLevel, readOnly, deadlineMs } = this.options
-    this.#timer = setTimeout(() => this.#expire(), deadlineMs)
     try {
       const connection = await this.#source.begin({ isolationLevel, readOnly, deadlineMs, signal: () => this.signal })
       if (this.#ended === false) this.#connection = connection

@@ -1,0 +1,89 @@
+/**
+ * Who may work in a scope: its operations side by side, or one nested scope (or flush, or commit) alone.
+ *
+ * First come, first served. An operation can contain others, as a query extension does: what is asked for from inside an
+ * operation goes first and does not wait for that operation, which could not end before.
+ */
+
+/** Gives up what was granted; a second call does nothing. */
+export type Leave = () => void
+
+interface Request {
+  readonly alone: boolean
+  readonly inside: boolean
+  readonly grant: () => void
+}
+
+/** How to ask for a place. */
+export interface PlaceOptions {
+  /** Whether nobody else may be in. */
+  readonly alone: boolean
+  /** Whether the asking code runs inside an operation that is in already. */
+  readonly inside: boolean
+  /** Makes the signal that gives up waiting. */
+  readonly signal: () => AbortSignal
+}
+
+/** The lock of one scope. */
+export class ScopeLock {
+  #operations = 0
+  #isTaken = false
+  #waiting: Request[] = []
+
+  /** Waits for a place; the promise rejects with the signal's reason. */
+  async enter({ alone, inside, signal }: PlaceOptions): Promise<Leave> {
+    if ((inside || this.#waiting.length === 0) && this.#fits(alone, inside)) this.#take(alone)
+    else await this.#wait(alone, inside, signal())
+    let left = false
+    return () => {
+      if (left) return
+      left = true
+      if (alone) this.#isTaken = false
+      else this.#operations -= 1
+      this.#admit()
+    }
+  }
+
+  #fits(alone: boolean, inside: boolean): boolean {
+    return !this.#isTaken && (!alone || this.#operations <= (inside ? 1 : 0))
+  }
+
+  #take(alone: boolean): void {
+    if (alone) this.#isTaken = true
+    else this.#operations += 1
+  }
+
+  async #wait(alone: boolean, inside: boolean, signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const giveUp = (): void => {
+        this.#waiting = this.#waiting.filter((other) => other !== request)
+        reject(signal.reason instanceof Error ? signal.reason : new Error('aborted', { cause: signal.reason }))
+        this.#admit()
+      }
+      const request: Request = {
+        alone,
+        inside,
+        grant: () => {
+          signal.removeEventListener('abort', giveUp)
+          resolve()
+        },
+      }
+      if (inside) this.#waiting.unshift(request)
+      else this.#waiting.push(request)
+      if (signal.aborted) giveUp()
+      else signal.addEventListener('abort', giveUp, { once: true })
+    })
+  }
+
+  #admit(): void {
+    for (
+      let first = this.#waiting[0];
+      first !== undefined && this.#fits(first.alone, first.inside);
+      first = this.#waiting[0]
+    ) {
+      this.#waiting.shift()
+      this.#take(first.alone)
+      first.grant()
+    }
+  }
+}
