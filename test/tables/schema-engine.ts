@@ -5,7 +5,12 @@ import {
   bindMigrationAwareSqlAdapterFactory,
   type SqlMigrationAwareDriverAdapterFactory,
 } from '@prisma/driver-adapter-utils'
-import type { DiagnoseMigrationHistoryOutput, DiffTarget, MigrationList, SchemaEngine } from '@prisma/schema-engine-wasm'
+import type {
+  DiagnoseMigrationHistoryOutput,
+  DiffTarget,
+  MigrationList,
+  SchemaEngine,
+} from '@prisma/schema-engine-wasm'
 import * as bindings from '@prisma/schema-engine-wasm/schema_engine_bg'
 
 const nothingFiltered = { externalTables: [], externalEnums: [] }
