@@ -3,6 +3,6 @@
 import { run } from './program.js'
 
 process.exitCode = await run(process.argv.slice(2), {
-  print: (line) => console.log(line),
-  complain: (line) => console.error(line),
+  print: (line) => process.stdout.write(`${line}\n`),
+  complain: (line) => process.stderr.write(`${line}\n`),
 })

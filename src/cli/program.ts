@@ -8,10 +8,10 @@ import { modelTypes } from './schema-models.js'
 
 /** Where a command prints to. */
 export interface Output {
-  /** A line about what was done. */
-  print(line: string): void
-  /** A line about what went wrong. */
-  complain(line: string): void
+  /** Takes a line about what was done. */
+  readonly print: (line: string) => void
+  /** Takes a line about what went wrong. */
+  readonly complain: (line: string) => void
 }
 
 interface InitFlags {
@@ -46,14 +46,13 @@ export async function run(args: readonly string[], output: Output): Promise<numb
 }
 
 function program(output: Output): Command {
-  const trimmed =
-    (print: (line: string) => void) =>
-    (text: string): void =>
-      print(text.trimEnd())
   const command = new Command('eventsourcing-prisma')
     .description('Tables for event sourcing in the database of your Prisma schema')
     .exitOverride()
-    .configureOutput({ writeOut: trimmed(output.print), writeErr: trimmed(output.complain) })
+    .configureOutput({
+      writeOut: (text) => output.print(text.trimEnd()),
+      writeErr: (text) => output.complain(text.trimEnd()),
+    })
   command
     .command('init')
     .description('write the models of the tables into your Prisma schema, as eventsourcing.prisma')

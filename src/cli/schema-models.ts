@@ -134,9 +134,6 @@ function renderModel({ name, table, comment, fields, keys }: Model, schema: stri
   const rows = fields.map(([field, type]) => {
     const column = field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
     const [base = '', ...attributes] = type.split(/ (?=@)/)
-    // As by hand: the id and the default first, the column's name, the column's type.
-    const rank = (attribute: string): number =>
-      attribute.startsWith('@db.') ? 2 : attribute.startsWith('@map') ? 1 : 0
     if (column !== field) attributes.push(`@map("${column}")`)
     return { field, base, attributes: attributes.sort((a, b) => rank(a) - rank(b)).join(' ') }
   })
@@ -147,4 +144,10 @@ function renderModel({ name, table, comment, fields, keys }: Model, schema: stri
   )
   const block = [...keys, `@@map("${table}")`, ...(schema === undefined ? [] : [`@@schema("${schema}")`])]
   return `/// ${comment}\nmodel ${name} {\n${lines.join('\n')}\n\n${block.map((line) => `  ${line}\n`).join('')}}\n`
+}
+
+/** The order in which people write attributes: the key and the default, the column's name, the column's type. */
+function rank(attribute: string): number {
+  if (attribute.startsWith('@db.')) return 2
+  return attribute.startsWith('@map') ? 1 : 0
 }

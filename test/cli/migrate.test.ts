@@ -76,13 +76,16 @@ async function open(provider: Provider): Promise<string> {
 
 const apply = async (url: string): Promise<string[]> => await migrate({ url, migrations: folder })
 
-describe.each(providers)('migrate on %s', (provider) => {
-  const history = async (url: string): Promise<unknown[][]> =>
-    await rowsOf(
-      url,
-      'SELECT migration_name, checksum, finished_at IS NOT NULL, rolled_back_at, logs, applied_steps_count FROM _prisma_migrations ORDER BY started_at',
-    )
+const history = async (url: string): Promise<unknown[][]> =>
+  await rowsOf(
+    url,
+    'SELECT migration_name, checksum, finished_at IS NOT NULL, rolled_back_at, logs, applied_steps_count FROM _prisma_migrations ORDER BY started_at',
+  )
 
+const engineOn = async (url: string): ReturnType<typeof schemaEngine> =>
+  await schemaEngine(new PrismaLibSql({ url }), 'datasource db {\n  provider = "sqlite"\n}\n')
+
+describe.each(providers)('migrate on %s', (provider) => {
   test('applies what is pending in the order of the names, and nothing twice', async () => {
     const url = await open(provider)
     write('20260102000000_more', 'CREATE TABLE cats (id INTEGER);')
@@ -203,8 +206,6 @@ describe('the history that migrate writes on SQLite', () => {
     { name: '20260102000000_cats', sql: 'CREATE TABLE cats (id INTEGER);' },
     { name: '20260103000000_empty', sql: '-- This is an empty migration.' },
   ]
-  const engineOn = async (url: string): ReturnType<typeof schemaEngine> =>
-    await schemaEngine(new PrismaLibSql({ url }), 'datasource db {\n  provider = "sqlite"\n}\n')
 
   test('is accepted by the engine of Prisma, which applies nothing', async () => {
     const url = await open('sqlite')

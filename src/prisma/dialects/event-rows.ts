@@ -6,7 +6,7 @@ import type { Metadata, Notification, StoredEvent } from '../../persistence/stor
 export const eventColumns = 'originator_id, originator_version, topic, state, metadata'
 
 /** The columns of a notification. */
-export const notificationColumns = `${eventColumns}, id, recorded_at`
+export const notificationColumns: string = `${eventColumns}, id, recorded_at`
 
 /** Reads a row of `eventColumns`. */
 export function toStoredEvent(row: readonly unknown[]): StoredEvent {

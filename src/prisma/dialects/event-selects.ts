@@ -23,8 +23,12 @@ export function selectStream(table: string, originatorId: string, range: SelectE
   return statement(`${sql} LIMIT ?`, [...args, BigInt(range.limit)])
 }
 
-/** Reads a part of the log. */
-export function selectLogPart(table: string, range: LogRange): SqlQuery {
+/**
+ * Reads a part of the log.
+ *
+ * @param topic - what is compared with the topics asked for: the column, where it compares exactly
+ */
+export function selectLogPart(table: string, range: LogRange, topic: string = 'topic'): SqlQuery {
   const conditions = ['id >= ?']
   const args: unknown[] = [range.from]
   if (range.to !== undefined) {
@@ -32,7 +36,7 @@ export function selectLogPart(table: string, range: LogRange): SqlQuery {
     args.push(range.to)
   }
   if (range.topics.length > 0) {
-    conditions.push(`topic IN (${range.topics.map(() => '?').join(', ')})`)
+    conditions.push(`${topic} IN (${range.topics.map(() => '?').join(', ')})`)
     args.push(...range.topics)
   }
   args.push(BigInt(range.limit))

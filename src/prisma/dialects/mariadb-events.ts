@@ -67,7 +67,8 @@ export class MariadbEventsTable implements EventsTable {
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
     if (range.limit < 1) return []
-    const { rows } = await runner.query(selectLogPart(this.#table, range))
+    // The column's collation takes "Dog.Added" and "dog.added" for one.
+    const { rows } = await runner.query(selectLogPart(this.#table, range, 'CAST(topic AS BINARY)'))
     return rows.map(toNotification)
   }
 
