@@ -1,4 +1,11 @@
 /** The public API, in reading order: the domain, the application, the datastore, persistence, errors. */
+import { AESCipher } from './persistence/cipher.js'
+import { ZlibCompressor } from './persistence/compressor.js'
+import { registerModule } from './persistence/module-topic.js'
+import { PrismaFactory } from './prisma/factory.js'
+
+// What variables such as PERSISTENCE_MODULE=eventsourcing-prisma name is this copy of the package, from wherever it was loaded.
+registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, ZlibCompressor })
 
 export { Application, type ApplicationOptions, type Saveable } from './application/application.js'
 export {
@@ -83,6 +90,7 @@ export type { Transcoding } from './persistence/transcodings.js'
 export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './prisma/aggregate-recorder.js'
 export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
 export { PrismaDatastore, type PrismaDatastoreOptions } from './prisma/datastore.js'
+export { PrismaFactory } from './prisma/factory.js'
 export type { TransactionClient } from './prisma/prisma-client.js'
 export type { ManagedTransaction, Transaction } from './prisma/transaction.js'
 export type { IsolationLevel, Propagation, TransactionOptions } from './transaction/options.js'

@@ -90,8 +90,16 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
    * table comes from `prisma migrate`.
    */
   async createTable(): Promise<void> {
-    for (const sql of this.table.createStatements) {
-      await this.#read(this.engine.currentScope, 'create the table', (runner) => runner.execute(statement(sql)))
+    const { dialect, currentScope } = this.engine
+    // Outside of the current transaction, since a table must not vanish with a request that fails; unless that would wait for it.
+    const scope = dialect.singleWriter && currentScope?.session.begun === true ? currentScope : undefined
+    const runner = this.engine.runner()
+    try {
+      for (const sql of this.table.createStatements) {
+        await (scope === undefined ? runner.execute(statement(sql)) : scope.execute((own) => own.execute(statement(sql))))
+      }
+    } catch (error) {
+      throw translateError(this.engine.dialect, error, 'create the table')
     }
   }
 
