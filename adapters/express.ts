@@ -99,7 +99,7 @@ function restart(
   void known.transaction.fail().then(() => {
     open.get(exchange.request)?.delete(datastore)
     known.held.release()
-    if (options === false) exchange.next()
+    if (options === false) known.transaction.outside(exchange.next)
     else begin(datastore, mergeOptions(known.appOptions, options), exchange)
   })
 }
@@ -130,7 +130,7 @@ function begin(
   })
   response.once('close', () => {
     if (response.writableFinished) void transaction.abandon(`${request.method} ${request.url}`)
-    else void transaction.clientGone().then(() => held.drop())
+    else void transaction.clientGone()
   })
   transaction.run(next)
 }

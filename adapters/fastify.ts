@@ -49,12 +49,14 @@ export const transactions: FastifyPluginCallback<TransactionsOptions> = fastifyP
   fastify: '5.x',
 })
 
+/** Marks the routes that settle in a hook of their own. */
+const hasOwnHook = Symbol('settles in its own hook')
+
 type Requests = WeakMap<FastifyRequest, RequestTransaction<FastifyRequest>>
 
 function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, done: () => void): void {
   const { datastore, ...appOptions } = options
   const requests: Requests = new WeakMap()
-  const routesWithHook = new WeakSet<object>()
   const settle = async (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> => {
     await settleBefore(requests.get(request), reply, payload)
     return payload
@@ -63,8 +65,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
   fastify.addHook('onRoute', (route: RouteOptions) => {
     // A hook of the route comes after all others.
     route.onSend = [...[route.onSend ?? []].flat(), settle]
-    route.config ??= {}
-    routesWithHook.add(route.config)
+    route.config = Object.assign(route.config ?? {}, { [hasOwnHook]: true })
   })
   fastify.addHook('preHandler', (request, reply, next) => {
     const { transaction: own } = request.routeOptions.config
@@ -81,10 +82,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
   })
   fastify.addHook('onSend', async (request, reply, payload) => {
     // Routes that were there before the plugin have no hook of their own.
-    return routesWithHook.has(request.routeOptions.config) ? payload : await settle(request, reply, payload)
-  })
-  fastify.addHook('onRequestAbort', async (request) => {
-    await requests.get(request)?.clientGone()
+    return hasOwnHook in request.routeOptions.config ? payload : await settle(request, reply, payload)
   })
   done()
 }
@@ -95,8 +93,11 @@ function watch(transaction: RequestTransaction<FastifyRequest>, request: Fastify
   transaction.onExpired((error) => {
     if (!reply.sent && !reply.raw.headersSent) void reply.send(error)
   })
-  // Whatever ends the response: a hijacked reply comes by no hook.
-  reply.raw.once('close', () => void transaction.abandon(`${request.method} ${request.url}`))
+  // A hijacked reply comes by no other hook; and the hook for aborted requests knows only those whose body was not read.
+  reply.raw.once('close', () => {
+    if (reply.raw.writableFinished) void transaction.abandon(`${request.method} ${request.url}`)
+    else void transaction.clientGone()
+  })
 }
 
 const headersBefore = new WeakMap<FastifyReply, Record<string, unknown>>()
@@ -106,20 +107,30 @@ async function settleBefore(
   reply: FastifyReply,
   payload: unknown,
 ): Promise<void> {
-  if (transaction === undefined || transaction.isSettled) return
+  if (transaction === undefined) return
   try {
-    if (transaction.options.stream === 'refuse' && transaction.isUsed && isStream(payload)) {
+    if (transaction.options.stream === 'refuse' && !transaction.isSettled && transaction.isUsed && isStream(payload)) {
       await transaction.fail()
       throw new Error(
         'The body of this response is a stream, which the options of the transaction refuse: send it whole, or use `transaction: false`.',
       )
     }
-    await transaction.settle(reply.statusCode)
+    const { statusCode } = reply
+    if (await transaction.settle(statusCode)) {
+      // Meanwhile a second reply may have set another one.
+      reply.code(statusCode)
+      return
+    }
   } catch (error) {
     dropResponse(reply)
     throw error
   }
+  reply.log.warn(`A second reply was sent for ${reply.request.method} ${reply.request.url}; the first one counts.`)
+  await forever
 }
+
+/** A reply that waits for this is never sent. */
+const forever = new Promise<never>(() => {})
 
 /** Takes back what the handler has said of a response that is not sent. */
 function dropResponse(reply: FastifyReply): void {

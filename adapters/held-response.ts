@@ -14,6 +14,8 @@ export class HeldResponse {
   readonly #onFirst: (status: number) => void
   readonly #headersBefore: ReturnType<ServerResponse['getHeaders']>
   readonly #statusBefore: number
+  #statusHeld = 0
+  #isEnded = false
   #held: HeldCall[] = []
   #state: 'open' | 'holding' | 'passing' | 'over' = 'open'
 
@@ -43,6 +45,7 @@ export class HeldResponse {
     const held = this.#held
     this.#held = []
     this.#state = 'passing'
+    if (held.length > 0) this.#response.statusCode = this.#statusHeld
     let mustDrain = false
     let isFull = false
     for (const { method, args } of held) {
@@ -58,6 +61,7 @@ export class HeldResponse {
   /** Forgets what was held, and takes back the status and the headers that the handler has set. */
   drop(): void {
     this.#held = []
+    this.#isEnded = false
     this.#state = 'passing'
     const response = this.#response
     for (const name of response.getHeaderNames()) if (!(name in this.#headersBefore)) response.removeHeader(name)
@@ -92,11 +96,15 @@ export class HeldResponse {
   }
 
   #hold(method: Method, args: readonly unknown[]): unknown {
+    // After the end there is nothing more to send.
+    if (this.#isEnded) return method === 'write' ? false : this.#response
     this.#held.push({ method, args })
+    this.#isEnded = method === 'end'
     if (this.#state === 'open') {
-      this.#state = 'holding'
       const [status] = args
-      this.#onFirst(method === 'writeHead' && typeof status === 'number' ? status : this.#response.statusCode)
+      this.#state = 'holding'
+      this.#statusHeld = method === 'writeHead' && typeof status === 'number' ? status : this.#response.statusCode
+      this.#onFirst(this.#statusHeld)
     }
     // Whoever writes is to wait for `drain`, so that a large body is not held in memory.
     return method === 'write' ? false : this.#response
@@ -105,8 +113,11 @@ export class HeldResponse {
   #guard(method: 'setHeader' | 'appendHeader' | 'removeHeader'): void {
     const response = this.#response
     const original: unknown = response[method]
-    const guarded = (...args: unknown[]): unknown =>
-      this.#state === 'over' ? response : Reflect.apply(original as (...args: unknown[]) => unknown, response, args)
+    const guarded = (...args: unknown[]): unknown => {
+      if (this.#state === 'over') return response
+      if (this.#state === 'holding') throw headersSentError(method)
+      return Reflect.apply(original as (...args: unknown[]) => unknown, response, args)
+    }
     Object.defineProperty(response, method, { value: guarded, configurable: true, writable: true })
   }
 
@@ -119,4 +130,10 @@ export class HeldResponse {
       get: () => this.#state === 'holding' || Reflect.get(prototype, 'headersSent', response) === true,
     })
   }
+}
+
+/** What Node throws when a header is set too late. @see https://nodejs.org/api/errors.html#err_http_headers_sent */
+function headersSentError(method: string): Error {
+  const error = new Error(`Cannot call ${method} after the response was sent: it waits for the transaction to commit.`)
+  return Object.assign(error, { code: 'ERR_HTTP_HEADERS_SENT' })
 }

@@ -31,6 +31,7 @@ export class RequestTransaction<Request> {
   readonly #managed: ManagedTransaction
   readonly #request: Request
   #settling: Promise<void> | undefined
+  #isAnswered = false
   #isGone = false
 
   constructor(datastore: TransactionalDatastore, options: RouteTransactionOptions<Request>, request: Request) {
@@ -54,6 +55,11 @@ export class RequestTransaction<Request> {
     return this.#managed.run(fn)
   }
 
+  /** Runs `fn`, and all that it calls, as if there were no transaction. */
+  outside<T>(fn: () => T): T {
+    return this.#managed.outside(fn)
+  }
+
   /** Calls back when the deadline has passed: it has been rolled back then. */
   onExpired(listener: (error: Error) => void): void {
     this.#managed.onExpired((error) => {
@@ -63,13 +69,24 @@ export class RequestTransaction<Request> {
   }
 
   /**
-   * Ends the transaction as the response says, before its first byte leaves; later calls await the same end.
+   * Ends the transaction as the response says, before its first byte leaves.
    *
-   * @throws why it was not committed, with a `statusCode` for the framework
+   * @returns whether this response may leave: false for a second one, while or after the first one leaves
+   * @throws why it was not committed, with a `statusCode` for the framework; the response to that may leave
    */
-  async settle(status: number): Promise<void> {
+  async settle(status: number): Promise<boolean> {
+    if (this.#isAnswered) return false
+    this.#isAnswered = true
     this.#settling ??= this.#end(status)
-    await this.#settling
+    try {
+      await this.#settling
+    } catch (error) {
+      // It is over; what is answered now is the error.
+      this.#settling = Promise.resolve()
+      this.#isAnswered = false
+      throw error
+    }
+    return true
   }
 
   /** Rolls back, because the request has failed. */
@@ -80,7 +97,7 @@ export class RequestTransaction<Request> {
 
   /** The client has gone away. */
   async clientGone(): Promise<void> {
-    if (this.isSettled) return
+    if (this.isSettled || this.#isGone) return
     this.#isGone = true
     this.#managed.abort(new Error('The client closed the connection before it was answered.'))
     if (this.options.onAbort !== 'finish') await this.fail()

@@ -96,7 +96,9 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     const runner = this.engine.runner()
     try {
       for (const sql of this.table.createStatements) {
-        await (scope === undefined ? runner.execute(statement(sql)) : scope.execute((own) => own.execute(statement(sql))))
+        await (scope === undefined
+          ? runner.execute(statement(sql))
+          : scope.execute((own) => own.execute(statement(sql))))
       }
     } catch (error) {
       throw translateError(this.engine.dialect, error, 'create the table')

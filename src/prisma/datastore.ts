@@ -153,6 +153,7 @@ export class PrismaDatastore<Client extends object = object>
     return {
       transaction: this.#viewOf(scope),
       run: (fn) => this.#transactions.within(scope, fn),
+      outside: (fn) => this.#transactions.within(undefined, fn),
       commit: () => scope.commit(),
       rollback: () => scope.rollback(),
       abort: (reason) => scope.session.abort(reason),

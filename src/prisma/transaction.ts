@@ -140,6 +140,8 @@ export interface ManagedTransaction<Client = unknown> {
   readonly transaction: Transaction<Client>
   /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
   run<T>(fn: () => T): T
+  /** Runs `fn` as if this transaction were not there. */
+  outside<T>(fn: () => T): T
   /**
    * Flushes, commits and runs the hooks. Without any use of the database nothing is sent.
    *

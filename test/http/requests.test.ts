@@ -1,0 +1,417 @@
+/** What a request's transaction does, case by case, on each framework and database, over real sockets. */
+import { connect } from 'node:net'
+import { Readable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { NAMESPACE_URL, PrismaApplicationRecorder, TransactionClosedError, uuid5 } from '../../src/index.js'
+import { storedEvent } from '../contracts/stored-events.js'
+import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
+import { databases } from '../support/databases.js'
+import { type Exchange, frameworks, type Route, type RunningServer, type ServerOptions } from './servers.js'
+
+const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
+
+describe.each(databases)('on $name', (database) => {
+  let open: OpenDatabase
+  let recorder: PrismaApplicationRecorder<TestClient>
+  beforeAll(async () => {
+    open = await openDatabase(database)
+    recorder = new PrismaApplicationRecorder(open.datastore)
+  })
+  afterAll(async () => {
+    await open.close()
+  })
+  beforeEach(async () => {
+    await open.clear()
+  })
+
+  const events = async (): Promise<number> =>
+    Number((await open.database.query('SELECT count(*) AS n FROM stored_events'))[0]?.['n'])
+  const save = async (dog = 'Fido'): Promise<void> => {
+    await open.db.owner.create({ data: { name: 'Ann', dog } })
+    await recorder.appendEvents([storedEvent(uuid5(NAMESPACE_URL, `/dogs/${dog.toLowerCase()}`), 1)])
+  }
+  const expectNothing = async (): Promise<void> => {
+    expect(await open.dogs()).toEqual([])
+    expect(await events()).toBe(0)
+  }
+
+  describe.each(frameworks)('$name', (framework) => {
+    let server: RunningServer | undefined
+    const serve = async (
+      handle: (exchange: Exchange) => Promise<void>,
+      route: Partial<Route> = {},
+      options: ServerOptions = {},
+    ): Promise<string> => {
+      await server?.close()
+      server = await framework.start(open.datastore, [{ method: 'POST', path: '/dogs', handle, ...route }], options)
+      return `${server.url}/dogs`
+    }
+    const post = async (url: string, body: object = {}): Promise<Response> =>
+      await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
+    afterAll(async () => {
+      await server?.close()
+    })
+
+    it('commits rows and events, and answers', async () => {
+      const url = await serve(async ({ body, send }) => {
+        await save(String(body['dog']))
+        send(201, { made: body['dog'] }, { 'x-made': 'yes' })
+      })
+      const response = await post(url, { dog: 'Fido' })
+      expect(response.status).toBe(201)
+      expect(response.headers.get('x-made')).toBe('yes')
+      expect(await response.json()).toEqual({ made: 'Fido' })
+      expect(await open.dogs()).toEqual(['Fido'])
+      expect(await events()).toBe(1)
+    })
+
+    it('sends no byte of a success before another connection can read the row', async () => {
+      let n = 0
+      const url = await serve(async ({ send }) => {
+        n += 1
+        await save(`dog ${n}`)
+        send(201, { n })
+      })
+      for (let request = 1; request <= 20; request += 1) {
+        const seen = await new Promise<string[]>((resolve, reject) => {
+          const socket = connect(Number(new URL(url).port), '127.0.0.1', () => {
+            socket.write(
+              'POST /dogs HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}',
+            )
+          })
+          socket.once('data', () => {
+            open.dogs().then(resolve, reject)
+            socket.destroy()
+          })
+          socket.once('error', reject)
+        })
+        expect(seen).toContain(`dog ${request}`)
+      }
+    })
+
+    it('rolls back when the handler throws', async () => {
+      const url = await serve(async () => {
+        await save()
+        await open.datastore.currentTransaction.flush()
+        throw new Error('secret')
+      })
+      const response = await post(url)
+      expect(response.status).toBe(500)
+      expect(await response.text()).not.toContain('secret')
+      await expectNothing()
+    })
+
+    it('rolls back when the status is 400 or more, and answers as the handler says', async () => {
+      const url = await serve(async ({ send }) => {
+        await save()
+        send(422, { problem: 'no' })
+      })
+      const response = await post(url)
+      expect(response.status).toBe(422)
+      expect(await response.json()).toEqual({ problem: 'no' })
+      await expectNothing()
+    })
+
+    it('lets commitOn decide, for the app and for a route', async () => {
+      const handle = async ({ send }: Exchange): Promise<void> => {
+        await save()
+        send(402, 'pay first')
+      }
+      const url = await serve(handle, {}, { commitOn: (status) => status === 402 })
+      expect((await post(url)).status).toBe(402)
+      expect(await open.dogs()).toEqual(['Fido'])
+      await open.clear()
+      const again = await serve(handle, { transaction: { commitOn: () => false } }, { commitOn: () => true })
+      expect((await post(again)).status).toBe(402)
+      await expectNothing()
+    })
+
+    it('answers 409 for a conflict at the end, without a trace of the success', async () => {
+      await recorder.insertEvents([storedEvent(fido, 1)])
+      const url = await serve(async ({ send }) => {
+        await save()
+        send(201, { made: 'Fido' }, { location: '/dogs/fido', 'x-made': 'yes' })
+      })
+      const response = await post(url)
+      expect(response.status).toBe(409)
+      expect(response.headers.get('content-type')).toContain('application/problem+json')
+      expect(response.headers.get('location')).toBeNull()
+      expect(response.headers.get('x-made')).toBeNull()
+      expect(await response.json()).toMatchObject({ status: 409, title: 'Changed by someone else' })
+      expect(await open.dogs()).toEqual([])
+      expect(await events()).toBe(1)
+    })
+
+    it('gives a failed commit to the error handler of the framework, too', async () => {
+      await recorder.insertEvents([storedEvent(fido, 1)])
+      const url = await serve(
+        async ({ send }) => {
+          await save()
+          send(201, { made: 'Fido' })
+        },
+        {},
+        { problems: false },
+      )
+      const response = await post(url)
+      expect(response.status).toBe(409)
+      expect(await open.dogs()).toEqual([])
+    })
+
+    it('opens no transaction where the database is not used', async () => {
+      let state: string | undefined
+      const url = await serve(async ({ send }) => {
+        state = open.datastore.currentTransaction.state
+        send(200, { fine: true })
+      })
+      expect((await post(url)).status).toBe(200)
+      expect(state).toBe('idle')
+    })
+
+    it('leaves a route alone that opts out', async () => {
+      const url = await serve(
+        async ({ send }) => {
+          expect(open.datastore.tryCurrentTransaction).toBeUndefined()
+          await save()
+          send(500, 'stored all the same')
+        },
+        { transaction: false },
+      )
+      expect((await post(url)).status).toBe(500)
+      expect(await open.dogs()).toEqual(['Fido'])
+      expect(await events()).toBe(1)
+    })
+
+    it('obeys the options of a route', async () => {
+      const url = await serve(
+        async ({ send }) => {
+          expect(open.datastore.currentTransaction.autoflush).toBe(false)
+          await save()
+          send(201, 'made')
+        },
+        { transaction: { readOnly: true, autoflush: false } },
+      )
+      expect((await post(url)).status).toBe(500)
+      await expectNothing()
+    })
+
+    it('answers 503 at the deadline, although the handler goes on, and stores nothing', async () => {
+      let late: unknown
+      let finish: () => void = () => {}
+      const finished = new Promise<void>((resolve) => {
+        finish = resolve
+      })
+      const url = await serve(
+        async ({ send }) => {
+          await save()
+          await delay(250)
+          late = await save('Rex').catch((error: unknown) => error)
+          send(201, 'too late')
+          finish()
+        },
+        { transaction: { deadlineMs: 60 } },
+      )
+      const response = await post(url)
+      expect(response.status).toBe(503)
+      expect(response.headers.get('retry-after')).toBe('1')
+      await expectNothing()
+      await finished
+      expect(late).toMatchObject({ code: 'ES_TRANSACTION_TIMEOUT' })
+      await expectNothing()
+      expect((await post(`${url}/unknown`)).status).toBe(404)
+    })
+
+    it('rolls back when the client goes away, or finishes where it is told to', async () => {
+      for (const onAbort of ['rollback', 'finish'] as const) {
+        await open.clear()
+        let isAborted = false
+        let finish: () => void = () => {}
+        const finished = new Promise<void>((resolve) => {
+          finish = resolve
+        })
+        const url = await serve(
+          async ({ send }) => {
+            await save()
+            const { signal } = open.datastore.currentTransaction
+            await Promise.race([delay(2_000), new Promise((resolve) => signal.addEventListener('abort', resolve))])
+            isAborted = signal.aborted
+            await delay(30)
+            send(201, 'made')
+            await delay(30)
+            finish()
+          },
+          {},
+          { onAbort },
+        )
+        const controller = new AbortController()
+        const request = fetch(url, { method: 'POST', signal: controller.signal })
+        setTimeout(() => controller.abort(), 50)
+        await expect(request).rejects.toThrow()
+        await finished
+        expect(isAborted).toBe(true)
+        expect(await open.dogs()).toEqual(onAbort === 'finish' ? ['Fido'] : [])
+      }
+    })
+
+    it('never lets parallel requests see each other', async () => {
+      const url = await serve(async ({ body, send }) => {
+        const { dog, fails } = body
+        await save(String(dog))
+        await delay(Math.random() * 5)
+        const names = (await open.db.owner.findMany({ where: { dog: String(dog) } })).map((owner) => owner.dog)
+        expect(names).toEqual([dog])
+        if (fails === true) throw new Error('no')
+        send(201, { dog })
+      })
+      const responses = await Promise.all(
+        Array.from({ length: 40 }, (_, n) => post(url, { dog: `dog ${n}`, fails: n % 2 === 1 })),
+      )
+      expect(responses.map(({ status }) => status)).toEqual(responses.map((_, n) => (n % 2 === 1 ? 500 : 201)))
+      expect(await open.dogs()).toHaveLength(20)
+      expect(await events()).toBe(20)
+    })
+
+    it('commits before the first byte of a stream', async () => {
+      let late: unknown
+      const url = await serve(async ({ stream }) => {
+        await save()
+        async function* parts(): AsyncGenerator<string> {
+          yield 'first; '
+          await delay(20)
+          late = await open.db.owner.count().catch((error: unknown) => error)
+          yield 'x'.repeat(300_000)
+        }
+        stream(200, Readable.from(parts()))
+      })
+      const response = await post(url)
+      expect(response.status).toBe(200)
+      expect(await open.dogs()).toEqual(['Fido'])
+      expect(await response.text()).toBe(`first; ${'x'.repeat(300_000)}`)
+      expect(late).toBeInstanceOf(TransactionClosedError)
+      expect(await open.dogs()).toEqual(['Fido'])
+    })
+
+    it('settles a response that is written past the framework', async () => {
+      let late: unknown
+      const url = await serve(async ({ raw }) => {
+        await save()
+        const response = raw()
+        response.writeHead(200, { 'content-type': 'text/plain' })
+        response.write('early')
+        await delay(30)
+        late = await open.db.owner.count().catch((error: unknown) => error)
+        response.end(' and late')
+      })
+      const response = await post(url)
+      expect(response.status).toBe(200)
+      expect(await response.text()).toBe('early and late')
+      await delay(20)
+      // Express sees the write and commits before it; a hijacked reply tells Fastify nothing, so nothing is kept.
+      if (framework.name === 'Fastify 5') {
+        expect(late).toBe(1)
+        await expectNothing()
+      } else {
+        expect(late).toBeInstanceOf(TransactionClosedError)
+        expect(await open.dogs()).toEqual(['Fido'])
+      }
+    })
+
+    it('settles 204, redirects, HEAD, 404 and invalid bodies', async () => {
+      const statuses: number[] = []
+      const url = await serve(async ({ body, send }) => {
+        await save(String(body['dog']))
+        send(Number(body['status']), undefined, { location: '/elsewhere' })
+      })
+      for (const status of [204, 303]) {
+        const response = await fetch(url, {
+          method: 'POST',
+          redirect: 'manual',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ dog: `dog ${status}`, status }),
+        })
+        statuses.push(response.status)
+      }
+      statuses.push(
+        (await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"not json' }))
+          .status,
+      )
+      statuses.push((await fetch(`${url}/unknown`)).status)
+      expect(statuses).toEqual([204, 303, 400, 404])
+      expect(await open.dogs()).toEqual(['dog 204', 'dog 303'])
+      const getUrl = await serve(
+        async ({ send, method }) => {
+          await save(method)
+          send(200, { method })
+        },
+        { method: 'GET' },
+      )
+      const head = await fetch(getUrl, { method: 'HEAD' })
+      expect(head.status).toBe(200)
+      expect(await head.text()).toBe('')
+      expect(await open.dogs()).toContain('HEAD')
+    })
+
+    it('settles a response that is sent twice once', async () => {
+      const url = await serve(async ({ send }) => {
+        await save()
+        send(201, { first: true })
+        try {
+          send(500, { second: true })
+        } catch {
+          // Express refuses it by an error, Fastify by a warning.
+        }
+      })
+      const response = await post(url)
+      expect(await response.json()).toEqual({ first: true })
+      // Fastify looks at the status when its hooks have run, and finds that of the second reply.
+      expect(response.status).toBe(framework.name === 'Fastify 5' ? 500 : 201)
+      expect(await open.dogs()).toEqual(response.status === 201 ? ['Fido'] : [])
+    })
+
+    it('never answers 2xx when COMMIT fails', async () => {
+      const owners = open.quoted('owners')
+      if (database.provider === 'postgresql') {
+        await open.database.query('ALTER TABLE toys DROP CONSTRAINT IF EXISTS toys_owner_id_fkey')
+        await open.database.query(
+          'ALTER TABLE toys ADD CONSTRAINT toys_owner_id_fkey FOREIGN KEY (owner_id) REFERENCES owners (id) DEFERRABLE INITIALLY DEFERRED',
+        )
+      }
+      const url = await serve(async ({ send }) => {
+        await save()
+        const { db } = open
+        if (database.provider === 'postgresql')
+          await db.$executeRaw`INSERT INTO toys (name, owner_id) VALUES ('ball', 999999)`
+        else if (database.provider === 'sqlite') {
+          await db.$queryRawUnsafe('PRAGMA defer_foreign_keys = ON')
+          await db.$executeRawUnsafe(`INSERT INTO toys (name, owner_id) VALUES ('ball', 999999)`)
+        } else {
+          const [row] = await db.$queryRawUnsafe<Array<{ id: bigint }>>('SELECT connection_id() AS id')
+          await open.database.query(`KILL ${String(row?.id)}`)
+        }
+        send(201, { made: true }, { 'x-made': 'yes' })
+      })
+      const response = await post(url)
+      expect(response.status).toBeGreaterThanOrEqual(500)
+      expect(response.headers.get('x-made')).toBeNull()
+      expect(await response.text()).not.toContain('made')
+      await expectNothing()
+      expect(await open.database.query(`SELECT 1 FROM ${owners}`)).toEqual([])
+    })
+
+    it('never answers 2xx when the connection is killed before COMMIT', async () => {
+      if (database.provider !== 'postgresql') return
+      const url = await serve(async ({ send }) => {
+        await save()
+        const [row] = await open.db.$queryRaw<Array<{ pid: number }>>`SELECT pg_backend_pid() AS pid`
+        await open.database.query('SELECT pg_terminate_backend($1)', [row?.pid])
+        send(201, { made: true })
+      })
+      for (let n = 0; n < 5; n += 1) {
+        const response = await post(url)
+        expect(response.status).toBeGreaterThanOrEqual(500)
+        await response.text()
+      }
+      await expectNothing()
+    })
+  })
+})

@@ -1,0 +1,135 @@
+/** The same routes on each framework. */
+import { once } from 'node:events'
+import type { Server, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Readable } from 'node:stream'
+import express5, { type Express, type Request, type Response } from 'express'
+import Fastify from 'fastify'
+import * as expressAdapter from '../../adapters/express.js'
+import * as fastifyAdapter from '../../adapters/fastify.js'
+import type { RouteTransactionOptions, TransactionalDatastore } from '../../adapters/http.js'
+
+/** What a handler of a test does with its request, in words that all frameworks have. */
+export interface Exchange {
+  readonly body: Record<string, unknown>
+  readonly method: string
+  send(status: number, body?: unknown, headers?: Record<string, string>): void
+  stream(status: number, body: Readable): void
+  /** The response below the framework: for Fastify it is hijacked. */
+  raw(): ServerResponse
+}
+
+type Options = RouteTransactionOptions<unknown>
+
+export interface Route {
+  readonly method: 'GET' | 'POST'
+  readonly path: string
+  readonly transaction?: false | Options
+  readonly handle: (exchange: Exchange) => Promise<void>
+}
+
+export interface ServerOptions extends Options {
+  /** Answers errors with problem details; default true. Otherwise the framework's own handler does. */
+  readonly problems?: boolean
+}
+
+export interface RunningServer {
+  readonly port: number
+  readonly url: string
+  close(): Promise<void>
+}
+
+export interface Framework {
+  readonly name: string
+  start(datastore: TransactionalDatastore, routes: readonly Route[], options?: ServerOptions): Promise<RunningServer>
+}
+
+const fastify: Framework = {
+  name: 'Fastify 5',
+  async start(datastore, routes, { problems = true, ...options } = {}) {
+    const server = Fastify({ forceCloseConnections: true })
+    await server.register(fastifyAdapter.transactions, { datastore, ...options })
+    if (problems) server.setErrorHandler(fastifyAdapter.problemDetails())
+    for (const { method, path, handle, transaction } of routes) {
+      server.route({
+        method,
+        url: path,
+        ...(transaction === undefined ? {} : { config: { transaction } }),
+        async handler(request, reply) {
+          await handle({
+            body: (request.body ?? {}) as Record<string, unknown>,
+            method: request.method,
+            send: (status, body, headers = {}) => void reply.code(status).headers(headers).send(body),
+            stream: (status, body) => void reply.code(status).send(body),
+            raw() {
+              reply.hijack()
+              return reply.raw
+            },
+          })
+          return reply
+        },
+      })
+    }
+    const url = await server.listen({ host: '127.0.0.1', port: 0 })
+    return { url, port: Number(new URL(url).port), close: async () => await server.close() }
+  },
+}
+
+function express(name: string, makeApp: () => Express, json: typeof express5.json): Framework {
+  return {
+    name,
+    async start(datastore, routes, { problems = true, ...options } = {}) {
+      const app = makeApp()
+      app.use(json())
+      app.use(expressAdapter.transactions(datastore, options))
+      for (const { method, path, handle, transaction } of routes) {
+        const own = transaction === undefined ? [] : [expressAdapter.transactions(datastore, transaction)]
+        const handler = (request: Request, response: Response, next: (error: unknown) => void): void => {
+          void handle(exchangeOf(request, response)).catch(next)
+        }
+        if (method === 'GET') app.get(path, ...own, handler)
+        else app.post(path, ...own, handler)
+      }
+      if (problems) app.use(expressAdapter.problemDetails())
+      else app.set('env', 'test')
+      const server: Server = app.listen(0, '127.0.0.1')
+      await once(server, 'listening')
+      const { port } = server.address() as AddressInfo
+      return {
+        port,
+        url: `http://127.0.0.1:${port}`,
+        async close() {
+          server.closeAllConnections()
+          await new Promise((resolve) => server.close(resolve))
+        },
+      }
+    },
+  }
+}
+
+function exchangeOf(request: Request, response: Response): Exchange {
+  return {
+    body: (request.body ?? {}) as Record<string, unknown>,
+    method: request.method,
+    send(status, body, headers = {}) {
+      response.status(status).set(headers)
+      if (body === undefined) response.end()
+      else response.send(body)
+    },
+    stream(status, body) {
+      response.status(status)
+      body.pipe(response)
+    },
+    raw: () => response,
+  }
+}
+
+// @ts-expect-error Express 4 is installed under another name, without types of its own
+const { default: express4 } = (await import('express4')) as unknown as { default: typeof express5 }
+
+/** All that are supported. */
+export const frameworks: readonly Framework[] = [
+  fastify,
+  express('Express 5', () => express5(), express5.json),
+  express('Express 4', () => express4(), express4.json),
+]
