@@ -4,16 +4,19 @@ import type { Dialect } from '../dialect.js'
 import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
 import { translateError } from '../translate-error.js'
 
+/** Ends the use of a connection. @param isSpoiled - whether it must not be used again */
+export type GiveBack = (isSpoiled: boolean) => Promise<void>
+
 /** Has begun; gives the connection back at its end. */
 export class SqliteConnection implements DriverConnection {
   readonly inTransaction = true
   readonly givesInsertIds = true
   readonly #adapter: SqlDriverAdapter
   readonly #dialect: Dialect
-  readonly #giveBack: () => void
+  readonly #giveBack: GiveBack
   #ended = false
 
-  constructor(adapter: SqlDriverAdapter, dialect: Dialect, giveBack: () => void) {
+  constructor(adapter: SqlDriverAdapter, dialect: Dialect, giveBack: GiveBack) {
     this.#adapter = adapter
     this.#dialect = dialect
     this.#giveBack = giveBack
@@ -32,12 +35,13 @@ export class SqliteConnection implements DriverConnection {
     try {
       await this.#send('COMMIT')
     } catch (error) {
-      // A COMMIT that fails leaves the transaction open, and the next one would find itself inside.
+      // A COMMIT that fails leaves the transaction open, and the next one would find itself inside. And libsql 0.17 keeps
+      // the failed statement, and with it an old snapshot, on which no later transaction can write.
       await this.#send('ROLLBACK').catch(ignore)
+      await this.#giveBack(true)
       throw translateError(this.#dialect, error, 'commit the transaction')
-    } finally {
-      this.#giveBack()
     }
+    await this.#giveBack(false)
   }
 
   async rollback(): Promise<void> {
@@ -46,7 +50,7 @@ export class SqliteConnection implements DriverConnection {
     try {
       await this.#send('ROLLBACK')
     } finally {
-      this.#giveBack()
+      await this.#giveBack(false)
     }
   }
 

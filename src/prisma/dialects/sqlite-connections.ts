@@ -10,7 +10,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { NotSupportedError } from '../../errors.js'
 import type { BeginOptions } from '../../transaction/connection.js'
-import { type EndTurn, Turn } from '../../transaction/turn.js'
+import { Turn } from '../../transaction/turn.js'
 import type { Connections, DriverConnection } from '../connections.js'
 import type { ConnectionSettings } from '../dialect.js'
 import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
@@ -70,7 +70,7 @@ export class SqliteConnections implements Connections {
         )
       }
       if (options.readOnly && !opened.shared) return await this.#beginReading()
-      return await this.#beginWriting(opened.writer, options)
+      return await this.#beginWriting(options)
     } catch (error) {
       throw translateError(this.#settings.dialect, error, 'begin a transaction')
     }
@@ -87,23 +87,28 @@ export class SqliteConnections implements Connections {
   }
 
   async #byItself<T>(sql: string, run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
-    const { writer, reader, shared } = await this.#open()
+    const { reader, shared } = await this.#open()
     if (!shared && isRead(sql)) return await run(reader)
     const signal = (): AbortSignal => AbortSignal.timeout(this.#settings.deadlineMs)
     const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(signal()))
     try {
+      const { writer } = await this.#open()
       return await untilNotBusy(() => run(writer), signal)
     } finally {
       endTurn()
     }
   }
 
-  async #beginWriting(writer: SqlDriverAdapter, options: BeginOptions): Promise<DriverConnection> {
+  async #beginWriting(options: BeginOptions): Promise<DriverConnection> {
     const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(options.signal()))
     try {
+      const { writer } = await this.#open()
       const begin = statement(options.readOnly ? 'BEGIN' : 'BEGIN IMMEDIATE')
       await untilNotBusy(() => writer.executeRaw(begin), options.signal)
-      return this.#connection(writer, endTurn)
+      return new SqliteConnection(writer, this.#settings.dialect, async (isSpoiled) => {
+        if (isSpoiled) await this.#renewWriter()
+        endTurn()
+      })
     } catch (error) {
       endTurn()
       throw error
@@ -113,11 +118,19 @@ export class SqliteConnections implements Connections {
   async #beginReading(): Promise<DriverConnection> {
     const reader = this.#idleReaders.pop() ?? (await this.#openReader())
     await reader.executeRaw(statement('BEGIN'))
-    return this.#connection(reader, () => this.#idleReaders.push(reader))
+    return new SqliteConnection(reader, this.#settings.dialect, async (isSpoiled) => {
+      if (isSpoiled) await reader.dispose()
+      else this.#idleReaders.push(reader)
+    })
   }
 
-  #connection(adapter: SqlDriverAdapter, giveBack: EndTurn): DriverConnection {
-    return new SqliteConnection(adapter, this.#settings.dialect, giveBack)
+  /** Called by who has the turn. An in-memory database is in its connection, so that one stays. */
+  async #renewWriter(): Promise<void> {
+    const opened = await this.#open()
+    if (opened.shared) return
+    await opened.writer.dispose()
+    this.#opened = this.#openWriter().then((writer) => ({ ...opened, writer }))
+    await this.#opened
   }
 
   async #open(): Promise<Opened> {
@@ -129,21 +142,23 @@ export class SqliteConnections implements Connections {
   }
 
   async #connect(): Promise<Opened> {
-    const writer = await this.#settings.factory.connect()
+    const writer = await this.#openWriter()
+    const shared = await isInMemory(writer)
+    return { writer, reader: shared ? writer : await this.#openReader(), shared }
+  }
+
+  async #openWriter(): Promise<SqlDriverAdapter> {
+    const { factory, durability, deadlineMs } = this.#settings
+    const writer = await factory.connect()
     await assertOwnConnection(writer)
-    const databases = await writer.queryRaw(statement('PRAGMA database_list'))
-    const shared = !databases.rows.some(([, name, file]) => name === 'main' && typeof file === 'string' && file !== '')
     // In WAL readers and the writer do not wait for each other.
-    if (!shared)
-      await untilNotBusy(
-        () => pragma(writer, 'journal_mode = WAL'),
-        () => AbortSignal.timeout(this.#settings.deadlineMs),
-      )
-    await pragma(writer, `synchronous = ${this.#settings.durability === 'full' ? 'FULL' : 'NORMAL'}`)
+    const setWal = async (): Promise<void> => await pragma(writer, 'journal_mode = WAL')
+    if (!(await isInMemory(writer))) await untilNotBusy(setWal, () => AbortSignal.timeout(deadlineMs))
+    await pragma(writer, `synchronous = ${durability === 'full' ? 'FULL' : 'NORMAL'}`)
     await pragma(writer, 'foreign_keys = ON')
     // Waiting for another process inside SQLite would stop the event loop, so it is done outside of it, by `untilNotBusy`.
     await pragma(writer, 'busy_timeout = 0')
-    return { writer, reader: shared ? writer : await this.#openReader(), shared }
+    return writer
   }
 
   async #openReader(): Promise<SqlDriverAdapter> {
@@ -152,6 +167,11 @@ export class SqliteConnections implements Connections {
     await pragma(reader, 'query_only = ON')
     return reader
   }
+}
+
+async function isInMemory(adapter: SqlDriverAdapter): Promise<boolean> {
+  const { rows } = await adapter.queryRaw(statement('PRAGMA database_list'))
+  return !rows.some(([, name, file]) => name === 'main' && typeof file === 'string' && file !== '')
 }
 
 /** Only what surely reads: everything else waits for the writer's turn, which is right for a read too. */
