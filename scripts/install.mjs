@@ -18,7 +18,12 @@ export function prepare() {
 
 /** Runs a command to its end, showing what it prints; leaves the process when it fails. */
 export function run(command, args, env = process.env) {
-  const { status, error } = spawnSync(command, args, { cwd: root, env, stdio: 'inherit', shell: process.platform === 'win32' })
+  const { status, error } = spawnSync(command, args, {
+    cwd: root,
+    env,
+    stdio: 'inherit',
+    shell: process.platform === 'win32',
+  })
   if (error !== undefined) throw error
   if (status !== 0) process.exit(status ?? 1)
 }

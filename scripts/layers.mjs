@@ -20,5 +20,7 @@ const expected = folders.flatMap((folder) =>
 const seen = modules.filter(({ source }) => folders.some((folder) => source.startsWith(`${folder}/`))).length
 for (const { rule, from, to } of summary.violations) console.error(`${rule.name}: ${from} → ${to}`)
 if (seen !== expected) console.error(`${seen} of ${expected} modules were seen: the check is not to be trusted`)
-console.log(`${seen} modules, ${summary.totalDependenciesCruised} dependencies, ${summary.violations.length} violations`)
+console.log(
+  `${seen} modules, ${summary.totalDependenciesCruised} dependencies, ${summary.violations.length} violations`,
+)
 process.exitCode = summary.violations.length > 0 || seen !== expected ? 1 : 0

@@ -41,15 +41,20 @@ function runVitest() {
 
 function report() {
   console.log()
-  console.log(`PostgreSQL: ${server === undefined ? 'the server in TEST_POSTGRES_URL' : 'an embedded server, started for this run'}`)
+  console.log(
+    `PostgreSQL: ${server === undefined ? 'the server in TEST_POSTGRES_URL' : 'an embedded server, started for this run'}`,
+  )
   if (env.TEST_MARIADB_URL === undefined) console.log('not run: MariaDB (no server is named in TEST_MARIADB_URL)')
-  if (!hasBetterSqlite3()) console.log('not run: SQLite through better-sqlite3 (the optional package is not built here)')
+  if (!hasBetterSqlite3())
+    console.log('not run: SQLite through better-sqlite3 (the optional package is not built here)')
   if (!existsSync(results)) {
     console.log('0 passed, 1 failed')
     status ||= 1
     return
   }
-  const { numPassedTests, numFailedTests, numPendingTests, numFailedTestSuites, success } = JSON.parse(readFileSync(results, 'utf8'))
+  const { numPassedTests, numFailedTests, numPendingTests, numFailedTestSuites, success } = JSON.parse(
+    readFileSync(results, 'utf8'),
+  )
   // A file that fails before its tests counts too.
   const failed = Math.max(numFailedTests, numFailedTestSuites > 0 || !success ? 1 : 0)
   console.log(`${numPassedTests} passed, ${failed} failed${numPendingTests > 0 ? `, ${numPendingTests} skipped` : ''}`)

@@ -129,8 +129,9 @@ export class SqliteConnections implements Connections {
     const opened = await this.#open()
     if (opened.shared) return
     await opened.writer.dispose()
-    this.#opened = this.#openWriter().then((writer) => ({ ...opened, writer }))
-    await this.#opened
+    this.#opened = undefined
+    const writer = await this.#openWriter()
+    this.#opened = Promise.resolve({ ...opened, writer })
   }
 
   async #open(): Promise<Opened> {

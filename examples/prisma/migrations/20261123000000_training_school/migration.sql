@@ -1,0 +1,42 @@
+-- CreateTable
+CREATE TABLE "Owner" (
+    "id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    "name" TEXT NOT NULL,
+    "dog" TEXT NOT NULL,
+    "treats" INTEGER NOT NULL DEFAULT 0
+);
+
+-- CreateTable
+CREATE TABLE "trainingschool_events" (
+    "id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    "originator_id" TEXT NOT NULL,
+    "originator_version" BIGINT NOT NULL,
+    "topic" TEXT NOT NULL,
+    "state" BLOB NOT NULL,
+    "metadata" JSONB,
+    "recorded_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+
+-- CreateTable
+CREATE TABLE "trainingschool_snapshots" (
+    "originator_id" TEXT NOT NULL,
+    "originator_version" BIGINT NOT NULL,
+    "topic" TEXT NOT NULL,
+    "state" BLOB NOT NULL,
+    "metadata" JSONB,
+    "recorded_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,
+
+    PRIMARY KEY ("originator_id", "originator_version")
+);
+
+-- CreateTable
+CREATE TABLE "trainingschool_tracking" (
+    "application_name" TEXT NOT NULL PRIMARY KEY,
+    "notification_id" BIGINT NOT NULL
+);
+
+-- CreateIndex
+CREATE UNIQUE INDEX "Owner_dog_key" ON "Owner"("dog");
+
+-- CreateIndex
+CREATE UNIQUE INDEX "trainingschool_events_originator_id_originator_version_key" ON "trainingschool_events"("originator_id", "originator_version");
