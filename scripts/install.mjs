@@ -16,7 +16,7 @@ export function prepare() {
   run(process.execPath, [join(root, 'scripts/generate.mjs')])
 }
 
-/** Runs a command to its end, showing what it prints; leaves the process when it fails. */
+/** Runs a command to its end, showing what it prints; throws when it fails. */
 export function run(command, args, env = process.env) {
   const { status, error } = spawnSync(command, args, {
     cwd: root,
@@ -25,5 +25,5 @@ export function run(command, args, env = process.env) {
     shell: process.platform === 'win32',
   })
   if (error !== undefined) throw error
-  if (status !== 0) process.exit(status ?? 1)
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${status}`)
 }

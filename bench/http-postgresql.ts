@@ -1,0 +1,119 @@
+/** Three servers on PostgreSQL that do a command (load a stream, append an event) and change a row in one transaction. */
+import { randomUUID } from 'node:crypto'
+import { PrismaPg } from '@prisma/adapter-pg'
+import { Aggregate, Application, event, PrismaDatastore } from 'eventsourcing-prisma'
+import { transactions } from 'eventsourcing-prisma/fastify'
+import Fastify from 'fastify'
+import pg from 'pg'
+import { PrismaClient } from '../test/support/generated/postgresql/client.js'
+import type { Served } from './http.js'
+import { postgresql as sql } from './sql.js'
+
+const streamLength = 20
+
+@event('Opened')
+class Stream extends Aggregate {
+  length = 0
+
+  @event('Appended', 'trick')
+  append(_trick: string): void {
+    this.length += 1
+  }
+}
+
+/** Makes the tables and the streams, too. */
+export async function postgresqlServers(url: string): Promise<Served[]> {
+  const pool = new pg.Pool({ connectionString: url, max: 16 })
+  await pool.query('CREATE TABLE owners (id SERIAL PRIMARY KEY, name TEXT NOT NULL, dog TEXT NOT NULL)')
+  const ids = await streams(url)
+  const idOf = (n: string): string => ids[Number(n) % ids.length] ?? ''
+  return [await byMiddleware(url, idOf), byDriver(pool, idOf), byTransaction(url, idOf)]
+}
+
+async function streams(url: string): Promise<string[]> {
+  const datastore = new PrismaDatastore({ adapter: new PrismaPg({ connectionString: url }) })
+  const application = new Application({ name: 'Bench', datastore })
+  await application.recorder.createTable()
+  const ids: string[] = []
+  for (let n = 0; n < 400; n += 1) {
+    const stream = new Stream()
+    for (let version = 1; version < streamLength; version += 1) stream.append('x')
+    await application.save(stream)
+    ids.push(stream.id)
+  }
+  await datastore.close()
+  return ids
+}
+
+async function byMiddleware(url: string, idOf: (n: string) => string): Promise<Served> {
+  const datastore = new PrismaDatastore({
+    adapter: new PrismaPg({ connectionString: url, max: 16 }),
+    client: (adapter) => new PrismaClient({ adapter }),
+  })
+  const application = new Application({ name: 'Bench', datastore })
+  const server = Fastify()
+  await server.register(transactions, { datastore })
+  server.post<{ Params: { n: string } }>('/streams/:n', async (request, reply) => {
+    const stream = await application.repository.get(Stream, idOf(request.params.n), { version: streamLength })
+    // Each request appends to a stream of its own, so that none is in another's way.
+    const copy = new Stream()
+    copy.append(String(stream.length))
+    await application.save(copy)
+    await datastore.client.$executeRaw`INSERT INTO owners (name, dog) VALUES ('Ann', 'Fido')`
+    return await reply.code(201).send()
+  })
+  server.addHook('onClose', async () => await datastore.close())
+  return { name: 'eventsourcing-prisma', server }
+}
+
+const insert = sql.insert.replace('stored_events', 'bench_events')
+const select = sql.select.replace('stored_events', 'bench_events')
+const state = Buffer.from('{"timestamp":{"_type_":"datetime_iso","_data_":"2026-01-01T00:00:00+00:00"},"trick":"x"}')
+const newEvents = (): unknown[] => {
+  const id = randomUUID()
+  return [
+    [id, id],
+    [1, 2],
+    ['Stream.Opened', 'Stream.Appended'],
+    [state, state],
+  ]
+}
+
+function byDriver(pool: pg.Pool, idOf: (n: string) => string): Served {
+  const server = Fastify()
+  server.post<{ Params: { n: string } }>('/streams/:n', async (request, reply) => {
+    const client = await pool.connect()
+    try {
+      await client.query('BEGIN')
+      const { rows } = await client.query<{ state: Buffer }>(select, [idOf(request.params.n)])
+      for (const row of rows) JSON.parse(row.state.toString())
+      await client.query(insert, newEvents())
+      await client.query("INSERT INTO owners (name, dog) VALUES ('Ann', 'Fido')")
+      await client.query('COMMIT')
+    } finally {
+      client.release()
+    }
+    return await reply.code(201).send()
+  })
+  server.addHook('onClose', async () => await pool.end())
+  return { name: 'pg', server }
+}
+
+function byTransaction(url: string, idOf: (n: string) => string): Served {
+  const client = new PrismaClient({ adapter: new PrismaPg({ connectionString: url, max: 16 }) })
+  const server = Fastify()
+  server.post<{ Params: { n: string } }>('/streams/:n', async (request, reply) => {
+    await client.$transaction(
+      async (tx) => {
+        const rows = await tx.$queryRawUnsafe<Array<{ state: Uint8Array }>>(select, idOf(request.params.n))
+        for (const row of rows) JSON.parse(Buffer.from(row.state).toString())
+        await tx.$queryRawUnsafe(insert, ...newEvents())
+        await tx.$executeRaw`INSERT INTO owners (name, dog) VALUES ('Ann', 'Fido')`
+      },
+      { maxWait: 60_000, timeout: 60_000 },
+    )
+    return await reply.code(201).send()
+  })
+  server.addHook('onClose', async () => await client.$disconnect())
+  return { name: 'Prisma $queryRaw', server }
+}
