@@ -1,15 +1,13 @@
 /** Express: one transaction per request, committed before the response leaves. For Express 5 and 4. */
 import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Response } from 'express'
-import { HeldResponse } from './held-response.js'
 import {
   mergeOptions,
   problemHeaders,
   problemOf,
-  RequestTransaction,
   type RouteTransactionOptions,
   type TransactionalDatastore,
-  withStatus,
 } from './http.js'
+import { RequestTransaction } from './request-transaction.js'
 
 export type { Problem, RouteTransactionOptions, TransactionalDatastore } from './http.js'
 
@@ -19,22 +17,17 @@ export interface TransactionsOptions extends RouteTransactionOptions<Request> {
   readonly skip?: (request: Request) => boolean
 }
 
-/** The open transactions of a request, one for each datastore. */
-const open = new WeakMap<Request, Map<TransactionalDatastore, OpenTransaction>>()
-
-interface OpenTransaction {
-  readonly transaction: RequestTransaction<Request>
-  readonly held: HeldResponse
-  readonly appOptions: RouteTransactionOptions<Request>
-}
+/** The transactions of a request, one for each datastore. */
+const transactionsOf = new WeakMap<Request, Map<TransactionalDatastore, RequestTransaction<Request>>>()
 
 /**
  * Gives each request a transaction: it is begun by the first use of the database, commits when the status is below 400,
  * before the first byte leaves, and rolls back in every other case. When the commit fails, the response is dropped and the
  * error goes to the error handlers.
  *
- * Use it before the routes and after body parsers. A route sets options of its own, or `false` for no transaction, by using
- * it again: `app.get('/dogs', transactions(datastore, { readOnly: true }), handler)`.
+ * Use it before the routes and after body parsers, `cors` and their like: with a response that is dropped go the headers that
+ * were set after it. A route sets options of its own, or `false` for no transaction, by using it again:
+ * `app.get('/dogs', transactions(datastore, { readOnly: true }), handler)`.
  *
  * An error handler that answers a failed request with a status below 400 has to come after `problemDetails()` or
  * `rollbackOnError()`: only an error handler sees that the request has failed.
@@ -47,35 +40,41 @@ export function transactions(
   options: TransactionsOptions | false = {},
 ): RequestHandler {
   return (request, response, next) => {
-    const known = open.get(request)?.get(datastore)
-    if (known !== undefined) return restart(known, datastore, options, { request, response, next })
-    if (options === false || options.skip?.(request) === true) return next()
-    begin(datastore, options, { request, response, next })
+    const known = transactionsOf.get(request)?.get(datastore)
+    if (known !== undefined) void restart(known, datastore, options, { request, response, next })
+    else if (options === false || options.skip?.(request) === true) next()
+    else begin(datastore, options, { request, response, next })
   }
 }
 
 /** Passes errors on after it has rolled back: for apps whose error handlers answer with a status below 400. */
 export function rollbackOnError(): ErrorRequestHandler {
-  return (error, request, _response, next) => {
-    void rollBack(request).then(() => next(error))
+  return async (error, request, _response, next) => {
+    await rollBack(request)
+    next(error)
   }
 }
 
 /**
  * An error handler that answers with problem details (RFC 9457): 404 for an aggregate that is not there, 409 for a conflict,
- * 503 with Retry-After for what may pass; the status that an error says itself; else 500.
+ * 503 with Retry-After for what may pass; the status that an error says itself; else 500. Errors from 500 on are written to
+ * standard error, as Express does it, except where the app's setting `env` is `test`.
  *
  * @example
  * app.use(problemDetails())
  */
 export function problemDetails(): ErrorRequestHandler {
-  return (error, request, response, next) => {
-    void rollBack(request).then(() => {
-      // Half a response cannot become another one: Express closes the connection.
-      if (response.headersSent) return next(error)
-      const problem = problemOf(error)
-      response.status(problem.status).set(problemHeaders(problem)).send(JSON.stringify(problem))
-    })
+  return async (error, request, response, next) => {
+    await rollBack(request)
+    const problem = problemOf(error)
+    if (problem.status >= 500) log(request, error)
+    // A handler that went on after its request had been answered: at the deadline, say.
+    if (isAnswered(request)) return
+    // Half a response cannot become another one: Express closes the connection.
+    if (response.headersSent) return next(error)
+    response.status(problem.status)
+    for (const [name, value] of Object.entries(problemHeaders(problem))) response.setHeader(name, value)
+    response.end(JSON.stringify(problem))
   }
 }
 
@@ -85,60 +84,51 @@ interface Exchange {
   readonly next: NextFunction
 }
 
-/** A route with options of its own, below an app that has begun a transaction: nothing was sent in it, so it is replaced. */
-function restart(
-  known: OpenTransaction,
-  datastore: TransactionalDatastore,
-  options: TransactionsOptions | false,
-  exchange: Exchange,
-): void {
-  if (known.transaction.isUsed) {
-    const reason = 'The options of this route come too late: a middleware before it has used the transaction already.'
-    return exchange.next(new Error(reason))
-  }
-  void known.transaction.fail().then(() => {
-    open.get(exchange.request)?.delete(datastore)
-    known.held.release()
-    if (options === false) known.transaction.outside(exchange.next)
-    else begin(datastore, mergeOptions(known.appOptions, options), exchange)
-  })
-}
-
 function begin(
   datastore: TransactionalDatastore,
   options: RouteTransactionOptions<Request>,
   { request, response, next }: Exchange,
 ): void {
-  const transaction = new RequestTransaction(datastore, options, request)
-  const held = new HeldResponse(response, (status) => {
-    void transaction.settle(status).then(
-      () => held.release(),
-      (error: unknown) => {
-        held.drop()
-        next(error)
-      },
-    )
-  })
-  const all = open.get(request) ?? new Map<TransactionalDatastore, OpenTransaction>()
-  open.set(request, all.set(datastore, { transaction, held, appOptions: options }))
-  transaction.onExpired((error) => {
-    // What is held already learns it from its own commit.
-    if (!held.isOpen) return
-    held.drop()
-    held.ignoreAfterEnd()
+  const fail = (error: Error): boolean => {
     next(error)
-  })
-  response.once('close', () => {
-    if (response.writableFinished) void transaction.abandon(`${request.method} ${request.url}`)
-    else void transaction.clientGone()
-  })
+    return true
+  }
+  const transaction = new RequestTransaction(datastore, options, { request, response, fail })
+  const all = transactionsOf.get(request) ?? new Map<TransactionalDatastore, RequestTransaction<Request>>()
+  transactionsOf.set(request, all.set(datastore, transaction))
   transaction.run(next)
 }
 
-async function rollBack(request: Request): Promise<void> {
-  for (const { transaction, held } of open.get(request)?.values() ?? []) {
-    if (!held.isOpen) continue
-    await transaction.fail()
-    held.drop()
+/** A route with options of its own, below an app that has begun a transaction: it is replaced. */
+async function restart(
+  known: RequestTransaction<Request>,
+  datastore: TransactionalDatastore,
+  options: TransactionsOptions | false,
+  exchange: Exchange,
+): Promise<void> {
+  const { request, next } = exchange
+  try {
+    await known.giveWay()
+  } catch (error) {
+    next(error)
+    return
   }
+  transactionsOf.get(request)?.delete(datastore)
+  known.outside(() => {
+    if (options === false || options.skip?.(request) === true) next()
+    else begin(datastore, mergeOptions(known.options, options), exchange)
+  })
+}
+
+async function rollBack(request: Request): Promise<void> {
+  for (const transaction of transactionsOf.get(request)?.values() ?? []) await transaction.rollBack()
+}
+
+function isAnswered(request: Request): boolean {
+  return [...(transactionsOf.get(request)?.values() ?? [])].some((transaction) => transaction.isAnswered)
+}
+
+function log(request: Request, error: unknown): void {
+  if (request.app.get('env') === 'test') return
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
 }

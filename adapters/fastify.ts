@@ -1,22 +1,15 @@
 /** Fastify: one transaction per request, committed before the response leaves. */
-import type {
-  FastifyError,
-  FastifyInstance,
-  FastifyPluginCallback,
-  FastifyReply,
-  FastifyRequest,
-  RouteOptions,
-} from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import {
   mergeOptions,
   problemHeaders,
   problemOf,
-  RequestTransaction,
   type RouteTransactionOptions,
   type TransactionalDatastore,
   withStatus,
 } from './http.js'
+import { RequestTransaction, streamRefused } from './request-transaction.js'
 
 export type { Problem, RouteTransactionOptions, TransactionalDatastore } from './http.js'
 
@@ -38,8 +31,9 @@ declare module 'fastify' {
  * the status is below 400, before the first byte leaves, and rolls back in every other case. When the commit fails, the
  * response is dropped and the error goes to the error handler.
  *
- * Register it with `await` before the routes: then its `onSend` hook is the last one, so that those of others still find
- * the transaction open. It is open from the `preHandler` hooks on.
+ * The transaction is open from the `preHandler` hooks that are added after the plugin to the last `onSend` hook, for hijacked
+ * replies to the first byte. In the hooks before, the database is used outside of it. A handler with `onAbort: 'finish'`
+ * has to return a value, since Fastify does not send an empty reply to a client that is gone.
  *
  * @example
  * await fastify.register(transactions, { datastore })
@@ -49,99 +43,63 @@ export const transactions: FastifyPluginCallback<TransactionsOptions> = fastifyP
   fastify: '5.x',
 })
 
-/** Marks the routes that settle in a hook of their own. */
-const hasOwnHook = Symbol('settles in its own hook')
-
-type Requests = WeakMap<FastifyRequest, RequestTransaction<FastifyRequest>>
-
+/**
+ * Why the response is held below Fastify, instead of in an `onSend` hook: hooks of others that come later would run after the
+ * commit, a handler that does not return its reply would send a second one meanwhile, and a hijacked reply has no hooks.
+ */
 function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, done: () => void): void {
   const { datastore, ...appOptions } = options
-  const requests: Requests = new WeakMap()
-  const settle = async (request: FastifyRequest, reply: FastifyReply, payload: unknown): Promise<unknown> => {
-    await settleBefore(requests.get(request), reply, payload)
-    return payload
-  }
+  const requests = new WeakMap<FastifyRequest, RequestTransaction<FastifyRequest>>()
 
-  fastify.addHook('onRoute', (route: RouteOptions) => {
-    // A hook of the route comes after all others.
-    route.onSend = [...[route.onSend ?? []].flat(), settle]
-    route.config = Object.assign(route.config ?? {}, { [hasOwnHook]: true })
-  })
   fastify.addHook('preHandler', (request, reply, next) => {
     const { transaction: own } = request.routeOptions.config
     if (own === false) return next()
-    const transaction = new RequestTransaction(datastore, mergeOptions(appOptions, own), request)
+    // `reply.callNotFound()` comes here a second time.
+    const transaction = requests.get(request) ?? begin(datastore, mergeOptions(appOptions, own), reply)
     requests.set(request, transaction)
-    watch(transaction, request, reply)
     // The context of `next` is that of the handler, whatever the hooks before have done to theirs.
     transaction.run(next)
   })
   fastify.addHook('onError', async (request, _reply, error) => {
     withStatus(error)
-    await requests.get(request)?.fail()
+    await requests.get(request)?.rollBack()
   })
-  fastify.addHook('onSend', async (request, reply, payload) => {
-    // Routes that were there before the plugin have no hook of their own.
-    return hasOwnHook in request.routeOptions.config ? payload : await settle(request, reply, payload)
+  fastify.addHook('onSend', (request, _reply, payload, next) => {
+    // A body that a compressing hook turns into a stream is none in this sense, so the response below cannot tell.
+    const isRefused = isStream(payload) && requests.get(request)?.options.stream === 'refuse'
+    if (isRefused) throw streamRefused()
+    next(null, payload)
   })
   done()
 }
 
-function watch(transaction: RequestTransaction<FastifyRequest>, request: FastifyRequest, reply: FastifyReply): void {
-  const headers = { ...reply.getHeaders() }
-  headersBefore.set(reply, headers)
-  transaction.onExpired((error) => {
-    if (!reply.sent && !reply.raw.headersSent) void reply.send(error)
-  })
-  // A hijacked reply comes by no other hook; and the hook for aborted requests knows only those whose body was not read.
-  reply.raw.once('close', () => {
-    if (reply.raw.writableFinished) void transaction.abandon(`${request.method} ${request.url}`)
-    else void transaction.clientGone()
-  })
-}
-
-const headersBefore = new WeakMap<FastifyReply, Record<string, unknown>>()
-
-async function settleBefore(
-  transaction: RequestTransaction<FastifyRequest> | undefined,
+function begin(
+  datastore: TransactionalDatastore,
+  options: RouteTransactionOptions<FastifyRequest>,
   reply: FastifyReply,
-  payload: unknown,
-): Promise<void> {
-  if (transaction === undefined) return
-  try {
-    if (transaction.options.stream === 'refuse' && !transaction.isSettled && transaction.isUsed && isStream(payload)) {
-      await transaction.fail()
-      throw new Error(
-        'The body of this response is a stream, which the options of the transaction refuse: send it whole, or use `transaction: false`.',
-      )
+): RequestTransaction<FastifyRequest> {
+  const { request, raw: response } = reply
+  const headersBefore = { ...reply.getHeaders() }
+  const fail = (error: Error): boolean => {
+    // Hijacked: Fastify answers this request no more.
+    if (reply.sent) {
+      request.log.error(error)
+      return false
     }
-    const { statusCode } = reply
-    if (await transaction.settle(statusCode)) {
-      // Meanwhile a second reply may have set another one.
-      reply.code(statusCode)
-      return
-    }
-  } catch (error) {
-    dropResponse(reply)
-    throw error
+    for (const name of Object.keys(reply.getHeaders())) if (!(name in headersBefore)) reply.removeHeader(name)
+    // They come from `getHeaders`, to be set over those of the reply that was dropped.
+    for (const [name, value] of Object.entries(headersBefore))
+      if (reply.getHeader(name) !== value) reply.header(name, value)
+    void reply.send(error)
+    return true
   }
-  reply.log.warn(`A second reply was sent for ${reply.request.method} ${reply.request.url}; the first one counts.`)
-  await forever
-}
-
-/** A reply that waits for this is never sent. */
-const forever = new Promise<never>(() => {})
-
-/** Takes back what the handler has said of a response that is not sent. */
-function dropResponse(reply: FastifyReply): void {
-  const before = headersBefore.get(reply) ?? {}
-  for (const name of Object.keys(reply.getHeaders())) if (!(name in before)) reply.removeHeader(name)
-  for (const [name, value] of Object.entries(before)) reply.header(name, value)
-  reply.code(500)
+  const { stream: _, ...held } = options
+  return new RequestTransaction(datastore, held, { request, response, fail })
 }
 
 function isStream(payload: unknown): boolean {
-  return typeof payload === 'object' && payload !== null && ('pipe' in payload || 'getReader' in payload)
+  if (typeof payload !== 'object' || payload === null) return false
+  return 'pipe' in payload || 'getReader' in payload || payload instanceof Response
 }
 
 /**

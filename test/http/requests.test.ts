@@ -7,9 +7,13 @@ import { NAMESPACE_URL, PrismaApplicationRecorder, TransactionClosedError, uuid5
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
+import { Signal } from './listening.js'
 import { type Exchange, frameworks, type Route, type RunningServer, type ServerOptions } from './servers.js'
 
 const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
+
+const post = async (url: string, body: object = {}): Promise<Response> =>
+  await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
 describe.each(databases)('on $name', (database) => {
   let open: OpenDatabase
@@ -31,6 +35,10 @@ describe.each(databases)('on $name', (database) => {
     await open.db.owner.create({ data: { name: 'Ann', dog } })
     await recorder.appendEvents([storedEvent(uuid5(NAMESPACE_URL, `/dogs/${dog.toLowerCase()}`), 1)])
   }
+  const askForMoney = async ({ send }: Exchange): Promise<void> => {
+    await save()
+    send(402, 'pay first')
+  }
   const expectNothing = async (): Promise<void> => {
     expect(await open.dogs()).toEqual([])
     expect(await events()).toBe(0)
@@ -47,8 +55,6 @@ describe.each(databases)('on $name', (database) => {
       server = await framework.start(open.datastore, [{ method: 'POST', path: '/dogs', handle, ...route }], options)
       return `${server.url}/dogs`
     }
-    const post = async (url: string, body: object = {}): Promise<Response> =>
-      await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
     afterAll(async () => {
       await server?.close()
     })
@@ -114,15 +120,11 @@ describe.each(databases)('on $name', (database) => {
     })
 
     it('lets commitOn decide, for the app and for a route', async () => {
-      const handle = async ({ send }: Exchange): Promise<void> => {
-        await save()
-        send(402, 'pay first')
-      }
-      const url = await serve(handle, {}, { commitOn: (status) => status === 402 })
+      const url = await serve(askForMoney, {}, { commitOn: (status) => status === 402 })
       expect((await post(url)).status).toBe(402)
       expect(await open.dogs()).toEqual(['Fido'])
       await open.clear()
-      const again = await serve(handle, { transaction: { commitOn: () => false } }, { commitOn: () => true })
+      const again = await serve(askForMoney, { transaction: { commitOn: () => false } }, { commitOn: () => true })
       expect((await post(again)).status).toBe(402)
       await expectNothing()
     })
@@ -197,17 +199,14 @@ describe.each(databases)('on $name', (database) => {
 
     it('answers 503 at the deadline, although the handler goes on, and stores nothing', async () => {
       let late: unknown
-      let finish: () => void = () => {}
-      const finished = new Promise<void>((resolve) => {
-        finish = resolve
-      })
+      const finished = new Signal()
       const url = await serve(
         async ({ send }) => {
           await save()
           await delay(250)
           late = await save('Rex').catch((error: unknown) => error)
           send(201, 'too late')
-          finish()
+          finished.give()
         },
         { transaction: { deadlineMs: 60 } },
       )
@@ -215,7 +214,7 @@ describe.each(databases)('on $name', (database) => {
       expect(response.status).toBe(503)
       expect(response.headers.get('retry-after')).toBe('1')
       await expectNothing()
-      await finished
+      await finished.given
       expect(late).toMatchObject({ code: 'ES_TRANSACTION_TIMEOUT' })
       await expectNothing()
       expect((await post(`${url}/unknown`)).status).toBe(404)
@@ -225,10 +224,7 @@ describe.each(databases)('on $name', (database) => {
       for (const onAbort of ['rollback', 'finish'] as const) {
         await open.clear()
         let isAborted = false
-        let finish: () => void = () => {}
-        const finished = new Promise<void>((resolve) => {
-          finish = resolve
-        })
+        const finished = new Signal()
         const url = await serve(
           async ({ send }) => {
             await save()
@@ -238,7 +234,7 @@ describe.each(databases)('on $name', (database) => {
             await delay(30)
             send(201, 'made')
             await delay(30)
-            finish()
+            finished.give()
           },
           {},
           { onAbort },
@@ -247,7 +243,7 @@ describe.each(databases)('on $name', (database) => {
         const request = fetch(url, { method: 'POST', signal: controller.signal })
         setTimeout(() => controller.abort(), 50)
         await expect(request).rejects.toThrow()
-        await finished
+        await finished.given
         expect(isAborted).toBe(true)
         expect(await open.dogs()).toEqual(onAbort === 'finish' ? ['Fido'] : [])
       }
@@ -273,14 +269,14 @@ describe.each(databases)('on $name', (database) => {
 
     it('commits before the first byte of a stream', async () => {
       let late: unknown
+      async function* parts(): AsyncGenerator<string> {
+        yield 'first; '
+        await delay(20)
+        late = await open.db.owner.count().catch((error: unknown) => error)
+        yield 'x'.repeat(300_000)
+      }
       const url = await serve(async ({ stream }) => {
         await save()
-        async function* parts(): AsyncGenerator<string> {
-          yield 'first; '
-          await delay(20)
-          late = await open.db.owner.count().catch((error: unknown) => error)
-          yield 'x'.repeat(300_000)
-        }
         stream(200, Readable.from(parts()))
       })
       const response = await post(url)
@@ -306,14 +302,8 @@ describe.each(databases)('on $name', (database) => {
       expect(response.status).toBe(200)
       expect(await response.text()).toBe('early and late')
       await delay(20)
-      // Express sees the write and commits before it; a hijacked reply tells Fastify nothing, so nothing is kept.
-      if (framework.name === 'Fastify 5') {
-        expect(late).toBe(1)
-        await expectNothing()
-      } else {
-        expect(late).toBeInstanceOf(TransactionClosedError)
-        expect(await open.dogs()).toEqual(['Fido'])
-      }
+      expect(late).toBeInstanceOf(TransactionClosedError)
+      expect(await open.dogs()).toEqual(['Fido'])
     })
 
     it('settles 204, redirects, HEAD, 404 and invalid bodies', async () => {
@@ -363,9 +353,8 @@ describe.each(databases)('on $name', (database) => {
       })
       const response = await post(url)
       expect(await response.json()).toEqual({ first: true })
-      // Fastify looks at the status when its hooks have run, and finds that of the second reply.
-      expect(response.status).toBe(framework.name === 'Fastify 5' ? 500 : 201)
-      expect(await open.dogs()).toEqual(response.status === 201 ? ['Fido'] : [])
+      expect(response.status).toBe(201)
+      expect(await open.dogs()).toEqual(['Fido'])
     })
 
     it('never answers 2xx when COMMIT fails', async () => {

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import type { Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Readable } from 'node:stream'
-import express5, { type Express, type Request, type Response } from 'express'
+import express5, { type Express, type Request, type RequestHandler, type Response } from 'express'
+import express4 from 'express4'
 import Fastify from 'fastify'
 import * as expressAdapter from '../../adapters/express.js'
 import * as fastifyAdapter from '../../adapters/fastify.js'
@@ -13,13 +14,13 @@ import type { RouteTransactionOptions, TransactionalDatastore } from '../../adap
 export interface Exchange {
   readonly body: Record<string, unknown>
   readonly method: string
-  send(status: number, body?: unknown, headers?: Record<string, string>): void
-  stream(status: number, body: Readable): void
+  readonly send: (status: number, body?: unknown, headers?: Record<string, string>) => void
+  readonly stream: (status: number, body: Readable) => void
   /** The response below the framework: for Fastify it is hijacked. */
-  raw(): ServerResponse
+  readonly raw: () => ServerResponse
 }
 
-type Options = RouteTransactionOptions<unknown>
+type Options = RouteTransactionOptions
 
 export interface Route {
   readonly method: 'GET' | 'POST'
@@ -75,6 +76,17 @@ const fastify: Framework = {
   },
 }
 
+/** Gives the error handlers what a handler rejects with, which Express 4 does not do. */
+export function passingErrors(handle: (...args: Parameters<RequestHandler>) => Promise<unknown>): RequestHandler {
+  return async (request, response, next) => {
+    try {
+      await handle(request, response, next)
+    } catch (error) {
+      next(error)
+    }
+  }
+}
+
 function express(name: string, makeApp: () => Express, json: typeof express5.json): Framework {
   return {
     name,
@@ -84,9 +96,7 @@ function express(name: string, makeApp: () => Express, json: typeof express5.jso
       app.use(expressAdapter.transactions(datastore, options))
       for (const { method, path, handle, transaction } of routes) {
         const own = transaction === undefined ? [] : [expressAdapter.transactions(datastore, transaction)]
-        const handler = (request: Request, response: Response, next: (error: unknown) => void): void => {
-          void handle(exchangeOf(request, response)).catch(next)
-        }
+        const handler = passingErrors((request, response) => handle(exchangeOf(request, response)))
         if (method === 'GET') app.get(path, ...own, handler)
         else app.post(path, ...own, handler)
       }
@@ -123,9 +133,6 @@ function exchangeOf(request: Request, response: Response): Exchange {
     raw: () => response,
   }
 }
-
-// @ts-expect-error Express 4 is installed under another name, without types of its own
-const { default: express4 } = (await import('express4')) as unknown as { default: typeof express5 }
 
 /** All that are supported. */
 export const frameworks: readonly Framework[] = [

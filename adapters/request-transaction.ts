@@ -1,0 +1,155 @@
+/** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
+import type { ServerResponse } from 'node:http'
+import { type ManagedTransaction, ProgrammingError } from '../src/index.js'
+import { HeldResponse, type ResponseOwner } from './held-response.js'
+import {
+  isSuccess,
+  problemHeaders,
+  problemOf,
+  type RouteTransactionOptions,
+  type TransactionalDatastore,
+  withStatus,
+} from './http.js'
+
+/** One request in the framework that serves it. */
+export interface Exchange<Request> {
+  readonly request: Request
+  /** The response of Node below the framework's. */
+  readonly response: ServerResponse
+  /**
+   * Hands an error to the framework's error handlers, which answer in place of a response that was dropped.
+   *
+   * @returns false when the framework cannot answer this request any more
+   */
+  fail(error: Error): boolean
+}
+
+/** A transaction and the response that waits for it. */
+export class RequestTransaction<Request> implements ResponseOwner {
+  readonly options: RouteTransactionOptions<Request>
+  readonly #managed: ManagedTransaction
+  readonly #exchange: Exchange<Request>
+  readonly #held: HeldResponse
+  /** Settled once the transaction has ended, undefined before its end has begun. */
+  #end: Promise<void> | undefined
+  #expired: Error | undefined
+  #isGone = false
+  #hasFailed = false
+
+  constructor(
+    datastore: TransactionalDatastore,
+    options: RouteTransactionOptions<Request>,
+    exchange: Exchange<Request>,
+  ) {
+    this.options = options
+    this.#exchange = exchange
+    this.#managed = datastore.begin(options)
+    this.#managed.onExpired((error) => this.#expire(error))
+    this.#held = HeldResponse.hold(exchange.response, this)
+    // Comes after every response, whether it was sent or not.
+    exchange.response.once('close', () => this.#close())
+  }
+
+  /** Whether the request was answered with an error, in place of a response that was dropped. */
+  get isAnswered(): boolean {
+    return this.#held.isOver
+  }
+
+  /** Runs `fn`, and all that it calls, inside the transaction. */
+  run<T>(fn: () => T): T {
+    return this.#managed.run(fn)
+  }
+
+  /** Runs `fn`, and all that it calls, as if there were no transaction. */
+  outside<T>(fn: () => T): T {
+    return this.#managed.outside(fn)
+  }
+
+  /** Rolls back, because the request has failed; waits for the end when that has begun already. Never rejects. */
+  async rollBack(): Promise<void> {
+    this.#end ??= this.#managed.rollback()
+    await this.#end.catch(ignore)
+  }
+
+  /**
+   * Ends an unused transaction, so that another one can take its place.
+   *
+   * @throws `ProgrammingError` when something was done in it
+   */
+  async giveWay(): Promise<void> {
+    // What was saved and is not written yet counts as well.
+    await this.#managed.transaction.flush()
+    if (this.#managed.transaction.state !== 'idle') {
+      throw new ProgrammingError(
+        "Could not apply the route's own options: its transaction has been used already. Use the database only after the options are set.",
+      )
+    }
+    await this.rollBack()
+    this.#held.leave(this)
+  }
+
+  /** Ends the transaction as the response says. */
+  async settle(status: number, isStream: boolean): Promise<void> {
+    if (this.#expired !== undefined && this.#commits(status)) throw this.#expired
+    if (this.#end !== undefined) return await this.#end.catch(ignore)
+    this.#end = this.#endAs(status, isStream)
+    await this.#end
+  }
+
+  /** Lets the error be answered that has kept the response from being sent. */
+  dropped(error: unknown): void {
+    this.#answer(withStatus(error))
+  }
+
+  async #endAs(status: number, isStream: boolean): Promise<void> {
+    if (!this.#commits(status)) return await this.#managed.rollback()
+    if (isStream && this.options.stream === 'refuse' && this.#managed.transaction.state !== 'idle') {
+      await this.#managed.rollback()
+      throw streamRefused()
+    }
+    await this.#managed.commit()
+  }
+
+  #commits(status: number): boolean {
+    return (this.options.commitOn ?? isSuccess)(status, this.#exchange.request)
+  }
+
+  #expire(error: Error): void {
+    // When its end had begun, that fails by itself.
+    if (this.#end !== undefined) return
+    this.#end = over
+    this.#expired = withStatus(error)
+    if (this.#isGone) return
+    this.#held.drop()
+    // The handler may still be at work, and Express closes the connection of one that fails after the answer.
+    this.#exchange.response.shouldKeepAlive = false
+    this.#answer(this.#expired)
+  }
+
+  #answer(error: Error): void {
+    const isFirst = !this.#hasFailed
+    this.#hasFailed = true
+    // The framework is asked once: a second failure comes from its own answer, or from a handler that did not notice the first.
+    if (isFirst && this.#exchange.fail(error)) return
+    const problem = problemOf(error)
+    this.#held.answer(problem.status, problemHeaders(problem), JSON.stringify(problem))
+  }
+
+  #close(): void {
+    if (this.#end !== undefined || this.#isGone) return
+    this.#isGone = true
+    this.#managed.abort(new DOMException('The client closed the connection before it was answered.', 'AbortError'))
+    if (this.options.onAbort !== 'finish') void this.rollBack()
+  }
+}
+
+const over: Promise<void> = Promise.resolve()
+
+/** The error for a streamed body where the options refuse one. */
+export function streamRefused(): Error {
+  return new ProgrammingError(
+    'The body of this response is a stream, which the options of the transaction refuse: send it whole, or use `transaction: false`.',
+  )
+}
+
+function ignore(): void {}

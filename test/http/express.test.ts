@@ -1,0 +1,496 @@
+/** Express alone: what its middlewares and handlers do to a response that is held until the commit. */
+import { Readable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { createGzip, gzipSync } from 'node:zlib'
+import express5, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express'
+import express4 from 'express4'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { problemDetails, rollbackOnError, transactions } from '../../adapters/express.js'
+import { NAMESPACE_URL, PrismaApplicationRecorder, uuid5 } from '../../src/index.js'
+import { storedEvent } from '../contracts/stored-events.js'
+import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
+import { databasesOf } from '../support/databases.js'
+import { type Listening, listen, postRaw, Signal } from './listening.js'
+import { passingErrors } from './servers.js'
+
+const expresses = [
+  { name: 'Express 5', express: express5 },
+  { name: 'Express 4', express: express4 },
+]
+
+const [sqlite] = databasesOf('sqlite')
+if (sqlite === undefined) throw new Error('SQLite is always there')
+const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
+const large = 'x'.repeat(3_000_000)
+
+/** Compresses as the usual middleware does: by its own `write` and `end`, with a head that it asks for by Node's inner method. */
+const compression: RequestHandler = (_request, response, next) => {
+  const write: (chunk: unknown) => boolean = response.write.bind(response)
+  const end: () => unknown = response.end.bind(response)
+  const writeHead = response.writeHead.bind(response)
+  const inner = response as unknown as { _header: unknown; _implicitHeader(): void }
+  let gzip: ReturnType<typeof createGzip> | undefined
+  let hasEnded = false
+  Object.assign(response, {
+    writeHead(...args: Parameters<typeof writeHead>) {
+      if (gzip === undefined) {
+        gzip = createGzip()
+        response.setHeader('content-encoding', 'gzip')
+        response.removeHeader('content-length')
+        gzip.on('data', (chunk) => {
+          if (!write(chunk)) gzip?.pause()
+        })
+        gzip.on('end', () => end())
+        response.on('drain', () => gzip?.resume())
+      }
+      return writeHead(...args)
+    },
+    write(chunk: string | Buffer) {
+      if (hasEnded) return false
+      if (!inner._header) inner._implicitHeader()
+      return gzip?.write(chunk)
+    },
+    end(chunk: string | Buffer) {
+      if (hasEnded) return false
+      if (!inner._header) inner._implicitHeader()
+      hasEnded = true
+      return gzip?.end(chunk)
+    },
+  })
+  next()
+}
+
+const post = async (url: string): Promise<Response> => await fetch(url, { method: 'POST' })
+
+const slow: ErrorRequestHandler = async (_error, _request, response, _next) => {
+  await delay(200)
+  response.status(418).end('slow')
+}
+
+const polite: ErrorRequestHandler = (error, _request, response, _next) => {
+  response.status(200).json({ sorry: error.message })
+}
+
+const own: ErrorRequestHandler = (error, request, response, _next) => {
+  response.status(error.statusCode).json({ own: error.code, url: request.originalUrl })
+}
+
+describe.each(expresses)('$name', ({ express }) => {
+  let open: OpenDatabase
+  let recorder: PrismaApplicationRecorder<TestClient>
+  let server: Listening | undefined
+  let app: Express
+  beforeAll(async () => {
+    open = await openDatabase(sqlite)
+    recorder = new PrismaApplicationRecorder(open.datastore)
+  })
+  beforeEach(async () => {
+    await open.clear()
+    app = express()
+    app.set('env', 'test')
+  })
+  afterEach(async () => {
+    await server?.close()
+  })
+  afterAll(async () => {
+    await open.close()
+  })
+
+  const save = async (): Promise<void> => {
+    await open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+  }
+  /** Saves what another writer has saved already, so that the commit fails. */
+  const saveInConflict = async (): Promise<void> => {
+    await save()
+    await recorder.appendEvents([storedEvent(fido, 1)])
+  }
+  const serve = async (): Promise<string> => {
+    server = await listen(app)
+    return server.url
+  }
+  const expectConflict = async (response: Response): Promise<void> => {
+    expect(response.status).toBe(409)
+    expect(await response.json()).toMatchObject({ status: 409, code: 'ES_CONCURRENCY' })
+    expect(await open.dogs()).toEqual([])
+  }
+
+  for (const place of ['before', 'after'] as const) {
+    it(`works with a compressing middleware ${place} it, also when the commit fails`, async () => {
+      await recorder.insertEvents([storedEvent(fido, 1)])
+      if (place === 'before') app.use(compression)
+      app.use(transactions(open.datastore))
+      if (place === 'after') app.use(compression)
+      app.post(
+        '/fine',
+        passingErrors(async (_request, response) => {
+          await save()
+          response.status(201).json({ large })
+        }),
+      )
+      app.post(
+        '/failing',
+        passingErrors(async (_request, response) => {
+          await saveInConflict()
+          response.status(201).json({ large })
+        }),
+      )
+      app.use(problemDetails())
+      const url = await serve()
+      const fine = await post(`${url}/fine`)
+      expect(fine.status).toBe(201)
+      expect(fine.headers.get('content-encoding')).toBe('gzip')
+      expect(await fine.json()).toEqual({ large })
+      expect(await open.dogs()).toEqual(['Fido'])
+      await open.clear()
+      await recorder.insertEvents([storedEvent(fido, 1)])
+      await expectConflict(await post(`${url}/failing`))
+    })
+  }
+
+  it('commits nothing when Node would have refused the head or the body', async () => {
+    app.use(transactions(open.datastore))
+    const answers: Record<string, RequestHandler> = {
+      '/value': (_request, response) => response.writeHead(200, { 'x-name': 'a\nb' }).end(),
+      '/name': (_request, response) => response.writeHead(200, 'fine', ['x name', 'value']).end(),
+      '/status': (_request, response) => response.writeHead(20).end(),
+      '/implicit': (_request, response) => {
+        response.statusCode = 1_000
+        response.end()
+      },
+      '/body': (_request, response) => response.end({ not: 'text' }),
+    }
+    for (const [path, answer] of Object.entries(answers)) {
+      app.post(
+        path,
+        passingErrors(async (...args) => {
+          await save()
+          await answer(...args)
+        }),
+      )
+    }
+    app.use(problemDetails())
+    const url = await serve()
+    for (const path of Object.keys(answers)) {
+      expect((await post(url + path)).status).toBe(500)
+      expect(await open.dogs()).toEqual([])
+    }
+  })
+
+  it('never lets a handler that goes on after the deadline answer before a slow error handler', async () => {
+    app.use(transactions(open.datastore, { deadlineMs: 50 }))
+    const answered = new Signal()
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await save()
+        await delay(120)
+        response.status(201).json({ made: true })
+        answered.give()
+      }),
+    )
+    app.use(slow)
+    const url = await serve()
+    const response = await post(`${url}/dogs`)
+    expect(response.status).toBe(503)
+    expect(await response.text()).not.toContain('made')
+    await answered.given
+    await delay(150)
+    expect(await open.dogs()).toEqual([])
+    expect((await fetch(`${url}/unknown`)).status).toBe(404)
+  })
+
+  it('sends nothing of a response that was written early when the commit fails', async () => {
+    app.use(transactions(open.datastore))
+    const done = new Signal()
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await saveInConflict()
+        response.write('early, ')
+        await delay(40)
+        response.write('later, ')
+        response.end('late')
+        response.end('twice')
+        done.give()
+      }),
+    )
+    app.use(problemDetails())
+    const url = await serve()
+    await recorder.insertEvents([storedEvent(fido, 1)])
+    await expectConflict(await post(`${url}/dogs`))
+    await done.given
+    await delay(10)
+    expect((await fetch(`${url}/unknown`)).status).toBe(404)
+  })
+
+  it('sends nothing of a stream when the commit fails, and lets the stream go', async () => {
+    app.use(transactions(open.datastore))
+    let source: Readable | undefined
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await saveInConflict()
+        source = Readable.from(Array.from({ length: 100 }, () => 'part of a stream '))
+        source.pipe(response.status(200))
+      }),
+    )
+    app.use(problemDetails())
+    const url = await serve()
+    await recorder.insertEvents([storedEvent(fido, 1)])
+    await expectConflict(await post(`${url}/dogs`))
+    expect(source?.listenerCount('data')).toBe(0)
+  })
+
+  it('sends streams, files and large bodies as they are, and calls back', async () => {
+    app.use(transactions(open.datastore))
+    const calls: string[] = []
+    app.post(
+      '/writes',
+      passingErrors(async (_request, response) => {
+        await save()
+        for (let part = 0; part < 30; part += 1) {
+          const more = response.write('x'.repeat(100_000), () => calls.push('write'))
+          if (!more) await new Promise((resolve) => response.once('drain', resolve))
+        }
+        response.end(() => calls.push('end'))
+      }),
+    )
+    app.post(
+      '/stream',
+      passingErrors(async (_request, response) => {
+        Readable.from([large.slice(0, 1_000_000), large.slice(1_000_000)]).pipe(response)
+      }),
+    )
+    app.post(
+      '/file',
+      passingErrors(async (_request, response) => {
+        response.sendFile(fileURLToPath(import.meta.url))
+      }),
+    )
+    const url = await serve()
+    expect(await (await post(`${url}/writes`)).text()).toBe(large)
+    expect(calls).toEqual([...Array.from({ length: 30 }, () => 'write'), 'end'])
+    expect(await open.dogs()).toEqual(['Fido'])
+    expect(await (await post(`${url}/stream`)).text()).toBe(large)
+    expect(await (await post(`${url}/file`)).text()).toContain('sends streams, files')
+  })
+
+  it('shows a response that waits for the commit as sent', async () => {
+    app.use(transactions(open.datastore))
+    const seen: unknown[] = []
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await save()
+        seen.push(response.headersSent, response.writableEnded)
+        response.status(201).json({ made: true })
+        seen.push(response.headersSent, response.writableEnded, response.writableFinished)
+        response.status(500)
+        for (const change of [() => response.set('x-late', '1'), () => response.removeHeader('content-type')]) {
+          try {
+            change()
+          } catch (error) {
+            seen.push((error as { code: unknown }).code)
+          }
+        }
+      }),
+    )
+    const url = await serve()
+    const response = await post(`${url}/dogs`)
+    expect(response.status).toBe(201)
+    expect(await response.json()).toEqual({ made: true })
+    expect(seen).toEqual([false, false, true, true, false, 'ERR_HTTP_HEADERS_SENT', 'ERR_HTTP_HEADERS_SENT'])
+    expect(response.headers.get('x-late')).toBeNull()
+  })
+
+  it('sends nothing by writeHead alone, so that the database can still be used', async () => {
+    app.use(transactions(open.datastore))
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        response.writeHead(201, { 'x-made': 'yes' })
+        await save()
+        response.end('made')
+      }),
+    )
+    const url = await serve()
+    const response = await post(`${url}/dogs`)
+    expect(response.status).toBe(201)
+    expect(response.headers.get('x-made')).toBe('yes')
+    expect(await open.dogs()).toEqual(['Fido'])
+  })
+
+  it('keeps the headers that were set before it, and drops those of the success', async () => {
+    app.use((_request, response, next) => {
+      response.set({ 'access-control-allow-origin': '*', 'cache-control': 'no-store' })
+      next()
+    })
+    app.use(transactions(open.datastore))
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await saveInConflict()
+        response.set({ 'cache-control': 'max-age=60', location: '/dogs/1' }).cookie('dog', 'Fido').status(201).json({})
+      }),
+    )
+    app.use(problemDetails())
+    await recorder.insertEvents([storedEvent(fido, 1)])
+    const response = await post(`${await serve()}/dogs`)
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      'access-control-allow-origin': '*',
+      'cache-control': 'no-store',
+    })
+    expect(response.headers.get('location')).toBeNull()
+    expect(response.headers.get('set-cookie')).toBeNull()
+    await expectConflict(response)
+  })
+
+  it('rolls back behind rollbackOnError, whatever the status of the answer', async () => {
+    app.use(transactions(open.datastore))
+    app.post(
+      '/dogs',
+      passingErrors(async () => {
+        await save()
+        throw new Error('no')
+      }),
+    )
+    app.use(rollbackOnError())
+    app.use(polite)
+    const response = await post(`${await serve()}/dogs`)
+    expect(await response.json()).toEqual({ sorry: 'no' })
+    expect(response.status).toBe(200)
+    expect(await open.dogs()).toEqual([])
+  })
+
+  it('answers a failed commit by the error handlers next to the route', async () => {
+    app.use(transactions(open.datastore))
+    const router = express.Router()
+    router.post(
+      '/dogs',
+      transactions(open.datastore, { isolationLevel: 'Serializable' }),
+      passingErrors(async (_request, response) => {
+        await saveInConflict()
+        response.status(201).json({})
+      }),
+    )
+    router.use(own)
+    app.use('/school', router)
+    await recorder.insertEvents([storedEvent(fido, 1)])
+    const response = await post(`${await serve()}/school/dogs`)
+    expect(response.status).toBe(409)
+    expect(await response.json()).toEqual({ own: 'ES_CONCURRENCY', url: '/school/dogs' })
+    expect(await open.dogs()).toEqual([])
+  })
+
+  it('refuses options that come after the first use', async () => {
+    app.use(transactions(open.datastore))
+    app.use(
+      passingErrors(async (_request, _response, next) => {
+        await recorder.appendEvents([storedEvent(fido, 1)])
+        next()
+      }),
+    )
+    app.post('/dogs', transactions(open.datastore, { readOnly: true }), (_request, response) => {
+      response.status(201).end()
+    })
+    app.use(problemDetails())
+    const response = await post(`${await serve()}/dogs`)
+    expect(response.status).toBe(500)
+    expect(await response.json()).toMatchObject({ code: 'ES_PROGRAMMING' })
+    expect(await open.database.query('SELECT * FROM stored_events')).toEqual([])
+  })
+
+  it('refuses a streamed body where the options say so', async () => {
+    app.use(transactions(open.datastore, { stream: 'refuse' }))
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await save()
+        Readable.from(['a', 'b']).pipe(response)
+      }),
+    )
+    app.use(problemDetails())
+    const response = await post(`${await serve()}/dogs`)
+    expect(response.status).toBe(500)
+    expect(await open.dogs()).toEqual([])
+  })
+
+  it('commits the transactions of two datastores, and sends nothing unless both have committed', async () => {
+    const other = await openDatabase(sqlite)
+    try {
+      app.use(transactions(open.datastore), transactions(other.datastore))
+      app.post(
+        '/dogs',
+        passingErrors(async (_request, response) => {
+          await save()
+          await other.db.owner.create({ data: { name: 'Bob', dog: 'Rex' } })
+          response.status(201).json({ made: true })
+        }),
+      )
+      app.post(
+        '/failing',
+        passingErrors(async (_request, response) => {
+          await save()
+          await other.db.owner.create({ data: { name: 'Bob', dog: 'Max' } })
+          other.datastore.currentTransaction.rollbackOnly()
+          response.status(201).json({ made: true })
+        }),
+      )
+      app.use(problemDetails())
+      const url = await serve()
+      expect((await post(`${url}/dogs`)).status).toBe(201)
+      expect([await open.dogs(), await other.dogs()]).toEqual([['Fido'], ['Rex']])
+      await open.clear()
+      const failed = await post(`${url}/failing`)
+      expect(failed.status).toBe(500)
+      expect(await failed.json()).toMatchObject({ code: 'ES_ROLLBACK_ONLY' })
+      expect([await open.dogs(), await other.dogs()]).toEqual([[], ['Rex']])
+    } finally {
+      await server?.close()
+      await other.close()
+    }
+  })
+
+  it('skips what the app says', async () => {
+    app.use(transactions(open.datastore, { skip: (request) => request.path === '/events' }))
+    app.post('/events', (_request, response) => {
+      response.json({ has: open.datastore.tryCurrentTransaction !== undefined })
+    })
+    expect(await (await post(`${await serve()}/events`)).json()).toEqual({ has: false })
+  })
+
+  it('is not disturbed by an error that a handler throws after it has answered', async () => {
+    app.use(transactions(open.datastore))
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await save()
+        response.status(201).json({ made: true })
+        throw new Error('after the answer')
+      }),
+    )
+    app.use(problemDetails())
+    const socket = await postRaw(Number(new URL(await serve()).port), '/dogs')
+    const received = await new Promise<string>((resolve) => {
+      let text = ''
+      socket.on('data', (part) => (text += String(part)))
+      socket.on('close', () => resolve(text))
+    })
+    expect(received).toContain('201 Created')
+    expect(received).toContain('{"made":true}')
+    expect(await open.dogs()).toEqual(['Fido'])
+  })
+
+  it('lets a body be compressed by hand', async () => {
+    app.use(transactions(open.datastore))
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await save()
+        response.set('content-encoding', 'gzip').send(gzipSync('{"made":true}'))
+      }),
+    )
+    expect(await (await post(`${await serve()}/dogs`)).json()).toEqual({ made: true })
+  })
+})
