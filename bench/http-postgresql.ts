@@ -24,6 +24,8 @@ class Stream extends Aggregate {
 /** Makes the tables and the streams, too. */
 export async function postgresqlServers(url: string): Promise<Served[]> {
   const pool = new pg.Pool({ connectionString: url, max: 16 })
+  // `end` does not wait for the connections to close, and the database is dropped then.
+  pool.on('error', () => undefined)
   await pool.query('CREATE TABLE owners (id SERIAL PRIMARY KEY, name TEXT NOT NULL, dog TEXT NOT NULL)')
   const ids = await streams(url)
   const idOf = (n: string): string => ids[Number(n) % ids.length] ?? ''

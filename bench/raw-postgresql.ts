@@ -6,6 +6,8 @@ import { postgresql as sql } from './sql.js'
 /** @param url - of the database; the tables exist */
 export function rawPostgresql(url: string): Contender {
   const pool = new pg.Pool({ connectionString: url, max: 16 })
+  // `end` does not wait for the connections to close, and the database is dropped then.
+  pool.on('error', () => undefined)
   const insertArguments = (events: readonly BenchEvent[]): unknown[] => [
     events.map((event) => event.originatorId),
     events.map((event) => event.originatorVersion),

@@ -22,7 +22,18 @@ export function toStoredEvent(row: readonly unknown[]): StoredEvent {
 
 /** Reads a row of `notificationColumns`. */
 export function toNotification(row: readonly unknown[]): Notification {
-  return { ...toStoredEvent(row), id: toBigInt(row[5]), recordedAt: toDate(row[6]) }
+  const notification = {
+    id: toBigInt(row[5]),
+    originatorId: toText(row[0]),
+    originatorVersion: Number(row[1]),
+    topic: String(row[2]),
+    state: toBytes(row[3]),
+    recordedAt: toDate(row[6]),
+  }
+  const metadata = row[4]
+  return metadata === null || metadata === undefined
+    ? notification
+    : { ...notification, metadata: toMetadata(metadata) }
 }
 
 /** Reads an originator id, which one of the databases keeps as bytes. */

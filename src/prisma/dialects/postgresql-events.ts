@@ -73,14 +73,15 @@ export class PostgresqlEventsTable implements EventsTable {
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
     const settled = await this.#settledPosition(runner)
-    const to = range.to === undefined || range.to > settled ? settled : range.to
-    if (range.limit < 1 || to < range.from) return []
-    const args: unknown[] = [range.from, to, range.limit]
+    if (range.limit < 1 || settled < range.from) return []
+    const args: unknown[] = [range.from, settled, range.limit]
+    const stop = range.to === undefined ? '' : ` AND id <= $${args.push(range.to)}::bigint`
     const byTopic = range.topics.length > 0 ? ` AND topic = ANY($${args.push(range.topics)}::text[])` : ''
-    // A statement of its own: its snapshot is younger than the settled position.
+    // A statement of its own: its snapshot is younger than the settled position. That bound stands outside, since with two
+    // bounds the planner expects few rows on a table without statistics, and sorts all that follow instead of walking the index.
     const sql =
-      `SELECT ${notificationColumns} FROM ${this.#table} ` +
-      `WHERE id >= $1::bigint AND id <= $2::bigint${byTopic} ORDER BY id LIMIT $3::bigint`
+      `SELECT * FROM (SELECT ${notificationColumns} FROM ${this.#table} WHERE id >= $1::bigint${stop}${byTopic} ` +
+      `ORDER BY id LIMIT $3::bigint) AS page WHERE id <= $2::bigint ORDER BY id`
     const { rows } = await runner.query(statement(sql, args))
     return rows.map(toNotification)
   }
@@ -103,9 +104,10 @@ export class PostgresqlEventsTable implements EventsTable {
     const rows = events.length === 1 ? this.#singleRow(events, args) : this.#manyRows(events, args)
     const conditions: string[] = []
     if (predecessors.length > 0) conditions.push(this.#areStored(predecessors, args))
-    // Without a transaction a part must not be stored, so nothing is when one of the positions is seen to be taken.
+    // Without a transaction a part must not be stored: nothing is when a stream is seen to have its first position already,
+    // and for what cannot be seen yet the statement fails as a whole.
     const counted = inTransaction || events.length === 1
-    if (!counted) conditions.push(`${this.#countStored('$1', '$2')} = 0`)
+    if (!counted) conditions.push(`NOT ${this.#anyStored(firstPositions(events), args)}`)
     return statement(
       `${floorLock}INSERT INTO ${this.#table} (${eventColumns}) ${rows.select}${this.#withLog ? rows.fromFloor : rows.from}` +
         (conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '') +
@@ -145,17 +147,27 @@ export class PostgresqlEventsTable implements EventsTable {
 
   #areStored(predecessors: readonly StreamPosition[], args: unknown[]): string {
     const [only, ...others] = predecessors
-    if (only !== undefined && others.length === 0) {
-      const id = args.push(only.originatorId)
-      const version = args.push(only.originatorVersion)
-      return (
-        `EXISTS (SELECT FROM ${this.#table} AS s WHERE s.originator_id = $${id}::${this.#idType} ` +
-        `AND s.originator_version = $${version}::bigint)`
-      )
-    }
+    if (only !== undefined && others.length === 0) return this.#isStored(only, args)
     const ids = args.push(predecessors.map((position) => position.originatorId))
     const versions = args.push(predecessors.map((position) => position.originatorVersion))
     return `${this.#countStored(`$${ids}`, `$${versions}`)} = ${predecessors.length}`
+  }
+
+  #anyStored(positions: readonly StreamPosition[], args: unknown[]): string {
+    const [only, ...others] = positions
+    if (only !== undefined && others.length === 0) return this.#isStored(only, args)
+    const ids = args.push(positions.map((position) => position.originatorId))
+    const versions = args.push(positions.map((position) => position.originatorVersion))
+    return `(${this.#countStored(`$${ids}`, `$${versions}`)} > 0)`
+  }
+
+  #isStored(position: StreamPosition, args: unknown[]): string {
+    const id = args.push(position.originatorId)
+    const version = args.push(position.originatorVersion)
+    return (
+      `EXISTS (SELECT FROM ${this.#table} AS s WHERE s.originator_id = $${id}::${this.#idType} ` +
+      `AND s.originator_version = $${version}::bigint)`
+    )
   }
 
   /** How many of the positions are stored: looked up one by one in the index, whatever the planner thinks of the table. */
@@ -220,6 +232,12 @@ interface RowSource {
   readonly from: string
   readonly fromFloor: string
   readonly order: string
+}
+
+function firstPositions(events: readonly StoredEvent[]): StreamPosition[] {
+  const first = new Map<string, StreamPosition>()
+  for (const event of events) if (!first.has(event.originatorId)) first.set(event.originatorId, event)
+  return [...first.values()]
 }
 
 function metadataOf(event: StoredEvent): string | null {
