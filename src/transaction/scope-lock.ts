@@ -30,10 +30,23 @@ export class ScopeLock {
   #isTaken = false
   #waiting: Request[] = []
 
+  /** Takes a place that is free. */
+  tryEnter(alone: boolean, inside: boolean): Leave | undefined {
+    if (!inside && this.#waiting.length > 0) return undefined
+    if (!this.#fits(alone, inside)) return undefined
+    this.#take(alone)
+    return this.#leave(alone)
+  }
+
   /** Waits for a place; the promise rejects with the signal's reason. */
   async enter({ alone, inside, signal }: PlaceOptions): Promise<Leave> {
-    if ((inside || this.#waiting.length === 0) && this.#fits(alone, inside)) this.#take(alone)
-    else await this.#wait(alone, inside, signal())
+    const free = this.tryEnter(alone, inside)
+    if (free !== undefined) return free
+    await this.#wait(alone, inside, signal())
+    return this.#leave(alone)
+  }
+
+  #leave(alone: boolean): Leave {
     let left = false
     return () => {
       if (left) return

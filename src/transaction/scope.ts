@@ -72,7 +72,7 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** A part of this scope that can be undone alone. Waits while another one is open here; meanwhile this scope's own statements wait. */
   async nested(): Promise<Scope<Connection>> {
-    const leaveParent = await this.#enter(true)
+    const leaveParent = this.#tryEnter(true) ?? (await this.#enter(true))
     this.#nestedCount += 1
     const options = { ...this.session.options, autoflush: this.autoflush, attempt: this.attempt }
     return new Scope(this.#source, options, {
@@ -138,7 +138,7 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** Runs one piece of work on the connection when it is its turn. */
   async execute<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
-    const leave = await this.#enter(false)
+    const leave = this.#tryEnter(false) ?? (await this.#enter(false))
     try {
       return await this.runInTurn(work)
     } finally {
@@ -148,7 +148,7 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** Runs an operation of a guest, which sends its statements by `runInTurn`: side by side with others, but not with a nested scope. */
   async operation<T>(work: () => Promise<T>): Promise<T> {
-    const leave = await this.#enter(false)
+    const leave = this.#tryEnter(false) ?? (await this.#enter(false))
     const operation: Operation = { scope: this }
     try {
       return await currentOperation.run(operation, work)
@@ -178,7 +178,7 @@ export class Scope<Connection extends TransactionConnection> {
   async flush(): Promise<void> {
     this.assertUsable()
     if (this.#buffers.empty) return
-    const leave = await this.#enter(true)
+    const leave = this.#tryEnter(true) ?? (await this.#enter(true))
     try {
       await this.flushInTurn()
     } finally {
@@ -205,7 +205,9 @@ export class Scope<Connection extends TransactionConnection> {
   /** Ends the scope well: flushes, then COMMIT or the release of the savepoint. If any of that fails it has rolled back when this rejects. */
   async commit(): Promise<void> {
     this.assertUsable()
-    const leave = await this.#lock.enter({ alone: true, inside: false, signal: () => this.session.signal })
+    const leave =
+      this.#lock.tryEnter(true, false) ??
+      (await this.#lock.enter({ alone: true, inside: false, signal: () => this.session.signal }))
     try {
       this.#doom.assertCommittable()
       if (this.parent === undefined) await this.session.endGuests(true)
@@ -273,15 +275,16 @@ export class Scope<Connection extends TransactionConnection> {
     await this.hooks.rolledBack()
   }
 
-  /** Waits for a place in this scope; from here on the deadline runs. */
-  async #enter(alone: boolean): Promise<Leave> {
+  /** Takes a free place in this scope; from here on the deadline runs. */
+  #tryEnter(alone: boolean): Leave | undefined {
     this.assertUsable()
     this.session.startDeadline()
-    return await this.#lock.enter({
-      alone,
-      inside: currentOperation.get()?.scope === this,
-      signal: () => this.session.signal,
-    })
+    return this.#lock.tryEnter(alone, currentOperation.get()?.scope === this)
+  }
+
+  async #enter(alone: boolean): Promise<Leave> {
+    const inside = currentOperation.get()?.scope === this
+    return await this.#lock.enter({ alone, inside, signal: () => this.session.signal })
   }
 
   #end(state: 'committed' | 'rolledBack'): void {
