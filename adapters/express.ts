@@ -93,7 +93,8 @@ function begin(
     next(error)
     return true
   }
-  const transaction = new RequestTransaction(datastore, options, { request, response, fail })
+  const exchange = { request, response, streamsByWriting: true, fail }
+  const transaction = new RequestTransaction(datastore, options, exchange)
   const all = transactionsOf.get(request) ?? new Map<TransactionalDatastore, RequestTransaction<Request>>()
   transactionsOf.set(request, all.set(datastore, transaction))
   transaction.run(next)

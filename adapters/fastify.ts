@@ -1,5 +1,5 @@
 /** Fastify: one transaction per request, committed before the response leaves. */
-import type { FastifyError, FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import {
   mergeOptions,
@@ -9,7 +9,7 @@ import {
   type TransactionalDatastore,
   withStatus,
 } from './http.js'
-import { RequestTransaction, streamRefused } from './request-transaction.js'
+import { RequestTransaction } from './request-transaction.js'
 
 export type { Problem, RouteTransactionOptions, TransactionalDatastore } from './http.js'
 
@@ -65,10 +65,10 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     await requests.get(request)?.rollBack()
   })
   fastify.addHook('onSend', (request, _reply, payload, next) => {
-    // A body that a compressing hook turns into a stream is none in this sense, so the response below cannot tell.
-    const isRefused = isStream(payload) && requests.get(request)?.options.stream === 'refuse'
-    if (isRefused) throw streamRefused()
-    next(null, payload)
+    const transaction = requests.get(request)
+    // At once, where there is nothing to check: a reply that is sent twice is known by the first being under way.
+    if (transaction?.options.stream !== 'refuse' || !isStream(payload)) return next(null, payload)
+    void checkStream(transaction, (refusal) => (refusal === null ? next(null, payload) : next(refusal)))
   })
   done()
 }
@@ -93,13 +93,38 @@ function begin(
     void reply.send(error)
     return true
   }
-  const { stream: _, ...held } = options
-  return new RequestTransaction(datastore, held, { request, response, fail })
+  // A body that a hook compresses is written in parts as well.
+  return new RequestTransaction(datastore, options, { request, response, streamsByWriting: false, fail })
+}
+
+async function checkStream(
+  transaction: RequestTransaction<FastifyRequest>,
+  next: (refusal: Error | null) => void,
+): Promise<void> {
+  let refusal: Error | null = null
+  try {
+    await transaction.checkStream()
+  } catch (error) {
+    refusal = withStatus(error)
+  }
+  next(refusal)
 }
 
 function isStream(payload: unknown): boolean {
   if (typeof payload !== 'object' || payload === null) return false
   return 'pipe' in payload || 'getReader' in payload || payload instanceof Response
+}
+
+/** What an error handler needs of a request, whatever the server and its type provider are. */
+interface FailedRequest {
+  readonly log: { error(error: unknown): void }
+}
+
+/** What an error handler needs of a reply. */
+interface ErrorReply {
+  code(status: number): ErrorReply
+  headers(values: Readonly<Record<string, string>>): ErrorReply
+  send(body: string): unknown
 }
 
 /**
@@ -109,7 +134,7 @@ function isStream(payload: unknown): boolean {
  * @example
  * fastify.setErrorHandler(problemDetails())
  */
-export function problemDetails(): (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => FastifyReply {
+export function problemDetails(): (error: unknown, request: FailedRequest, reply: ErrorReply) => unknown {
   return (error, request, reply) => {
     const problem = problemOf(error)
     if (problem.status >= 500) request.log.error(error)

@@ -36,6 +36,8 @@ export class HeldResponse {
   readonly #sources = new Set<Source>()
   readonly #headersBefore: Readonly<Record<string, unknown>>
   readonly #statusBefore: number
+  /** HTTP/2 has no status messages, and Node warns whoever looks at one. */
+  readonly #hasMessage: boolean
   #state: 'open' | 'holding' | 'passing' | 'over' = 'open'
   #calls: HeldCall[] = []
   #hasHead = false
@@ -49,6 +51,7 @@ export class HeldResponse {
     this.#response = response
     this.#headersBefore = { ...response.getHeaders() }
     this.#statusBefore = response.statusCode
+    this.#hasMessage = response.req.httpVersionMajor !== 2
     for (const name of [...sending, ...ofHeaders]) {
       const original: unknown = Reflect.get(response, name)
       // What the response has under these names are methods; `setHeaders` only since Node 18.15, and not in HTTP/2.
@@ -165,7 +168,8 @@ export class HeldResponse {
   }
 
   #settle(isStream: boolean): void {
-    const { statusCode, statusMessage } = this.#response
+    const { statusCode } = this.#response
+    const statusMessage = this.#hasMessage ? this.#response.statusMessage : ''
     const turn = this.#turn
     this.#state = 'holding'
     this.#hasHead = true
@@ -223,8 +227,7 @@ export class HeldResponse {
 
   #setStatus(status: number, message: string): void {
     this.#response.statusCode = status
-    // HTTP/2 has no messages, and Node warns of those that are set.
-    if (this.#response.statusMessage !== message) this.#response.statusMessage = message
+    if (this.#hasMessage) this.#response.statusMessage = message
   }
 
   /** What is held counts as sent for those who look before they send something else. */

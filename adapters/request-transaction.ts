@@ -16,6 +16,8 @@ export interface Exchange<Request> {
   readonly request: Request
   /** The response of Node below the framework's. */
   readonly response: ServerResponse
+  /** Whether a body that is written part by part is a stream in the sense of the option `stream`; else the framework looks at it. */
+  readonly streamsByWriting: boolean
   /**
    * Hands an error to the framework's error handlers, which answer in place of a response that was dropped.
    *
@@ -77,15 +79,22 @@ export class RequestTransaction<Request> implements ResponseOwner {
    * @throws `ProgrammingError` when something was done in it
    */
   async giveWay(): Promise<void> {
-    // What was saved and is not written yet counts as well.
-    await this.#managed.transaction.flush()
-    if (this.#managed.transaction.state !== 'idle') {
+    if (await this.#isUsed()) {
       throw new ProgrammingError(
         "Could not apply the route's own options: its transaction has been used already. Use the database only after the options are set.",
       )
     }
     await this.rollBack()
     this.#held.leave(this)
+  }
+
+  /**
+   * To be called for a body that is a stream.
+   *
+   * @throws `ProgrammingError` when the options refuse one, and the transaction has been used
+   */
+  async checkStream(): Promise<void> {
+    if (this.#end === undefined) await this.#refuseStream()
   }
 
   /** Ends the transaction as the response says. */
@@ -103,11 +112,22 @@ export class RequestTransaction<Request> implements ResponseOwner {
 
   async #endAs(status: number, isStream: boolean): Promise<void> {
     if (!this.#commits(status)) return await this.#managed.rollback()
-    if (isStream && this.options.stream === 'refuse' && this.#managed.transaction.state !== 'idle') {
-      await this.#managed.rollback()
-      throw streamRefused()
-    }
+    if (isStream && this.#exchange.streamsByWriting) await this.#refuseStream()
     await this.#managed.commit()
+  }
+
+  async #refuseStream(): Promise<void> {
+    if (this.options.stream !== 'refuse' || !(await this.#isUsed())) return
+    await this.#managed.rollback()
+    throw new ProgrammingError(
+      'The body of this response is a stream, which the options of the transaction refuse: send it whole, or use `transaction: false`.',
+    )
+  }
+
+  async #isUsed(): Promise<boolean> {
+    // What was saved and is not written yet counts as well.
+    await this.#managed.transaction.flush()
+    return this.#managed.transaction.state !== 'idle'
   }
 
   #commits(status: number): boolean {
@@ -144,12 +164,5 @@ export class RequestTransaction<Request> implements ResponseOwner {
 }
 
 const over: Promise<void> = Promise.resolve()
-
-/** The error for a streamed body where the options refuse one. */
-export function streamRefused(): Error {
-  return new ProgrammingError(
-    'The body of this response is a stream, which the options of the transaction refuse: send it whole, or use `transaction: false`.',
-  )
-}
 
 function ignore(): void {}

@@ -1,0 +1,401 @@
+/** Fastify alone: its hooks, the ways to reply, and what is written below it. */
+
+import { once } from 'node:events'
+import { connect as connectHttp2, constants } from 'node:http2'
+import { Readable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { problemDetails, transactions } from '../../adapters/fastify.js'
+import { NAMESPACE_URL, PrismaApplicationRecorder, TransactionClosedError, uuid5 } from '../../src/index.js'
+import { storedEvent } from '../contracts/stored-events.js'
+import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
+import { databasesOf } from '../support/databases.js'
+import { Signal } from './listening.js'
+
+const [sqlite] = databasesOf('sqlite')
+if (sqlite === undefined) throw new Error('SQLite is always there')
+const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
+
+describe('Fastify', () => {
+  let open: OpenDatabase
+  let recorder: PrismaApplicationRecorder<TestClient>
+  let fastify: FastifyInstance
+  beforeAll(async () => {
+    open = await openDatabase(sqlite)
+    recorder = new PrismaApplicationRecorder(open.datastore)
+  })
+  beforeEach(async () => {
+    await open.clear()
+    fastify = Fastify({ forceCloseConnections: true })
+  })
+  afterEach(async () => {
+    await fastify.close()
+  })
+  afterAll(async () => {
+    await open.close()
+  })
+
+  const save = async (dog = 'Fido'): Promise<void> => {
+    await open.db.owner.create({ data: { name: 'Ann', dog } })
+  }
+  /** Saves what another writer has saved already, so that the commit fails. */
+  const saveInConflict = async (): Promise<void> => {
+    await save()
+    await recorder.appendEvents([storedEvent(fido, 1)])
+  }
+  const saveAndFail = async (): Promise<void> => {
+    await save()
+    throw new Error('no')
+  }
+  const expectConflict = async (response: Response): Promise<void> => {
+    expect(response.status).toBe(409)
+    expect(await response.json()).toMatchObject({ status: 409, code: 'ES_CONCURRENCY' })
+    expect(await open.dogs()).toEqual([])
+  }
+  const listen = async (): Promise<string> => await fastify.listen({ host: '127.0.0.1', port: 0 })
+  const post = async (path: string): Promise<Response> => {
+    const url = fastify.server.listening ? fastify.listeningOrigin : await listen()
+    return await fetch(url + path, { method: 'POST' })
+  }
+
+  it('sends a reply that its handler neither awaits nor returns', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    fastify.post('/dogs', async (_request, reply) => {
+      await save()
+      void reply.code(201).send({ made: true })
+    })
+    fastify.post('/sync', (_request, reply) => {
+      save('Rex').then(
+        () => reply.code(201).send({ made: true }),
+        (error: unknown) => reply.send(error),
+      )
+    })
+    for (const path of ['/dogs', '/sync']) {
+      const response = await post(path)
+      expect(response.status).toBe(201)
+      expect(await response.json()).toEqual({ made: true })
+    }
+    expect(await open.dogs()).toEqual(['Fido', 'Rex'])
+  })
+
+  it('covers every route when it is registered without await', async () => {
+    fastify.post('/before', saveAndFail)
+    void fastify.register(transactions, { datastore: open.datastore })
+    fastify.post('/after', saveAndFail)
+    void fastify.register((child, _options, done) => {
+      child.post('/child', saveAndFail)
+      done()
+    })
+    for (const path of ['/before', '/after', '/child']) {
+      expect((await post(path)).status).toBe(500)
+      expect(await open.dogs()).toEqual([])
+    }
+  })
+
+  it('lets hooks that come later use the transaction, and rolls back when one throws', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    let states: unknown[] = []
+    fastify.addHook('onSend', async (request, _reply, payload) => {
+      await delay(5)
+      states.push(open.datastore.currentTransaction.state)
+      await save('of the hook')
+      if (request.url === '/failing') throw new Error('no')
+      return payload
+    })
+    for (const path of ['/dogs', '/failing']) {
+      fastify.post(path, { onSend: async () => void states.push('of the route') }, async () => {
+        await save()
+        return { made: true }
+      })
+    }
+    expect((await post('/dogs')).status).toBe(200)
+    expect(states).toEqual(['open', 'of the route'])
+    expect(await open.dogs()).toEqual(['Fido', 'of the hook'])
+    await open.clear()
+    states = []
+    expect((await post('/failing')).status).toBe(500)
+    expect(await open.dogs()).toEqual([])
+  })
+
+  it('is open in the preHandler hooks of a route, and not before', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    const seen: unknown[] = []
+    const look = async (): Promise<void> => {
+      seen.push(open.datastore.tryCurrentTransaction?.state)
+    }
+    fastify.post('/dogs', { onRequest: look, preParsing: look, preValidation: look, preHandler: look }, async () => {
+      await look()
+      return {}
+    })
+    await listen()
+    await fetch(`${fastify.listeningOrigin}/dogs`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{}',
+    })
+    expect(seen).toEqual([undefined, undefined, undefined, 'idle', 'idle'])
+  })
+
+  it('commits before the first byte of a hijacked reply, and answers when that fails', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    fastify.post('/dogs', async (request, reply) => {
+      reply.hijack()
+      await save()
+      const { raw } = reply
+      raw.writeHead(200)
+      raw.write((await open.dogs()).join())
+      await delay(20)
+      raw.end(
+        `, ${String(await open.db.owner.count().catch((error: unknown) => error instanceof TransactionClosedError))}`,
+      )
+    })
+    fastify.post('/failing', async (_request, reply) => {
+      reply.hijack()
+      await saveInConflict()
+      reply.raw.writeHead(200, { 'x-made': 'yes' })
+      reply.raw.write('made')
+      await delay(20)
+      reply.raw.end('made')
+    })
+    expect(await (await post('/dogs')).text()).toBe(', true')
+    expect(await open.dogs()).toEqual(['Fido'])
+    await open.clear()
+    await recorder.insertEvents([storedEvent(fido, 1)])
+    const failed = await post('/failing')
+    expect(failed.headers.get('x-made')).toBeNull()
+    await expectConflict(failed)
+  })
+
+  it('sends streams of Node and of the web after the commit, and nothing of them when it fails', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    fastify.setErrorHandler(problemDetails())
+    const bodies: Record<string, () => unknown> = {
+      '/node': () => Readable.from(['a stream ', 'x'.repeat(200_000)]),
+      '/web': () => Readable.toWeb(Readable.from([Buffer.from('a stream '), Buffer.from('x'.repeat(200_000))])),
+      '/response': () => new Response(`a stream ${'x'.repeat(200_000)}`, { status: 202, headers: { 'x-made': 'yes' } }),
+    }
+    for (const [path, body] of Object.entries(bodies)) {
+      fastify.post(path, async (_request, reply) => {
+        await saveInConflict()
+        return await reply.send(body())
+      })
+    }
+    for (const path of Object.keys(bodies)) {
+      await open.clear()
+      const response = await post(path)
+      expect(response.ok).toBe(true)
+      expect(await open.dogs()).toEqual(['Fido'])
+      expect(await response.text()).toBe(`a stream ${'x'.repeat(200_000)}`)
+      await open.clear()
+      await recorder.insertEvents([storedEvent(fido, 1)])
+      const failed = await post(path)
+      expect(failed.headers.get('x-made')).toBeNull()
+      await expectConflict(failed)
+    }
+  })
+
+  it('rolls back when a stream fails before its first byte', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    fastify.post('/dogs', async () => {
+      await save()
+      return new Readable({
+        read() {
+          this.destroy(new Error('no'))
+        },
+      })
+    })
+    expect((await post('/dogs')).status).toBe(500)
+    expect(await open.dogs()).toEqual([])
+  })
+
+  it('refuses a streamed body where the route says so', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    fastify.setErrorHandler(problemDetails())
+    fastify.addHook('onSend', async (_request, _reply, payload) =>
+      typeof payload === 'string' ? Readable.from([payload]) : payload,
+    )
+    fastify.post('/dogs', { config: { transaction: { stream: 'refuse' } } }, async () => {
+      await save()
+      return Readable.from(['a'])
+    })
+    fastify.post('/whole', { config: { transaction: { stream: 'refuse' } } }, async () => {
+      await save('Rex')
+      return { made: true }
+    })
+    expect((await post('/dogs')).status).toBe(500)
+    expect(await (await post('/whole')).json()).toEqual({ made: true })
+    expect(await open.dogs()).toEqual(['Rex'])
+  })
+
+  it('never lets a handler that goes on after the deadline answer before a slow error handler', async () => {
+    await fastify.register(transactions, { datastore: open.datastore, deadlineMs: 50 })
+    const answered = new Signal()
+    fastify.post('/dogs', async (_request, reply) => {
+      await save()
+      await delay(120)
+      void reply.code(201).send({ made: true })
+      answered.give()
+      return reply
+    })
+    fastify.setErrorHandler(async (_error, _request, reply) => {
+      await delay(200)
+      return await reply.code(418).send('slow')
+    })
+    const response = await post('/dogs')
+    expect(response.status).toBe(503)
+    expect(await response.text()).not.toContain('made')
+    await answered.given
+    await delay(150)
+    expect(await open.dogs()).toEqual([])
+    expect((await post('/unknown')).status).toBe(404)
+  })
+
+  it('rolls back when the framework stops a handler', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    const done = new Signal()
+    fastify.post('/dogs', { handlerTimeout: 50 }, async () => {
+      await save()
+      await delay(150)
+      done.give()
+      return { made: true }
+    })
+    expect((await post('/dogs')).status).toBe(503)
+    await done.given
+    await delay(10)
+    expect(await open.dogs()).toEqual([])
+  })
+
+  it('keeps the headers that were set before it, and drops those of the success', async () => {
+    fastify.addHook('onRequest', async (_request, reply) => {
+      reply.headers({ 'access-control-allow-origin': '*', 'cache-control': 'no-store' })
+      reply.raw.setHeader('x-raw', 'before')
+    })
+    await fastify.register(transactions, { datastore: open.datastore })
+    fastify.setErrorHandler(problemDetails())
+    fastify.post('/dogs', async (_request, reply) => {
+      await saveInConflict()
+      reply.raw.setHeader('x-raw', 'made')
+      return await reply
+        .code(201)
+        .headers({
+          'cache-control': 'max-age=60',
+          location: '/dogs/1',
+          'set-cookie': 'dog=Fido',
+          'content-length': '11',
+        })
+        .send('{"made":1}\n')
+    })
+    await recorder.insertEvents([storedEvent(fido, 1)])
+    const response = await post('/dogs')
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      'access-control-allow-origin': '*',
+      'cache-control': 'no-store',
+      'x-raw': 'before',
+    })
+    expect(response.headers.get('location')).toBeNull()
+    expect(response.headers.get('set-cookie')).toBeNull()
+    await expectConflict(response)
+  })
+
+  it('settles invalid requests, what is not found, and a handler that finds nothing', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    fastify.post('/dogs', { schema: { querystring: { type: 'object', required: ['name'] } } }, async () => await save())
+    fastify.post('/hidden', async (_request, reply) => {
+      await save()
+      return reply.callNotFound()
+    })
+    expect((await post('/dogs')).status).toBe(400)
+    expect((await post('/unknown')).status).toBe(404)
+    expect((await post('/hidden')).status).toBe(404)
+    expect(await open.dogs()).toEqual([])
+    expect((await post('/dogs?name=Fido')).status).toBe(200)
+    expect(await open.dogs()).toEqual(['Fido'])
+  })
+
+  it('rolls back although an error handler answers with success', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    fastify.setErrorHandler(async (error, _request, reply) => await reply.code(200).send({ sorry: String(error) }))
+    fastify.post('/dogs', async () => {
+      await save()
+      throw new Error('no')
+    })
+    const response = await post('/dogs')
+    expect(response.status).toBe(200)
+    expect(await response.json()).toEqual({ sorry: 'Error: no' })
+    expect(await open.dogs()).toEqual([])
+  })
+
+  it('commits injected requests', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    fastify.setErrorHandler(problemDetails())
+    fastify.post('/dogs', async (_request, reply) => {
+      await saveInConflict()
+      return await reply.code(201).send({ made: true })
+    })
+    const first = await fastify.inject({ method: 'POST', url: '/dogs' })
+    expect([first.statusCode, first.json()]).toEqual([201, { made: true }])
+    expect(await open.dogs()).toEqual(['Fido'])
+    await open.clear()
+    await recorder.insertEvents([storedEvent(fido, 1)])
+    const second = await fastify.inject({ method: 'POST', url: '/dogs' })
+    expect([second.statusCode, second.json().code]).toEqual([409, 'ES_CONCURRENCY'])
+    expect(await open.dogs()).toEqual([])
+  })
+
+  it('serves HTTP/2', async () => {
+    const server = Fastify({ http2: true })
+    await server.register(transactions, { datastore: open.datastore })
+    server.setErrorHandler(problemDetails())
+    server.post('/dogs', async (_request, reply) => {
+      await saveInConflict()
+      return await reply.code(201).send({ made: 'x'.repeat(200_000) })
+    })
+    const session = connectHttp2(await server.listen({ host: '127.0.0.1', port: 0 }))
+    const request = async (): Promise<{ status: unknown; body: string }> => {
+      const stream = session.request({ ':method': 'POST', ':path': '/dogs' })
+      stream.end()
+      const [headers] = await once(stream, 'response')
+      let body = ''
+      for await (const part of stream) body += String(part)
+      return { status: headers[constants.HTTP2_HEADER_STATUS], body }
+    }
+    try {
+      expect(await request()).toEqual({ status: 201, body: JSON.stringify({ made: 'x'.repeat(200_000) }) })
+      expect(await open.dogs()).toEqual(['Fido'])
+      await open.clear()
+      await recorder.insertEvents([storedEvent(fido, 1)])
+      const { status, body } = await request()
+      expect(status).toBe(409)
+      expect(JSON.parse(body)).toMatchObject({ code: 'ES_CONCURRENCY' })
+      expect(await open.dogs()).toEqual([])
+    } finally {
+      session.close()
+      await server.close()
+    }
+  })
+
+  it('runs with two datastores, and sends nothing unless both have committed', async () => {
+    const other = await openDatabase(sqlite)
+    try {
+      await fastify.register(transactions, { datastore: open.datastore })
+      await fastify.register(transactions, { datastore: other.datastore })
+      fastify.setErrorHandler(problemDetails())
+      fastify.post<{ Querystring: { fails?: string } }>('/dogs', async (request, reply) => {
+        await save()
+        await other.db.owner.create({ data: { name: 'Bob', dog: 'Rex' } })
+        if (request.query.fails !== undefined) other.datastore.currentTransaction.rollbackOnly()
+        return await reply.code(201).send({ made: true })
+      })
+      const failed = await post('/dogs?fails')
+      expect(failed.status).toBe(500)
+      expect(await failed.json()).toMatchObject({ code: 'ES_ROLLBACK_ONLY' })
+      expect([await open.dogs(), await other.dogs()]).toEqual([[], []])
+      expect((await post('/dogs')).status).toBe(201)
+      expect([await open.dogs(), await other.dogs()]).toEqual([['Fido'], ['Rex']])
+    } finally {
+      await fastify.close()
+      await other.close()
+    }
+  })
+})
