@@ -1,0 +1,44 @@
+/** docs/errors.md lists just the errors that there are, with their codes and bases. */
+import { readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+import * as errors from '../../src/errors.js'
+
+const document = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
+const documented = [...document.matchAll(/^\| `(ES_\w+)` \| `(\w+)` \| `(\w+)` \|/gm)].map(([, code, name, base]) => ({
+  code,
+  name,
+  base,
+}))
+
+type ErrorClass = new (message: string, details: errors.ConcurrencyDetails) => errors.EventSourcingError
+
+const exported: Array<[string, unknown]> = Object.entries(errors)
+const existing = exported
+  .filter((entry): entry is [string, ErrorClass] => entry[0].endsWith('Error') && /^class /.test(String(entry[1])))
+  .map(([name, ErrorClass]) => ({
+    code: new ErrorClass('message', { originatorId: 'a', expectedVersion: 1 }).code,
+    name,
+    base: String(Reflect.get(Object.getPrototypeOf(ErrorClass), 'name')),
+  }))
+
+const byName = (a: { readonly name: string | undefined }, b: { readonly name: string | undefined }): number =>
+  String(a.name).localeCompare(String(b.name))
+
+it('lists every error with its code and its base, and no other', () => {
+  expect(existing.length).toBeGreaterThan(20)
+  expect(documented.toSorted(byName)).toEqual(existing.toSorted(byName))
+})
+
+it('gives every error a code of its own', () => {
+  expect(new Set(existing.map(({ code }) => code)).size).toBe(existing.length)
+})
+
+it('keeps the cause, and is recognised by shape', () => {
+  const cause = new Error('below')
+  const error = new errors.OperationalError('above', { cause, retryable: true })
+  expect(error.cause).toBe(cause)
+  expect(error.name).toBe('OperationalError')
+  expect(errors.isEventSourcingError(error)).toBe(true)
+  expect(errors.isEventSourcingError(cause)).toBe(false)
+  expect(errors.isEventSourcingError(null)).toBe(false)
+})
