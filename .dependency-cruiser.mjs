@@ -29,7 +29,12 @@ export default {
       from: { orphan: true, pathNot: '^src/(errors|cli/main)\\.ts$' },
       to: {},
     },
-    { name: 'nobody-inside-imports-the-barrel', severity: 'error', from: { path: '^src/' }, to: { path: '^src/index\\.ts$' } },
+    {
+      name: 'nobody-inside-imports-the-barrel',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^src/index\\.ts$' },
+    },
     {
       name: 'one-place-names-the-dialects',
       severity: 'error',
@@ -48,7 +53,12 @@ export default {
       from: { path: '^src/' },
       to: { path: '(^|/)node_modules/(express|fastify|fastify-plugin|@prisma|vitest)/' },
     },
-    { name: 'adapters-use-the-public-api', severity: 'error', from: { path: '^adapters/' }, to: { path: '^src/', pathNot: '^src/index\\.ts$' } },
+    {
+      name: 'adapters-use-the-public-api',
+      severity: 'error',
+      from: { path: '^adapters/' },
+      to: { path: '^src/', pathNot: '^src/index\\.ts$' },
+    },
     {
       name: 'no-development-dependencies',
       severity: 'error',
@@ -60,6 +70,10 @@ export default {
   options: {
     doNotFollow: { path: 'node_modules' },
     tsPreCompilationDeps: true,
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'types', 'node', 'default'], extensions: ['.ts', '.js', '.d.ts'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'types', 'node', 'default'],
+      extensions: ['.ts', '.js', '.d.ts'],
+    },
   },
 }

@@ -1,7 +1,5 @@
 /** Every error class of the package, each with a constant code; docs/errors.md lists them. */
 
-const brand = Symbol.for('eventsourcing-prisma.error')
-
 /** What every error constructor takes beside its message. */
 export interface ErrorDetails {
   /** What was thrown below: a driver's error, an abort reason. Kept as `error.cause`. */
@@ -15,7 +13,10 @@ export class EventSourcingError extends Error {
     return 'ES_ERROR'
   }
 
-  readonly [brand] = true as const
+  /** Marks the errors of all copies of the package. */
+  get isEventSourcingError(): true {
+    return true
+  }
 
   constructor(message: string, details?: ErrorDetails) {
     super(message, details?.cause === undefined ? undefined : { cause: details.cause })
@@ -29,7 +30,7 @@ export class EventSourcingError extends Error {
  * @param error - anything that was caught
  */
 export function isEventSourcingError(error: unknown): error is EventSourcingError {
-  return typeof error === 'object' && error !== null && brand in error
+  return typeof error === 'object' && error !== null && 'isEventSourcingError' in error
 }
 
 /** Something went wrong between the application and its store. */

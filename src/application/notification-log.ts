@@ -39,7 +39,7 @@ export interface NotificationLog {
 export type LogRecorder = Pick<ApplicationRecorder, 'selectNotifications'>
 
 /** The size of sections when nobody says otherwise. */
-export const defaultSectionSize = 10
+const defaultSectionSize = 10
 
 /** The log of an application in this process. */
 export class LocalNotificationLog implements NotificationLog {

@@ -137,7 +137,8 @@ function lineOf(prototype: object): object[] {
 
 // A prototype's constructor is its class, or the replacement that `@event` put in its place.
 function classOf(prototype: object): NewableFunction {
-  return prototype.constructor as NewableFunction
+  const aggregateClass: NewableFunction = Reflect.get(prototype, 'constructor')
+  return aggregateClass
 }
 
 function ownStatic(aggregateClass: NewableFunction, name: string): unknown {

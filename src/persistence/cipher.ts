@@ -1,7 +1,7 @@
 /** Ciphers keep the states of events secret. */
 import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { EnvironmentError, MapperError, ProgrammingError } from '../errors.js'
-import { Environment } from './environment.js'
+import type { Environment } from './environment.js'
 
 /** Encrypts bytes and gives them back. */
 export interface Cipher {

@@ -88,7 +88,9 @@ export class JSONTranscoder implements Transcoder {
         return Array.isArray(value) ? this.#writeArray(value) : this.#writeObject(value as Record<string, unknown>) // just tested
       case 'bigint':
         return this.#writeRegistered(value)
-      default:
+      case 'undefined':
+      case 'function':
+      case 'symbol':
         throw notRegistered(value)
     }
   }

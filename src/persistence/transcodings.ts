@@ -38,7 +38,7 @@ export interface Transcoding<Value = unknown, Data = unknown> {
 }
 
 /** A UUID that is not a string, as 32 hexadecimal digits. @see Python's `UUIDAsHex` */
-export const uuidAsHex: Transcoding<Uuid, string> = {
+const uuidAsHex: Transcoding<Uuid, string> = {
   name: 'uuid_hex',
   type: Uuid,
   encode: (uuid) => uuid.hex,
@@ -46,7 +46,7 @@ export const uuidAsHex: Transcoding<Uuid, string> = {
 }
 
 /** A decimal number as its text. @see Python's `DecimalAsStr` */
-export const decimalAsText: Transcoding<DecimalText, string> = {
+const decimalAsText: Transcoding<DecimalText, string> = {
   name: 'decimal_str',
   type: DecimalText,
   encode: (decimal) => decimal.text,
@@ -54,7 +54,7 @@ export const decimalAsText: Transcoding<DecimalText, string> = {
 }
 
 /** A point in time as ISO 8601 text, read back as a `Timestamp` with the text as it is stored. @see Python's `DatetimeAsISO` */
-export const timestampAsIso: Transcoding<Timestamp, string> = {
+const timestampAsIso: Transcoding<Timestamp, string> = {
   name: 'datetime_iso',
   type: Timestamp,
   encode: (timestamp) => timestamp.iso,
@@ -62,7 +62,7 @@ export const timestampAsIso: Transcoding<Timestamp, string> = {
 }
 
 /** A plain `Date` in the same form; it is read back as a `Timestamp`, which is a `Date` that cannot change. */
-export const dateAsIso: Transcoding<Date, string> = {
+const dateAsIso: Transcoding<Date, string> = {
   name: timestampAsIso.name,
   type: Date,
   encode: isoFormat,
@@ -70,7 +70,7 @@ export const dateAsIso: Transcoding<Date, string> = {
 }
 
 /** A `bigint` as its decimal text. */
-export const bigintAsText: Transcoding<bigint, string> = {
+const bigintAsText: Transcoding<bigint, string> = {
   name: 'bigint_str',
   // The wrapper class types its prototype as the wrapper object, while its values are primitives.
   type: BigInt as unknown as TranscodedType<bigint>,

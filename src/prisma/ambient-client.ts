@@ -39,7 +39,7 @@ export function ambientClient<Client extends object>(base: Client & PrismaClient
         return (...args: unknown[]) => ambientClient(call<Client & PrismaClientLike>(value, base, args), host)
       }
       if (alwaysOnBase.has(property) && typeof value === 'function') return value.bind(base)
-      if (rawQueries.has(property)) return operationMethod(host, base, [property], value)
+      if (rawQueries.has(property)) return operationMethod(host, base, { path: [property], method: value, owner: base })
       if (isModel(value))
         return models.get(property) ?? remember(models, property, ambientModel(property, value, base, host))
       return value
@@ -54,7 +54,9 @@ function ambientModel(name: string, model: object, base: PrismaClientLike, host:
     get(target, property) {
       const value: unknown = Reflect.get(target, property)
       if (typeof property === 'symbol' || typeof value !== 'function') return value
-      return modelOperations.has(property) ? operationMethod(host, base, [name, property], value, target) : value
+      return modelOperations.has(property)
+        ? operationMethod(host, base, { path: [name, property], method: value, owner: target })
+        : value
     },
   })
 }
@@ -80,12 +82,17 @@ const modelOperations = new Set([
   'groupBy',
 ])
 
+/** What an operation is on the client: its path from there, and the method with its owner. */
+interface Operation {
+  readonly path: readonly string[]
+  readonly method: unknown
+  readonly owner: object
+}
+
 function operationMethod(
   host: AmbientHost,
   base: PrismaClientLike,
-  path: readonly string[],
-  method: unknown,
-  owner: object = base,
+  { path, method, owner }: Operation,
 ): (...args: unknown[]) => unknown {
   return (...args) => {
     const onGuest = host.guest(base)

@@ -20,9 +20,14 @@ export function readDriverError(error: unknown): DriverErrorFacts | undefined {
       ? error['cause']
       : undefined
   if (!isRecord(cause) || typeof cause['kind'] !== 'string') return undefined
-  const code = cause['originalCode'] ?? cause['code'] ?? cause['extendedCode']
-  const message = cause['originalMessage'] ?? cause['message'] ?? cause['cause'] ?? cause['kind']
-  return { kind: cause['kind'], code: code === undefined ? undefined : String(code), message: String(message) }
+  const code = firstText(cause['originalCode'], cause['code'], cause['extendedCode'])
+  const message = firstText(cause['originalMessage'], cause['message'], cause['cause']) ?? cause['kind']
+  return { kind: cause['kind'], code, message }
+}
+
+function firstText(...values: readonly unknown[]): string | undefined {
+  const found = values.find((value) => typeof value === 'string' || typeof value === 'number')
+  return found === undefined ? undefined : `${found}`
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -5,7 +5,8 @@ import type { PrismaClientLike } from './prisma-client.js'
 /** The largest delay of a Node timer: Prisma's own limits must never be the ones that end a transaction. */
 const longestDelayMs = 2_147_483_647
 
-const rolledBack = Symbol('rolled back')
+/** Ends Prisma's transaction; nobody sees it. */
+const rolledBack = new Error('rolled back')
 
 /** Opened at the first use of the client inside a transaction; ended by it, just before its own end. */
 export class PrismaGuest implements Guest {

@@ -138,7 +138,8 @@ export class Session<Connection extends TransactionConnection> {
       return connection
     } catch (error) {
       this.#connecting = undefined
-      throw this.ended ?? error
+      if (this.ended !== undefined) throw this.ended
+      throw error
     }
   }
 

@@ -187,7 +187,7 @@ export function recorderPerCase<Recorder>(
 }
 
 /** What a promise rejects with. */
-export async function rejection(promise: Promise<unknown> | undefined): Promise<unknown> {
+async function rejection(promise: Promise<unknown> | undefined): Promise<unknown> {
   try {
     await promise
   } catch (error) {

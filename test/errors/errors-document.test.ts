@@ -14,7 +14,7 @@ type ErrorClass = new (message: string, details: errors.ConcurrencyDetails) => e
 
 const exported: Array<[string, unknown]> = Object.entries(errors)
 const existing = exported
-  .filter((entry): entry is [string, ErrorClass] => entry[0].endsWith('Error') && /^class /.test(String(entry[1])))
+  .filter((entry): entry is [string, ErrorClass] => entry[0].endsWith('Error') && entry[0] !== 'isEventSourcingError')
   .map(([name, ErrorClass]) => ({
     code: new ErrorClass('message', { originatorId: 'a', expectedVersion: 1 }).code,
     name,
