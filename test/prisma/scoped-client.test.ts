@@ -1,0 +1,95 @@
+/** Applications inside transactions that somebody else manages, with a plain PrismaClient on Prisma's own adapter. */
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { AggregateNotFoundError, ConcurrencyError, NoTransactionError } from '../../src/index.js'
+import { Dog, TrainingSchool } from '../application/dogs.js'
+import { databases, type TestDatabase } from '../support/databases.js'
+import { transactionClients } from './fixtures/current-tx.js'
+import type { TestClient } from './open-database.js'
+
+const fixture = fileURLToPath(new URL('./fixtures/current-tx.ts', import.meta.url))
+
+describe.each(databases)('on $name', (kind) => {
+  let database: TestDatabase
+  let client: TestClient
+  let school: TrainingSchool
+  beforeAll(async () => {
+    database = await kind.createDatabase()
+    client = database.newClient(database.adapter()) as TestClient
+    school = new TrainingSchool({
+      env: {
+        PERSISTENCE_MODULE: 'eventsourcing-prisma',
+        PRISMA_SCOPED_CLIENT_TOPIC: `${fixture}#currentTx`,
+        PRISMA_URL: database.url,
+      },
+    })
+  })
+  afterAll(async () => {
+    await school.close()
+    await client.$disconnect()
+    await database.drop()
+  })
+  beforeEach(async () => {
+    for (const table of ['trainingschool_events', 'owners']) await database.query(`DELETE FROM ${table}`)
+  })
+
+  const theirTransaction = async <T>(work: (tx: { readonly owner: TestClient['owner'] }) => Promise<T>): Promise<T> =>
+    await client.$transaction(async (tx) => await transactionClients.run(tx, async () => await work(tx)))
+
+  it('saves and gets inside, and is read in the next transaction after their commit', async () => {
+    await theirTransaction(async (tx) => {
+      await school.register('Fido')
+      await school.addTrick('Fido', 'roll over')
+      await tx.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+      expect(await school.getTricks('Fido')).toEqual(['roll over'])
+    })
+    await theirTransaction(async (tx) => {
+      expect(await tx.owner.count()).toBe(1)
+      expect(await school.getTricks('Fido')).toEqual(['roll over'])
+      await school.addTrick('Fido', 'sit')
+    })
+    const fido = await theirTransaction(() => school.repository.get(Dog, Dog.createId('Fido')))
+    expect(fido.tricks).toEqual(['roll over', 'sit'])
+    expect(fido.version).toBe(3)
+  })
+
+  it('keeps nothing of a transaction that was not committed', async () => {
+    const undone = theirTransaction(async (tx) => {
+      await tx.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+      await school.register('Fido')
+      expect(await school.getTricks('Fido')).toEqual([])
+      throw new Error('forgotten commit')
+    })
+    await expect(undone).rejects.toThrow('forgotten commit')
+    await theirTransaction(async (tx) => {
+      await expect(school.getTricks('Fido')).rejects.toBeInstanceOf(AggregateNotFoundError)
+      expect(await tx.owner.count()).toBe(0)
+    })
+  })
+
+  it('has the log of all that was committed', async () => {
+    await theirTransaction(async () => void (await school.register('Fido')))
+    await theirTransaction(async () => void (await school.register('Rex')))
+    const topics = await theirTransaction(async () => {
+      const notifications = await school.recorder.selectNotifications(null, 10)
+      return notifications.map(({ originatorId, topic }) => [originatorId, topic])
+    })
+    expect(topics).toEqual([
+      [Dog.createId('Fido'), 'Dog.Registered'],
+      [Dog.createId('Rex'), 'Dog.Registered'],
+    ])
+  })
+
+  it('finds a conflict, after which their transaction goes on', async () => {
+    await theirTransaction(async () => void (await school.register('Fido')))
+    await theirTransaction(async () => {
+      await expect(school.register('Fido')).rejects.toBeInstanceOf(ConcurrencyError)
+      await school.register('Rex')
+    })
+    expect(await theirTransaction(() => school.getTricks('Rex'))).toEqual([])
+  })
+
+  it('refuses to work outside of any transaction', async () => {
+    await expect(school.register('Fido')).rejects.toBeInstanceOf(NoTransactionError)
+  })
+})
