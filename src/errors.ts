@@ -101,8 +101,11 @@ export interface ConcurrencyDetails extends ErrorDetails {
 
 /** Another writer has changed the stream since it was read: load the aggregate again and repeat the command. */
 export class ConcurrencyError extends IntegrityError {
+  /** The stream. */
   readonly originatorId: string
+  /** The version that the writer built on. */
   readonly expectedVersion: number
+  /** The version that the stream has, undefined when it has no events. */
   readonly actualVersion: number | undefined
 
   constructor(message: string, details: ConcurrencyDetails) {

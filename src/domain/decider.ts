@@ -8,7 +8,12 @@ import { eventNameOf, eventTopic, type FormerTopics } from './topic.js'
 
 /** An event as a decider decides it: its name and its data, one of the names and shapes that `evolve` has. */
 export type DeciderEvent<Events extends object> = {
-  readonly [Name in keyof Events & string]: { readonly type: Name; readonly data: Events[Name] }
+  readonly [Name in keyof Events & string]: {
+    /** The event's name, without the decider's. */
+    readonly type: Name
+    /** What `evolve` is given with the state. */
+    readonly data: Events[Name]
+  }
 }[keyof Events & string]
 
 /** The arguments of a command after the state. */
@@ -44,9 +49,11 @@ export interface Decider<State, Events extends object, Commands extends object> 
 
 /** One originator of a decider at a version. */
 export interface DeciderState<State> {
+  /** The originator's id. */
   readonly id: string
   /** The version of the last event; 0 where there is none. */
   readonly version: number
+  /** What its events have come to. */
   readonly state: State
 }
 
@@ -84,8 +91,7 @@ export function defineDecider<
     ) => readonly DeciderEvent<NoInfer<Events>>[]
   }
 }): Decider<State, Events, Commands> {
-  // The same functions: only the type of a command's arguments is written differently, for inference.
-  return definition as unknown as Decider<State, Events, Commands>
+  return definition
 }
 
 /** The originator before its first event. */

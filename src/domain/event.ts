@@ -29,6 +29,7 @@ export interface DomainEvent<Data extends object = EventData> {
   readonly originatorTopic?: string
   /** The event's content. */
   readonly data: Data
+  /** What is known of the event beside its content. */
   readonly metadata?: EventMetadata
 }
 

@@ -13,6 +13,7 @@ export interface StoredEvent {
   readonly topic: string
   /** The event's attributes: encoded, then compressed, then encrypted, as configured. */
   readonly state: Uint8Array
+  /** What is known of the event beside its content. */
   readonly metadata?: Metadata
 }
 
@@ -34,6 +35,8 @@ export interface Tracking {
 
 /** A place in a stream. */
 export interface StreamPosition {
+  /** The stream. */
   readonly originatorId: string
+  /** The version in it. */
   readonly originatorVersion: number
 }

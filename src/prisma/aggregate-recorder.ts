@@ -26,11 +26,13 @@ export interface RecorderOptions {
 
 /** What recorders need of a datastore. */
 export interface RecorderDatastore<Client> {
+  /** Runs work in a transaction. */
   transaction<T>(work: (tx: Transaction<Client>) => Promise<T>, options?: TransactionOptions): Promise<T>
 }
 
 /** An `AggregateRecorder` on a datastore. Inside a transaction it works in that; outside, each call is one of its own. */
 export class PrismaAggregateRecorder<Client extends object = object> implements AggregateRecorder {
+  /** The datastore that it is on. */
   readonly datastore: RecorderDatastore<Client>
   protected readonly engine: Engine
   protected readonly table: EventsTable

@@ -116,6 +116,7 @@ export class PrismaDatastore<Client extends object = object>
     return this.#transactions.defaults.autoflush
   }
 
+  /** Sets it for transactions that begin from now on. */
   set autoflush(autoflush: boolean) {
     this.#transactions.defaults.autoflush = autoflush
   }
@@ -172,6 +173,7 @@ export class PrismaDatastore<Client extends object = object>
     await this.#connections.close()
   }
 
+  /** The same as `close`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }

@@ -8,6 +8,7 @@ export interface PrismaClientLike {
 
 /** The client that Prisma passes to the callback of `$transaction`: models, raw queries and extensions, without `$connect` and its like. */
 export type TransactionClient<Client> = Client extends {
+  /** Prisma's interactive transaction, whose callback tells the type. */
   $transaction(work: (client: infer Tx) => Promise<unknown>, options?: never): Promise<unknown>
 }
   ? Tx

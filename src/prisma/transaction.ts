@@ -137,6 +137,7 @@ export class NoTransaction<Client> implements Transaction<Client> {
 
 /** A transaction without a callback, for the adapters of web frameworks: who begins it must end it. */
 export interface ManagedTransaction<Client = unknown> {
+  /** The transaction as user code sees it. */
   readonly transaction: Transaction<Client>
   /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
   run<T>(fn: () => T): T

@@ -92,7 +92,7 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** @throws `TransactionClosedError` or `TransactionTimeoutError` when nothing can be done in this scope any more */
   assertUsable(): void {
-    if (this.session.ended !== undefined) throw this.session.ended
+    this.session.assertOpen()
     if (this.ended) {
       throw new TransactionClosedError(
         `A transaction was used after it had ended (${this.#state}). Await every database call before the transaction, or the request, ends.`,

@@ -70,10 +70,16 @@ export class Session<Connection extends TransactionConnection> {
     // Each key is used with one kind of guest only, by the module that owns the key.
     const known = this.#guests.get(key) as G | undefined
     if (known !== undefined) return known
-    if (this.ended !== undefined) throw this.ended
+    this.assertOpen()
     const guest = create()
     this.#guests.set(key, guest)
     return guest
+  }
+
+  /** @throws why no statement can start any more */
+  assertOpen(): void {
+    const { ended } = this
+    if (ended !== undefined) throw ended
   }
 
   /** Starts the deadline at the first use of the database, which may have to wait for a connection. */
@@ -85,9 +91,9 @@ export class Session<Connection extends TransactionConnection> {
   async use<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     const endTurn = this.#turn.tryTake() ?? (await this.#turn.take())
     try {
-      if (this.ended !== undefined) throw this.ended
+      this.assertOpen()
       const connection = this.#connection ?? (await this.#connect())
-      if (this.ended !== undefined) throw this.ended
+      this.assertOpen()
       this.#inFlight = work(connection)
       // The type of what is in flight is lost in the field.
       return (await this.#inFlight) as T
@@ -138,7 +144,7 @@ export class Session<Connection extends TransactionConnection> {
       return connection
     } catch (error) {
       this.#connecting = undefined
-      if (this.ended !== undefined) throw this.ended
+      this.assertOpen()
       throw error
     }
   }

@@ -92,8 +92,7 @@ export class SqliteConnections implements Connections {
     const signal = (): AbortSignal => AbortSignal.timeout(this.#settings.deadlineMs)
     const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(signal()))
     try {
-      const { writer } = await this.#open()
-      return await untilNotBusy(() => run(writer), signal)
+      return await untilNotBusy(async () => await this.#onWriter(run), signal)
     } finally {
       endTurn()
     }
@@ -102,15 +101,30 @@ export class SqliteConnections implements Connections {
   async #beginWriting(options: BeginOptions): Promise<DriverConnection> {
     const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(options.signal()))
     try {
-      const { writer } = await this.#open()
       const begin = statement(options.readOnly ? 'BEGIN' : 'BEGIN IMMEDIATE')
-      await untilNotBusy(() => writer.executeRaw(begin), options.signal)
+      const beginOn = async (adapter: SqlDriverAdapter): Promise<SqlDriverAdapter> => {
+        await adapter.executeRaw(begin)
+        return adapter
+      }
+      const writer = await untilNotBusy(async () => await this.#onWriter(beginOn), options.signal)
       return new SqliteConnection(writer, this.#settings.dialect, async (isSpoiled) => {
         if (isSpoiled) await this.#renewWriter()
         endTurn()
       })
     } catch (error) {
       endTurn()
+      throw error
+    }
+  }
+
+  /** For who has the turn. */
+  async #onWriter<T>(run: (writer: SqlDriverAdapter) => Promise<T>): Promise<T> {
+    const { writer } = await this.#open()
+    try {
+      return await run(writer)
+    } catch (error) {
+      // libsql 0.17 keeps a statement that met a lock open, and no transaction on its connection can commit then.
+      if (isBusy(error)) await this.#renewWriter()
       throw error
     }
   }
@@ -198,6 +212,10 @@ async function assertOwnConnection(adapter: SqlDriverAdapter): Promise<void> {
   }
 }
 
+function isBusy(error: unknown): boolean {
+  return readDriverError(error)?.kind === 'SocketTimeout'
+}
+
 /** Tries again while another process has the database locked, without stopping the event loop. */
 async function untilNotBusy<T>(attempt: () => Promise<T>, makeSignal: () => AbortSignal): Promise<T> {
   let signal: AbortSignal | undefined
@@ -206,7 +224,7 @@ async function untilNotBusy<T>(attempt: () => Promise<T>, makeSignal: () => Abor
       return await attempt()
     } catch (error) {
       signal ??= makeSignal()
-      if (signal.aborted || readDriverError(error)?.kind !== 'SocketTimeout') throw error
+      if (signal.aborted || !isBusy(error)) throw error
     }
     await delay(waitMs / 2 + (Math.random() * waitMs) / 2)
   }
