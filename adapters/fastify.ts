@@ -60,9 +60,12 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     // The context of `next` is that of the handler, whatever the hooks before have done to theirs.
     transaction.run(next)
   })
-  fastify.addHook('onError', async (request, _reply, error) => {
+  fastify.addHook('onError', (request, _reply, error, next) => {
     withStatus(error)
-    await requests.get(request)?.rollBack()
+    // Not awaited, as the response waits for it: while hooks of this kind run, a second error, such as that of a handler
+    // timeout, would be thrown where nobody catches it.
+    void requests.get(request)?.rollBack()
+    next()
   })
   fastify.addHook('onSend', (request, _reply, payload, next) => {
     const transaction = requests.get(request)
