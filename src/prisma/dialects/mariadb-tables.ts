@@ -56,6 +56,7 @@ export function eventsTableStatements(name: string, _options: TableOptions = {})
 
     PRIMARY KEY (\`log\`)
 ) ${tableCharacters}`,
+    `INSERT IGNORE INTO \`${positionsTable}\` (\`log\`, \`notification_id\`) VALUES ('${name}', 0)`,
   ]
 }
 
