@@ -4,11 +4,13 @@ import { expect, it } from 'vitest'
 import * as errors from '../../src/errors.js'
 
 const document = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
-const documented = [...document.matchAll(/^\| `(ES_\w+)` \| `(\w+)` \| `(\w+)` \|/gm)].map(([, code, name, base]) => ({
-  code,
-  name,
-  base,
-}))
+const documented = [...document.matchAll(/^\| `(ES_\w+)`\s+\| `(\w+)`\s+\| `(\w+)`\s+\|/gm)].map(
+  ([, code, name, base]) => ({
+    code,
+    name,
+    base,
+  }),
+)
 
 type ErrorClass = new (message: string, details: errors.ConcurrencyDetails) => errors.EventSourcingError
 
