@@ -44,7 +44,7 @@ export function isSuccess(status: number): boolean {
  *
  * @returns undefined for errors that mean nothing special, which are 500
  */
-export function statusOf(error: unknown): number | undefined {
+function statusOf(error: unknown): number | undefined {
   // By code, since an application may hold more than one copy of the package.
   if (!isEventSourcingError(error)) return undefined
   if (error.code === 'ES_OPERATIONAL') return isRetryable(error) ? 503 : undefined
