@@ -5,12 +5,12 @@ import { type Contender, pageSize } from './contender.js'
 type Adapter = ConstructorParameters<typeof PrismaDatastore>[0]['adapter']
 
 /** Makes the tables, too. */
-export async function ours(adapter: Adapter): Promise<Contender> {
+export async function ours(adapter: Adapter, name: string = 'eventsourcing-prisma'): Promise<Contender> {
   const datastore = new PrismaDatastore({ adapter })
   const recorder = new PrismaApplicationRecorder(datastore)
   await recorder.createTable()
   return {
-    name: 'eventsourcing-prisma',
+    name,
     append: async (events) => await recorder.appendEvents(events),
     load: async (originatorId) => (await recorder.selectEvents(originatorId)).length,
     async command(event) {

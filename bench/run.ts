@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { PrismaLibSql } from '@prisma/adapter-libsql'
 import { PrismaPg } from '@prisma/adapter-pg'
+import { preparedStatementName } from 'eventsourcing-prisma'
 import pg from 'pg'
 import { PrismaClient as PostgresqlClient } from '../test/support/generated/postgresql/client.js'
 import { PrismaClient as SqliteClient } from '../test/support/generated/sqlite/client.js'
@@ -62,7 +63,10 @@ async function benchPostgresql(server: string): Promise<void> {
     const client = new PostgresqlClient({ adapter: adapter() })
     // The structural type has one signature where Prisma's has overloads.
     const byQueryRaw = queryRaw(client as unknown as RawClient, 'postgresql')
-    await bench('PostgreSQL', 'pg', [await ours(adapter()), rawPostgresql(url.href), byQueryRaw])
+    const options = { statementNameGenerator: preparedStatementName }
+    const prepared = new PrismaPg({ connectionString: url.href, max: 16 }, options)
+    const contenders = [await ours(adapter()), await ours(prepared, 'prepared'), rawPostgresql(url.href), byQueryRaw]
+    await bench('PostgreSQL', 'pg', contenders)
     show('PostgreSQL', 'pg', [await runHttp(await postgresqlServers(url.href), values.quick ? 5 : 15)])
   } finally {
     await admin.query(`DROP DATABASE ${name} WITH (FORCE)`)

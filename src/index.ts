@@ -91,6 +91,7 @@ export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions }
 export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
 export { PrismaDatastore, type PrismaDatastoreOptions } from './prisma/datastore.js'
 export { PrismaFactory } from './prisma/factory.js'
+export { preparedStatementName } from './prisma/prepared-statements.js'
 export type { TransactionClient } from './prisma/prisma-client.js'
 export type { ManagedTransaction, Transaction } from './prisma/transaction.js'
 export type { IsolationLevel, Propagation, TransactionOptions } from './transaction/options.js'

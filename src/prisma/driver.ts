@@ -95,7 +95,16 @@ export interface SqlDriverAdapterFactory {
 
 const unknownType: SqlArgumentType = { scalarType: 'unknown', arity: 'scalar' }
 
+const ownStatements = new WeakSet<object>()
+
+/** Whether `statement` made it: the others come from Prisma. */
+export function isOwnStatement(query: object): boolean {
+  return ownStatements.has(query)
+}
+
 /** Makes a statement whose arguments have the types that their JavaScript values show. */
 export function statement(sql: string, args: unknown[] = []): SqlQuery {
-  return { sql, args, argTypes: args.map(() => unknownType) }
+  const query = { sql, args, argTypes: args.map(() => unknownType) }
+  ownStatements.add(query)
+  return query
 }
