@@ -10,8 +10,9 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 /** Does only what is missing. */
 export function prepare() {
   if (!existsSync(join(root, 'node_modules/vitest')) || !existsSync(join(root, 'node_modules/prisma'))) {
-    console.log('installing packages (npm ci) …')
-    run('npm', ['ci', '--no-audit', '--no-fund'])
+    console.log('installing packages (npm install) …')
+    // Not `npm ci`: it insists on the lock file naming the packages of every platform, which not every registry has.
+    run('npm', ['install', '--no-audit', '--no-fund'])
   }
   run(process.execPath, [join(root, 'scripts/generate.mjs')])
 }
