@@ -1,7 +1,7 @@
 /** Three servers on PostgreSQL that do a command (load a stream, append an event) and change a row in one transaction. */
 import { randomUUID } from 'node:crypto'
 import { PrismaPg } from '@prisma/adapter-pg'
-import { Aggregate, Application, event, PrismaDatastore } from 'eventsourcing-prisma'
+import { Aggregate, Application, event, PrismaDatastore, preparedStatementName } from 'eventsourcing-prisma'
 import { transactions } from 'eventsourcing-prisma/fastify'
 import Fastify from 'fastify'
 import pg from 'pg'
@@ -29,7 +29,13 @@ export async function postgresqlServers(url: string): Promise<Served[]> {
   await pool.query('CREATE TABLE owners (id SERIAL PRIMARY KEY, name TEXT NOT NULL, dog TEXT NOT NULL)')
   const ids = await streams(url)
   const idOf = (n: string): string => ids[Number(n) % ids.length] ?? ''
-  return [await byMiddleware(url, idOf), byDriver(pool, idOf), byTransaction(url, idOf)]
+  const prepared = { statementNameGenerator: preparedStatementName }
+  return [
+    await byMiddleware('eventsourcing-prisma', new PrismaPg({ connectionString: url, max: 16 }), idOf),
+    await byMiddleware('prepared', new PrismaPg({ connectionString: url, max: 16 }, prepared), idOf),
+    byDriver(pool, idOf),
+    byTransaction(url, idOf),
+  ]
 }
 
 async function streams(url: string): Promise<string[]> {
@@ -47,10 +53,10 @@ async function streams(url: string): Promise<string[]> {
   return ids
 }
 
-async function byMiddleware(url: string, idOf: (n: string) => string): Promise<Served> {
+async function byMiddleware(name: string, adapter: PrismaPg, idOf: (n: string) => string): Promise<Served> {
   const datastore = new PrismaDatastore({
-    adapter: new PrismaPg({ connectionString: url, max: 16 }),
-    client: (adapter) => new PrismaClient({ adapter }),
+    adapter,
+    client: (joining) => new PrismaClient({ adapter: joining }),
   })
   const application = new Application({ name: 'Bench', datastore })
   const server = Fastify()
@@ -65,7 +71,7 @@ async function byMiddleware(url: string, idOf: (n: string) => string): Promise<S
     return await reply.code(201).send()
   })
   server.addHook('onClose', async () => await datastore.close())
-  return { name: 'eventsourcing-prisma', server }
+  return { name, server }
 }
 
 const insert = sql.insert.replace('stored_events', 'bench_events')

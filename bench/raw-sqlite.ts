@@ -5,13 +5,13 @@ import { sqlite as sql } from './sql.js'
 /** The part of the drivers' interface that is used. */
 export interface SqliteDriver {
   prepare(sql: string): { run(...args: unknown[]): unknown; all(...args: unknown[]): unknown[] }
+  exec(sql: string): unknown
   close(): unknown
 }
 
 /** @param driver - on the file, which has the tables */
 export function rawSqlite(name: string, driver: SqliteDriver): Contender {
-  for (const pragma of ['journal_mode = WAL', 'synchronous = FULL', 'busy_timeout = 5000'])
-    driver.prepare(`PRAGMA ${pragma}`).all()
+  driver.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000')
   const begin = driver.prepare('BEGIN IMMEDIATE')
   const commit = driver.prepare('COMMIT')
   const select = driver.prepare(sql.select)
