@@ -1,0 +1,155 @@
+/** Applications that variables set up alone: the configuration table of the README, on every database. */
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { TrainingSchool } from '../../examples/school.js'
+import { Application, EnvironmentError, type EnvironmentVariables } from '../../src/index.js'
+import { databases, databasesOf, type TestDatabase } from '../support/databases.js'
+import { closeShared, openShared, useDatabase } from './fixtures/configured.js'
+
+const fixtures = fileURLToPath(new URL('fixtures/configured.ts', import.meta.url))
+const named = (name: string): string => `${fixtures}#${name}`
+
+describe.each(databases)('on $name', (kind) => {
+  let database: TestDatabase
+  let schools: Application[] = []
+  beforeEach(async () => {
+    database = await kind.createDatabase()
+    useDatabase(database)
+  })
+  afterEach(async () => {
+    for (const school of schools) await school.close()
+    schools = []
+    await closeShared()
+    await database.drop()
+  })
+
+  const open = (env: EnvironmentVariables): TrainingSchool => {
+    const school = new TrainingSchool({ env: { PERSISTENCE_MODULE: 'eventsourcing-prisma', ...env } })
+    schools.push(school)
+    return school
+  }
+  const train = async (school: TrainingSchool): Promise<void> => {
+    await school.register('Fido')
+    await school.addTrick('Fido', 'roll over')
+    await school.addTrick('Fido', 'play dead')
+    expect(await school.getTricks('Fido')).toEqual(['roll over', 'play dead'])
+  }
+  const stored = async (table = 'trainingschool_events'): Promise<number> =>
+    Number((await database.query(`SELECT count(*) AS n FROM ${table}`))[0]?.['n'])
+
+  it('quick start: a module and a URL', async () => {
+    await train(open({ PRISMA_URL: database.url }))
+    expect(await stored()).toBe(3)
+  })
+
+  it('makes its table where it is told to', async () => {
+    await database.query('DROP TABLE trainingschool_events')
+    await expect(open({ PRISMA_URL: database.url }).register('Fido')).rejects.toThrow()
+    await train(open({ PRISMA_URL: database.url, CREATE_TABLE: 'yes' }))
+    expect(await stored()).toBe(3)
+  })
+
+  it('takes the variable with the name of the application in front first', async () => {
+    await train(open({ PRISMA_URL: 'nonsense:', TRAININGSCHOOL_PRISMA_URL: database.url }))
+    expect(await stored()).toBe(3)
+  })
+
+  it('has autoflush on by default, and off by environment', async () => {
+    for (const [value, expected] of [
+      [undefined, true],
+      ['yes', true],
+      ['no', false],
+    ] as const) {
+      const school = await open({ PRISMA_URL: database.url, PRISMA_AUTOFLUSH: value }).ready()
+      await school.recorder.transaction(async (tx) => expect(tx.autoflush).toBe(expected))
+    }
+    await expect(open({ PRISMA_URL: database.url, PRISMA_AUTOFLUSH: 'perhaps' }).ready()).rejects.toThrow(
+      EnvironmentError,
+    )
+  })
+
+  it('uses a driver adapter that a function of the user makes, and passes its error on', async () => {
+    await train(open({ PRISMA_ADAPTER_TOPIC: named('adapter') }))
+    expect(await stored()).toBe(3)
+    await expect(open({ PRISMA_ADAPTER_TOPIC: named('failingAdapter') }).ready()).rejects.toThrow(
+      'the instance is not there',
+    )
+    await expect(open({ PRISMA_ADAPTER_TOPIC: named('useDatabase') }).ready()).rejects.toThrow(EnvironmentError)
+    await expect(open({ PRISMA_ADAPTER_TOPIC: named('missing') }).ready()).rejects.toThrow(EnvironmentError)
+  })
+
+  it('uses a datastore of the user, and leaves it open', async () => {
+    const school = open({ PRISMA_DATASTORE_TOPIC: named('datastore') })
+    await train(school)
+    await school.close()
+    await openShared().transaction(async () => {})
+    expect(await stored()).toBe(3)
+  })
+
+  it('gives transactions the client of the user', async () => {
+    const provider = kind.provider
+    const client = fileURLToPath(new URL(`../support/generated/${provider}/client.ts`, import.meta.url))
+    const school = await open({ PRISMA_URL: database.url, PRISMA_CLIENT_TOPIC: `${client}#PrismaClient` }).ready()
+    const undo = new Error('undo')
+    const transaction = school.recorder.transaction(async (tx) => {
+      await school.register('Rex')
+      const owners: { create(args: object): Promise<unknown> } = Reflect.get(Object(tx.client), 'owner')
+      await owners.create({ data: { name: 'Ann', dog: 'Rex' } })
+      throw undo
+    })
+    await expect(transaction).rejects.toBe(undo)
+    expect(await stored()).toBe(0)
+    expect(await stored('owners')).toBe(0)
+  })
+
+  it('says what is missing', async () => {
+    await expect(open({}).ready()).rejects.toThrow('TRAININGSCHOOL_PRISMA_URL, PRISMA_URL')
+    await expect(open({ PRISMA_URL: 'oracle://x' }).ready()).rejects.toThrow(EnvironmentError)
+  })
+
+  it('encrypts and compresses', async () => {
+    const school = open({
+      PRISMA_URL: database.url,
+      COMPRESSOR_TOPIC: 'eventsourcing-prisma#ZlibCompressor',
+      CIPHER_TOPIC: 'eventsourcing-prisma#AESCipher',
+      CIPHER_KEY: Buffer.alloc(32, 7).toString('base64'),
+    })
+    await train(school)
+    const rows = await database.query('SELECT state FROM trainingschool_events')
+    expect(rows).toHaveLength(3)
+    for (const { state } of rows) expect(Buffer.from(state as Uint8Array).toString('latin1')).not.toContain('roll over')
+  })
+})
+
+describe.each(databasesOf('postgresql'))('on $name', (kind) => {
+  it('uses a named schema, by variable', async () => {
+    const database = await kind.createDatabase()
+    const school = new TrainingSchool({
+      env: {
+        PERSISTENCE_MODULE: 'eventsourcing-prisma',
+        PRISMA_URL: database.url,
+        PRISMA_SCHEMA: 'dogs',
+        CREATE_TABLE: 'yes',
+      },
+    })
+    await school.register('Fido')
+    await school.addTrick('Fido', 'sit')
+    expect(await school.getTricks('Fido')).toEqual(['sit'])
+    expect(await database.query('SELECT id FROM dogs.trainingschool_events')).toHaveLength(2)
+    expect(await database.query('SELECT id FROM public.trainingschool_events')).toHaveLength(0)
+    await school.close()
+    await database.drop()
+  })
+
+  it('connects as the Cloud SQL connector has it', async () => {
+    const database = await kind.createDatabase()
+    useDatabase(database)
+    const school = new TrainingSchool({
+      env: { PERSISTENCE_MODULE: 'eventsourcing-prisma', PRISMA_ADAPTER_TOPIC: named('cloudSqlAdapter') },
+    })
+    await school.register('Fido')
+    expect(await school.getTricks('Fido')).toEqual([])
+    await school.close()
+    await database.drop()
+  })
+})
