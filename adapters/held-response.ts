@@ -15,6 +15,7 @@ type Sending = 'writeHead' | 'write' | 'end' | 'flushHeaders'
 
 const sending: readonly Sending[] = ['writeHead', 'write', 'end', 'flushHeaders']
 const ofHeaders = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader'] as const
+type OfHeaders = (typeof ofHeaders)[number]
 
 interface HeldCall {
   readonly method: Sending
@@ -26,14 +27,13 @@ interface Source {
   unpipe(destination: unknown): unknown
 }
 
-const known = new WeakMap<ServerResponse, HeldResponse>()
-
 /** Stands before the methods of a response that send something. Works for HTTP/1 and for Node's compatible HTTP/2 responses. */
 export class HeldResponse {
   readonly #response: ServerResponse
   readonly #owners = new Set<ResponseOwner>()
-  readonly #originals = new Map<string, Method>()
-  readonly #sources = new Set<Source>()
+  /** What others have put on the response before; the rest comes from its prototype. */
+  readonly #ownBefore = new Map<string, Method>()
+  readonly #sources: Source[] = []
   readonly #headersBefore: Readonly<Record<string, unknown>>
   readonly #statusBefore: number
   /** HTTP/2 has no status messages, and Node warns whoever looks at one. */
@@ -53,20 +53,16 @@ export class HeldResponse {
     this.#statusBefore = response.statusCode
     this.#hasMessage = response.req.httpVersionMajor !== 2
     for (const name of [...sending, ...ofHeaders]) {
-      const original: unknown = Reflect.get(response, name)
-      // What the response has under these names are methods; `setHeaders` only since Node 18.15, and not in HTTP/2.
-      if (typeof original === 'function') this.#originals.set(name, original as Method)
+      // What a response has under these names are methods.
+      if (Object.hasOwn(response, name)) this.#ownBefore.set(name, Reflect.get(response, name) as Method)
     }
-    this.#intercept()
-    this.#show('headersSent', () => this.#state === 'over' || this.#hasHead)
-    this.#show('writableEnded', () => this.#state === 'over' || this.#hasEnded)
-    response.on('pipe', (source: Source) => this.#sources.add(source))
+    install(response, this)
+    response.on('pipe', addSource)
   }
 
   /** Lets an owner decide about a response. */
   static hold(response: ServerResponse, owner: ResponseOwner): HeldResponse {
-    const held = known.get(response) ?? new HeldResponse(response)
-    known.set(response, held)
+    const held = heldOf(response) ?? new HeldResponse(response)
     held.#owners.add(owner)
     return held
   }
@@ -95,9 +91,9 @@ export class HeldResponse {
     this.#hasHead = this.#hasEnded = this.#mustDrain = false
     this.#wasDropped = true
     // From here on the methods are ours alone: what others have put around them was for the response that is gone.
-    this.#intercept()
-    for (const source of this.#sources) source.unpipe(response)
-    this.#sources.clear()
+    const turn = this.#turn
+    for (const name of sending) Reflect.set(response, name, (...args: unknown[]) => this.send(name, turn, args))
+    for (const source of this.#sources.splice(0)) source.unpipe(response)
     for (const name of response.getHeaderNames()) if (!(name in this.#headersBefore)) response.removeHeader(name)
     for (const [name, value] of Object.entries(this.#headersBefore)) {
       // They come from `getHeaders`.
@@ -117,19 +113,23 @@ export class HeldResponse {
     this.#state = 'over'
   }
 
-  #intercept(): void {
-    const turn = this.#turn
-    for (const name of sending) this.#put(name, (...args) => this.#send(name, turn, args))
-    for (const name of ofHeaders) {
-      if (this.#originals.has(name)) this.#put(name, (...args) => this.#changeHeaders(name, args))
-    }
+  /** Whether a head counts as sent. */
+  get hasHead(): boolean {
+    return this.#hasHead || this.#state === 'over'
   }
 
-  #put(name: string, value: Method): void {
-    Object.defineProperty(this.#response, name, { value, configurable: true, enumerable: false, writable: true })
+  /** Whether the end counts as sent. */
+  get hasEnded(): boolean {
+    return this.#hasEnded || this.#state === 'over'
   }
 
-  #send(method: Sending, turn: number, args: unknown[]): unknown {
+  /** Something is piped into the response. */
+  addSource(source: Source): void {
+    this.#sources.push(source)
+  }
+
+  /** @param turn - in which the method was taken from the response */
+  send(method: Sending, turn: number, args: unknown[]): unknown {
     if (turn !== this.#turn || this.#state === 'over') return method === 'write' ? true : this.#response
     if (this.#state !== 'passing') return this.#hold(method, args)
     const result = this.#call(method, args)
@@ -206,7 +206,7 @@ export class HeldResponse {
     this.#setStatus(status, message)
     let isFull = false
     try {
-      for (const { method, args } of calls) isFull = this.#send(method, this.#turn, [...args]) === false
+      for (const { method, args } of calls) isFull = this.send(method, this.#turn, [...args]) === false
     } catch (error) {
       process.emitWarning(`A response could not be sent after its transaction had been committed. ${String(error)}`)
       this.#response.destroy()
@@ -214,27 +214,75 @@ export class HeldResponse {
     if (this.#mustDrain && !isFull) this.#response.emit('drain')
   }
 
-  #changeHeaders(method: (typeof ofHeaders)[number], args: unknown[]): unknown {
+  /** Refuses a change that comes too late, as Node does. */
+  changeHeaders(method: OfHeaders, args: unknown[]): unknown {
     if (this.#state === 'over') return this.#response
     if (this.#hasHead) throw headersSentError(method === 'removeHeader' ? 'remove' : 'set')
     return this.#call(method, args)
   }
 
-  #call(method: Sending | (typeof ofHeaders)[number], args: readonly unknown[]): unknown {
-    const original = this.#originals.get(method)
-    return original === undefined ? undefined : Reflect.apply(original, this.#response, args)
+  #call(method: Sending | OfHeaders, args: readonly unknown[]): unknown {
+    const response = this.#response
+    const original = this.#ownBefore.get(method) ?? Reflect.get(Object.getPrototypeOf(response), method)
+    return Reflect.apply(original as Method, response, args)
   }
 
   #setStatus(status: number, message: string): void {
     this.#response.statusCode = status
-    if (this.#hasMessage) this.#response.statusMessage = message
+    if (this.#hasMessage && this.#response.statusMessage !== message) this.#response.statusMessage = message
   }
+}
 
-  /** What is held counts as sent for those who look before they send something else. */
-  #show(name: 'headersSent' | 'writableEnded', isHeld: () => boolean): void {
-    const response = this.#response
-    const prototype: object = Object.getPrototypeOf(response)
-    const get = (): unknown => isHeld() || Reflect.get(prototype, name, response)
-    Object.defineProperty(response, name, { get, configurable: true, enumerable: false })
+const heldBy = Symbol('held by')
+
+/**
+ * What is put on every response: the same functions for all, since V8 would make a hidden class for each response that has
+ * functions of its own.
+ */
+const methods = new Map<string, Method>([
+  ...sending.map((name) => [name, sendingMethod(name)] as const),
+  ...ofHeaders.map((name) => [name, headerMethod(name)] as const),
+])
+const views: PropertyDescriptorMap = {
+  headersSent: view('headersSent', (held) => held.hasHead),
+  writableEnded: view('writableEnded', (held) => held.hasEnded),
+}
+
+function install(response: ServerResponse, held: HeldResponse): void {
+  // A response of Express has a hidden class of its own already, and each further property would make another one, unless the
+  // response is a dictionary: deleting a property makes it one. A third of the time of a request (Express 5, Node 20).
+  Reflect.set(response, 'held', true)
+  Reflect.set(response, heldBy, held)
+  Reflect.deleteProperty(response, 'held')
+  for (const [name, method] of methods) if (name in response) Reflect.set(response, name, method)
+  Object.defineProperties(response, views)
+}
+
+function heldOf(response: ServerResponse): HeldResponse | undefined {
+  return Reflect.get(response, heldBy)
+}
+
+function sendingMethod(name: Sending): Method {
+  return function (this: ServerResponse, ...args) {
+    return heldOf(this)?.send(name, 0, args)
   }
+}
+
+function headerMethod(name: OfHeaders): Method {
+  return function (this: ServerResponse, ...args) {
+    return heldOf(this)?.changeHeaders(name, args)
+  }
+}
+
+/** What is held counts as sent for those who look before they send something else. */
+function view(name: string, isHeld: (held: HeldResponse) => boolean): PropertyDescriptor {
+  function get(this: ServerResponse): unknown {
+    const held = heldOf(this)
+    return (held !== undefined && isHeld(held)) || Reflect.get(Object.getPrototypeOf(this), name, this)
+  }
+  return { get, configurable: true, enumerable: false }
+}
+
+function addSource(this: ServerResponse, source: Source): void {
+  heldOf(this)?.addSource(source)
 }
