@@ -208,7 +208,9 @@ export class HeldResponse {
     try {
       for (const { method, args } of calls) isFull = this.send(method, this.#turn, [...args]) === false
     } catch (error) {
-      process.emitWarning(`A response could not be sent after its transaction had been committed. ${String(error)}`)
+      process.emitWarning(`A response could not be sent after its transaction had ended. ${String(error)}`, {
+        code: 'ES_RESPONSE_UNSENT',
+      })
       this.#response.destroy()
     }
     if (this.#mustDrain && !isFull) this.#response.emit('drain')
