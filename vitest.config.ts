@@ -16,7 +16,6 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 120_000,
-    reporters: ['default', ['json', { outputFile: '.tmp/test-results.json' }]],
     coverage: {
       include: ['src/**', 'adapters/**'],
       reporter: ['text', 'json-summary'],

