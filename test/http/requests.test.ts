@@ -203,12 +203,12 @@ describe.each(databases)('on $name', (database) => {
       const url = await serve(
         async ({ send }) => {
           await save()
-          await delay(250)
+          await delay(700)
           late = await save('Rex').catch((error: unknown) => error)
           send(201, 'too late')
           finished.give()
         },
-        { transaction: { deadlineMs: 60 } },
+        { transaction: { deadlineMs: 300 } },
       )
       const response = await post(url)
       expect(response.status).toBe(503)
@@ -225,10 +225,12 @@ describe.each(databases)('on $name', (database) => {
         await open.clear()
         let isAborted = false
         const finished = new Signal()
+        const controller = new AbortController()
         const url = await serve(
           async ({ send }) => {
             await save()
             const { signal } = open.datastore.currentTransaction
+            controller.abort()
             await Promise.race([delay(2_000), new Promise((resolve) => signal.addEventListener('abort', resolve))])
             isAborted = signal.aborted
             await delay(30)
@@ -239,9 +241,7 @@ describe.each(databases)('on $name', (database) => {
           {},
           { onAbort },
         )
-        const controller = new AbortController()
         const request = fetch(url, { method: 'POST', signal: controller.signal })
-        setTimeout(() => controller.abort(), 50)
         await expect(request).rejects.toThrow()
         await finished.given
         expect(isAborted).toBe(true)
