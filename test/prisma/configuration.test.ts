@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { TrainingSchool } from '../../examples/school.js'
-import { Application, EnvironmentError, type EnvironmentVariables } from '../../src/index.js'
+import { type Application, EnvironmentError, type EnvironmentVariables } from '../../src/index.js'
 import { databases, databasesOf, type TestDatabase } from '../support/databases.js'
 import { closeShared, openShared, useDatabase } from './fixtures/configured.js'
 
