@@ -225,7 +225,9 @@ describe('a JSON transcoder', () => {
 
   it('writes what JSON.stringify writes for all that is plain', () => {
     fc.assert(
-      fc.property(fc.jsonValue({ noUnicodeString: false }), (value) => {
+      fc.property(fc.jsonValue({ noUnicodeString: false }), (generated) => {
+        // JSON.stringify drops the sign of -0, which the transcoder keeps.
+        const value: unknown = JSON.parse(JSON.stringify(generated))
         fc.pre(!JSON.stringify(value).includes('_type_') && !JSON.stringify(value).includes('-0'))
         expect(text(value)).toBe(JSON.stringify(value))
       }),
