@@ -32,8 +32,19 @@ export async function migrate({ url, migrations: folder, onApplied }: MigrateOpt
     throw translateError(dialectOf(factory.provider), error, 'connect to the database')
   })
   try {
-    const history = new MigrationHistory(adapter)
-    await history.prepareSchema()
+    return await applyPending(new MigrationHistory(adapter), migrations, onApplied)
+  } finally {
+    await adapter.dispose()
+  }
+}
+
+async function applyPending(
+  history: MigrationHistory,
+  migrations: readonly Migration[],
+  onApplied: MigrateOptions['onApplied'],
+): Promise<string[]> {
+  await history.prepareSchema()
+  try {
     await history.lock()
     const pending = migrationsToApply(migrations, await attemptsOf(history))
     for (const migration of pending) {
@@ -42,7 +53,7 @@ export async function migrate({ url, migrations: folder, onApplied }: MigrateOpt
     }
     return pending.map(({ name }) => name)
   } finally {
-    await adapter.dispose()
+    await history.unlock()
   }
 }
 

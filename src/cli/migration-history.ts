@@ -38,7 +38,7 @@ export class MigrationHistory {
   }
 
   /**
-   * Waits until nobody else migrates the database, and keeps others from it until the connection is closed.
+   * Waits until nobody else migrates the database, and keeps others from it until `unlock` and the end of the connection.
    *
    * @throws `OperationalError` after ten seconds
    */
@@ -48,9 +48,10 @@ export class MigrationHistory {
     for (const sql of prepare) await this.#execute(sql, 'prepare the lock of migrations')
     for (;;) {
       try {
-        for (const sql of take) await this.#execute(sql, 'take the lock of migrations')
+        if (take !== undefined) await this.#runScript(take)
         break
-      } catch (error) {
+      } catch (failure) {
+        const error = this.#translated(failure, 'take the lock of migrations')
         const passing = error instanceof OperationalError && error.retryable
         if (!passing || Date.now() >= deadline) throw passing ? lockTimeout(error) : error
         await delay(lockRetryMs)
@@ -58,6 +59,13 @@ export class MigrationHistory {
     }
     if (query !== undefined && Number((await this.#query(query))[0]?.[0]) !== 1) throw lockTimeout(undefined)
     for (const sql of finish) await this.#execute(sql, 'prepare the lock of migrations')
+  }
+
+  /** Lets others at the database again, as far as closing the connection does not; also where it was not locked. */
+  async unlock(): Promise<void> {
+    const { release } = this.#table.lock
+    // Who could not lock the database cannot reach it now either, and has nothing to give back.
+    if (release !== undefined) await this.#adapter.executeScript(release).catch(() => undefined)
   }
 
   /**
@@ -106,7 +114,7 @@ export class MigrationHistory {
     try {
       await this.#run(script)
     } catch (error) {
-      const failure = translateError(dialectOf(this.#adapter.provider), error, `apply migration ${name}`)
+      const failure = this.#translated(error, `apply migration ${name}`)
       await this.#record(`UPDATE ${historyTable} SET logs = ${p(1)} WHERE id = ${p(2)}`, [failure.message, id])
       throw failure
     }
@@ -119,8 +127,11 @@ export class MigrationHistory {
   async #run(script: string): Promise<void> {
     // Comments alone are what Prisma writes for a migration that is still to be filled; MySQL refuses to run them.
     if (script.replace(/--.*$/gm, '').trim() === '') return
-    const { scriptMember } = this.#table
-    if (scriptMember === 'executeRaw') {
+    await this.#runScript(script)
+  }
+
+  async #runScript(script: string): Promise<void> {
+    if (this.#table.scriptMember === 'executeRaw') {
       await this.#adapter.executeRaw(statement(script))
       return
     }
@@ -141,7 +152,7 @@ export class MigrationHistory {
     try {
       await this.#adapter.executeRaw(statement(sql, args))
     } catch (error) {
-      throw translateError(dialectOf(this.#adapter.provider), error, attempted)
+      throw this.#translated(error, attempted)
     }
   }
 
@@ -149,8 +160,12 @@ export class MigrationHistory {
     try {
       return (await this.#adapter.queryRaw(statement(sql))).rows
     } catch (error) {
-      throw translateError(dialectOf(this.#adapter.provider), error, 'read the history of migrations')
+      throw this.#translated(error, 'read the history of migrations')
     }
+  }
+
+  #translated(error: unknown, attempted: string): Error {
+    return translateError(dialectOf(this.#adapter.provider), error, attempted)
   }
 }
 

@@ -29,11 +29,14 @@ export interface HistoryTable {
 export interface HistoryLock {
   /** Sent once, before. */
   readonly prepare: readonly string[]
-  /** Takes the lock; for `query` the first value of its row says whether it was given, otherwise failing says no. */
-  readonly take: readonly string[]
+  /** A script that takes the lock; its failing says no. */
+  readonly take?: string
+  /** Takes the lock; the first value of its row says whether it was given. */
   readonly query?: string
   /** Sent once, after. */
   readonly finish: readonly string[]
+  /** A script that gives the lock back before the connection is closed, where closing may not be enough. */
+  readonly release?: string
 }
 
 /** @see https://www.prisma.io/docs/orm/prisma-migrate/workflows/development-and-production#advisory-locking */
@@ -56,7 +59,7 @@ const postgresql: HistoryTable = {
   scriptMember: 'executeRaw',
   lock: {
     prepare: [`SET lock_timeout = '10s'`],
-    take: ['SELECT pg_advisory_lock(72707369)'],
+    take: 'SELECT pg_advisory_lock(72707369)',
     finish: ['RESET lock_timeout'],
   },
 }
@@ -76,7 +79,7 @@ const mysql: HistoryTable = {
   now: 'utc_timestamp(3)',
   parameter: () => '?',
   scriptMember: 'executeRaw',
-  lock: { prepare: [], take: [], query: `SELECT GET_LOCK('prisma_migrate', 10)`, finish: [] },
+  lock: { prepare: [], query: `SELECT GET_LOCK('prisma_migrate', 10)`, finish: [] },
 }
 
 const sqlite: HistoryTable = {
@@ -98,8 +101,12 @@ const sqlite: HistoryTable = {
   lock: {
     prepare: ['PRAGMA busy_timeout = 0', 'PRAGMA main.locking_mode = EXCLUSIVE'],
     // The mode takes the lock only when the file is next written, and then keeps it.
-    take: ['BEGIN EXCLUSIVE', 'COMMIT'],
+    // A script, since on libsql 0.5 a statement alone that meets the lock stays "in progress" and keeps what comes after
+    // from ending.
+    take: 'BEGIN EXCLUSIVE; COMMIT;',
     finish: [],
+    // libsql 0.5 keeps the file, and so the lock, until its objects are collected; the mode ends with the next access.
+    release: 'PRAGMA main.locking_mode = NORMAL; SELECT count(*) FROM sqlite_master;',
   },
 }
 
