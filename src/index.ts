@@ -8,6 +8,7 @@ import { PrismaFactory } from './prisma/factory.js'
 registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, ZlibCompressor })
 
 export { Application, type ApplicationOptions, type Saveable } from './application/application.js'
+export type { SubscribedEvent } from './application/application-subscription.js'
 export {
   LocalNotificationLog,
   type NotificationLog,
@@ -76,13 +77,20 @@ export { EventStore, type Recording } from './persistence/event-store.js'
 export { DecimalText, Uuid } from './persistence/exact-values.js'
 export type { InfrastructureFactory, InfrastructureSource } from './persistence/factory.js'
 export { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './persistence/in-memory-recorders.js'
+export { InMemoryProcessRecorder, InMemoryTrackingRecorder } from './persistence/in-memory-tracking.js'
 export { Mapper, type MapperOptions } from './persistence/mapper.js'
 export type {
   AggregateRecorder,
   AppendOptions,
   ApplicationRecorder,
+  ProcessEventsOptions,
+  ProcessRecorder,
   SelectEventsRange,
   SelectNotificationsOptions,
+  SubscribeOptions,
+  Subscription,
+  TrackingRecorder,
+  WaitOptions,
 } from './persistence/recorder.js'
 export type { Metadata, Notification, StoredEvent, StreamPosition, Tracking } from './persistence/stored-event.js'
 export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
@@ -91,8 +99,11 @@ export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions }
 export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
 export { PrismaDatastore, type PrismaDatastoreOptions } from './prisma/datastore.js'
 export { PrismaFactory } from './prisma/factory.js'
+export type { ListenConnection } from './prisma/listener.js'
 export { preparedStatementName } from './prisma/prepared-statements.js'
 export type { TransactionClient } from './prisma/prisma-client.js'
+export { PrismaProcessRecorder, type ProcessRecorderOptions } from './prisma/process-recorder.js'
+export { PrismaTrackingRecorder, type TrackingOptions, type TrackingRecorderClass } from './prisma/tracking-recorder.js'
 export type { ManagedTransaction, Transaction } from './prisma/transaction.js'
 export type { IsolationLevel, Propagation, TransactionOptions } from './transaction/options.js'
 export { isTransient } from './transaction/retry.js'

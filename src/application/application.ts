@@ -7,8 +7,10 @@ import type { MapperParts } from '../persistence/configured-mapper.js'
 import { Environment, type EnvironmentVariables } from '../persistence/environment.js'
 import type { EventStore, Recording } from '../persistence/event-store.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
+import type { SubscribeOptions, Subscription } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { Transcoding } from '../persistence/transcodings.js'
+import { ApplicationSubscription, type SubscribedEvent } from './application-subscription.js'
 import { Infrastructure } from './infrastructure.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
 import { Repository } from './repository.js'
@@ -151,6 +153,29 @@ export class Application<Client = unknown> {
     const decision = decide(decider, await this.#currentState(decider, id), { name: command, args })
     await this.save(decision)
     return decision
+  }
+
+  /**
+   * Follows the application's log, outside of any transaction: first the events that are there, then those saved from now on,
+   * each once and in order. `break`, `stop()`, an abort of the signal or the end of an `await using` block end it.
+   *
+   * @param options - `gt`: the last position that was processed, default null, from the beginning; `topics`; `signal`
+   * @throws from the iteration, `MapperError` when a state cannot be read; what the recorder's subscription throws
+   *
+   * @example
+   * for await (const { event, tracking } of school.subscribe({ gt: await views.maxTrackingId('TrainingSchool') })) {
+   *   await datastore.transaction(async () => {
+   *     await views.insertTracking(tracking)
+   *     await project(event)
+   *   })
+   * }
+   */
+  subscribe(options?: SubscribeOptions): Subscription<SubscribedEvent> {
+    const infrastructure = this.#infrastructure
+    return new ApplicationSubscription(this.name, async () => {
+      const { mapper } = await infrastructure.eventStore()
+      return { notifications: infrastructure.recorder.subscribe(options), mapper }
+    })
   }
 
   /** Gives up what the application opened itself: a datastore that was given to it stays open. */

@@ -1,6 +1,11 @@
 /** The port of what makes an application's recorders. */
 import type { Environment } from './environment.js'
-import type { ManagedAggregateRecorder, ManagedApplicationRecorder } from './recorder-transaction.js'
+import type {
+  ManagedAggregateRecorder,
+  ManagedApplicationRecorder,
+  ManagedProcessRecorder,
+  ManagedTrackingRecorder,
+} from './recorder-transaction.js'
 
 /** What an aggregate recorder is for: an application's events, or its snapshots. */
 export type RecorderPurpose = 'events' | 'snapshots'
@@ -11,6 +16,10 @@ export interface InfrastructureFactory<Client = unknown> {
   aggregateRecorder(purpose: RecorderPurpose): ManagedAggregateRecorder<Client>
   /** Makes a recorder with a log. */
   applicationRecorder(): ManagedApplicationRecorder<Client>
+  /** Makes a recorder of how far other applications' logs were processed. */
+  trackingRecorder(): ManagedTrackingRecorder<Client>
+  /** Makes a recorder with a log, and of how far other applications' logs were processed. */
+  processRecorder(): ManagedProcessRecorder<Client>
   /** Awaited once before the application first uses its recorders, for what cannot be done at once, such as `CREATE_TABLE`. */
   prepare?(): Promise<void>
   /** Gives up what the factory opened itself. */

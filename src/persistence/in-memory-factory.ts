@@ -1,6 +1,7 @@
 /** The factory of applications that nobody has configured. */
 import type { InfrastructureFactory } from './factory.js'
 import { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './in-memory-recorders.js'
+import { InMemoryProcessRecorder, InMemoryTrackingRecorder } from './in-memory-tracking.js'
 
 /** Makes recorders that keep everything in memory, each on its own. */
 export class InMemoryFactory implements InfrastructureFactory {
@@ -10,6 +11,14 @@ export class InMemoryFactory implements InfrastructureFactory {
 
   applicationRecorder(): InMemoryApplicationRecorder {
     return new InMemoryApplicationRecorder()
+  }
+
+  trackingRecorder(): InMemoryTrackingRecorder {
+    return new InMemoryTrackingRecorder()
+  }
+
+  processRecorder(): InMemoryProcessRecorder {
+    return new InMemoryProcessRecorder()
   }
 
   async close(): Promise<void> {}

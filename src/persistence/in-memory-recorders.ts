@@ -1,9 +1,17 @@
 /** Recorders without a database: for tests, and for applications that nobody has configured. */
 import { NotSupportedError } from '../errors.js'
 import { copyOf, InMemoryStreams } from './in-memory-streams.js'
-import type { AppendOptions, SelectEventsRange, SelectNotificationsOptions } from './recorder.js'
+import type {
+  AppendOptions,
+  SelectEventsRange,
+  SelectNotificationsOptions,
+  SubscribeOptions,
+  Subscription,
+} from './recorder.js'
 import type { ManagedAggregateRecorder, ManagedApplicationRecorder } from './recorder-transaction.js'
 import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
+import { LogSubscription } from './subscription.js'
+import { WakeUps } from './wake-ups.js'
 
 /**
  * Keeps events, or snapshots, in memory.
@@ -40,10 +48,7 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
 
   /** @throws `NotSupportedError`, always */
   async transaction(): Promise<never> {
-    throw new NotSupportedError(
-      'Cannot run a transaction on an in-memory recorder: it stores each save at once. ' +
-        'Give the application a datastore, for example one on SQLite.',
-    )
+    throw noTransactions()
   }
 
   /** Stores events as one step. @returns their notification ids, none for a recorder without a log */
@@ -59,6 +64,7 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
 /** Keeps an application's events in memory, with their log. Ids start at 1 and have no gaps. */
 export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder implements ManagedApplicationRecorder {
   readonly #log: Notification[] = []
+  readonly #wakeUps = new WakeUps()
 
   override async insertEvents(events: readonly StoredEvent[]): Promise<bigint[]> {
     return this.store(events)
@@ -84,6 +90,16 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
     return this.#log.at(-1)?.id ?? null
   }
 
+  subscribe(options?: SubscribeOptions): Subscription<Notification> {
+    const log = {
+      selectNotifications: this.selectNotifications.bind(this),
+      maxNotificationId: this.maxNotificationId.bind(this),
+      onRecorded: (listener: () => void) => this.#wakeUps.add(listener),
+      mayPass: () => false,
+    }
+    return new LogSubscription(log, options)
+  }
+
   protected override store(events: readonly StoredEvent[], predecessors?: readonly StreamPosition[]): bigint[] {
     const first = this.#log.length + 1
     super.store(events, predecessors)
@@ -93,7 +109,16 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
   protected override stored(events: readonly StoredEvent[]): void {
     const recordedAt = new Date()
     for (const event of events) this.#log.push({ ...event, id: BigInt(this.#log.length + 1), recordedAt })
+    this.#wakeUps.wake()
   }
+}
+
+/** What a recorder says that is asked for a transaction. */
+export function noTransactions(): NotSupportedError {
+  return new NotSupportedError(
+    'Cannot run a transaction on an in-memory recorder: it stores each save at once. ' +
+      'Give the application a datastore, for example one on SQLite.',
+  )
 }
 
 // The notification with the id 1 is at the index 0.

@@ -1,5 +1,5 @@
 /** The port of a recorder that can run work in one transaction with what it stores. */
-import type { AggregateRecorder, ApplicationRecorder } from './recorder.js'
+import type { AggregateRecorder, ApplicationRecorder, ProcessRecorder, TrackingRecorder } from './recorder.js'
 
 /** What the work in a recorder's transaction is given. */
 export interface RecorderTransaction<Client = unknown> {
@@ -63,3 +63,9 @@ export interface ManagedAggregateRecorder<Client = unknown> extends AggregateRec
 export interface ManagedApplicationRecorder<Client = unknown>
   extends ApplicationRecorder,
     RecorderMaintenance<Client> {}
+
+/** A tracking recorder as factories make it. */
+export interface ManagedTrackingRecorder<Client = unknown> extends TrackingRecorder, RecorderMaintenance<Client> {}
+
+/** A process recorder as factories make it. */
+export interface ManagedProcessRecorder<Client = unknown> extends ProcessRecorder, RecorderMaintenance<Client> {}

@@ -1,5 +1,5 @@
 /** The ports of the persistence layer: what an application needs from a store. */
-import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
+import type { Notification, StoredEvent, StreamPosition, Tracking } from './stored-event.js'
 
 /** Which part of a stream to read, and in which order. */
 export interface SelectEventsRange {
@@ -61,6 +61,29 @@ export interface SelectNotificationsOptions {
   readonly inclusiveOfStart?: boolean
 }
 
+/** What a subscription is to deliver. */
+export interface SubscribeOptions {
+  /** Only notifications with a greater id; default null, from the beginning of the log. */
+  readonly gt?: bigint | null
+  /** Only events with one of these topics; an empty list, the default, means all. */
+  readonly topics?: readonly string[]
+  /** Ends the iteration when it aborts. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * A log as it grows: first what is there already, then what is recorded from now on, each item once and in order.
+ *
+ * It never ends by itself. `break`, `stop()`, an abort of its signal or the end of an `await using` block end it; then the
+ * iteration is done, without an error.
+ */
+export interface Subscription<Item> extends AsyncIterable<Item>, AsyncDisposable {
+  /** @throws `ProgrammingError` the second time: a subscription is iterated once */
+  [Symbol.asyncIterator](): AsyncIterator<Item, undefined>
+  /** Ends the iteration, also one that has not begun; harmless when it has ended. */
+  stop(): void
+}
+
 /** An aggregate recorder that also puts all events in one order, the application's log. */
 export interface ApplicationRecorder extends AggregateRecorder {
   /** @returns the notification ids, in the order of the events */
@@ -80,4 +103,59 @@ export interface ApplicationRecorder extends AggregateRecorder {
 
   /** @returns the last position that a reader can rely on, null for an empty log */
   maxNotificationId(): Promise<bigint | null>
+
+  /**
+   * Follows the log, outside of any transaction: only what is committed is delivered.
+   *
+   * @throws from the iteration, what a read of the log throws; a failure that may pass is tried again for a while first
+   */
+  subscribe(options?: SubscribeOptions): Subscription<Notification>
+}
+
+/** Limits of a wait. */
+export interface WaitOptions {
+  /** Milliseconds until `WaitTimeoutError`; default 1,000. */
+  readonly timeoutMs?: number
+  /** Gives up with `WaitInterruptedError` when it aborts. */
+  readonly signal?: AbortSignal
+}
+
+/** Keeps, for each upstream application, the last notification of its log that was processed. */
+export interface TrackingRecorder {
+  /**
+   * Moves a position on.
+   *
+   * @throws `IntegrityError` when this notification, or a later one, was processed before
+   */
+  insertTracking(tracking: Tracking): Promise<void>
+
+  /** @returns the last notification that was processed, null for none */
+  maxTrackingId(applicationName: string): Promise<bigint | null>
+
+  /** Whether a notification was processed, by itself or with a later one; true for null. */
+  hasTrackingId(applicationName: string, notificationId: bigint | null): Promise<boolean>
+
+  /**
+   * Waits until a notification was processed. It looks outside of the current transaction.
+   *
+   * @throws `WaitTimeoutError` when it was not in time, `WaitInterruptedError` when the signal aborts
+   */
+  wait(applicationName: string, notificationId: bigint | null, options?: WaitOptions): Promise<void>
+}
+
+/** What is stored together with events that were made by processing a notification. */
+export interface ProcessEventsOptions {
+  /** The notification that was processed; its position moves on with the events, or nothing is stored. */
+  readonly tracking?: Tracking
+}
+
+/** An application recorder that also tracks what was processed. */
+export interface ProcessRecorder extends ApplicationRecorder, TrackingRecorder {
+  /**
+   * Stores all events and the tracking, or nothing. There may be no events.
+   *
+   * @returns the notification ids, in the order of the events
+   * @throws `IntegrityError` when one of the positions is taken, or the notification was processed before
+   */
+  insertEvents(events: readonly StoredEvent[], options?: ProcessEventsOptions): Promise<bigint[]>
 }

@@ -1,16 +1,13 @@
 /** Stores the events, or the snapshots, of aggregates in a table of the Prisma schema. */
 import type { AggregateRecorder, AppendOptions, SelectEventsRange } from '../persistence/recorder.js'
-import type { StoredEvent } from '../persistence/stored-event.js'
+import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
 import type { TransactionOptions } from '../transaction/options.js'
-import type { Scope } from '../transaction/scope.js'
-import type { DriverConnection, StatementRunner } from './connections.js'
 import type { EventsTable, OriginatorIdType } from './dialect.js'
-import { statement } from './driver.js'
 import { type Engine, engineOf } from './engine.js'
 import { EventsWriter } from './events-writer.js'
 import { PendingEvents } from './pending-events.js'
+import { createTables, read } from './tables.js'
 import type { Transaction } from './transaction.js'
-import { translateError } from './translate-error.js'
 
 /** Which table a recorder uses. */
 export interface RecorderOptions {
@@ -51,6 +48,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       schema: options.schema ?? this.engine.schema,
       originatorIdType: options.originatorIdType ?? 'uuid',
       withLog: kind === 'events',
+      notifies: kind === 'events' && this.engine.signals?.notifies === true,
     })
     this.#writer = new EventsWriter(this.engine, this.table)
   }
@@ -69,7 +67,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     const scope = this.engine.currentScope
     const pending = scope?.findPending<PendingEvents>(this)
     if (scope?.autoflush === true && pending?.has(originatorId) === true) await scope.flush()
-    const stored = await this.#read(scope, `read stream ${originatorId}`, (runner) =>
+    const stored = await read(this.engine, scope, `read stream ${originatorId}`, (runner) =>
       this.table.select(runner, originatorId, range),
     )
     return pending === undefined ? stored : pending.mergeInto(stored, originatorId, range)
@@ -92,19 +90,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
    * table comes from `prisma migrate`.
    */
   async createTable(): Promise<void> {
-    const { dialect, currentScope } = this.engine
-    // Outside of the current transaction, since a table must not vanish with a request that fails; unless that would wait for it.
-    const scope = dialect.singleWriter && currentScope?.session.begun === true ? currentScope : undefined
-    const runner = this.engine.runner()
-    try {
-      for (const sql of this.table.createStatements) {
-        await (scope === undefined
-          ? runner.execute(statement(sql))
-          : scope.execute((own) => own.execute(statement(sql))))
-      }
-    } catch (error) {
-      throw translateError(this.engine.dialect, error, 'create the table')
-    }
+    await createTables(this.engine, this.table.createStatements)
   }
 
   /** Keeps events for the flush of the current transaction, or writes them at once where there is none. */
@@ -116,17 +102,23 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       return
     }
     scope.pending(this, () => new PendingEvents(this.#writer)).add(events, options)
+    this.#wakeFollowers()
   }
 
   /** Writes events now, after those that are pending in the current transaction. */
   protected async insertAtOnce(events: readonly StoredEvent[], options: AppendOptions): Promise<readonly bigint[]> {
-    const predecessors = options.predecessors ?? []
-    const scope = this.engine.currentScope
+    const ids = await this.#insert(events, options.predecessors ?? [])
+    this.#wakeFollowers()
+    return ids
+  }
+
+  async #insert(events: readonly StoredEvent[], predecessors: readonly StreamPosition[]): Promise<readonly bigint[]> {
+    const { engine } = this
+    const scope = engine.currentScope
     if (scope !== undefined) {
       await scope.flush()
       return await this.#writer.write((work) => scope.execute(work), events, predecessors)
     }
-    const { engine } = this
     const runner = engine.runner()
     if (runner.inTransaction || !this.table.needsTransaction(events)) {
       return await this.#writer.write((work) => work(runner), events, predecessors)
@@ -134,20 +126,9 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     return await this.#writer.write((work) => engine.atOnce(work), events, predecessors)
   }
 
-  /** Reads in the current transaction, or outside of any. */
-  protected async read<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
-    return await this.#read(this.engine.currentScope, attempted, work)
-  }
-
-  async #read<T>(
-    scope: Scope<DriverConnection> | undefined,
-    attempted: string,
-    work: (runner: StatementRunner) => Promise<T>,
-  ): Promise<T> {
-    try {
-      return await (scope === undefined ? work(this.engine.runner()) : scope.execute(work))
-    } catch (error) {
-      throw translateError(this.engine.dialect, error, attempted)
-    }
+  /** Tells those in this process who follow the log, once there is something to find. */
+  #wakeFollowers(): void {
+    const followers = this.engine.signals?.followersOf(this.table.channel)
+    if (followers !== undefined) this.afterCommit(() => followers.wake())
   }
 }

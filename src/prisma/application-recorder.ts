@@ -1,8 +1,19 @@
 /** Stores the events of an application in a table of the Prisma schema, in one order: its log. */
-import type { AppendOptions, ApplicationRecorder, SelectNotificationsOptions } from '../persistence/recorder.js'
+import { NotSupportedError } from '../errors.js'
+import type {
+  AppendOptions,
+  ApplicationRecorder,
+  SelectNotificationsOptions,
+  SubscribeOptions,
+  Subscription,
+} from '../persistence/recorder.js'
 import type { Notification, StoredEvent } from '../persistence/stored-event.js'
+import { LogSubscription } from '../persistence/subscription.js'
+import { isTransient } from '../transaction/retry.js'
 import { PrismaAggregateRecorder } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
+import type { LogRange } from './dialect.js'
+import { read } from './tables.js'
 
 /** An `ApplicationRecorder` on a datastore. */
 export class PrismaApplicationRecorder<Client extends object = object>
@@ -22,25 +33,51 @@ export class PrismaApplicationRecorder<Client extends object = object>
     limit: number,
     options: SelectNotificationsOptions = {},
   ): Promise<Notification[]> {
-    const { stop, topics = [], inclusiveOfStart = true } = options
-    const first = start === null || start < 1n ? 1n : start
-    const from = inclusiveOfStart || start === null || start < 1n ? first : first + 1n
-    return await this.#readLog('read the log', (runner) =>
-      this.table.selectLog(runner, { from, to: stop, limit, topics }),
-    )
+    const range = logRange(start, limit, options)
+    return await this.#readLog('read the log', (runner) => this.table.selectLog(runner, range))
   }
 
   async maxNotificationId(): Promise<bigint | null> {
     return await this.#readLog('read the end of the log', (runner) => this.table.lastLogPosition(runner))
   }
 
+  /**
+   * Follows the log, outside of any transaction: only what is committed is delivered. The database is asked for new events
+   * up to once a second, and at once when this process, or who notifies the datastore's option `listen`, has stored some.
+   *
+   * @throws `NotSupportedError` where somebody else manages the transactions
+   */
+  subscribe(options?: SubscribeOptions): Subscription<Notification> {
+    const { engine, table } = this
+    const { signals } = engine
+    if (signals === undefined) {
+      throw new NotSupportedError(
+        'Could not subscribe with PrismaApplicationRecorder: somebody else manages the transactions, and a subscription reads outside of them. Use a PrismaDatastore.',
+      )
+    }
+    const log = {
+      selectNotifications: (...[start, limit, range]: Parameters<ApplicationRecorder['selectNotifications']>) =>
+        read(engine, undefined, 'follow the log', (runner) => table.selectLog(runner, logRange(start, limit, range))),
+      maxNotificationId: () => read(engine, undefined, 'follow the log', (runner) => table.lastLogPosition(runner)),
+      onRecorded: (listener: () => void) => signals.follow(table.channel, listener),
+      mayPass: isTransient,
+    }
+    return new LogSubscription(log, options)
+  }
+
   async #readLog<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
     const scope = this.engine.currentScope
-    if (scope === undefined) return await this.read(attempted, work)
+    if (scope === undefined) return await read(this.engine, undefined, attempted, work)
     if (scope.autoflush) await scope.flush()
     const { isolationLevel, readOnly } = scope.session.options
-    if (!this.engine.dialect.logHasHolesAt(isolationLevel, readOnly)) return await this.read(attempted, work)
-    // In that snapshot an event may be missing that is stored below one that is there: whoever goes on from there loses it.
-    return await work(this.engine.runner())
+    // In such a snapshot an event may be missing that is stored below one that is there: whoever goes on from there loses it.
+    const hasHoles = this.engine.dialect.logHasHolesAt(isolationLevel, readOnly)
+    return await read(this.engine, hasHoles ? undefined : scope, attempted, work)
   }
+}
+
+function logRange(start: bigint | null, limit: number, options: SelectNotificationsOptions = {}): LogRange {
+  const { stop, topics = [], inclusiveOfStart = true } = options
+  if (start === null || start < 1n) return { from: 1n, to: stop, limit, topics }
+  return { from: inclusiveOfStart ? start : start + 1n, to: stop, limit, topics }
 }

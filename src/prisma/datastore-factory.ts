@@ -1,17 +1,23 @@
 /** Makes the recorders of one application on a datastore. */
-import { EnvironmentError } from '../errors.js'
+import { EnvironmentError, ProgrammingError } from '../errors.js'
 import type { Environment } from '../persistence/environment.js'
 import type { InfrastructureFactory, RecorderPurpose } from '../persistence/factory.js'
+import { resolveVariable } from '../persistence/module-topic.js'
 import { PrismaAggregateRecorder, type RecorderDatastore } from './aggregate-recorder.js'
 import { PrismaApplicationRecorder } from './application-recorder.js'
 import type { OriginatorIdType } from './dialect.js'
 import type { TransactionClient } from './prisma-client.js'
+import { PrismaProcessRecorder } from './process-recorder.js'
 import { tableNames } from './table-names.js'
+import { PrismaTrackingRecorder, type TrackingRecorderClass } from './tracking-recorder.js'
+
+const trackingRecorderVariable = 'TRACKING_RECORDER_TOPIC'
 
 /** The recorders of one application on a datastore that exists. */
 export class DatastoreFactory<Client extends object> implements InfrastructureFactory<TransactionClient<Client>> {
   readonly #datastore: RecorderDatastore<Client>
   readonly #environment: Environment
+  #configuredClass: TrackingRecorderClass<Client> | undefined
 
   constructor(datastore: RecorderDatastore<Client>, environment: Environment) {
     this.#datastore = datastore
@@ -30,10 +36,31 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
     })
   }
 
+  /**
+   * Makes a recorder of the class given, else of the one that `TRACKING_RECORDER_TOPIC` names, else a `PrismaTrackingRecorder`.
+   *
+   * @throws `ProgrammingError` when the variable is set and `prepare()` was not awaited
+   */
+  trackingRecorder(
+    recorderClass: TrackingRecorderClass<Client> = this.#trackingRecorderClass(),
+  ): PrismaTrackingRecorder<Client> {
+    return new recorderClass(this.#datastore, { trackingTable: this.#tables.tracking, ...this.#schema })
+  }
+
+  processRecorder(): PrismaProcessRecorder<Client> {
+    const { events, tracking } = this.#tables
+    return new PrismaProcessRecorder(this.#datastore, {
+      eventsTable: events,
+      trackingTable: tracking,
+      ...this.#options,
+    })
+  }
+
   /** Makes the tables where `CREATE_TABLE` says so; otherwise they come from `prisma migrate`. */
   async prepare(): Promise<void> {
+    this.#configuredClass = await this.#loadTrackingRecorderClass()
     if (this.#environment.getBoolean('CREATE_TABLE') !== true) return
-    await this.applicationRecorder().createTable()
+    await this.processRecorder().createTable()
     await this.aggregateRecorder('snapshots').createTable()
   }
 
@@ -44,8 +71,29 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
     return tableNames(this.#environment.name)
   }
 
-  get #options(): { readonly schema?: string; readonly originatorIdType?: OriginatorIdType } {
+  async #loadTrackingRecorderClass(): Promise<TrackingRecorderClass<Client> | undefined> {
+    const named = await resolveVariable(this.#environment, trackingRecorderVariable)
+    if (named === undefined || isTrackingRecorderClass<Client>(named)) return named
+    const names = this.#environment.names(trackingRecorderVariable).join(', ')
+    throw new EnvironmentError(
+      `The variable ${names} is '${this.#environment.get(trackingRecorderVariable)}': set it to the topic of a class that extends PrismaTrackingRecorder.`,
+    )
+  }
+
+  #trackingRecorderClass(): TrackingRecorderClass<Client> {
+    if (this.#configuredClass !== undefined) return this.#configuredClass
+    if ((this.#environment.get(trackingRecorderVariable) ?? '') === '') return PrismaTrackingRecorder
+    throw new ProgrammingError(
+      `Could not make the tracking recorder that ${trackingRecorderVariable} names: await application.ready(), or factory.prepare(), first.`,
+    )
+  }
+
+  get #schema(): { readonly schema?: string } {
     const schema = this.#environment.get('PRISMA_SCHEMA')
+    return schema === undefined || schema === '' ? {} : { schema }
+  }
+
+  get #options(): { readonly schema?: string; readonly originatorIdType?: OriginatorIdType } {
     const idType = this.#environment.get('ORIGINATOR_ID_TYPE')
     if (idType !== undefined && idType !== 'uuid' && idType !== 'text') {
       throw new EnvironmentError(
@@ -53,8 +101,15 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
       )
     }
     return {
-      ...(schema === undefined || schema === '' ? {} : { schema }),
+      ...this.#schema,
       ...(idType === undefined ? {} : { originatorIdType: idType }),
     }
   }
+}
+
+function isTrackingRecorderClass<Client extends object>(value: unknown): value is TrackingRecorderClass<Client> {
+  return (
+    typeof value === 'function' &&
+    (value === PrismaTrackingRecorder || value.prototype instanceof PrismaTrackingRecorder)
+  )
 }

@@ -11,12 +11,14 @@ import { type AmbientHost, ambientClient } from './ambient-client.js'
 import { connectionSource } from './connection-source.js'
 import type { Connections, DriverConnection } from './connections.js'
 import { DatastoreFactory } from './datastore-factory.js'
-import type { Durability } from './dialect.js'
+import type { Dialect, Durability } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
 import { setEngine } from './engine.js'
 import { defaultOnEscape, type OnEscape } from './escape.js'
 import { PrismaGuest } from './guest.js'
+import { type ListenConnection, Listener } from './listener.js'
+import { LogSignals } from './log-signals.js'
 import { isPrismaClient, type PrismaClientLike, type TransactionClient } from './prisma-client.js'
 import { type ManagedTransaction, NoTransaction, ScopeTransaction, type Transaction } from './transaction.js'
 
@@ -36,6 +38,12 @@ export interface PrismaDatastoreOptions<Client extends object> {
   readonly schema?: string
   /** On SQLite: whether a commit survives a loss of power (`full`, default) or only a crash of the process (`normal`, faster). */
   readonly durability?: Durability
+  /**
+   * On PostgreSQL: makes a connection for LISTEN, such as `() => new pg.Client({ connectionString })`; opened while somebody
+   * subscribes. With it, whoever stores events on this datastore also notifies subscriptions in other processes, at the
+   * commit; without it, those find new events by asking, up to once a second.
+   */
+  readonly listen?: () => ListenConnection
 }
 
 /**
@@ -51,6 +59,7 @@ export class PrismaDatastore<Client extends object = object>
   readonly adapter: SqlDriverAdapterFactory
   readonly #transactions: Transactions<DriverConnection>
   readonly #connections: Connections
+  readonly #signals: LogSignals
   readonly #guestOpening = new AsyncContext<Scope<DriverConnection>>()
   readonly #views = new WeakMap<Scope<DriverConnection>, Transaction<Client>>()
   readonly #ambientHost: AmbientHost
@@ -71,6 +80,7 @@ export class PrismaDatastore<Client extends object = object>
       deadlineMs,
       dialect,
     })
+    this.#signals = new LogSignals(listenerOf(dialect, options.listen))
     this.#transactions = new Transactions(connectionSource(dialect, this.#connections), { autoflush, deadlineMs })
     this.adapter = new JoiningAdapterFactory(adapter, {
       dialect,
@@ -88,6 +98,7 @@ export class PrismaDatastore<Client extends object = object>
       get currentScope() {
         return transactions.current
       },
+      signals: this.#signals,
       runner: () => this.#connections,
       atOnce: (work) => this.#atOnce(work),
     })
@@ -170,6 +181,7 @@ export class PrismaDatastore<Client extends object = object>
   /** Refuses new transactions, waits for the open ones, and disconnects. */
   async close(): Promise<void> {
     await this.#transactions.close()
+    await this.#signals.close()
     await this.#connections.close()
   }
 
@@ -247,6 +259,14 @@ export class PrismaDatastore<Client extends object = object>
     const guest = scope.session.guest(base, () => this.#guestOpening.run(outermost, () => new PrismaGuest(base)))
     return await guest.client
   }
+}
+
+function listenerOf(dialect: Dialect, listen: (() => ListenConnection) | undefined): Listener | undefined {
+  if (listen === undefined) return undefined
+  if (dialect.listenStatement !== undefined) return new Listener(listen, dialect.listenStatement)
+  throw new NotSupportedError(
+    `Could not make a datastore with the option listen: ${dialect.name} sends no notifications. Subscriptions work without it.`,
+  )
 }
 
 function outermostOf(scope: Scope<DriverConnection>): Scope<DriverConnection> {

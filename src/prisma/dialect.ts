@@ -1,7 +1,7 @@
 /** The port to one kind of database: everything that differs between them is behind it. */
 import type { EventSourcingError } from '../errors.js'
 import type { SelectEventsRange } from '../persistence/recorder.js'
-import type { Notification, StoredEvent, StreamPosition } from '../persistence/stored-event.js'
+import type { Notification, StoredEvent, StreamPosition, Tracking } from '../persistence/stored-event.js'
 import type { Damage } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
 import type { Connections, DriverConnection, StatementRunner } from './connections.js'
@@ -31,6 +31,8 @@ export interface EventsTableOptions {
   readonly originatorIdType: OriginatorIdType
   /** Whether the table is a log with notification ids; a table of snapshots is not. */
   readonly withLog: boolean
+  /** Whether an insert notifies who listens to the table's channel, once it is committed. */
+  readonly notifies: boolean
 }
 
 /** Which part of a log to read; all bounds are inclusive. */
@@ -68,6 +70,29 @@ export interface EventsTable {
   selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]>
   /** The last position that is final, null for an empty log. */
   lastLogPosition(runner: StatementRunner): Promise<bigint | null>
+  /** What an insert notifies, and what tells this table from others of the database. */
+  readonly channel: string
+  /** The statements that make the table, harmless where it exists. */
+  readonly createStatements: readonly string[]
+}
+
+/** One table of tracking positions. */
+export interface TrackingTableOptions {
+  readonly name: string
+  /** The schema that the table is in; default: the connection's. */
+  readonly schema?: string | undefined
+}
+
+/** The statements over one table of tracking positions. */
+export interface TrackingTable {
+  /**
+   * Moves the position of one upstream application on, by one statement that compares and writes.
+   *
+   * @returns false when the position is there already or beyond; nothing is changed then
+   */
+  advance(runner: StatementRunner, tracking: Tracking): Promise<boolean>
+  /** The position of one upstream application, null when it has none. */
+  lastPosition(runner: StatementRunner, applicationName: string): Promise<bigint | null>
   /** The statements that make the table, harmless where it exists. */
   readonly createStatements: readonly string[]
 }
@@ -95,5 +120,8 @@ export interface Dialect {
   translate(facts: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined
   /** Whether a failed COMMIT may have been carried out all the same. */
   mayHaveCommitted(error: unknown, facts: DriverErrorFacts | undefined): boolean
+  /** The statement that makes a connection listen to a channel; undefined where the database sends no notifications. */
+  readonly listenStatement: ((channel: string) => string) | undefined
   eventsTable(options: EventsTableOptions): EventsTable
+  trackingTable(options: TrackingTableOptions): TrackingTable
 }

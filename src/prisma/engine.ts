@@ -3,6 +3,7 @@ import { InterfaceError } from '../errors.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { Dialect } from './dialect.js'
+import type { LogSignals } from './log-signals.js'
 
 /** How recorders reach the database. */
 export interface Engine {
@@ -11,6 +12,8 @@ export interface Engine {
   readonly schema: string | undefined
   /** The transaction of ours that is open around this code. */
   readonly currentScope: Scope<DriverConnection> | undefined
+  /** Who follows the logs of this database; undefined where nobody can. */
+  readonly signals: LogSignals | undefined
   /** Runs statements outside of our transactions. */
   runner(): StatementRunner
   /** Runs several statements as one, in a transaction that nobody else sees. */

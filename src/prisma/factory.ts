@@ -27,6 +27,14 @@ export class PrismaFactory implements InfrastructureFactory {
     return this.#prepared.aggregateRecorder(purpose)
   }
 
+  trackingRecorder(): ReturnType<InfrastructureFactory['trackingRecorder']> {
+    return this.#prepared.trackingRecorder()
+  }
+
+  processRecorder(): ReturnType<InfrastructureFactory['processRecorder']> {
+    return this.#prepared.processRecorder()
+  }
+
   /**
    * Loads what the variables name.
    *

@@ -42,6 +42,7 @@ export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClien
       dialect: dialectOf(options.provider),
       schema: options.schema,
       currentScope: undefined,
+      signals: undefined,
       runner: () => runner,
       atOnce: () => {
         throw new InterfaceError('Could not begin a transaction: transactions are managed by someone else here.')

@@ -6,7 +6,16 @@ import type { Metadata, Notification, StoredEvent } from '../../persistence/stor
 export const eventColumns = 'originator_id, originator_version, topic, state, metadata'
 
 /** The columns of a notification. */
-export const notificationColumns: string = `${eventColumns}, id, recorded_at`
+export const notificationColumns: string = notificationColumnsWith('id')
+
+/**
+ * The same, for a driver that does not read integers beyond 2^53 as they are.
+ *
+ * @param id - the expression for the id
+ */
+export function notificationColumnsWith(id: string): string {
+  return `${eventColumns}, ${id}, recorded_at`
+}
 
 /** Reads a row of `eventColumns`. */
 export function toStoredEvent(row: readonly unknown[]): StoredEvent {

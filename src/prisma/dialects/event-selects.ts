@@ -2,7 +2,7 @@
 import type { SelectEventsRange } from '../../persistence/recorder.js'
 import type { LogRange } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
-import { eventColumns, notificationColumns } from './event-rows.js'
+import { eventColumns, notificationColumnsWith } from './event-rows.js'
 
 /** Reads (a part of) one stream. */
 export function selectStream(table: string, originatorId: string, range: SelectEventsRange): SqlQuery {
@@ -26,9 +26,13 @@ export function selectStream(table: string, originatorId: string, range: SelectE
 /**
  * Reads a part of the log.
  *
- * @param topic - what is compared with the topics asked for: the column, where it compares exactly
+ * @param expressions - what stands for the id in the result, and for the topic in comparisons; default: the columns
  */
-export function selectLogPart(table: string, range: LogRange, topic: string = 'topic'): SqlQuery {
+export function selectLogPart(
+  table: string,
+  range: LogRange,
+  { id = 'id', topic = 'topic' }: { readonly id?: string; readonly topic?: string } = {},
+): SqlQuery {
   const conditions = ['id >= ?']
   const args: unknown[] = [range.from]
   if (range.to !== undefined) {
@@ -41,7 +45,7 @@ export function selectLogPart(table: string, range: LogRange, topic: string = 't
   }
   args.push(BigInt(range.limit))
   return statement(
-    `SELECT ${notificationColumns} FROM ${table} WHERE ${conditions.join(' AND ')} ORDER BY id LIMIT ?`,
+    `SELECT ${notificationColumnsWith(id)} FROM ${table} WHERE ${conditions.join(' AND ')} ORDER BY id LIMIT ?`,
     args,
   )
 }

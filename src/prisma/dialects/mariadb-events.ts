@@ -8,6 +8,7 @@ import { readDriverError } from '../driver-error.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
 import { eventColumns, toBigInt, toNotification, toStoredEvent, toText } from './event-rows.js'
 import { selectLogPart, selectStream } from './event-selects.js'
+import { setInsertId } from './insert-id.js'
 import { eventsTableStatements, positionsTable, snapshotsTableStatements } from './mariadb-tables.js'
 
 /** A statement may have 65,535 parameters and, by default, 16 MiB. */
@@ -19,12 +20,12 @@ const chunkLimits = { rows: 4_000, bytes: 8 * 1024 * 1024 }
  */
 export class MariadbEventsTable implements EventsTable {
   readonly createStatements: readonly string[]
-  readonly #name: string
+  readonly channel: string
   readonly #table: string
   readonly #withLog: boolean
 
   constructor({ name, originatorIdType, withLog }: EventsTableOptions) {
-    this.#name = name
+    this.channel = name
     this.#table = `\`${name}\``
     this.#withLog = withLog
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
@@ -68,7 +69,7 @@ export class MariadbEventsTable implements EventsTable {
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
     if (range.limit < 1) return []
     // The column's collation takes "Dog.Added" and "dog.added" for one.
-    const { rows } = await runner.query(selectLogPart(this.#table, range, 'CAST(topic AS BINARY)'))
+    const { rows } = await runner.query(selectLogPart(this.#table, range, { topic: 'CAST(topic AS BINARY)' }))
     return rows.map(toNotification)
   }
 
@@ -94,7 +95,7 @@ export class MariadbEventsTable implements EventsTable {
     await runner.execute(
       statement(`UPDATE ${positionsTable} SET notification_id = notification_id - ? WHERE log = ?`, [
         count,
-        this.#name,
+        this.channel,
       ]),
     )
     return undefined
@@ -106,7 +107,7 @@ export class MariadbEventsTable implements EventsTable {
     count: number,
     predecessors: readonly StreamPosition[],
   ): Promise<bigint | undefined> {
-    const args: unknown[] = [this.#name, count]
+    const args: unknown[] = [this.channel, count]
     let condition = ''
     if (predecessors.length > 0) {
       condition = ` WHERE ${this.#countOf(predecessors, args)} = ${predecessors.length}`
@@ -126,7 +127,7 @@ export class MariadbEventsTable implements EventsTable {
     const end = await this.lastLogPosition(runner)
     if (end === null) return BigInt(count)
     const sql = `UPDATE ${positionsTable} SET notification_id = LAST_INSERT_ID(?) WHERE log = ?`
-    return await setInsertId(runner, sql, [end + BigInt(count), this.#name])
+    return await setInsertId(runner, sql, [end + BigInt(count), this.channel])
   }
 
   async #areStored(runner: StatementRunner, positions: readonly StreamPosition[]): Promise<boolean> {
@@ -176,16 +177,4 @@ export class MariadbEventsTable implements EventsTable {
     const rows = Array.from(events, () => row).join(', ')
     return statement(`INSERT INTO ${this.#table} (${columns}, recorded_at) VALUES ${rows}`, args)
   }
-}
-
-/** Runs a statement that sets LAST_INSERT_ID. @returns what it set, undefined when it met no row */
-async function setInsertId(runner: StatementRunner, sql: string, args: unknown[]): Promise<bigint | undefined> {
-  if (runner.givesInsertIds) {
-    const { lastInsertId } = await runner.query(statement(sql, args))
-    return lastInsertId === undefined || lastInsertId === '0' ? undefined : BigInt(lastInsertId)
-  }
-  const changed = await runner.execute(statement(sql, args))
-  if (changed === 0) return undefined
-  const { rows } = await runner.query(statement('SELECT LAST_INSERT_ID()'))
-  return toBigInt(rows[0]?.[0])
 }

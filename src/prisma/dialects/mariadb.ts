@@ -7,6 +7,7 @@ import type { DriverErrorFacts } from '../driver-error.js'
 import { PooledConnections } from '../pooled-connections.js'
 import { isConnectionLoss } from '../translate-error.js'
 import { MariadbEventsTable } from './mariadb-events.js'
+import { MariadbTrackingTable } from './mariadb-tracking.js'
 
 /** @see https://mariadb.com/kb/en/mariadb-error-code-reference/ */
 const lockWaitTimeout = '1205'
@@ -38,7 +39,9 @@ export const mariadb: Dialect = {
   translate: byCode,
   mayHaveCommitted: (error, facts) =>
     facts === undefined ? isConnectionLoss(error) : facts.code !== undefined && connectionLost.test(facts.code),
+  listenStatement: undefined,
   eventsTable: (options) => new MariadbEventsTable(options),
+  trackingTable: (options) => new MariadbTrackingTable(options),
 }
 
 /** A failed statement is undone alone, except for a deadlock, which rolls everything back. */

@@ -22,15 +22,19 @@ export class PostgresqlEventsTable implements EventsTable {
   readonly #table: string
   readonly #regclass: string
   readonly #idType: string
+  readonly channel: string
   readonly #withLog: boolean
+  readonly #notify: string
   #sequence: string | undefined
 
   constructor(options: EventsTableOptions) {
-    const { name, schema, originatorIdType, withLog } = options
+    const { name, schema, originatorIdType, withLog, notifies } = options
     this.#table = schema === undefined ? quote(name) : `${quote(schema)}.${quote(name)}`
     this.#regclass = `'${this.#table}'::regclass`
     this.#idType = originatorIdType
     this.#withLog = withLog
+    this.channel = channelName(name, schema)
+    this.#notify = notifies ? `, pg_notify('${this.channel}', '')` : ''
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
     this.createStatements = statements(name, { schema, originatorIdType })
   }
@@ -182,7 +186,7 @@ export class PostgresqlEventsTable implements EventsTable {
     const sequence = (this.#sequence ??= await this.#findSequence(runner))
     return (
       `WITH floor AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared((${this.#regclass}::oid::bigint << 32) | ` +
-      `((CASE WHEN is_called THEN last_value ELSE last_value - 1 END) & 4294967295)) FROM ${sequence}) `
+      `((CASE WHEN is_called THEN last_value ELSE last_value - 1 END) & 4294967295))${this.#notify} FROM ${sequence}) `
     )
   }
 
@@ -238,6 +242,12 @@ function firstPositions(events: readonly StoredEvent[]): StreamPosition[] {
   const first = new Map<string, StreamPosition>()
   for (const event of events) if (!first.has(event.originatorId)) first.set(event.originatorId, event)
   return [...first.values()]
+}
+
+/** The name of a channel has the limits of an identifier, so two names that are long may share one: they are then told too often. */
+function channelName(name: string, schema: string | undefined): string {
+  const whole = `es_${schema === undefined ? '' : `${schema}_`}${name}`
+  return whole.replaceAll(/[^A-Za-z0-9_]/g, '_').slice(0, 63)
 }
 
 function metadataOf(event: StoredEvent): string | null {

@@ -81,7 +81,7 @@ function eventColumns({ originatorIdType = 'uuid' }: TableOptions): string {
     "recorded_at" TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP`
 }
 
-function qualified(name: string, { schema }: TableOptions): string {
+export function qualified(name: string, { schema }: TableOptions): string {
   checkIdentifier(name, `make a recorder for table '${name}'`, longestName)
   return schema === undefined ? `"${name}"` : `${quote(schema)}.${quote(name)}`
 }

@@ -6,6 +6,7 @@ import type { DriverErrorFacts } from '../driver-error.js'
 import { PooledConnections } from '../pooled-connections.js'
 import { isConnectionLoss } from '../translate-error.js'
 import { PostgresqlEventsTable } from './postgresql-events.js'
+import { postgresqlTrackingTable } from './postgresql-tracking.js'
 
 /** @see https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const retryableCodes = new Set([
@@ -51,7 +52,10 @@ export const postgresql: Dialect = {
     if (error instanceof Error && /not queryable/.test(error.message)) return false
     return isConnectionLoss(error)
   },
+  // The name of a channel is made by us, from letters, digits and underscores.
+  listenStatement: (channel) => `LISTEN "${channel}"`,
   eventsTable: (options) => new PostgresqlEventsTable(options),
+  trackingTable: postgresqlTrackingTable,
 }
 
 function isGoingDown({ kind, code }: DriverErrorFacts): boolean {

@@ -12,13 +12,18 @@ import { eventsTableStatements, snapshotsTableStatements } from './sqlite-tables
 /** SQLite takes 32,766 parameters in a statement: six for an event, two for a predecessor, and as many of these at most. */
 const chunkLimits = { rows: 4_000, bytes: 64 * 1024 * 1024 }
 
+/** One of the drivers refuses to read integers beyond 2^53. */
+const idAsText = 'CAST(id AS TEXT)'
+
 /** Ids are rowids, given in the order of the commits, since one transaction writes at a time. */
 export class SqliteEventsTable implements EventsTable {
   readonly createStatements: readonly string[]
+  readonly channel: string
   readonly #table: string
   readonly #withLog: boolean
 
   constructor({ name, originatorIdType, withLog }: EventsTableOptions) {
+    this.channel = name
     this.#table = `"${name}"`
     this.#withLog = withLog
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
@@ -71,12 +76,12 @@ export class SqliteEventsTable implements EventsTable {
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
     if (range.limit < 1) return []
-    const { rows } = await runner.query(selectLogPart(this.#table, range))
+    const { rows } = await runner.query(selectLogPart(this.#table, range, { id: idAsText }))
     return rows.map(toNotification)
   }
 
   async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
-    const { rows } = await runner.query(statement(`SELECT max(id) FROM ${this.#table}`))
+    const { rows } = await runner.query(statement(`SELECT CAST(max(id) AS TEXT) FROM ${this.#table}`))
     const last = rows[0]?.[0]
     return last === null || last === undefined ? null : toBigInt(last)
   }
@@ -94,7 +99,7 @@ export class SqliteEventsTable implements EventsTable {
       source = `SELECT * FROM (VALUES ${rows}) WHERE (${this.#countOf(predecessors.length)}) = ${predecessors.length}`
       for (const position of predecessors) args.push(position.originatorId, position.originatorVersion)
     }
-    const returned = this.#withLog ? 'id' : 'originator_version'
+    const returned = this.#withLog ? idAsText : 'originator_version'
     return statement(`INSERT INTO ${this.#table} (${eventColumns}, recorded_at) ${source} RETURNING ${returned}`, args)
   }
 

@@ -4,6 +4,7 @@ import type { Dialect } from '../dialect.js'
 import type { DriverErrorFacts } from '../driver-error.js'
 import { SqliteConnections } from './sqlite-connections.js'
 import { SqliteEventsTable } from './sqlite-events.js'
+import { sqliteTrackingTable } from './sqlite-tracking.js'
 
 /**
  * Result codes after which SQLite has rolled the whole transaction back by itself: full disk, I/O error, out of memory,
@@ -28,7 +29,9 @@ export const sqlite: Dialect = {
   translate: byCode,
   // The file is on this machine: an answer always comes.
   mayHaveCommitted: () => false,
+  listenStatement: undefined,
   eventsTable: (options) => new SqliteEventsTable(options),
+  trackingTable: sqliteTrackingTable,
 }
 
 function byCode({ kind, code }: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined {

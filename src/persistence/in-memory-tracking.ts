@@ -1,0 +1,65 @@
+/** Tracking positions in memory, alone and together with an application's events. */
+import { InMemoryApplicationRecorder, noTransactions } from './in-memory-recorders.js'
+import type { ProcessEventsOptions, TrackingRecorder, WaitOptions } from './recorder.js'
+import type { ManagedProcessRecorder, ManagedTrackingRecorder } from './recorder-transaction.js'
+import type { StoredEvent, Tracking } from './stored-event.js'
+import { alreadyProcessed, checkTracking, isProcessed, waitUntilProcessed } from './tracking.js'
+
+/** Keeps tracking positions in memory. */
+export class InMemoryTrackingRecorder implements ManagedTrackingRecorder {
+  readonly #positions = new Map<string, bigint>()
+
+  async insertTracking(tracking: Tracking): Promise<void> {
+    this.assertAhead(tracking)
+    this.#positions.set(tracking.applicationName, tracking.notificationId)
+  }
+
+  async maxTrackingId(applicationName: string): Promise<bigint | null> {
+    return this.#positions.get(applicationName) ?? null
+  }
+
+  async hasTrackingId(applicationName: string, notificationId: bigint | null): Promise<boolean> {
+    return isProcessed(notificationId, await this.maxTrackingId(applicationName))
+  }
+
+  async wait(applicationName: string, notificationId: bigint | null, options?: WaitOptions): Promise<void> {
+    if (notificationId === null) return
+    const readLast = (): Promise<bigint | null> => this.maxTrackingId(applicationName)
+    await waitUntilProcessed(readLast, { applicationName, notificationId }, options)
+  }
+
+  /** Does nothing: there is no table to make. */
+  async createTable(): Promise<void> {}
+
+  /** @throws `NotSupportedError`, always */
+  async transaction(): Promise<never> {
+    throw noTransactions()
+  }
+
+  /** @throws `IntegrityError` when the notification, or a later one, was processed before */
+  assertAhead(tracking: Tracking): void {
+    checkTracking(tracking)
+    const last = this.#positions.get(tracking.applicationName) ?? null
+    if (isProcessed(tracking.notificationId, last)) throw alreadyProcessed(tracking, last)
+  }
+}
+
+/** Keeps an application's events in memory, with their log and the tracking positions of the logs that they were made from. */
+export class InMemoryProcessRecorder extends InMemoryApplicationRecorder implements ManagedProcessRecorder {
+  readonly #tracking = new InMemoryTrackingRecorder()
+  readonly maxTrackingId: TrackingRecorder['maxTrackingId'] = (name) => this.#tracking.maxTrackingId(name)
+  readonly hasTrackingId: TrackingRecorder['hasTrackingId'] = (name, id) => this.#tracking.hasTrackingId(name, id)
+  readonly wait: TrackingRecorder['wait'] = (name, id, options) => this.#tracking.wait(name, id, options)
+  readonly insertTracking: TrackingRecorder['insertTracking'] = (tracking) => this.#tracking.insertTracking(tracking)
+
+  override async insertEvents(
+    events: readonly StoredEvent[],
+    { tracking }: ProcessEventsOptions = {},
+  ): Promise<bigint[]> {
+    if (tracking !== undefined) this.#tracking.assertAhead(tracking)
+    // Nothing is awaited between the check and the end, so nobody else comes between.
+    const ids = this.store(events)
+    if (tracking !== undefined) await this.#tracking.insertTracking(tracking)
+    return ids
+  }
+}

@@ -1,0 +1,64 @@
+/** The tracking positions in one table, for the recorders that keep them. */
+import { isEventSourcingError } from '../errors.js'
+import type { TrackingRecorder, WaitOptions } from '../persistence/recorder.js'
+import type { Tracking } from '../persistence/stored-event.js'
+import { alreadyProcessed, checkTracking, isProcessed, waitUntilProcessed } from '../persistence/tracking.js'
+import type { DriverConnection, StatementRunner } from './connections.js'
+import type { TrackingTable } from './dialect.js'
+import type { Engine } from './engine.js'
+import { read } from './tables.js'
+import { translateError } from './translate-error.js'
+
+/** Works in the current transaction; outside of one, each call is stored by itself. */
+export class TrackingPositions implements TrackingRecorder {
+  readonly createStatements: readonly string[]
+  readonly #engine: Engine
+  readonly #table: TrackingTable
+
+  /** @throws `ProgrammingError` when the table's name is no identifier, or too long for one */
+  constructor(engine: Engine, options: { readonly name: string; readonly schema: string | undefined }) {
+    this.#engine = engine
+    this.#table = engine.dialect.trackingTable({ name: options.name, schema: options.schema ?? engine.schema })
+    this.createStatements = this.#table.createStatements
+  }
+
+  async insertTracking(tracking: Tracking): Promise<void> {
+    checkTracking(tracking)
+    const { dialect, currentScope } = this.#engine
+    const work = async (runner: StatementRunner | DriverConnection): Promise<void> => {
+      if (await this.#table.advance(runner, tracking)) return
+      throw alreadyProcessed(tracking, await this.#table.lastPosition(runner, tracking.applicationName))
+    }
+    try {
+      await (currentScope === undefined ? work(this.#engine.runner()) : currentScope.execute(work))
+    } catch (error) {
+      if (isEventSourcingError(error)) throw error
+      const { applicationName, notificationId } = tracking
+      throw translateError(dialect, error, `track notification ${notificationId} of ${applicationName}`)
+    }
+  }
+
+  async maxTrackingId(applicationName: string): Promise<bigint | null> {
+    return await this.#last(this.#engine.currentScope, applicationName)
+  }
+
+  async hasTrackingId(applicationName: string, notificationId: bigint | null): Promise<boolean> {
+    return isProcessed(notificationId, await this.maxTrackingId(applicationName))
+  }
+
+  async wait(applicationName: string, notificationId: bigint | null, options?: WaitOptions): Promise<void> {
+    if (notificationId === null) return
+    const { currentScope } = this.#engine
+    // What this transaction has stored itself is not seen from outside of it.
+    const isBegun = currentScope !== undefined && currentScope.session.begun
+    if (isBegun && (await this.hasTrackingId(applicationName, notificationId))) return
+    const readLast = (): Promise<bigint | null> => this.#last(undefined, applicationName)
+    await waitUntilProcessed(readLast, { applicationName, notificationId }, options)
+  }
+
+  async #last(scope: Engine['currentScope'], applicationName: string): Promise<bigint | null> {
+    return await read(this.#engine, scope, `read how far ${applicationName} was processed`, (runner) =>
+      this.#table.lastPosition(runner, applicationName),
+    )
+  }
+}
