@@ -1,7 +1,7 @@
 /** How many events to read at once, so that their states fit into memory whatever their size. */
 import type { StoredEvent } from './stored-event.js'
 
-const firstLimit = 50
+const firstLimit = 10
 const greatestLimit = 500
 const wantedBytes = 4 * 1024 * 1024
 
@@ -18,7 +18,8 @@ export class PageSize {
   adapt(page: readonly StoredEvent[]): void {
     if (page.length === 0) return
     const bytes = page.reduce((sum, { state }) => sum + state.byteLength, 0)
-    if (bytes > wantedBytes) this.#limit = Math.max(1, Math.floor((page.length * wantedBytes) / bytes))
-    else if (page.length >= this.#limit) this.#limit = Math.min(greatestLimit, this.#limit * 2)
+    const fitting = Math.max(1, Math.floor((page.length * wantedBytes) / Math.max(1, bytes)))
+    const grown = page.length < this.#limit ? this.#limit : this.#limit * 2
+    this.#limit = Math.min(grown, fitting, greatestLimit)
   }
 }
