@@ -80,7 +80,7 @@ export class Application<Client = unknown> {
     })
     this.#infrastructure = infrastructure
     this.repository = new Repository({
-      get: async (originatorId, range) => await (await infrastructure.eventStore()).get(originatorId, range),
+      readPages: async (...args) => await (await infrastructure.eventStore()).readPages(...args),
       has: async (originatorId) => await (await infrastructure.eventStore()).has(originatorId),
     })
     const log = {

@@ -9,8 +9,12 @@ import type { SelectEventsRange } from '../persistence/recorder.js'
 
 /** Where a repository reads; an `EventStore` is one. */
 export interface EventReader {
-  /** Reads the events of one originator, oldest first unless the range says otherwise. */
-  get(originatorId: string, range?: SelectEventsRange): Promise<DomainEvent[]>
+  /** Reads the events of one originator, oldest first, in pages that are never empty. */
+  readPages(
+    originatorId: string,
+    range: Pick<SelectEventsRange, 'lte'>,
+    visit: (page: readonly DomainEvent[]) => void,
+  ): Promise<void>
   /** Whether an originator has any events. */
   has(originatorId: string): Promise<boolean>
 }
@@ -54,9 +58,14 @@ export class Repository {
     options: GetOptions = {},
   ): Promise<unknown> {
     const { version } = options
-    const events = await this.#events.get(id, version === undefined ? {} : { lte: version })
-    if (events.length === 0) throw notFound(nameOf(kind), id, version)
-    return typeof kind === 'function' ? rebuild(kind, events) : fold(kind, initial(kind, id), events)
+    let found: Aggregate<object> | DeciderState<unknown> | undefined
+    await this.#events.readPages(id, version === undefined ? {} : { lte: version }, (events) => {
+      // What was found is of the kind that is asked for: it was made from the page before.
+      if (typeof kind === 'function') found = rebuild(kind, events, found as Aggregate<object> | undefined)
+      else found = fold(kind, (found as DeciderState<unknown> | undefined) ?? initial(kind, id), events)
+    })
+    if (found === undefined) throw notFound(nameOf(kind), id, version)
+    return found
   }
 
   /**

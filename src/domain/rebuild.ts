@@ -11,6 +11,7 @@ import { argumentsOfEvent } from './event-data.js'
  *
  * @param aggregateClass - the class whose events these are
  * @param events - of one originator, oldest first, from the event that created it
+ * @param begun - what the events before these were rebuilt to; it is changed
  * @returns undefined when there are no events
  * @throws `TopicError` when an event is unknown to the class, or the first one does not create an aggregate
  * @throws `OriginatorVersionError` for a gap, a repetition or a first event that is not the first of its stream
@@ -19,8 +20,9 @@ import { argumentsOfEvent } from './event-data.js'
 export function rebuild<A extends Aggregate<object>>(
   aggregateClass: AggregateClass<A>,
   events: Iterable<DomainEvent>,
+  begun?: A,
 ): A | undefined {
-  let aggregate: A | undefined
+  let aggregate = begun
   for (const event of events) {
     if (aggregate === undefined) aggregate = constructFrom(aggregateClass, event)
     else applyEvent(aggregate, event)

@@ -1,8 +1,12 @@
 /** The event store: domain events in and out of a recorder. */
 import type { DomainEvent } from '../domain/event.js'
 import type { Mapper } from './mapper.js'
+import { PageSize } from './page-size.js'
 import type { AggregateRecorder, SelectEventsRange } from './recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
+
+/** Few streams are longer, so most are read by one statement. */
+const longestPage = 2_000
 
 /** What became of an event that was saved. */
 export interface Recording {
@@ -59,6 +63,31 @@ export class EventStore {
   async get(originatorId: string, range?: SelectEventsRange): Promise<DomainEvent[]> {
     const stored = await this.recorder.selectEvents(originatorId, range)
     return stored.map((event) => this.mapper.toDomainEvent(event))
+  }
+
+  /**
+   * Reads the events of one originator, oldest first, in pages: a stream may be longer than what fits into memory.
+   *
+   * @param range - `gt` and `lte` as for `get`
+   * @param visit - called with each page
+   * @throws `MapperError` when a state cannot be read
+   */
+  async readPages(
+    originatorId: string,
+    range: Pick<SelectEventsRange, 'gt' | 'lte'>,
+    visit: (page: readonly DomainEvent[]) => void,
+  ): Promise<void> {
+    const size = new PageSize(longestPage, longestPage)
+    for (let position = range; ; ) {
+      const { limit } = size
+      const stored = await this.recorder.selectEvents(originatorId, { ...position, limit })
+      const last = stored.at(-1)
+      if (last === undefined) return
+      visit(stored.map((event) => this.mapper.toDomainEvent(event)))
+      if (stored.length < limit) return
+      size.adapt(stored)
+      position = { ...range, gt: last.originatorVersion }
+    }
   }
 
   /** Whether an originator has any events. */

@@ -1,13 +1,18 @@
-/** How many events to read at once, so that their states fit into memory whatever their size. */
+/** How many events to read at once: about 4 MiB of states, once their size is known. */
 import type { StoredEvent } from './stored-event.js'
 
-const firstLimit = 10
-const greatestLimit = 500
 const wantedBytes = 4 * 1024 * 1024
 
-/** Begins with few, and doubles while pages are full and small. */
+/** Doubles while pages are full and small, and shrinks when they are not small. */
 export class PageSize {
-  #limit = firstLimit
+  readonly #greatest: number
+  #limit: number
+
+  /** @param greatest - never more events than these */
+  constructor(first: number, greatest: number) {
+    this.#limit = first
+    this.#greatest = greatest
+  }
 
   /** How many to ask for. */
   get limit(): number {
@@ -20,6 +25,6 @@ export class PageSize {
     const bytes = page.reduce((sum, { state }) => sum + state.byteLength, 0)
     const fitting = Math.max(1, Math.floor((page.length * wantedBytes) / Math.max(1, bytes)))
     const grown = page.length < this.#limit ? this.#limit : this.#limit * 2
-    this.#limit = Math.min(grown, fitting, greatestLimit)
+    this.#limit = Math.min(grown, fitting, this.#greatest)
   }
 }

@@ -20,6 +20,10 @@ interface Page {
   readonly end: bigint | null
 }
 
+/** Pages begin small, since nothing is known of the states, and grow. */
+const firstPage = 10
+const greatestPage = 500
+
 /** A read that has no answer by then counts as failed: the connection may be dead without anybody having said so. */
 const readTimeoutMs = 30_000
 
@@ -36,7 +40,7 @@ export class LogSubscription implements Subscription<Notification> {
   readonly #log: FollowedLog
   readonly #topics: readonly string[]
   readonly #signal: AbortSignal | undefined
-  readonly #pageSize = new PageSize()
+  readonly #pageSize = new PageSize(firstPage, greatestPage)
   readonly #rest = new Rest()
   #position: bigint | null
   #failingSince: number | undefined

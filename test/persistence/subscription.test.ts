@@ -22,7 +22,7 @@ interface Read {
 /** A log in memory that keeps count of how it is read, tells nobody of new events, and fails when it is told to. */
 function watchedLog(recorder: InMemoryApplicationRecorder) {
   const reads: Read[] = []
-  const failures: Array<() => Promise<never>> = []
+  const failures: Array<() => Promise<void>> = []
   const log: FollowedLog = {
     async selectNotifications(start, limit, options = {}) {
       reads.push({ start, limit, stop: options.stop })
@@ -107,7 +107,7 @@ describe('a subscription', () => {
     const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
     await recorder.insertEvents(Array.from({ length: 60 }, (_, n) => event(n + 1)))
     const { log, failures } = watchedLog(recorder)
-    failures.push(passing, passing, () => Promise.resolve() as Promise<never>, passing)
+    failures.push(passing, passing, () => Promise.resolve(), passing)
     const ids = (await takeAll(new LogSubscription(log), 60)).map(({ id }) => Number(id))
     expect(ids).toEqual(Array.from({ length: 60 }, (_, n) => n + 1))
     expect(warnings).toHaveBeenCalledTimes(2)
@@ -132,7 +132,7 @@ describe('a subscription', () => {
     vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
     await recorder.insertEvents([event(1)])
     const { log, reads, failures } = watchedLog(recorder)
-    failures.push(() => new Promise((resolve) => setTimeout(resolve, 30_005)))
+    failures.push(() => new Promise<void>((resolve) => setTimeout(resolve, 30_005)))
     const next = new LogSubscription(log)[Symbol.asyncIterator]().next()
     await vi.advanceTimersByTimeAsync(31_000)
     expect((await next).value?.id).toBe(1n)

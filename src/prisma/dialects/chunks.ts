@@ -25,6 +25,11 @@ export function* chunksOf(events: readonly StoredEvent[], limits: ChunkLimits): 
   if (start < events.length) yield events.slice(start)
 }
 
+/** Yields the items in order, in parts of this length at most. */
+export function* partsOf<T>(items: readonly T[], length: number): Generator<readonly T[]> {
+  for (let start = 0; start < items.length; start += length) yield items.slice(start, start + length)
+}
+
 /** Whether `chunksOf` gives more than one part. */
 export function needsChunks(events: readonly StoredEvent[], limits: ChunkLimits): boolean {
   const parts = chunksOf(events, limits)

@@ -5,7 +5,7 @@ import type { DriverConnection, StatementRunner } from '../connections.js'
 import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
-import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
+import { allOrNothing, chunksOf, needsChunks, partsOf } from './chunks.js'
 import { eventColumns, toBigInt, toNotification, toStoredEvent, toText } from './event-rows.js'
 import { selectLogPart, selectStream } from './event-selects.js'
 import { setInsertId } from './insert-id.js'
@@ -13,6 +13,9 @@ import { eventsTableStatements, positionsTable, snapshotsTableStatements } from 
 
 /** A statement may have 65,535 parameters and, by default, 16 MiB. */
 const chunkLimits = { rows: 4_000, bytes: 8 * 1024 * 1024 }
+
+/** How many positions or ids one statement lists. */
+const longestList = 1_000
 
 /**
  * Ids come from one counter row for each log. A flush locks it, late, just before COMMIT: so the ids have no gaps and
@@ -43,7 +46,8 @@ export class MariadbEventsTable implements EventsTable {
   ): Promise<Inserted | undefined> {
     if (!this.#withLog) {
       // What is stored stays stored, so looking first is as good as looking in the same statement.
-      if (predecessors.length > 0 && !(await this.#areStored(runner, predecessors))) return undefined
+      for (const part of partsOf(predecessors, longestList))
+        if (!(await this.#areStored(runner, part))) return undefined
       return (await this.#insertRows(runner, events, undefined)) ? { notificationIds: [] } : undefined
     }
     if (needsChunks(events, chunkLimits) && 'savepoint' in runner) {
@@ -59,11 +63,15 @@ export class MariadbEventsTable implements EventsTable {
 
   // A locking read: the snapshot of the transaction may be older than what it has met.
   async lastVersions(runner: StatementRunner, originatorIds: readonly string[]): Promise<Map<string, number>> {
-    const sql =
-      `SELECT originator_id, max(originator_version) FROM ${this.#table} ` +
-      `WHERE originator_id IN (${originatorIds.map(() => '?').join(', ')}) GROUP BY originator_id LOCK IN SHARE MODE`
-    const { rows } = await runner.query(statement(sql, [...originatorIds]))
-    return new Map(rows.map(([id, version]) => [toText(id), Number(version)]))
+    const versions = new Map<string, number>()
+    for (const ids of partsOf(originatorIds, longestList)) {
+      const sql =
+        `SELECT originator_id, max(originator_version) FROM ${this.#table} ` +
+        `WHERE originator_id IN (${ids.map(() => '?').join(', ')}) GROUP BY originator_id LOCK IN SHARE MODE`
+      const { rows } = await runner.query(statement(sql, [...ids]))
+      for (const [id, version] of rows) versions.set(toText(id), Number(version))
+    }
+    return versions
   }
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
@@ -85,11 +93,14 @@ export class MariadbEventsTable implements EventsTable {
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined> {
     const count = events.length
-    const last = await this.#takeIds(runner, count, predecessors)
+    // A statement has room for some; the others are looked for before. What is stored stays stored.
+    const [first = [], ...others] = [...partsOf(predecessors, longestList)]
+    for (const part of others) if (!(await this.#areStored(runner, part))) return undefined
+    const last = await this.#takeIds(runner, count, first)
     if (last === undefined) return undefined
-    const first = last - BigInt(count) + 1n
-    if (await this.#insertRows(runner, events, first)) {
-      return { notificationIds: events.map((_, index) => first + BigInt(index)) }
+    const firstId = last - BigInt(count) + 1n
+    if (await this.#insertRows(runner, events, firstId)) {
+      return { notificationIds: events.map((_, index) => firstId + BigInt(index)) }
     }
     // The transaction goes on, so the ids are given back: the row is still locked.
     await runner.execute(

@@ -2,11 +2,15 @@
 import { ProgrammingError } from '../../errors.js'
 import type { SelectEventsRange } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
-import type { StatementRunner } from '../connections.js'
+import type { DriverConnection, StatementRunner } from '../connections.js'
 import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
+import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
 import { eventColumns, notificationColumns, toBigInt, toIds, toNotification, toStoredEvent } from './event-rows.js'
 import { eventsTableStatements, snapshotsTableStatements } from './postgresql-tables.js'
+
+/** A message of the protocol has 1 GiB at most, and the driver writes the bytes of several rows as text. */
+const chunkLimits = { rows: 20_000, bytes: 64 * 1024 * 1024 }
 
 /**
  * A reader of the log must not pass a position that a transaction still open may fill later. So each insert first takes
@@ -39,12 +43,33 @@ export class PostgresqlEventsTable implements EventsTable {
     this.createStatements = statements(name, { schema, originatorIdType })
   }
 
-  // One event is stored or not; several are all or nothing only inside a transaction, or by a check of their own.
-  needsTransaction(): boolean {
-    return false
+  // Outside of a transaction one event is stored or not, and several are all or nothing by a check in their statement.
+  needsTransaction(events: readonly StoredEvent[]): boolean {
+    return needsChunks(events, chunkLimits)
   }
 
   async insert(
+    runner: StatementRunner | DriverConnection,
+    events: readonly StoredEvent[],
+    predecessors: readonly StreamPosition[],
+  ): Promise<Inserted | undefined> {
+    if (!needsChunks(events, chunkLimits) || !('savepoint' in runner)) {
+      return await this.#insertAtOnce(runner, events, predecessors)
+    }
+    return await allOrNothing(runner, async () => {
+      const notificationIds: bigint[] = []
+      let required = predecessors
+      for (const chunk of chunksOf(events, chunkLimits)) {
+        const inserted = await this.#insertAtOnce(runner, chunk, required)
+        if (inserted === undefined) return undefined
+        notificationIds.push(...inserted.notificationIds)
+        required = []
+      }
+      return { notificationIds }
+    })
+  }
+
+  async #insertAtOnce(
     runner: StatementRunner,
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],

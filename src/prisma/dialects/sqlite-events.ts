@@ -9,7 +9,7 @@ import { eventColumns, toBigInt, toIds, toNotification, toStoredEvent } from './
 import { selectLogPart, selectStream } from './event-selects.js'
 import { eventsTableStatements, snapshotsTableStatements } from './sqlite-tables.js'
 
-/** SQLite takes 32,766 parameters in a statement: six for an event, two for a predecessor, and as many of these at most. */
+/** SQLite takes 32,766 parameters in a statement: six for an event, one for all predecessors. */
 const chunkLimits = { rows: 4_000, bytes: 64 * 1024 * 1024 }
 
 /** One of the drivers refuses to read integers beyond 2^53. */
@@ -96,18 +96,23 @@ export class SqliteEventsTable implements EventsTable {
     const rows = Array.from(events, () => '(?, ?, ?, ?, ?, ?)').join(', ')
     let source = `VALUES ${rows}`
     if (predecessors.length > 0) {
-      source = `SELECT * FROM (VALUES ${rows}) WHERE (${this.#countOf(predecessors.length)}) = ${predecessors.length}`
-      for (const position of predecessors) args.push(position.originatorId, position.originatorVersion)
+      source = `SELECT * FROM (VALUES ${rows}) WHERE ${this.#areStored(predecessors, args)}`
     }
     const returned = this.#withLog ? idAsText : 'originator_version'
     return statement(`INSERT INTO ${this.#table} (${eventColumns}, recorded_at) ${source} RETURNING ${returned}`, args)
   }
 
-  #countOf(count: number): string {
-    const positions = Array.from({ length: count }, () => '(?, ?)').join(', ')
+  #areStored(positions: readonly StreamPosition[], args: unknown[]): string {
+    const [only, ...others] = positions
+    if (only !== undefined && others.length === 0) {
+      args.push(only.originatorId, only.originatorVersion)
+      return `EXISTS (SELECT 1 FROM ${this.#table} WHERE originator_id = ? AND originator_version = ?)`
+    }
+    // However many they are, they are one parameter.
+    args.push(JSON.stringify(positions.map((position) => [position.originatorId, position.originatorVersion])))
     return (
-      `SELECT count(*) FROM (VALUES ${positions}) AS p WHERE EXISTS (SELECT 1 FROM ${this.#table} AS s ` +
-      `WHERE s.originator_id = p.column1 AND s.originator_version = p.column2)`
+      `(SELECT count(*) FROM json_each(?) AS p WHERE EXISTS (SELECT 1 FROM ${this.#table} AS s WHERE ` +
+      `s.originator_id = json_extract(p.value, '$[0]') AND s.originator_version = json_extract(p.value, '$[1]'))) = ${positions.length}`
     )
   }
 }
