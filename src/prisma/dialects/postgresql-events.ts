@@ -9,8 +9,8 @@ import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
 import { eventColumns, notificationColumns, toBigInt, toIds, toNotification, toStoredEvent } from './event-rows.js'
 import { eventsTableStatements, snapshotsTableStatements } from './postgresql-tables.js'
 
-/** A message of the protocol has 1 GiB at most, and the driver writes the bytes of several rows as text. */
-const chunkLimits = { rows: 20_000, bytes: 64 * 1024 * 1024 }
+/** The driver writes the bytes of several rows as text, which takes five times as long; a state that is larger than this goes alone, as bytes. */
+const chunkLimits = { rows: 20_000, bytes: 1024 * 1024 }
 
 /**
  * A reader of the log must not pass a position that a transaction still open may fill later. So each insert first takes
