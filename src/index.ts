@@ -10,6 +10,12 @@ registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, ZlibCompresso
 export { Application, type ApplicationOptions, type Saveable } from './application/application.js'
 export type { SubscribedEvent } from './application/application-subscription.js'
 export {
+  EventSourcedLog,
+  type EventSourcedLogOptions,
+  type LoggedEvents,
+  type LogStore,
+} from './application/event-sourced-log.js'
+export {
   LocalNotificationLog,
   type NotificationLog,
   NotificationLogReader,
