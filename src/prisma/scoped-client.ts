@@ -34,6 +34,7 @@ export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClien
   implements RecorderDatastore<Client>
 {
   readonly #currentClient: () => Client | undefined
+  #savepoints = 0
 
   constructor(options: ScopedClientOptions<Client>) {
     this.#currentClient = options.currentClient
@@ -50,15 +51,31 @@ export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClien
     })
   }
 
-  /** Runs work in the transaction that is current; its end is not this one's. */
+  /** Runs work in the transaction that is current, or in a part of it that can fail alone; its end is not this one's. */
   async transaction<T>(work: (tx: Transaction<Client>) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
-    if (options.propagation === 'requiresNew' || options.propagation === 'nested') {
+    if (options.propagation === 'requiresNew') {
       throw new NotSupportedError(
-        `Could not open a transaction with propagation "${options.propagation}": transactions are managed by someone else here.`,
+        'Could not open a transaction with propagation "requiresNew": transactions are managed by someone else here.',
       )
     }
     // A client that is passed around as a transaction client already is one.
-    return await work(new NoTransaction<Client>(() => this.#client() as TransactionClient<Client>))
+    const run = (): Promise<T> => work(new NoTransaction<Client>(() => this.#client() as TransactionClient<Client>))
+    return options.propagation === 'nested' ? await this.#inSavepoint(run) : await run()
+  }
+
+  async #inSavepoint<T>(run: () => Promise<T>): Promise<T> {
+    const client = this.#client()
+    const name = `es_part_${++this.#savepoints}`
+    await client.$executeRawUnsafe(`SAVEPOINT ${name}`)
+    let result: T
+    try {
+      result = await run()
+    } catch (error) {
+      await client.$executeRawUnsafe(`ROLLBACK TO SAVEPOINT ${name}`)
+      throw error
+    }
+    await client.$executeRawUnsafe(`RELEASE SAVEPOINT ${name}`)
+    return result
   }
 
   #client(): Client {

@@ -15,8 +15,9 @@ const stores = [
   ...databases.map((kind) => ({
     name: kind.name,
     async open() {
-      const { datastore, close } = await openDatabase(kind)
-      return { application: new Application({ name: '', datastore }), close }
+      const opened = await openDatabase(kind)
+      const application = new Application({ name: '', datastore: opened.datastore })
+      return { application, close: () => opened.close() }
     },
   })),
 ]

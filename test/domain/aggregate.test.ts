@@ -173,7 +173,7 @@ describe('rebuilding', () => {
     expect(copy.balance).toBe(600)
   })
 
-  it('reads rows with former topics of the class and of its events', () => {
+  it('reads rows with former topics of the class and of its events [99, 100]', () => {
     class Hound extends Aggregate {
       static readonly topic = 'hound'
       static readonly formerTopics = {

@@ -59,7 +59,7 @@ describe.each(databases)('on $name', (database) => {
       await server?.close()
     })
 
-    it('commits rows and events, and answers', async () => {
+    it('commits rows and events, and answers [259]', async () => {
       const url = await serve(async ({ body, send }) => {
         await save(String(body['dog']))
         send(201, { made: body['dog'] }, { 'x-made': 'yes' })
@@ -96,7 +96,7 @@ describe.each(databases)('on $name', (database) => {
       }
     })
 
-    it('rolls back when the handler throws', async () => {
+    it('rolls back when the handler throws [259]', async () => {
       const url = await serve(async () => {
         await save()
         await open.datastore.currentTransaction.flush()

@@ -1,10 +1,24 @@
 /** Applications that variables set up alone: the configuration table of the README, on every database. */
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { TrainingSchool } from '../../examples/school.js'
-import { type Application, EnvironmentError, type EnvironmentVariables } from '../../src/index.js'
+import {
+  type Application,
+  DatabaseError,
+  Environment,
+  EnvironmentError,
+  type EnvironmentVariables,
+  PrismaAggregateRecorder,
+  PrismaApplicationRecorder,
+  PrismaFactory,
+  PrismaProcessRecorder,
+  PrismaTrackingRecorder,
+  ProgrammingError,
+} from '../../src/index.js'
+import type { DatastoreFactory } from '../../src/prisma/datastore-factory.js'
+import { Dog } from '../application/dogs.js'
 import { databases, databasesOf, type TestDatabase } from '../support/databases.js'
-import { closeShared, openShared, useDatabase } from './fixtures/configured.js'
+import { closeShared, DogCounts, openShared, useDatabase } from './fixtures/configured.js'
 
 const fixtures = fileURLToPath(new URL('fixtures/configured.ts', import.meta.url))
 const named = (name: string): string => `${fixtures}#${name}`
@@ -54,7 +68,7 @@ describe.each(databases)('on $name', (kind) => {
     expect(await stored()).toBe(3)
   })
 
-  it('has autoflush on by default, and off by environment', async () => {
+  it('has autoflush on by default, and off by environment [256]', async () => {
     for (const [value, expected] of [
       [undefined, true],
       ['yes', true],
@@ -68,7 +82,7 @@ describe.each(databases)('on $name', (kind) => {
     )
   })
 
-  it('uses a driver adapter that a function of the user makes, and passes its error on', async () => {
+  it('uses a driver adapter that a function of the user makes, and passes its error on [260]', async () => {
     await train(open({ PRISMA_ADAPTER_TOPIC: named('adapter') }))
     expect(await stored()).toBe(3)
     await expect(open({ PRISMA_ADAPTER_TOPIC: named('failingAdapter') }).ready()).rejects.toThrow(
@@ -107,6 +121,53 @@ describe.each(databases)('on $name', (kind) => {
     await expect(open({ PRISMA_URL: 'oracle://x' }).ready()).rejects.toThrow(EnvironmentError)
   })
 
+  it('makes recorders of every kind, without their tables unless it is told to [88]', async () => {
+    const factory = (env: EnvironmentVariables): PrismaFactory =>
+      new PrismaFactory(new Environment('kennel', { PRISMA_URL: database.url, ...env }))
+    const [without, making] = [factory({ CREATE_TABLE: 'f' }), factory({ CREATE_TABLE: 'y' })]
+    await without.prepare()
+    expect(without.aggregateRecorder('events')).toBeInstanceOf(PrismaAggregateRecorder)
+    expect(without.aggregateRecorder('snapshots')).toBeInstanceOf(PrismaAggregateRecorder)
+    expect(without.applicationRecorder()).toBeInstanceOf(PrismaApplicationRecorder)
+    expect(without.processRecorder()).toBeInstanceOf(PrismaProcessRecorder)
+    expect(without.trackingRecorder()).toBeInstanceOf(PrismaTrackingRecorder)
+    await expect(without.processRecorder().maxNotificationId()).rejects.toBeInstanceOf(DatabaseError)
+    await expect(without.trackingRecorder().maxTrackingId('up')).rejects.toBeInstanceOf(DatabaseError)
+    await making.prepare()
+    const tracking = { applicationName: 'up', notificationId: 1n }
+    expect(await without.processRecorder().insertEvents([], { tracking })).toEqual([])
+    expect(await without.trackingRecorder().maxTrackingId('up')).toBe(1n)
+    expect(await without.aggregateRecorder('snapshots').selectEvents(Dog.createId('Fido'))).toEqual([])
+    await without.close()
+    await making.close()
+  })
+
+  it('makes the tracking recorder that is named [89]', async () => {
+    const env = new Environment('', { PRISMA_URL: database.url, TRACKING_RECORDER_TOPIC: named('DogCounts') })
+    const factory = new PrismaFactory(env)
+    await factory.prepare()
+    const recorder = factory.trackingRecorder()
+    expect(recorder).toBeInstanceOf(DogCounts)
+    await recorder.insertTracking({ applicationName: 'up', notificationId: 3n })
+    expect(await recorder.hasTrackingId('up', 2n)).toBe(true)
+    await factory.close()
+    const given = openShared().infrastructureFactory(new Environment(''))
+    expect((given as DatastoreFactory<object>).trackingRecorder(DogCounts)).toBeInstanceOf(DogCounts)
+    const wrong = new Environment('', { PRISMA_URL: database.url, TRACKING_RECORDER_TOPIC: named('useDatabase') })
+    await expect(new PrismaFactory(wrong).prepare()).rejects.toThrow(/TRACKING_RECORDER_TOPIC/)
+  })
+
+  it('closes what it has opened [97]', async () => {
+    const school = open({ PRISMA_URL: database.url })
+    await train(school)
+    await school.close()
+    await expect(school.register('Rex')).rejects.toThrow(ProgrammingError)
+    if (kind.provider === 'postgresql') {
+      const others = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = '' AND state = 'idle' AND query NOT LIKE '%count(*)%' AND query NOT LIKE 'CREATE%'`
+      await vi.waitFor(async () => expect(await database.query(others)).toEqual([]))
+    }
+  })
+
   it('encrypts and compresses', async () => {
     const school = open({
       PRISMA_URL: database.url,
@@ -122,7 +183,7 @@ describe.each(databases)('on $name', (kind) => {
 })
 
 describe.each(databasesOf('postgresql'))('on $name', (kind) => {
-  it('uses a named schema, by variable', async () => {
+  it('uses a named schema, by variable [20, 261]', async () => {
     const database = await kind.createDatabase()
     const school = new TrainingSchool({
       env: {

@@ -40,7 +40,7 @@ describe.each(databases)('on $name', (kind) => {
     versionsOf(await school.recorder.selectEvents(Dog.createId(name)))
 
   describe('two datastores', () => {
-    it('keep apart: what one stores inside the transaction of the other is stored at once, and stays', async () => {
+    it('keep apart: what one stores inside the transaction of the other is stored at once, and stays [263]', async () => {
       const [recorder, otherRecorder] = [open, other].map(({ datastore }) => new PrismaApplicationRecorder(datastore))
       const transaction = open.datastore.transaction(async () => {
         expect(other.datastore.tryCurrentTransaction).toBeUndefined()
@@ -116,7 +116,7 @@ describe.each(databases)('on $name', (kind) => {
     })
   })
 
-  it('a conflict that was caught leaves the transaction usable', async () => {
+  it('a conflict that was caught leaves the transaction usable [264]', async () => {
     await school.register('Fido')
     await open.datastore.transaction(async (tx) => {
       await open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
@@ -200,7 +200,7 @@ const inMemory = databasesOf('sqlite').map(
 )
 
 describe.each([...inFiles, ...inMemory])('on $name', ({ make }) => {
-  it('two transactions at the same time neither wait for each other for ever nor see each other', async () => {
+  it('two transactions at the same time neither wait for each other for ever nor see each other [262]', async () => {
     const { adapter, drop } = await make()
     const datastore = new PrismaDatastore({ adapter })
     const recorder = new PrismaApplicationRecorder(datastore)

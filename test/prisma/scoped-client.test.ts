@@ -1,8 +1,17 @@
 /** Applications inside transactions that somebody else manages, with a plain PrismaClient on Prisma's own adapter. */
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { AggregateNotFoundError, ConcurrencyError, NoTransactionError } from '../../src/index.js'
+import {
+  AggregateNotFoundError,
+  ConcurrencyError,
+  Environment,
+  IntegrityError,
+  NoTransactionError,
+  NotSupportedError,
+  PrismaFactory,
+} from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
+import { storedEvent } from '../contracts/stored-events.js'
 import { databases, type TestDatabase } from '../support/databases.js'
 import { transactionClients } from './fixtures/current-tx.js'
 import type { TestClient } from './open-database.js'
@@ -36,7 +45,7 @@ describe.each(databases)('on $name', (kind) => {
   const theirTransaction = async <T>(work: (tx: { readonly owner: TestClient['owner'] }) => Promise<T>): Promise<T> =>
     await client.$transaction(async (tx) => await transactionClients.run(tx, async () => await work(tx)))
 
-  it('saves and gets inside, and is read in the next transaction after their commit', async () => {
+  it('saves and gets inside, and is read in the next transaction after their commit [257]', async () => {
     await theirTransaction(async (tx) => {
       await school.register('Fido')
       await school.addTrick('Fido', 'roll over')
@@ -53,7 +62,7 @@ describe.each(databases)('on $name', (kind) => {
     expect(fido.version).toBe(3)
   })
 
-  it('keeps nothing of a transaction that was not committed', async () => {
+  it('keeps nothing of a transaction that was not committed [257]', async () => {
     const undone = theirTransaction(async (tx) => {
       await tx.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
       await school.register('Fido')
@@ -87,6 +96,40 @@ describe.each(databases)('on $name', (kind) => {
       await school.register('Rex')
     })
     expect(await theirTransaction(() => school.getTricks('Rex'))).toEqual([])
+  })
+
+  it('stores tracking with events, and goes on after a conflict of the two', async () => {
+    const environment = new Environment('', {
+      PRISMA_SCOPED_CLIENT_TOPIC: `${fixture}#currentTx`,
+      PRISMA_URL: database.url,
+    })
+    const factory = new PrismaFactory(environment)
+    await factory.prepare()
+    const recorder = factory.processRecorder()
+    const at = (notificationId: bigint) => ({ tracking: { applicationName: 'upstream', notificationId } })
+    const event = storedEvent(Dog.createId('Fido'), 1)
+    await theirTransaction(async () => {
+      await recorder.insertEvents([event], at(1n))
+      await expect(recorder.insertEvents([event], at(2n))).rejects.toBeInstanceOf(IntegrityError)
+      expect(await recorder.maxTrackingId('upstream')).toBe(1n)
+      await recorder.insertEvents([], at(3n))
+    })
+    expect(await theirTransaction(() => recorder.maxTrackingId('upstream'))).toBe(3n)
+    expect(() => recorder.subscribe()).toThrow(NotSupportedError)
+  })
+
+  it('finds out the database from the client where no URL is given, and makes its tables there [258]', async () => {
+    const unnamed = new TrainingSchool({
+      name: 'unnamed',
+      env: {
+        PERSISTENCE_MODULE: 'eventsourcing-prisma',
+        PRISMA_SCOPED_CLIENT_TOPIC: `${fixture}#currentTx`,
+        CREATE_TABLE: 'y',
+      },
+    })
+    await theirTransaction(async () => void (await unnamed.register('Fido')))
+    expect(await theirTransaction(() => unnamed.getTricks('Fido'))).toEqual([])
+    await unnamed.close()
   })
 
   it('refuses to work outside of any transaction', async () => {

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { NAMESPACE_URL, PrismaApplicationRecorder, uuid5 } from '../../src/index.js'
+import { NAMESPACE_URL, PrismaApplicationRecorder, PrismaDatastore, uuid5 } from '../../src/index.js'
 import { storedEvent, versionsOf } from '../contracts/stored-events.js'
 import { databasesOf } from '../support/databases.js'
 import { newGate } from './gate.js'
@@ -55,6 +55,16 @@ describe.each(databasesOf('sqlite'))('on $name', (kind) => {
     mayEnd.open()
     await Promise.all([ended, besides])
   }
+
+  it('keeps its file in WAL mode, whatever it was in before [262]', async () => {
+    const database = await kind.createDatabase()
+    expect(await database.query('PRAGMA journal_mode = DELETE')).toEqual([{ journal_mode: 'delete' }])
+    const datastore = new PrismaDatastore({ adapter: database.adapter() })
+    await new PrismaApplicationRecorder(datastore).insertEvents([storedEvent(idOf('Fido'), 1)])
+    expect(await database.query('PRAGMA journal_mode')).toEqual([{ journal_mode: 'wal' }])
+    await datastore.close()
+    await database.drop()
+  })
 
   it('stores exactly the successful ones of many transactions at once', async () => {
     const dogs = Array.from({ length: 200 }, (_, n) => `dog${n}`)

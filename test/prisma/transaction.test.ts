@@ -40,6 +40,22 @@ describe.each(databases)('on $name', (database) => {
     await open.db.owner.create({ data: { name: 'Ann', dog } })
   }
 
+  it('stores rows and events together, and shows them inside before that [251]', async () => {
+    await open.datastore.transaction(async (tx) => {
+      await newOwner('Fido')
+      await recorder.appendEvents([storedEvent(fido, 1)])
+      await recorder.transaction(async (joined) => {
+        expect(joined).toBe(tx)
+        await recorder.appendEvents([storedEvent(rex, 1)])
+      })
+      expect(await tx.client.owner.count()).toBe(1)
+      expect(versionsOf(await recorder.selectEvents(fido))).toEqual([1])
+      expect(versionsOf(await recorder.selectEvents(rex))).toEqual([1])
+      expect([await open.dogs(), await storedEvents()]).toEqual([[], 0])
+    })
+    expect([await open.dogs(), await storedEvents()]).toEqual([['Fido'], 2])
+  })
+
   describe('the buffer', () => {
     it('keeps saved events until the end, with autoflush only as long as nobody reads them', async () => {
       await open.datastore.transaction(async (tx) => {
@@ -161,7 +177,7 @@ describe.each(databases)('on $name', (database) => {
       expect(versionsOf(await recorder.selectEvents(fido))).toEqual([1, 2])
     })
 
-    it('is retried where that is asked for', async () => {
+    it('is retried where that is asked for [102]', async () => {
       await recorder.insertEvents([storedEvent(fido, 1)])
       const attempts: number[] = []
       const append = async (): Promise<void> => {
@@ -184,7 +200,7 @@ describe.each(databases)('on $name', (database) => {
   })
 
   describe('its end', () => {
-    it('rolls back what was written when the work throws, and passes the error on', async () => {
+    it('rolls back what was written when the work throws, and passes the error on [252]', async () => {
       const error = new Error('no')
       const transaction = open.datastore.transaction(async (tx) => {
         await newOwner('Fido')
@@ -321,7 +337,7 @@ describe.each(databases)('on $name', (database) => {
   })
 
   describe('propagation', () => {
-    it('required joins, mandatory needs, never refuses, supports takes what there is', async () => {
+    it('required joins, mandatory needs, never refuses, supports takes what there is [253]', async () => {
       const { datastore } = open
       await expect(datastore.transaction(async () => {}, { propagation: 'mandatory' })).rejects.toBeInstanceOf(
         NoTransactionError,
@@ -451,7 +467,7 @@ describe.each(databases)('on $name', (database) => {
       })
     })
 
-    it('cannot join with another isolation level, or write in a read-only transaction', async () => {
+    it('cannot join with another isolation level, or write in a read-only transaction [254]', async () => {
       const { datastore } = open
       await datastore.transaction(async () => {
         await expect(datastore.transaction(async () => {}, { isolationLevel: 'Serializable' })).rejects.toBeInstanceOf(
