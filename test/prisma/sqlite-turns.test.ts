@@ -61,6 +61,8 @@ describe.each(databasesOf('sqlite'))('on $name', (kind) => {
     expect(await database.query('PRAGMA journal_mode = DELETE')).toEqual([{ journal_mode: 'delete' }])
     const datastore = new PrismaDatastore({ adapter: database.adapter() })
     await new PrismaApplicationRecorder(datastore).insertEvents([storedEvent(idOf('Fido'), 1)])
+    // The observer finds out when it reads the file again.
+    expect(await database.query('SELECT originator_version FROM stored_events')).toHaveLength(1)
     expect(await database.query('PRAGMA journal_mode')).toEqual([{ journal_mode: 'wal' }])
     await datastore.close()
     await database.drop()
