@@ -7,8 +7,9 @@ import { PrismaFactory } from './prisma/factory.js'
 // What variables such as PERSISTENCE_MODULE=eventsourcing-prisma name is this copy of the package, from wherever it was loaded.
 registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, ZlibCompressor })
 
-export { Application, type ApplicationOptions, type Saveable } from './application/application.js'
+export { Application, type ApplicationOptions } from './application/application.js'
 export type { SubscribedEvent } from './application/application-subscription.js'
+export type { Saveable } from './application/collected.js'
 export {
   EventSourcedLog,
   type EventSourcedLogOptions,

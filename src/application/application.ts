@@ -1,8 +1,6 @@
 /** Applications: the commands and queries on a set of aggregates, with the store that keeps their events. */
-import type { EventSource } from '../domain/aggregate.js'
 import { type CommandArguments, type Decider, type DeciderState, decide, initial } from '../domain/decider.js'
-import type { DomainEvent } from '../domain/event.js'
-import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
+import { AggregateNotFoundError } from '../errors.js'
 import type { MapperParts } from '../persistence/configured-mapper.js'
 import { Environment, type EnvironmentVariables } from '../persistence/environment.js'
 import type { EventStore, Recording } from '../persistence/event-store.js'
@@ -11,6 +9,7 @@ import type { SubscribeOptions, Subscription } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { Transcoding } from '../persistence/transcodings.js'
 import { ApplicationSubscription, type SubscribedEvent } from './application-subscription.js'
+import { Collected, type Saveable } from './collected.js'
 import { Infrastructure } from './infrastructure.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
 import { Repository } from './repository.js'
@@ -28,9 +27,6 @@ export interface ApplicationOptions<Client = unknown> extends MapperParts {
   /** How many notifications the log gives at once; default 10. */
   readonly sectionSize?: number
 }
-
-/** What can be saved: anything with events to collect, single events, and nothing. */
-export type Saveable = EventSource | DomainEvent | null | undefined
 
 /**
  * The base of applications: methods that get aggregates from the repository, change them and save them.
@@ -128,13 +124,19 @@ export class Application<Client = unknown> {
    * The events are collected at once: those triggered while this is awaited belong to the next save.
    *
    * @returns one recording per event; inside a transaction a recording gets its notification at the flush
-   * @throws `ConcurrencyError` when another writer was first: get the aggregates again and repeat the command, since the
-   *   collected events are gone
+   * @throws `ConcurrencyError` when another writer was first, or an earlier save of one of the aggregates was not stored: get
+   *   the aggregates again and repeat the command, since the collected events are gone
    * @throws `TranscodingNotRegisteredError` when an event has a value that cannot be stored
    */
   async save(...objects: readonly Saveable[]): Promise<Recording[]> {
-    const events = collect(objects)
-    return events.length === 0 ? [] : await (await this.#infrastructure.eventStore()).put(events)
+    const collected = new Collected(objects)
+    if (collected.events.length === 0) return []
+    try {
+      return await (await this.#infrastructure.eventStore()).put(collected.events, () => collected.lose())
+    } catch (error) {
+      collected.lose()
+      throw error
+    }
   }
 
   /**
@@ -199,15 +201,4 @@ export class Application<Client = unknown> {
       throw error
     }
   }
-}
-
-function collect(objects: readonly Saveable[]): DomainEvent[] {
-  const events: DomainEvent[] = []
-  for (const object of objects) {
-    if (object === null || object === undefined) continue
-    if ('collectEvents' in object) events.push(...object.collectEvents())
-    else if ('originatorVersion' in object) events.push(object)
-    else throw new ProgrammingError('Cannot save an object that is neither an event nor has events to collect')
-  }
-  return events
 }

@@ -39,10 +39,11 @@ export class EventStore {
    * A stream never gets a gap: its event before the first of these has to be stored, unless the first one creates the
    * originator. (An event with the version 1 counts as such in any case: logs and the like have no creation events.)
    *
+   * @param onLost - called when events that were kept for the end of a transaction are not stored after all
    * @returns one recording per event; none when the recorder has no log
    * @throws `ConcurrencyError` when another writer was first
    */
-  async put(events: readonly DomainEvent[]): Promise<Recording[]> {
+  async put(events: readonly DomainEvent[], onLost?: () => void): Promise<Recording[]> {
     if (events.length === 0) return []
     const stored = events.map((event) => this.mapper.toStoredEvent(event))
     const recordings: WrittenRecording[] = events.map((event) => ({ event }))
@@ -50,7 +51,9 @@ export class EventStore {
     if (this.recorder.appendEvents === undefined) {
       onRecorded((await this.recorder.insertEvents(stored)) ?? [])
     } else {
-      await this.recorder.appendEvents(stored, { predecessors: predecessorsOf(events), onRecorded })
+      const predecessors = predecessorsOf(events)
+      const options = { predecessors, onRecorded }
+      await this.recorder.appendEvents(stored, onLost === undefined ? options : { ...options, onLost })
     }
     return this.#hasLog ? recordings : []
   }

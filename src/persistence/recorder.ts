@@ -22,6 +22,11 @@ export interface AppendOptions {
    * recorder without a log). Inside a transaction that is at its flush.
    */
   readonly onRecorded?: (notificationIds: readonly bigint[]) => void
+  /**
+   * Called when events that were kept for the flush of a transaction, or written by it, are not stored after all: another
+   * writer was first, or the transaction was rolled back. Perhaps more than once.
+   */
+  readonly onLost?: () => void
 }
 
 /** Stores and gives back the events of originators. Snapshots are kept by one of these too. */

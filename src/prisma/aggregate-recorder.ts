@@ -102,6 +102,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       return
     }
     scope.pending(this, () => new PendingEvents(this.#writer)).add(events, options)
+    if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
     this.#wakeFollowers()
   }
 

@@ -28,14 +28,22 @@ export class PendingEvents implements PendingWork<DriverConnection> {
   }
 
   clear(): void {
+    const lost = this.#appends
     this.#appends = []
+    tellLost(lost)
   }
 
   async flush(run: Run<DriverConnection>): Promise<void> {
     const appends = this.#appends
     this.#appends = []
     const events = appends.flatMap((append) => append.events)
-    const ids = await this.#writer.write(run, events, predecessorsOutside(appends))
+    let ids: readonly bigint[]
+    try {
+      ids = await this.#writer.write(run, events, predecessorsOutside(appends))
+    } catch (error) {
+      tellLost(appends)
+      throw error
+    }
     let start = 0
     for (const { events: own, options } of appends) {
       options.onRecorded?.(ids.slice(start, start + own.length))
@@ -58,6 +66,10 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     const merged = [...stored, ...pending].sort((a, b) => direction * (a.originatorVersion - b.originatorVersion))
     return range.limit === undefined ? merged : merged.slice(0, range.limit)
   }
+}
+
+function tellLost(appends: readonly Append[]): void {
+  for (const { options } of appends) options.onLost?.()
 }
 
 /** What must be stored already: predecessors that are not among the pending events themselves. */

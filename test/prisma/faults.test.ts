@@ -113,6 +113,50 @@ describe.each(databases)('on $name', (kind) => {
       expect(await storedVersions('Fido')).toEqual([1])
       await school.addTrick('Fido', 'fetch')
       expect(await school.getTricks('Fido')).toEqual(['fetch'])
+      // Another writer has stored the version that the aggregate believes to be its own.
+      dog.addTrick('play dead')
+      await expect(school.save(dog)).rejects.toBeInstanceOf(ConcurrencyError)
+      expect(await school.getTricks('Fido')).toEqual(['fetch'])
+    })
+
+    it.each([
+      ['whose save met a conflict', false],
+      ['whose flush met a conflict', true],
+    ])('so does an aggregate %s, although the transaction goes on', async (_label, inTransaction) => {
+      await school.register('Fido')
+      const [dog, other] = await Promise.all([1, 2].map(() => school.repository.get(Dog, Dog.createId('Fido'))))
+      other?.addTrick('sit')
+      await school.save(other)
+      const lose = async (): Promise<void> => {
+        dog?.addTrick('beg')
+        const tx = open.datastore.tryCurrentTransaction
+        await expect(school.save(dog).then(() => tx?.flush())).rejects.toBeInstanceOf(ConcurrencyError)
+        dog?.addTrick('roll over')
+        await expect(school.save(dog)).rejects.toBeInstanceOf(ConcurrencyError)
+      }
+      await (inTransaction ? open.datastore.transaction(lose) : lose())
+      expect(await school.getTricks('Fido')).toEqual(['sit'])
+    })
+
+    it('leaves aggregates alone whose events were stored by another part of it', async () => {
+      await school.register('Fido')
+      const dog = await school.repository.get(Dog, Dog.createId('Fido'))
+      await open.datastore.transaction(async () => {
+        dog.addTrick('sit')
+        await school.save(dog)
+        await open.datastore
+          .transaction(
+            async () => {
+              await school.register('Rex')
+              throw undo
+            },
+            { propagation: 'nested' },
+          )
+          .catch(() => undefined)
+      })
+      dog.addTrick('beg')
+      await school.save(dog)
+      expect(await school.getTricks('Fido')).toEqual(['sit', 'beg'])
     })
   })
 

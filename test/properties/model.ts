@@ -1,0 +1,233 @@
+/** What transactions mean, in a few lists: no database, no promises, nothing that waits. */
+
+/** An event as the model knows it. */
+export interface ModelEvent {
+  readonly label: string
+  readonly stream: string
+  readonly version: number
+}
+
+/** What is stored, as somebody sees it. It is replaced, never changed, so a rollback is to forget the new one. */
+export interface Stored {
+  /** In the order of the notification ids. */
+  readonly log: readonly ModelEvent[]
+  readonly rows: readonly string[]
+  /** The last notification of the upstream application that was processed. */
+  readonly position: bigint
+}
+
+/** Why the database has to refuse something. */
+export type Reason =
+  /** The events do not follow what is stored. */
+  | 'conflict'
+  /** The events contradict each other. */
+  | 'inconsistent'
+  | 'processed'
+  | 'notUnique'
+  | 'rollbackOnly'
+
+/** A refusal. */
+export class Refusal extends Error {
+  readonly reason: Reason
+
+  constructor(reason: Reason) {
+    super(`The model expects a refusal: ${reason}.`)
+    this.reason = reason
+  }
+}
+
+/** What one lane has stored. Other lanes write to the streams that are contended: there the database tells who was first. */
+export class ModelDatabase {
+  stored: Stored = { log: [], rows: [], position: 0n }
+  /** The labels of all events that were ever written, rolled back or not. */
+  readonly written: Set<string> = new Set()
+  readonly isContended: (stream: string) => boolean
+  readonly wasWritten: (event: ModelEvent) => boolean
+
+  constructor(isContended: (stream: string) => boolean, wasWritten: (event: ModelEvent) => boolean) {
+    this.isContended = isContended
+    this.wasWritten = wasWritten
+  }
+
+  begin(autoflush: boolean): ModelScope {
+    return new ModelScope(this, undefined, autoflush)
+  }
+}
+
+/** A transaction, or a nested part of one. */
+export class ModelScope {
+  autoflush: boolean
+  /** The hooks that have to run at the end, known then. */
+  due: readonly string[] = []
+  protected readonly database: ModelDatabase
+  protected readonly parent: ModelScope | undefined
+  protected pending: readonly ModelEvent[] = []
+  protected afterCommit: readonly string[] = []
+  protected afterRollback: readonly string[] = []
+  /** Undefined until the first statement. */
+  #stored: Stored | undefined
+  #canOnlyRollBack = false
+
+  constructor(database: ModelDatabase, parent: ModelScope | undefined, autoflush: boolean) {
+    this.database = database
+    this.parent = parent
+    this.autoflush = autoflush
+  }
+
+  nested(): ModelScope {
+    return new ModelScope(this.database, this, this.autoflush)
+  }
+
+  /** What has been written, as this scope sees it. */
+  get stored(): Stored {
+    return this.#stored ?? this.parent?.stored ?? this.database.stored
+  }
+
+  /** All events of a stream that this scope knows, pending ones after stored ones of the same version. */
+  stream(stream: string): ModelEvent[] {
+    const events = [...this.stored.log, ...(this.parent?.allPending() ?? []), ...this.pending]
+    return events.filter((event) => event.stream === stream).sort((a, b) => a.version - b.version)
+  }
+
+  save(events: readonly ModelEvent[]): void {
+    this.pending = [...this.pending, ...events]
+  }
+
+  insert(events: readonly ModelEvent[]): void {
+    this.flush()
+    if (events.length > 0) this.#write(events)
+  }
+
+  /** Events and tracking, or none of both. */
+  insertWithTracking(events: readonly ModelEvent[], id: bigint): void {
+    const part = this.nested()
+    try {
+      part.track(id)
+      part.insert(events)
+    } catch (error) {
+      part.rollback()
+      throw error
+    }
+    part.commit()
+  }
+
+  track(id: bigint): void {
+    this.#open()
+    if (id <= this.stored.position) throw new Refusal('processed')
+    this.#stored = { ...this.stored, position: id }
+  }
+
+  flush(): void {
+    if (this.pending.length > 0) this.#write(this.takePending())
+  }
+
+  addRow(row: string): void {
+    this.#open()
+    if (this.stored.rows.includes(row)) throw new Refusal('notUnique')
+    this.#stored = { ...this.stored, rows: [...this.stored.rows, row] }
+  }
+
+  readStream(stream: string): ModelEvent[] {
+    if (this.autoflush && this.pending.some((event) => event.stream === stream)) this.flush()
+    this.#open()
+    return this.stream(stream)
+  }
+
+  readLog(): readonly ModelEvent[] {
+    if (this.autoflush) this.flush()
+    this.#open()
+    return this.stored.log
+  }
+
+  readRows(): readonly string[] {
+    this.#open()
+    return this.stored.rows
+  }
+
+  readPosition(): bigint {
+    this.#open()
+    return this.stored.position
+  }
+
+  addHooks(afterCommit: string, afterRollback: string): void {
+    this.afterCommit = [...this.afterCommit, afterCommit]
+    this.afterRollback = [...this.afterRollback, afterRollback]
+  }
+
+  rollbackOnly(): void {
+    this.#canOnlyRollBack = true
+  }
+
+  commit(): void {
+    try {
+      if (this.#canOnlyRollBack) throw new Refusal('rollbackOnly')
+      this.flush()
+    } catch (error) {
+      this.rollback()
+      throw error
+    }
+    if (this.parent === undefined) {
+      this.database.stored = this.stored
+      this.due = this.afterCommit
+    } else this.parent.adopt(this)
+  }
+
+  rollback(): void {
+    this.pending = []
+    this.due = this.afterRollback
+  }
+
+  protected adopt(part: ModelScope): void {
+    if (part.#stored !== undefined) this.#stored = part.#stored
+    this.afterCommit = [...this.afterCommit, ...part.afterCommit]
+    this.afterRollback = [...this.afterRollback, ...part.afterRollback]
+  }
+
+  protected allPending(): readonly ModelEvent[] {
+    return [...(this.parent?.allPending() ?? []), ...this.pending]
+  }
+
+  /** Whether it is written or not: what is taken for a flush is pending no more. */
+  protected takePending(): readonly ModelEvent[] {
+    const taken = this.pending
+    this.pending = []
+    return taken
+  }
+
+  /** The first statement: what is pending outside of a nested part is written before it, so that it stays when the part fails. */
+  #open(): void {
+    if (this.#stored !== undefined) return
+    this.parent?.#open()
+    this.parent?.flush()
+    this.#stored = this.stored
+  }
+
+  #write(events: readonly ModelEvent[]): void {
+    this.#open()
+    const refusal = this.#refusalOf(events)
+    if (refusal !== undefined) throw refusal
+    for (const { label } of events) this.database.written.add(label)
+    this.#stored = { ...this.stored, log: [...this.stored.log, ...events] }
+  }
+
+  #refusalOf(events: readonly ModelEvent[]): Refusal | undefined {
+    const { isContended, wasWritten } = this.database
+    const taken = new Set(this.stored.log.map(placeOf))
+    const isFirst = (event: ModelEvent): boolean => events.find(({ stream }) => stream === event.stream) === event
+    const isKnown = ({ stream }: ModelEvent): boolean => !isContended(stream)
+    const follows = (event: ModelEvent): boolean => event.version === 1 || taken.has(placeOf(event, -1))
+    const fits = (event: ModelEvent): boolean => !taken.has(placeOf(event)) && follows(event)
+    if (!events.filter(isFirst).filter(isKnown).every(fits)) return new Refusal('conflict')
+    for (const event of events) {
+      if (taken.has(placeOf(event))) return new Refusal('inconsistent')
+      taken.add(placeOf(event))
+    }
+    if (!events.filter(isKnown).every(follows)) return new Refusal('inconsistent')
+    // Others may have been first where they write too; and what they have stored may come before.
+    return events.every((event) => isKnown(event) || wasWritten(event)) ? undefined : new Refusal('conflict')
+  }
+}
+
+function placeOf({ stream, version }: ModelEvent, distance: number = 0): string {
+  return `${version + distance} ${stream}`
+}
