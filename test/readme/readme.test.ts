@@ -111,6 +111,11 @@ describe('the README', () => {
     runBlock('scoped-client.ts')
   })
 
+  it('following the log: a projection with its tracking', () => {
+    runBlock('projection.ts')
+    expect(count('trainingschool_tracking', "application_name = 'TrainingSchool'")).toBe(1)
+  })
+
   it('without decorators', () => {
     runBlock('plain.ts')
   })
