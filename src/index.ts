@@ -22,6 +22,7 @@ export {
   NotificationLogReader,
   type Section,
 } from './application/notification-log.js'
+export { RemoteNotificationLog, sectionToJSON } from './application/remote-notification-log.js'
 export { type GetOptions, Repository } from './application/repository.js'
 export {
   Aggregate,

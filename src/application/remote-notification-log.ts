@@ -1,0 +1,129 @@
+/** The log of an application elsewhere: sections come as texts, over HTTP or in any other way. */
+import { MapperError, ProgrammingError } from '../errors.js'
+import type { SelectNotificationsOptions } from '../persistence/recorder.js'
+import type { Metadata, Notification } from '../persistence/stored-event.js'
+import type { NotificationLog, Section } from './notification-log.js'
+
+/** A notification in a section's JSON, in the words of the Python library. */
+interface NotificationText {
+  /** As text beyond 2^53, for which JSON has no exact number. */
+  readonly id: number | string
+  /** The 32 digits of a UUID, or any other text. */
+  readonly originator_id: string
+  /** Only where a text looks like a UUID without its hyphens. */
+  readonly originator_id_type?: 'text'
+  readonly originator_version: number
+  readonly topic: string
+  /** In base64. */
+  readonly state: string
+  readonly recorded_at: string
+  readonly metadata?: Metadata
+}
+
+interface SectionText {
+  readonly id: string | null
+  readonly next_id: string | null
+  readonly items: readonly NotificationText[]
+}
+
+/**
+ * Writes a section as JSON: what a route gives to a `RemoteNotificationLog`, of this library or of the Python one.
+ *
+ * @example
+ * fastify.get('/notifications/:section', async (request) => sectionToJSON(await school.notificationLog.section(request.params.section)))
+ */
+export function sectionToJSON(section: Section): string {
+  const text: SectionText = { id: section.id, next_id: section.nextId, items: section.items.map(toText) }
+  return JSON.stringify(text)
+}
+
+/** Reads the log of an application elsewhere, for a `NotificationLogReader`. */
+export class RemoteNotificationLog implements NotificationLog {
+  readonly sectionSize: number
+  readonly #fetchSection: (sectionId: string) => Promise<string>
+
+  /**
+   * @param fetchSection - gives what `sectionToJSON` wrote there for the id, such as `1,10`
+   * @param sectionSize - of the log there, default 10
+   */
+  constructor(fetchSection: (sectionId: string) => Promise<string>, sectionSize: number = 10) {
+    this.#fetchSection = fetchSection
+    this.sectionSize = sectionSize
+  }
+
+  /** @throws `MapperError` when what comes is no section; what the function throws that fetches it */
+  async section(sectionId: string): Promise<Section> {
+    const text = await this.#fetchSection(sectionId)
+    try {
+      const { id, next_id: nextId, items }: SectionText = JSON.parse(text)
+      return { id, nextId, items: items.map(toNotification) }
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new MapperError(`Cannot read section ${sectionId} of a remote log: ${reason}`, { cause: error })
+    }
+  }
+
+  /** Reads sections until there are enough: what does not fit the options is fetched and passed over. */
+  async select(start: bigint | null, limit: number, options: SelectNotificationsOptions = {}): Promise<Notification[]> {
+    if (limit > this.sectionSize) {
+      throw new ProgrammingError(
+        `Cannot select ${limit} notifications at once: the section size of this log is ${this.sectionSize}`,
+      )
+    }
+    const { stop, topics = [], inclusiveOfStart = true } = options
+    const first = start === null || start < 1n ? 1n : inclusiveOfStart ? start : start + 1n
+    const selected: Notification[] = []
+    let next: string | null = `${first},${first + BigInt(this.sectionSize) - 1n}`
+    while (next !== null && selected.length < limit) {
+      const { items, nextId }: Section = await this.section(next)
+      const inRange = items.filter(({ id }) => stop === undefined || id <= stop)
+      selected.push(...inRange.filter(({ topic }) => topics.length === 0 || topics.includes(topic)))
+      next = inRange.length < items.length ? null : nextId
+    }
+    return selected.slice(0, limit)
+  }
+}
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
+const digits = /^[0-9a-f]{32}$/
+
+function toText({
+  id,
+  originatorId,
+  originatorVersion,
+  topic,
+  state,
+  recordedAt,
+  metadata,
+}: Notification): NotificationText {
+  return {
+    id: id > BigInt(Number.MAX_SAFE_INTEGER) ? String(id) : Number(id),
+    originator_id: uuid.test(originatorId) ? originatorId.replaceAll('-', '') : originatorId,
+    ...(digits.test(originatorId) ? { originator_id_type: 'text' } : {}),
+    originator_version: originatorVersion,
+    topic,
+    state: Buffer.from(state).toString('base64'),
+    recorded_at: recordedAt.toISOString(),
+    ...(metadata === undefined ? {} : { metadata }),
+  }
+}
+
+function toNotification(text: NotificationText): Notification {
+  const { id, originator_id: originatorId, originator_version: originatorVersion, topic, state, metadata } = text
+  if (typeof originatorId !== 'string' || typeof topic !== 'string')
+    throw new TypeError('an item has no originator or topic')
+  return {
+    id: BigInt(id),
+    originatorId:
+      digits.test(originatorId) && text.originator_id_type !== 'text' ? withHyphens(originatorId) : originatorId,
+    originatorVersion,
+    topic,
+    state: new Uint8Array(Buffer.from(state, 'base64')),
+    recordedAt: new Date(text.recorded_at),
+    ...(metadata === undefined ? {} : { metadata }),
+  }
+}
+
+function withHyphens(id: string): string {
+  return [id.slice(0, 8), id.slice(8, 12), id.slice(12, 16), id.slice(16, 20), id.slice(20)].join('-')
+}
