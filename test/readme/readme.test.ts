@@ -1,4 +1,4 @@
-/** The code of the README does what the README says: every block that names a file is written and run, against SQLite. */
+/** The code of the README does what the README says: every block that names a file is written and run, against SQLite and the packed package. */
 import { spawn, spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,7 +14,31 @@ const blocks = new Map(
   [...readme.matchAll(/```ts\n\/\/ file: (\S+)\n([\s\S]*?)```/g)].map(([, name = '', code = '']) => [name, code]),
 )
 
-describe('the README', () => {
+/** What a user's project has, as strict as it can be. */
+const compilerOptions = {
+  target: 'ES2022',
+  lib: ['ES2023', 'ESNext.Disposable'],
+  module: 'NodeNext',
+  types: ['node'],
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noEmit: true,
+  skipLibCheck: true,
+}
+
+/** Puts the package where npm would put it, from what would be published; its dependencies are found in the checkout. */
+function installPackage(project: string): void {
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
+  const packed = spawnSync(npm, ['pack', '--json', '--pack-destination', project], { cwd: root, encoding: 'utf8' })
+  const tarball = /"filename": "([^"]+\.tgz)"/.exec(packed.stdout)?.[1]
+  if (tarball === undefined) throw new Error(`npm pack failed:\n${packed.stdout}${packed.stderr}`)
+  const folder = join(project, 'node_modules/eventsourcing-prisma')
+  mkdirSync(folder, { recursive: true })
+  const { status, stderr } = spawnSync('tar', ['-xzf', join(project, tarball), '-C', folder, '--strip-components=1'])
+  if (status !== 0) throw new Error(`tar failed: ${String(stderr)}`)
+}
+
+describe('the README, with the package as it is published', () => {
   let project: string
   let database: string
   beforeAll(() => {
@@ -27,15 +51,17 @@ describe('the README', () => {
     writeFileSync(schema, readFileSync(schema, 'utf8').replace('../../generated', '../../generated/prisma'))
     run([join(root, 'node_modules/prisma/build/index.js'), 'generate', '--schema', join(project, 'prisma/schema')])
     for (const [name, code] of blocks) writeFileSync(join(project, name), code)
-    run(['--import', 'tsx', join(root, 'src/cli/main.ts'), 'migrate', '--url', 'file:./dev.db'])
-  })
+    writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'kennel', private: true, type: 'module' }))
+    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }))
+    installPackage(project)
+    run([join(project, 'node_modules/eventsourcing-prisma/dist/src/cli/main.js'), 'migrate', '--url', 'file:./dev.db'])
+  }, 240_000)
   afterAll(() => {
     rmSync(project, { recursive: true, force: true })
   })
 
   const env = (): NodeJS.ProcessEnv => ({
     ...process.env,
-    TSX_TSCONFIG_PATH: join(root, 'tsconfig.json'),
     PRISMA_SCHEMA_ENGINE_BINARY: process.execPath,
   })
   const run = (args: readonly string[]): string => {
@@ -118,6 +144,20 @@ describe('the README', () => {
 
   it('without decorators', () => {
     runBlock('plain.ts')
+  })
+
+  it('has the types that it shows', () => {
+    run([join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'])
+  })
+
+  it.each(['.', './express', './fastify'])('%s can be required, and is the same as what is imported', (entry) => {
+    const name = join('eventsourcing-prisma', entry)
+    const code = `const { createRequire } = await import('node:module')
+      const required = createRequire(process.cwd() + '/x.js')('${name}')
+      const imported = await import('${name}')
+      const names = Object.keys(imported)
+      if (names.length === 0 || names.some((name) => required[name] !== imported[name])) throw new Error('not the same')`
+    run(['--input-type=module', '--eval', code])
   })
 
   it.each(['fastify-server.ts', 'express-server.ts'])('%s loads', (name) => {
