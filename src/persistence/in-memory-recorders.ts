@@ -95,6 +95,7 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
       selectNotifications: this.selectNotifications.bind(this),
       maxNotificationId: this.maxNotificationId.bind(this),
       onRecorded: (listener: () => void) => this.#wakeUps.add(listener),
+      isClosed: false,
       mayPass: () => false,
     }
     return new LogSubscription(log, options)

@@ -9,6 +9,8 @@ import type { Notification } from './stored-event.js'
 export interface FollowedLog extends Pick<ApplicationRecorder, 'selectNotifications' | 'maxNotificationId'> {
   /** Calls the listener soon after something was recorded, perhaps more often, perhaps not at all. @returns what ends that */
   onRecorded(listener: () => void): () => void
+  /** Whether nothing can be read any more. Who follows the log is woken when that begins. */
+  readonly isClosed: boolean
   /** Whether reading again may succeed after this error. */
   mayPass(error: unknown): boolean
 }
@@ -91,7 +93,7 @@ export class LogSubscription implements Subscription<Notification> {
     this.#signal?.addEventListener('abort', stop, { once: true })
     const endWakeUps = this.#log.onRecorded(() => this.#rest.wake())
     try {
-      while (!this.#isStopped) {
+      while (!this.#isStopped && !this.#log.isClosed) {
         const page = await this.#nextPage()
         for (const notification of page) {
           if (this.#isStopped) return
@@ -118,7 +120,7 @@ export class LogSubscription implements Subscription<Notification> {
       this.#failingSince = undefined
       return items
     } catch (error) {
-      if (!this.#isStopped && !this.#canWait(error)) throw error
+      if (!this.#isStopped && !this.#log.isClosed && !this.#canWait(error)) throw error
       return []
     } finally {
       this.#reading = undefined

@@ -60,6 +60,9 @@ export class PrismaApplicationRecorder<Client extends object = object>
         read(engine, undefined, 'follow the log', (runner) => table.selectLog(runner, logRange(start, limit, range))),
       maxNotificationId: () => read(engine, undefined, 'follow the log', (runner) => table.lastLogPosition(runner)),
       onRecorded: (listener: () => void) => signals.follow(table.channel, listener),
+      get isClosed() {
+        return signals.isClosed
+      },
       mayPass: isTransient,
     }
     return new LogSubscription(log, options)

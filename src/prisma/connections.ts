@@ -1,4 +1,5 @@
 /** How statements reach the database: one at a time by themselves, or in a transaction with a connection of its own. */
+import { ProgrammingError } from '../errors.js'
 import type { BeginOptions, TransactionConnection } from '../transaction/connection.js'
 import type { SqlDriverAdapter, SqlQuery, SqlResultSet } from './driver.js'
 
@@ -11,6 +12,11 @@ export interface StatementRunner {
   query(statement: SqlQuery): Promise<SqlResultSet>
   /** @returns how many rows were changed */
   execute(statement: SqlQuery): Promise<number>
+}
+
+/** What connections say that are used after `close`. */
+export function closedError(): ProgrammingError {
+  return new ProgrammingError('Could not reach the database: the datastore is closed.')
 }
 
 /** A transaction on a connection of its own. */

@@ -178,7 +178,7 @@ export class PrismaDatastore<Client extends object = object>
     return new DatastoreFactory(this, environment)
   }
 
-  /** Refuses new transactions, waits for the open ones, and disconnects. */
+  /** Refuses new transactions, waits for the open ones, ends subscriptions, and disconnects. What is used after that raises `ProgrammingError`. */
   async close(): Promise<void> {
     await this.#transactions.close()
     await this.#signals.close()

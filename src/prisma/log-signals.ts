@@ -6,6 +6,7 @@ import type { Listener } from './listener.js'
 export class LogSignals {
   readonly #listener: Listener | undefined
   readonly #followers = new Map<string, WakeUps>()
+  #isClosed = false
 
   constructor(listener?: Listener) {
     this.#listener = listener
@@ -34,7 +35,15 @@ export class LogSignals {
     }
   }
 
+  /** Whether the datastore is closed. */
+  get isClosed(): boolean {
+    return this.#isClosed
+  }
+
+  /** Ends all subscriptions. */
   async close(): Promise<void> {
+    this.#isClosed = true
+    for (const followers of this.#followers.values()) followers.wake()
     await this.#listener?.close()
   }
 }

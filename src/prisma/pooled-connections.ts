@@ -2,7 +2,7 @@
 import { CommitUnknownError } from '../errors.js'
 import type { BeginOptions } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
-import type { Connections, DriverConnection } from './connections.js'
+import { type Connections, closedError, type DriverConnection } from './connections.js'
 import type { ConnectionSettings, Dialect } from './dialect.js'
 import {
   type SqlDriverAdapter,
@@ -31,12 +31,14 @@ export class PooledConnections implements Connections {
   readonly givesInsertIds = true
   readonly #settings: ConnectionSettings
   #connected: Promise<SqlDriverAdapter> | undefined
+  #isClosed = false
 
   constructor(settings: ConnectionSettings) {
     this.#settings = settings
   }
 
   async adapter(): Promise<SqlDriverAdapter> {
+    if (this.#isClosed) throw closedError()
     this.#connected ??= this.#connect()
     return await this.#connected
   }
@@ -70,6 +72,7 @@ export class PooledConnections implements Connections {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     const connected = this.#connected
     this.#connected = undefined
     if (connected !== undefined) await (await connected).dispose()

@@ -31,6 +31,7 @@ function watchedLog(recorder: InMemoryApplicationRecorder) {
     },
     maxNotificationId: () => recorder.maxNotificationId(),
     onRecorded: () => () => undefined,
+    isClosed: false,
     mayPass: (error) => error instanceof OperationalError && error.retryable,
   }
   return { log, reads, failures }

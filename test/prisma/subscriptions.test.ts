@@ -11,6 +11,7 @@ import {
   PrismaApplicationRecorder,
   PrismaDatastore,
   PrismaTrackingRecorder,
+  ProgrammingError,
   type Subscription,
   uuid5,
 } from '../../src/index.js'
@@ -134,6 +135,21 @@ describe.each(databases)('on $name', (kind) => {
     await byDispose[Symbol.asyncDispose]()
     aborted.abort()
     expect(await all).toEqual([[], [], []])
+  })
+
+  it('ends when the datastore is closed, which then cannot be used any more', async () => {
+    const datastore = new PrismaDatastore({ adapter: open.database.adapter() })
+    const following = new PrismaApplicationRecorder(datastore)
+    const taken = Promise.all([take(following.subscribe(), 2), take(following.subscribe({ topics: ['a'] }), 2)])
+    await following.insertEvents([event(1)])
+    await delay(100)
+    await datastore.close()
+    expect(await taken).toEqual([[1n], []])
+    await expect(following.insertEvents([event(2)])).rejects.toBeInstanceOf(ProgrammingError)
+    await expect(following.selectEvents(originatorId(1))).rejects.toBeInstanceOf(ProgrammingError)
+    await expect(datastore.transaction(() => following.insertEvents([event(2)]))).rejects.toBeInstanceOf(
+      ProgrammingError,
+    )
   })
 
   it('rejects with what a read of the log rejects with, when that cannot pass', async () => {

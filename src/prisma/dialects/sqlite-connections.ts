@@ -11,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { NotSupportedError } from '../../errors.js'
 import type { BeginOptions } from '../../transaction/connection.js'
 import { Turn } from '../../transaction/turn.js'
-import type { Connections, DriverConnection } from '../connections.js'
+import { type Connections, closedError, type DriverConnection } from '../connections.js'
 import type { ConnectionSettings } from '../dialect.js'
 import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
@@ -40,6 +40,7 @@ export class SqliteConnections implements Connections {
   readonly #turn = new Turn()
   readonly #idleReaders: SqlDriverAdapter[] = []
   #opened: Promise<Opened> | undefined
+  #isClosed = false
 
   constructor(settings: ConnectionSettings) {
     this.#settings = settings
@@ -77,6 +78,7 @@ export class SqliteConnections implements Connections {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     const opened = this.#opened
     this.#opened = undefined
     if (opened === undefined) return
@@ -149,6 +151,7 @@ export class SqliteConnections implements Connections {
   }
 
   async #open(): Promise<Opened> {
+    if (this.#isClosed) throw closedError()
     this.#opened ??= this.#connect().catch((error: unknown) => {
       this.#opened = undefined
       throw translateError(this.#settings.dialect, error, 'open the SQLite database')
