@@ -1,11 +1,12 @@
 /** The public API, in reading order: the domain, the application, the datastore, persistence, errors. */
 import { AESCipher } from './persistence/cipher.js'
-import { ZlibCompressor } from './persistence/compressor.js'
+import { BrotliCompressor, ZlibCompressor } from './persistence/compressor.js'
 import { registerModule } from './persistence/module-topic.js'
+import { RotatingCipher } from './persistence/rotating-cipher.js'
 import { PrismaFactory } from './prisma/factory.js'
 
 // What variables such as PERSISTENCE_MODULE=eventsourcing-prisma name is this copy of the package, from wherever it was loaded.
-registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, ZlibCompressor })
+registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, RotatingCipher, ZlibCompressor, BrotliCompressor })
 
 export { Application, type ApplicationOptions } from './application/application.js'
 export type { SubscribedEvent } from './application/application-subscription.js'
@@ -79,7 +80,7 @@ export {
   WaitTimeoutError,
 } from './errors.js'
 export { AESCipher, type Cipher } from './persistence/cipher.js'
-export { type Compressor, ZlibCompressor } from './persistence/compressor.js'
+export { BrotliCompressor, type Compressor, type CompressorOptions, ZlibCompressor } from './persistence/compressor.js'
 export { Environment, type EnvironmentVariables } from './persistence/environment.js'
 export { EventStore, type Recording } from './persistence/event-store.js'
 export { DecimalText, Uuid } from './persistence/exact-values.js'
@@ -100,6 +101,7 @@ export type {
   TrackingRecorder,
   WaitOptions,
 } from './persistence/recorder.js'
+export { RotatingCipher } from './persistence/rotating-cipher.js'
 export type { Metadata, Notification, StoredEvent, StreamPosition, Tracking } from './persistence/stored-event.js'
 export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
 export type { Transcoding } from './persistence/transcodings.js'

@@ -1,6 +1,7 @@
 /** Ciphers keep the states of events secret. */
 import { type CipherGCMTypes, createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { EnvironmentError, MapperError, ProgrammingError } from '../errors.js'
+import { MapperError } from '../errors.js'
+import { checkKeySize, keyFromEnvironment, keyFromText } from './cipher-keys.js'
 import type { Environment } from './environment.js'
 
 /** Encrypts bytes and gives them back. */
@@ -11,17 +12,13 @@ export interface Cipher {
   decrypt(ciphertext: Uint8Array): Uint8Array
 }
 
-const keySizes: readonly number[] = [16, 24, 32]
 const nonceSize = 12
 const tagSize = 16
-
-/** The variable with the key. */
-export const cipherKeyVariable = 'CIPHER_KEY'
 
 /**
  * AES in Galois/Counter Mode: each text is encrypted with a nonce of its own and cannot be changed unnoticed.
  *
- * The result is the nonce (12 bytes), the tag (16 bytes), then the ciphertext.
+ * The result is the nonce (12 bytes), the tag (16 bytes), then the ciphertext. For a change of keys see `RotatingCipher`.
  *
  * @see NIST SP 800-38D; Python's `AESCipher`
  */
@@ -37,8 +34,7 @@ export class AESCipher implements Cipher {
    * @throws `ProgrammingError` for another size
    */
   static createKey(numBytes: number = 32): string {
-    if (!keySizes.includes(numBytes))
-      throw new ProgrammingError(`Cannot make an AES key of ${numBytes} bytes: ${sizesAllowed}`)
+    checkKeySize(numBytes)
     return randomBytes(numBytes).toString('base64')
   }
 
@@ -48,7 +44,7 @@ export class AESCipher implements Cipher {
    * @throws `EnvironmentError` when the environment's key is missing or not such a key
    */
   constructor(key: string | Environment) {
-    this.#key = typeof key === 'string' ? keyFromText(key) : keyFromEnvironment(key)
+    this.#key = keyFromText(typeof key === 'string' ? key : keyFromEnvironment(key))
     this.#algorithm = `aes-${(this.#key.length * 8) as 128 | 192 | 256}-gcm` // the sizes just checked
   }
 
@@ -82,33 +78,4 @@ export class AESCipher implements Cipher {
     }
     return plaintext
   }
-}
-
-const sizesAllowed = `give ${keySizes.join(', ')} bytes`
-
-function keyFromEnvironment(environment: Environment): Buffer {
-  const text = environment.get(cipherKeyVariable)
-  const names = environment.names(cipherKeyVariable).join(', ')
-  if (text === undefined || text === '') {
-    throw new EnvironmentError(
-      `Cannot make a cipher without a key: set one of ${names} to what AESCipher.createKey() gives`,
-    )
-  }
-  try {
-    return keyFromText(text)
-  } catch (error) {
-    // The value is a secret, so the message names only the variable.
-    throw new EnvironmentError(`Cannot make a cipher: the value of ${names} is no key in base64; ${sizesAllowed}`, {
-      cause: error,
-    })
-  }
-}
-
-function keyFromText(text: string): Buffer {
-  const key = Buffer.from(text.trim(), 'base64')
-  const isBase64 = key.toString('base64') === text.trim()
-  if (isBase64 && keySizes.includes(key.length)) return key
-  throw new ProgrammingError(
-    `Cannot make a cipher: its key is ${isBase64 ? `${key.length} bytes` : 'not base64'}; ${sizesAllowed} in base64`,
-  )
 }

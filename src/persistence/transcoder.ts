@@ -60,7 +60,7 @@ export class JSONTranscoder implements Transcoder {
 
   /**
    * @throws `MapperError` when the bytes are not JSON in UTF-8
-   * @throws `TranscodingNotRegisteredError` for a `_type_` that is not registered
+   * @throws `TranscodingNotRegisteredError` for a `_type_` that is not registered; what the transcoding of a type throws
    */
   decode(bytes: Uint8Array): unknown {
     return this.#read(parse(bytes))
@@ -150,8 +150,7 @@ export class JSONTranscoder implements Transcoder {
   #readRegistered(name: unknown, data: unknown): unknown {
     const transcoding = this.#byName.get(name)
     if (transcoding !== undefined) return transcoding.decode(data)
-    // Only `#writeEscaped` writes this name, and it writes a list of pairs.
-    if (name === escapedName) return Object.fromEntries(data as Array<[string, unknown]>)
+    if (name === escapedName) return readEscaped(data)
     throw new TranscodingNotRegisteredError(
       `Cannot read a value of the stored type '${String(name)}': define a transcoding with that name and register it`,
     )
@@ -167,6 +166,13 @@ function parse(bytes: Uint8Array): unknown {
     // Not kept as the cause: the parser's message quotes the content, which does not belong into logs.
     throw new MapperError('Cannot read a state as JSON: it is not well-formed')
   }
+}
+
+function readEscaped(data: unknown): unknown {
+  const isPair = (item: unknown): item is [string, unknown] =>
+    Array.isArray(item) && item.length === 2 && typeof item[0] === 'string'
+  if (Array.isArray(data) && data.every(isPair)) return Object.fromEntries(data)
+  throw new MapperError(`Cannot read a value of the stored type '${escapedName}': its data are not a list of pairs`)
 }
 
 // Most texts need no escapes; finding that out costs half of what JSON.stringify does.

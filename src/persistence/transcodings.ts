@@ -1,6 +1,6 @@
 /** Transcodings: how a value of one type is written to, and read from, an event's state. */
 import { Timestamp } from '../domain/timestamp.js'
-import { DataError } from '../errors.js'
+import { DataError, MapperError } from '../errors.js'
 import { DecimalText, Uuid } from './exact-values.js'
 
 /** A type as transcodings know it: values whose prototype is this one are of the type, those of subclasses are not. */
@@ -42,7 +42,7 @@ const uuidAsHex: Transcoding<Uuid, string> = {
   name: 'uuid_hex',
   type: Uuid,
   encode: (uuid) => uuid.hex,
-  decode: (hex) => new Uuid(hex),
+  decode: (hex) => new Uuid(textOf(hex)),
 }
 
 /** A decimal number as its text. @see Python's `DecimalAsStr` */
@@ -50,7 +50,7 @@ const decimalAsText: Transcoding<DecimalText, string> = {
   name: 'decimal_str',
   type: DecimalText,
   encode: (decimal) => decimal.text,
-  decode: (text) => new DecimalText(text),
+  decode: (text) => new DecimalText(textOf(text)),
 }
 
 /** A point in time as ISO 8601 text, read back as a `Timestamp` with the text as it is stored. @see Python's `DatetimeAsISO` */
@@ -58,7 +58,7 @@ const timestampAsIso: Transcoding<Timestamp, string> = {
   name: 'datetime_iso',
   type: Timestamp,
   encode: (timestamp) => timestamp.iso,
-  decode: (iso) => Timestamp.fromISO(iso),
+  decode: (iso) => Timestamp.fromISO(textOf(iso)),
 }
 
 /** A plain `Date` in the same form; it is read back as a `Timestamp`, which is a `Date` that cannot change. */
@@ -66,7 +66,7 @@ const dateAsIso: Transcoding<Date, string> = {
   name: timestampAsIso.name,
   type: Date,
   encode: isoFormat,
-  decode: (iso) => Timestamp.fromISO(iso),
+  decode: (iso) => Timestamp.fromISO(textOf(iso)),
 }
 
 /** A `bigint` as its decimal text. */
@@ -75,7 +75,7 @@ const bigintAsText: Transcoding<bigint, string> = {
   // The wrapper class types its prototype as the wrapper object, while its values are primitives.
   type: BigInt as unknown as TranscodedType<bigint>,
   encode: String,
-  decode: BigInt,
+  decode: bigintOf,
 }
 
 /** What every transcoder knows from the start. */
@@ -86,6 +86,19 @@ export const builtInTranscodings: readonly Transcoding[] = [
   dateAsIso,
   bigintAsText,
 ]
+
+/** The data of the built-in types are texts; what else is stored under their names is damaged. */
+function textOf(data: unknown): string {
+  if (typeof data === 'string') return data
+  throw new MapperError(`Cannot read a value of a built-in type: its data are not a text but ${typeof data}`)
+}
+
+// `BigInt` itself takes more, such as an empty text for 0.
+function bigintOf(data: unknown): bigint {
+  const text = textOf(data)
+  if (/^-?\d+$/.test(text)) return BigInt(text)
+  throw new MapperError('Cannot read a bigint: its text is not a whole number')
+}
 
 // As `datetime.isoformat()` writes it in UTC: six digits for a fraction, none where there is no fraction.
 function isoFormat(date: Date): string {
