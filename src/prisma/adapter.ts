@@ -4,6 +4,7 @@
  */
 import { TransactionClosedError } from '../errors.js'
 import type { AsyncContext } from '../transaction/context.js'
+import { seemsInsideOperation } from '../transaction/operations.js'
 import type { IsolationLevel } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
@@ -99,7 +100,7 @@ class JoiningAdapter implements SqlDriverAdapter {
   async startTransaction(isolationLevel?: SqlIsolationLevel): Promise<SqlDriverTransaction> {
     const { guestOpening, transactions, connections, deadlineMs } = this.#host
     const host = guestOpening.get()
-    if (host !== undefined) return new GuestTransaction(this, host, transactions)
+    if (host !== undefined) return new GuestTransaction(this, host)
     const around = transactions.current
     if (around !== undefined) return new SavepointTransaction(this, await around.nested())
     const connection = await connections.begin({
@@ -119,6 +120,9 @@ class JoiningAdapter implements SqlDriverAdapter {
     const { transactions, onEscape, dialect } = this.#host
     const around = transactions.current
     if (around === undefined || around.session.ended instanceof TransactionClosedError) return
+    // Prisma 7 sends the `findUnique` calls of one tick together, those outside of any transaction too, in the context of
+    // the first: that of an operation of ours says nothing about a statement that does not come through its guest.
+    if (seemsInsideOperation()) return
     reportEscape(onEscape, sql, dialect.singleWriter && around.session.begun)
   }
 }

@@ -4,39 +4,36 @@
  * `usePhantomQuery` tells Prisma to send no COMMIT or ROLLBACK: `commit` and `rollback` do what is to be done.
  */
 import type { Scope } from '../transaction/scope.js'
-import type { Transactions } from '../transaction/transactions.js'
 import type { DriverConnection } from './connections.js'
 import type { SqlDriverTransaction, SqlQuery, SqlQueryable, SqlResultSet } from './driver.js'
 
 type Names = Pick<SqlQueryable, 'provider' | 'adapterName'>
 
-/** A guest: its operations have their place in the scope already, so their statements just run there; the end is ours alone. */
+/**
+ * A guest: its operations have their place in a scope already, so their statements just run there; the end is ours alone.
+ *
+ * It is shared by the scopes that are nested in its own. Which one a statement belongs to is not a matter of the async
+ * context: Prisma 7 collects what is asked for in one tick, also by other transactions, and sends it in the context of the
+ * first. But only the innermost scope that is open can have sent it.
+ */
 export class GuestTransaction implements SqlDriverTransaction {
   readonly provider: SqlQueryable['provider']
   readonly adapterName: string
   readonly options: { usePhantomQuery: boolean } = { usePhantomQuery: true }
   readonly #scope: Scope<DriverConnection>
-  readonly #transactions: Transactions<DriverConnection>
 
-  constructor(names: Names, scope: Scope<DriverConnection>, transactions: Transactions<DriverConnection>) {
+  constructor(names: Names, scope: Scope<DriverConnection>) {
     this.provider = names.provider
     this.adapterName = names.adapterName
     this.#scope = scope
-    this.#transactions = transactions
-  }
-
-  /** The innermost scope around the call: the guest is shared by the scopes that are nested in its own. */
-  get #current(): Scope<DriverConnection> {
-    const current = this.#transactions.current
-    return current?.session === this.#scope.session ? current : this.#scope
   }
 
   queryRaw(query: SqlQuery): Promise<SqlResultSet> {
-    return this.#current.runInTurn((connection) => connection.query(query))
+    return this.#scope.innermost.runInTurn((connection) => connection.query(query), true)
   }
 
   executeRaw(query: SqlQuery): Promise<number> {
-    return this.#current.runInTurn((connection) => connection.execute(query))
+    return this.#scope.innermost.runInTurn((connection) => connection.execute(query), true)
   }
 
   async commit(): Promise<void> {}
@@ -44,15 +41,15 @@ export class GuestTransaction implements SqlDriverTransaction {
   async rollback(): Promise<void> {}
 
   createSavepoint(name: string): Promise<void> {
-    return this.#current.mark(name)
+    return this.#scope.innermost.mark(name)
   }
 
   rollbackToSavepoint(name: string): Promise<void> {
-    return this.#current.returnToMark(name)
+    return this.#scope.innermost.returnToMark(name)
   }
 
   releaseSavepoint(name: string): Promise<void> {
-    return this.#current.removeMark(name)
+    return this.#scope.innermost.removeMark(name)
   }
 }
 

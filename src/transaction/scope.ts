@@ -1,11 +1,11 @@
 /** A unit of work: the whole of a transaction, or a nested part of one that can fail alone. */
-import { CommitUnknownError, type EventSourcingError, isEventSourcingError, TransactionClosedError } from '../errors.js'
+import { CommitUnknownError, TransactionClosedError } from '../errors.js'
 import { Buffers, type PendingWork } from './buffers.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
-import { AsyncContext } from './context.js'
 import { Doom } from './doom.js'
 import { type Frame, SavepointFrame, TransactionFrame } from './frame.js'
 import { Hooks } from './hooks.js'
+import { Operations } from './operations.js'
 import { type Leave, ScopeLock } from './scope-lock.js'
 import { Session, type SessionOptions } from './session.js'
 
@@ -19,15 +19,6 @@ export interface ScopeOptions extends SessionOptions {
   readonly attempt: number
 }
 
-/** An operation of a guest, which may hide an error of ours in one of its own. */
-interface Operation {
-  readonly scope: object
-  failure?: EventSourcingError
-}
-
-/** The operation that the code runs in. */
-const currentOperation = new AsyncContext<Operation>()
-
 /** Takes statements one at a time, keeps what is to be flushed, and ends exactly once. */
 export class Scope<Connection extends TransactionConnection> {
   readonly session: Session<Connection>
@@ -39,6 +30,7 @@ export class Scope<Connection extends TransactionConnection> {
   readonly #frame: Frame
   readonly #name: string
   readonly #lock = new ScopeLock()
+  readonly #operations = new Operations()
   readonly #buffers = new Buffers<Connection>()
   readonly #doom = new Doom()
   readonly #marks: string[] = []
@@ -47,6 +39,7 @@ export class Scope<Connection extends TransactionConnection> {
   #state: TransactionState = 'idle'
   #rollingBack: Promise<void> | undefined
   #nestedCount = 0
+  #part: Scope<Connection> | undefined
 
   private constructor(
     source: ConnectionSource<Connection>,
@@ -75,11 +68,20 @@ export class Scope<Connection extends TransactionConnection> {
     const leaveParent = this.#tryEnter(true) ?? (await this.#enter(true))
     this.#nestedCount += 1
     const options = { ...this.session.options, autoflush: this.autoflush, attempt: this.attempt }
-    return new Scope(this.#source, options, {
+    this.#part = new Scope(this.#source, options, {
       parent: this,
       name: `${this.#name}_${this.#nestedCount}`,
-      leaveParent,
+      leaveParent: () => {
+        this.#part = undefined
+        leaveParent()
+      },
     })
+    return this.#part
+  }
+
+  /** The nested scope that is open in this one, or in that, and so on; this one when there is none. No other has statements to send. */
+  get innermost(): Scope<Connection> {
+    return this.#part?.innermost ?? this
   }
 
   get state(): TransactionState {
@@ -149,18 +151,15 @@ export class Scope<Connection extends TransactionConnection> {
   /** Runs an operation of a guest, which sends its statements by `runInTurn`: side by side with others, but not with a nested scope. */
   async operation<T>(work: () => Promise<T>): Promise<T> {
     const leave = this.#tryEnter(false) ?? (await this.#enter(false))
-    const operation: Operation = { scope: this }
     try {
-      return await currentOperation.run(operation, work)
-    } catch (error) {
-      throw operation.failure ?? error
+      return await this.#operations.run(work)
     } finally {
       leave()
     }
   }
 
-  /** As `execute`, for who holds the turn already. */
-  async runInTurn<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+  /** As `execute`, for who holds the turn already: with `isOfGuest` an operation, in whatever context it sends the work. */
+  async runInTurn<T>(work: (connection: Connection) => Promise<T>, isOfGuest: boolean = false): Promise<T> {
     try {
       this.assertUsable()
       if (this.#state === 'idle') {
@@ -169,7 +168,7 @@ export class Scope<Connection extends TransactionConnection> {
       }
       return await this.session.use(work)
     } catch (error) {
-      this.#recordFailure(error)
+      this.#recordFailure(error, isOfGuest)
       throw error
     }
   }
@@ -259,12 +258,11 @@ export class Scope<Connection extends TransactionConnection> {
     this.#marks.length = depth
   }
 
-  #recordFailure(error: unknown): void {
+  #recordFailure(error: unknown, isOfGuest: boolean): void {
     const damage = this.#source.damageOf(error)
     if (damage !== 'nothing') this.#doom.record(error, this.#marks.length)
     if (damage === 'transaction') this.parent?.doom(error)
-    const operation = currentOperation.get()
-    if (operation !== undefined && isEventSourcingError(error)) operation.failure = error
+    this.#operations.recordFailure(error, isOfGuest)
   }
 
   async #rollBack(): Promise<void> {
@@ -279,12 +277,11 @@ export class Scope<Connection extends TransactionConnection> {
   #tryEnter(alone: boolean): Leave | undefined {
     this.assertUsable()
     this.session.startDeadline()
-    return this.#lock.tryEnter(alone, currentOperation.get()?.scope === this)
+    return this.#lock.tryEnter(alone, this.#operations.isInside)
   }
 
   async #enter(alone: boolean): Promise<Leave> {
-    const inside = currentOperation.get()?.scope === this
-    return await this.#lock.enter({ alone, inside, signal: () => this.session.signal })
+    return await this.#lock.enter({ alone, inside: this.#operations.isInside, signal: () => this.session.signal })
   }
 
   #end(state: 'committed' | 'rolledBack'): void {

@@ -211,6 +211,52 @@ describe.each(databases)('on $name', (database) => {
     expect((await open.dogs()).every((dog) => Number(dog.split(' ')[1]) % 2 === 0)).toBe(true)
   })
 
+  // Prisma sends the calls of one tick together, in the async context of the first: how far they are apart is varied.
+  const distances = Array.from({ length: 12 }, (_, n) => n)
+  const ticks = async (count: number): Promise<void> => {
+    for (let n = 0; n < count; n++) await Promise.resolve()
+  }
+
+  it('undoes a nested part whose calls Prisma sends together with those of another transaction', async () => {
+    const { datastore, db } = open
+    for (const distance of distances) {
+      const other = datastore.transaction(async () => {
+        await db.owner.create({ data: { name: 'Ann', dog: `outer ${distance}` } })
+      })
+      const nested = datastore.transaction(async () => {
+        const part = datastore.transaction(
+          async () => {
+            await ticks(distance)
+            await db.owner.create({ data: { name: 'Bea', dog: `nested ${distance}` } })
+            throw undo
+          },
+          { propagation: 'nested' },
+        )
+        await expect(part).rejects.toBe(undo)
+      })
+      await Promise.all([other, nested])
+    }
+    expect(await open.dogs()).toEqual(distances.map((distance) => `outer ${distance}`).sort())
+  })
+
+  it('takes a call outside of any transaction for none, although Prisma sends it together with one inside', async () => {
+    const { datastore, db } = open
+    await db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+    for (const distance of distances) {
+      await datastore.transaction(async () => {
+        const find = async (): Promise<string | undefined> =>
+          (await db.owner.findUnique({ where: { dog: 'Fido' } }))?.name
+        expect(await find()).toBe('Ann')
+        const outside = async (): Promise<string | undefined> => {
+          await ticks(distance)
+          return await find()
+        }
+        const found = [find(), datastore.transaction(outside, { propagation: 'notSupported' })]
+        expect(await Promise.all(found)).toEqual(['Ann', 'Ann'])
+      })
+    }
+  })
+
   it('serves a client that a framework makes, by its adapter and bind', async () => {
     const datastore = new PrismaDatastore<typeof open.base>({ adapter: open.database.adapter() })
     const client = open.database.newClient(datastore.adapter) as typeof open.base
