@@ -47,6 +47,7 @@ export type { DomainEvent, EventData } from './domain/event.js'
 export { event } from './domain/event-decorator.js'
 export { defineEvent, type EventDefinition } from './domain/event-definition.js'
 export { createTimestamp, Timestamp } from './domain/timestamp.js'
+export type { Upcast, Upcasts } from './domain/upcasting.js'
 export { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from './domain/uuid.js'
 export {
   AggregateNotFoundError,

@@ -4,6 +4,7 @@ import { argumentsOfEvent, type Signature } from './event-data.js'
 import { checkEventName } from './event-definition.js'
 import type { Timestamp } from './timestamp.js'
 import { eventNameOf, type FormerTopics } from './topic.js'
+import type { Upcast } from './upcasting.js'
 
 /** A method that an event was declared on. */
 export interface MethodEvent extends Signature {
@@ -40,6 +41,8 @@ export interface AggregateEvents {
   readonly handlers: ReadonlyMap<string, EventHandler>
   /** Why the constructor cannot be repeated from an event; undefined when it can. */
   readonly constructorProblem: string | undefined
+  /** The steps that bring stored data of an event to its present shape; none for most events. */
+  upcastsOf(eventName: string): readonly Upcast[] | undefined
   /** The name that the event with a stored topic has today, undefined for an unknown topic. */
   nameOf(topic: string): string | undefined
 }
@@ -105,6 +108,7 @@ function readEvents(prototype: object): AggregateEvents {
   const isKnown = (name: string): boolean =>
     handlers.has(name) || name === (creation === undefined ? defaultCreationName : creation.name)
   const names = new Map<string, string | undefined>()
+  const upcasts = upcastsOf(line, isKnown)
   return {
     className: className || topic,
     topic,
@@ -113,6 +117,7 @@ function readEvents(prototype: object): AggregateEvents {
     creation,
     handlers,
     constructorProblem: constructorProblem(line, owner),
+    upcastsOf: (name) => upcasts.get(name),
     nameOf(stored) {
       // A stream has few different topics: each is resolved once per class. Unknown ones are not kept.
       const name = names.get(stored) ?? eventNameOf({ topic, formerTopics }, stored, isKnown)
@@ -143,6 +148,23 @@ function classOf(prototype: object): NewableFunction {
 
 function ownStatic(aggregateClass: NewableFunction, name: string): unknown {
   return Object.hasOwn(aggregateClass, name) ? Reflect.get(aggregateClass, name) : undefined
+}
+
+/** @throws `TypeError` for upcasts of an event that the class does not have */
+function upcastsOf(line: readonly object[], isKnown: (name: string) => boolean): Map<string, readonly Upcast[]> {
+  const upcasts = new Map<string, readonly Upcast[]>()
+  for (const aggregateClass of line.toReversed().map(classOf)) {
+    for (const [name, steps] of Object.entries(Object(ownStatic(aggregateClass, 'upcasts')) as object)) {
+      if (!isKnown(name)) throw new TypeError(`${aggregateClass.name}.upcasts names '${name}', which is no event of it`)
+      if (!Array.isArray(steps) || steps.some((step) => typeof step !== 'function')) {
+        throw new TypeError(
+          `${aggregateClass.name}.upcasts.${name} must be a list of functions, from version 1 to 2 first`,
+        )
+      }
+      upcasts.set(name, steps)
+    }
+  }
+  return upcasts
 }
 
 function initialVersionOf(aggregateClass: NewableFunction): number {

@@ -3,6 +3,7 @@ import { eventsOf } from './aggregate-events.js'
 import { type DomainEvent, domainEvent, type EventMetadata } from './event.js'
 import { createTimestamp, Timestamp } from './timestamp.js'
 import { eventTopic } from './topic.js'
+import { writtenVersion } from './upcasting.js'
 import { randomId } from './uuid.js'
 
 /**
@@ -88,6 +89,7 @@ export interface Creation {
  */
 export function creationEvent(newTarget: NewableFunction, creation: Creation): DomainEvent {
   const events = eventsOf(newTarget.prototype as object)
+  const classVersion = writtenVersion(events.upcastsOf(creation.eventName))
   return domainEvent({
     originatorId: checkId(creation.originatorId, events.className),
     originatorVersion: events.initialVersion,
@@ -95,6 +97,7 @@ export function creationEvent(newTarget: NewableFunction, creation: Creation): D
     timestamp: creation.timestamp === undefined ? createTimestamp() : Timestamp.from(creation.timestamp),
     originatorTopic: events.topic,
     data: creation.data,
+    ...(classVersion === undefined ? {} : { classVersion }),
     ...(creation.metadata === undefined ? {} : { metadata: creation.metadata }),
   })
 }

@@ -15,6 +15,7 @@ import { dataOfArguments, pinned } from './event-data.js'
 import type { Timestamp } from './timestamp.js'
 import type { FormerTopics } from './topic.js'
 import { triggerEvent } from './trigger.js'
+import type { Upcasts } from './upcasting.js'
 
 /** The events of an aggregate that does not say what they are: any name, any object. */
 export type AnyEvents = Record<string, object>
@@ -35,6 +36,11 @@ export interface AggregateStatics {
   readonly formerTopics?: FormerTopics
   /** The version of a new aggregate, a whole number from 0; default 1. */
   readonly initialVersion?: number
+  /**
+   * For events whose data had another shape before: by name, functions that turn the data of version 1 into that of version 2,
+   * of 2 into 3, and so on. A subclass adds to them or overrides them.
+   */
+  readonly upcasts?: Upcasts
   /** The bodies of events by name, for classes without decorators; a subclass adds to them or overrides them. */
   readonly events?: object
   /**

@@ -5,6 +5,7 @@ import { type DomainEvent, domainEvent, type EventData, type EventMetadata } fro
 import { dataOfArguments } from './event-data.js'
 import { createTimestamp } from './timestamp.js'
 import { eventNameOf, eventTopic, type FormerTopics } from './topic.js'
+import { type Upcasts, upcastEvent, writtenVersion } from './upcasting.js'
 
 /** An event as a decider decides it: its name and its data, one of the names and shapes that `evolve` has. */
 export type DeciderEvent<Events extends object> = {
@@ -34,6 +35,8 @@ export interface Decider<State, Events extends object, Commands extends object> 
   readonly name: string
   /** Topics that stored events may have from earlier times. */
   readonly formerTopics?: FormerTopics
+  /** For events whose data had another shape before, as for a class of aggregates. */
+  readonly upcasts?: Upcasts
   /** The state before the first event. */
   initialState(): State
   /** The commands: each gives the events that follow from the state, none where nothing changes, or throws. */
@@ -82,6 +85,7 @@ export function defineDecider<
 >(definition: {
   readonly name: string
   readonly formerTopics?: FormerTopics
+  readonly upcasts?: Upcasts
   initialState(): State
   readonly evolve: { readonly [Name in keyof Events]: (state: State, data: Events[Name]) => State }
   readonly decide: {
@@ -164,6 +168,7 @@ export function decide<State, Events extends object, Commands extends object, Na
   for (const { type, data } of decided) {
     if (!Object.hasOwn(decider.evolve, type)) throw new TypeError(`${label} gave '${type}', which evolve does not have`)
     version += 1
+    const classVersion = writtenVersion(decider.upcasts?.[type])
     const event = domainEvent({
       originatorId: current.id,
       originatorVersion: version,
@@ -171,6 +176,7 @@ export function decide<State, Events extends object, Commands extends object, Na
       timestamp: createTimestamp(),
       ...(version === 1 ? { originatorTopic: decider.name } : {}),
       data: dataOfArguments({ label, parameterNames: [] }, [data]).data,
+      ...(classVersion === undefined ? {} : { classVersion }),
       ...(command.metadata === undefined ? {} : { metadata: command.metadata }),
     })
     state = evolved(decider, state, event)
@@ -209,7 +215,7 @@ function evolved<State, Events extends object, Commands extends object>(
   }
   // The stored data have the shape that the event of this name had when it was decided.
   const evolve = decider.evolve[name as keyof Events] as (state: State, data: EventData) => State
-  return evolve.call(decider.evolve, state, event.data)
+  return evolve.call(decider.evolve, state, upcastEvent(event, decider.upcasts?.[name]).data)
 }
 
 function checkEvents(decided: unknown, label: string): readonly { readonly type: string; readonly data: object }[] {

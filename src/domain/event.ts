@@ -10,8 +10,9 @@ export type EventMetadata = Readonly<Record<string, unknown>>
 /**
  * One event of one originator.
  *
- * The contract with a mapper. Writing: `data`'s own enumerable properties, `timestamp` and, where it is there,
- * `originatorTopic` are the event's state (`timestamp` and `originator_topic` in stored rows of the Python library);
+ * The contract with a mapper. Writing: `data`'s own enumerable properties, `timestamp` and, where they are there,
+ * `originatorTopic` and `classVersion` are the event's state (`timestamp`, `originator_topic` and `class_version` in stored
+ * rows of the Python library);
  * `originatorId`, `originatorVersion`, `topic` and `metadata` have columns of their own. Reading: `domainEvent()` of what
  * was stored, with `Timestamp.fromISO()` of the stored text, gives back an equal record. `data` never holds one of
  * `reservedDataNames`, so the names in a stored state cannot collide.
@@ -29,6 +30,8 @@ export interface DomainEvent<Data extends object = EventData> {
   readonly originatorTopic?: string
   /** The event's content. */
   readonly data: Data
+  /** The version of the event's class that `data` has the shape of; absent for the first. */
+  readonly classVersion?: number
   /** What is known of the event beside its content. */
   readonly metadata?: EventMetadata
 }
@@ -42,6 +45,7 @@ export const reservedDataNames: readonly string[] = Object.freeze([
   'originator_id',
   'originator_version',
   'originator_topic',
+  'class_version',
 ])
 
 /**
@@ -52,7 +56,7 @@ export const reservedDataNames: readonly string[] = Object.freeze([
  * @param fields - the event's fields; `data` may be frozen already and is then kept as it is
  */
 export function domainEvent<Data extends object>(fields: DomainEvent<Data>): DomainEvent<Data> {
-  const { originatorId, originatorVersion, topic, timestamp, originatorTopic, data, metadata } = fields
+  const { originatorId, originatorVersion, topic, timestamp, originatorTopic, data, classVersion, metadata } = fields
   return Object.freeze({
     originatorId,
     originatorVersion,
@@ -60,6 +64,7 @@ export function domainEvent<Data extends object>(fields: DomainEvent<Data>): Dom
     timestamp,
     ...(originatorTopic === undefined ? {} : { originatorTopic }),
     data: Object.isFrozen(data) ? data : Object.freeze({ ...data }),
+    ...(classVersion === undefined ? {} : { classVersion }),
     ...(metadata === undefined ? {} : { metadata }),
   })
 }

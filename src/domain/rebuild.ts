@@ -5,6 +5,7 @@ import { type AggregateEvents, defaultCreationName, eventsOf } from './aggregate
 import { type AggregateRecord, constructBy, constructionOf } from './aggregate-record.js'
 import type { DomainEvent } from './event.js'
 import { argumentsOfEvent } from './event-data.js'
+import { upcastEvent } from './upcasting.js'
 
 /**
  * Rebuilds an aggregate from its events. Nothing is triggered by it: there are no pending events.
@@ -48,15 +49,17 @@ export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): vo
     )
   }
   checkVersion(event, record.version + 1, events)
-  const handler = events.handlers.get(nameOf(events, event))
+  const name = nameOf(events, event)
+  const handler = events.handlers.get(name)
   if (handler === undefined) {
     throw new TopicError(
       `Cannot apply ${event.topic}, version ${event.originatorVersion} of ${record.id}: it creates a ${events.className}, and this one exists`,
     )
   }
+  const { data, timestamp } = upcastEvent(event, events.upcastsOf(name))
   record.mode = 'applying'
   try {
-    handler.apply(aggregate, event.data, event.timestamp)
+    handler.apply(aggregate, data, timestamp)
   } finally {
     record.mode = 'live'
   }
@@ -64,9 +67,10 @@ export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): vo
   record.modifiedOn = event.timestamp
 }
 
-function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, event: DomainEvent): A {
+function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, stored: DomainEvent): A {
   const events = eventsOf(aggregateClass.prototype as object)
-  const name = nameOf(events, event)
+  const name = nameOf(events, stored)
+  const event = upcastEvent(stored, events.upcastsOf(name))
   checkVersion(event, events.initialVersion, events)
   if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
   const { creation } = events

@@ -6,6 +6,7 @@ import type { GivenData } from './event-data.js'
 import { rememberState } from './state-restoration.js'
 import { createTimestamp, Timestamp } from './timestamp.js'
 import { eventTopic } from './topic.js'
+import { writtenVersion } from './upcasting.js'
 
 /** A new event of an aggregate. */
 export interface NewEvent extends GivenData {
@@ -27,12 +28,15 @@ export function triggerEvent(
   isAggregate: (value: object) => boolean,
 ): unknown {
   const { handler, data, timestamp, metadata } = given
+  const events = eventsOf(Object.getPrototypeOf(aggregate))
+  const classVersion = writtenVersion(events.upcastsOf(handler.name))
   const event = domainEvent({
     originatorId: record.id,
     originatorVersion: record.version + 1,
-    topic: eventTopic(eventsOf(Object.getPrototypeOf(aggregate)), handler.name),
+    topic: eventTopic(events, handler.name),
     timestamp: timestamp === undefined ? createTimestamp() : Timestamp.from(timestamp),
     data,
+    ...(classVersion === undefined ? {} : { classVersion }),
     ...(metadata === undefined ? {} : { metadata }),
   })
   const restore = rememberState(aggregate, isAggregate)

@@ -19,7 +19,7 @@ export interface MapperOptions {
 
 /**
  * Writes the state of an event as the Python library does: its timestamp, on the first event of an originator the topic
- * of the originator's class, then its data; encoded, then compressed, then encrypted.
+ * of the originator's class, then its data, and the version of the event's class where it is not the first; encoded, then compressed, then encrypted.
  */
 export class Mapper {
   /** Encodes and decodes states. */
@@ -48,7 +48,12 @@ export class Mapper {
   toDomainEvent(stored: StoredEvent): DomainEvent {
     const { originatorId, originatorVersion, topic, metadata } = stored
     try {
-      const { timestamp, originator_topic: originatorTopic, ...data } = this.#read(stored.state)
+      const {
+        timestamp,
+        originator_topic: originatorTopic,
+        class_version: classVersion,
+        ...data
+      } = this.#read(stored.state)
       return domainEvent({
         originatorId,
         originatorVersion,
@@ -56,6 +61,7 @@ export class Mapper {
         timestamp: timestampOf(timestamp),
         ...(originatorTopic === undefined ? {} : { originatorTopic: topicOf(originatorTopic) }),
         data: Object.freeze(data),
+        ...(classVersion === undefined ? {} : { classVersion: versionOf(classVersion) }),
         ...(metadata === undefined ? {} : { metadata }),
       })
     } catch (error) {
@@ -69,9 +75,13 @@ export class Mapper {
   }
 
   #stateOf(event: DomainEvent): Uint8Array {
-    const { timestamp, originatorTopic, data } = event
-    const attributes =
-      originatorTopic === undefined ? { timestamp, ...data } : { timestamp, originator_topic: originatorTopic, ...data }
+    const { timestamp, originatorTopic, data, classVersion } = event
+    const attributes = {
+      timestamp,
+      ...(originatorTopic === undefined ? {} : { originator_topic: originatorTopic }),
+      ...data,
+      ...(classVersion === undefined ? {} : { class_version: classVersion }),
+    }
     let state: Uint8Array
     try {
       state = this.transcoder.encode(attributes)
@@ -98,6 +108,11 @@ export class Mapper {
 function timestampOf(value: unknown): Timestamp {
   if (value instanceof Date) return Timestamp.from(value)
   throw new MapperError('the state has no timestamp')
+}
+
+function versionOf(value: unknown): number {
+  if (Number.isSafeInteger(value) && (value as number) >= 1) return value as number // just checked
+  throw new MapperError('class_version is not a whole number from 1')
 }
 
 function topicOf(value: unknown): string {
