@@ -111,6 +111,24 @@ describe.each(databasesOf('postgresql', 'mysql'))('on $name', (kind) => {
   }, 60_000)
 })
 
+describe.each(databasesOf('postgresql', 'mysql'))('on $name, in a transaction', (kind) => {
+  it('what others have stored since it began is not missed below its own events', async () => {
+    const open = await openDatabase(kind)
+    const recorder = new PrismaApplicationRecorder(open.datastore)
+    const [own, other] = ['own', 'other'].map((dog) => uuid5(NAMESPACE_URL, `/dogs/${dog}`)) as [string, string]
+    const originators = async (): Promise<string[]> =>
+      (await recorder.selectNotifications(null, 10)).map(({ originatorId }) => originatorId)
+    await open.datastore.transaction(async () => {
+      expect(await originators()).toEqual([])
+      const insertOther = async (): Promise<unknown> => await recorder.insertEvents([storedEvent(other, 1)])
+      await open.datastore.transaction(insertOther, { propagation: 'notSupported' })
+      await recorder.insertEvents([storedEvent(own, 1)])
+      expect(await originators()).toEqual([other, own])
+    })
+    await open.close()
+  })
+})
+
 describe.each(databasesOf('postgresql'))('on $name, where an id may be visible before a smaller one', (kind) => {
   it('waits for the smaller one, which a plain reader loses', async () => {
     const open = await openDatabase(kind)

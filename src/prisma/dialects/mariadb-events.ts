@@ -17,6 +17,9 @@ const chunkLimits = { rows: 4_000, bytes: 8 * 1024 * 1024 }
 /** How many positions or ids one statement lists. */
 const longestList = 1_000
 
+/** The tables that each transaction has taken ids for. */
+const written = new WeakMap<DriverConnection, Set<string>>()
+
 /**
  * Ids come from one counter row for each log. A flush locks it, late, just before COMMIT: so the ids have no gaps and
  * their order is the order of the commits.
@@ -74,10 +77,14 @@ export class MariadbEventsTable implements EventsTable {
     return versions
   }
 
-  async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
+  async selectLog(runner: StatementRunner | DriverConnection, range: LogRange): Promise<Notification[]> {
     if (range.limit < 1) return []
     // The column's collation takes "Dog.Added" and "dog.added" for one.
-    const { rows } = await runner.query(selectLogPart(this.#table, range, { topic: 'CAST(topic AS BINARY)' }))
+    const query = selectLogPart(this.#table, range, { topic: 'CAST(topic AS BINARY)' })
+    // A transaction sees its own events, and below them may miss what others have stored since its snapshot. A locking read
+    // misses nothing, and waits for nobody: who has taken ids keeps all others from it until its end.
+    const missesOthers = 'savepoint' in runner && written.get(runner)?.has(this.#table) === true
+    const { rows } = await runner.query(missesOthers ? statement(`${query.sql} LOCK IN SHARE MODE`, query.args) : query)
     return rows.map(toNotification)
   }
 
@@ -88,11 +95,12 @@ export class MariadbEventsTable implements EventsTable {
   }
 
   async #insertIntoLog(
-    runner: StatementRunner,
+    runner: StatementRunner | DriverConnection,
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined> {
     const count = events.length
+    if ('savepoint' in runner) written.set(runner, (written.get(runner) ?? new Set()).add(this.#table))
     // A statement has room for some; the others are looked for before. What is stored stays stored.
     const [first = [], ...others] = [...partsOf(predecessors, longestList)]
     for (const part of others) if (!(await this.#areStored(runner, part))) return undefined
