@@ -125,6 +125,34 @@ describe('a JSON transcoder', () => {
     }
   })
 
+  it('keeps subclasses of arrays, maps and numbers that are registered, in the form of the Python library [111]', () => {
+    class Tuple extends Array<unknown> {}
+    const tuple = Tuple.from([1, 'a', [2]])
+    const tupleAsList: Transcoding<Tuple, unknown[]> = {
+      name: 'tuple_as_list',
+      type: Tuple,
+      encode: (value) => Array.from(value),
+      decode: (list) => Tuple.from(list),
+    }
+    const setAsList: Transcoding<Set<unknown>, unknown[]> = {
+      name: 'set_as_list',
+      type: Set,
+      encode: (value) => [...value],
+      decode: (list) => new Set(list),
+    }
+    const richer = new JSONTranscoder([tupleAsList, setAsList])
+    expect(new TextDecoder().decode(richer.encode([new Tuple(), tuple]))).toBe(
+      '[{"_type_":"tuple_as_list","_data_":[]},{"_type_":"tuple_as_list","_data_":[1,"a",[2]]}]',
+    )
+    const value = { tuple, set: new Set([new DecimalText('1.0'), tuple]), list: [1, 'a', [2]] }
+    const again = richer.decode(richer.encode(value))
+    expect(again).toStrictEqual(value)
+    expect(again).toHaveProperty('tuple', expect.any(Tuple))
+    // As in Python, where the type is not registered, an array of a subclass is stored as an array.
+    expect(text(tuple)).toBe('[1,"a",[2]]')
+    expect(roundTrip(tuple)).toStrictEqual([1, 'a', [2]])
+  })
+
   it('writes UUIDs, decimals and times exactly [112]', () => {
     expect(text(new Uuid('B2723FE2-C01A-40D2-875E-A3AAC6A09FF5'))).toBe(
       '{"_type_":"uuid_hex","_data_":"b2723fe2c01a40d2875ea3aac6a09ff5"}',
@@ -174,6 +202,17 @@ describe('a JSON transcoder', () => {
       expect(() => transcoder.decode(bytes)).toThrow(MapperError)
       expect(() => transcoder.decode(bytes)).not.toThrow(/secret/)
     }
+  })
+
+  it('refuses data of its own types that it cannot have written', () => {
+    for (const name of ['uuid_hex', 'decimal_str', 'datetime_iso', 'bigint_str', 'dict_as_items']) {
+      for (const data of ['1', '[]', 'null', '""', '"x"', '[["a",1,2]]', '[[1,2]]', '["ab"]', '{"length":0}', 'true']) {
+        const isRight = name === 'dict_as_items' && data === '[]'
+        if (!isRight) expect(() => read(`{"_type_":"${name}","_data_":${data}}`)).toThrow()
+      }
+    }
+    expect(() => read('{"_type_":"dict_as_items","_data_":1}')).toThrow(MapperError)
+    expect(() => read('{"_type_":"bigint_str","_data_":""}')).toThrow(MapperError)
   })
 
   it('lets an application put its own type in the place of a built-in one', () => {
