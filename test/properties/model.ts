@@ -20,7 +20,7 @@ export interface Stored {
 export type Reason =
   /** The events do not follow what is stored. */
   | 'conflict'
-  /** The events contradict each other. */
+  /** The events contradict each other, whatever is stored. */
   | 'inconsistent'
   | 'processed'
   | 'notUnique'
@@ -43,14 +43,16 @@ export class ModelDatabase {
   readonly written: Set<string> = new Set()
   readonly isContended: (stream: string) => boolean
   readonly wasWritten: (event: ModelEvent) => boolean
+  readonly Scope: typeof ModelScope
 
-  constructor(isContended: (stream: string) => boolean, wasWritten: (event: ModelEvent) => boolean) {
+  constructor({ isContended, wasWritten, Scope }: Pick<ModelDatabase, 'isContended' | 'wasWritten' | 'Scope'>) {
     this.isContended = isContended
     this.wasWritten = wasWritten
+    this.Scope = Scope
   }
 
   begin(autoflush: boolean): ModelScope {
-    return new ModelScope(this, undefined, autoflush)
+    return new this.Scope(this, undefined, autoflush)
   }
 }
 
@@ -59,38 +61,38 @@ export class ModelScope {
   autoflush: boolean
   /** The hooks that have to run at the end, known then. */
   due: readonly string[] = []
-  protected readonly database: ModelDatabase
-  protected readonly parent: ModelScope | undefined
-  protected pending: readonly ModelEvent[] = []
-  protected afterCommit: readonly string[] = []
-  protected afterRollback: readonly string[] = []
+  readonly #database: ModelDatabase
+  readonly #parent: ModelScope | undefined
+  #pending: readonly ModelEvent[] = []
+  #afterCommit: readonly string[] = []
+  #afterRollback: readonly string[] = []
   /** Undefined until the first statement. */
   #stored: Stored | undefined
   #canOnlyRollBack = false
 
   constructor(database: ModelDatabase, parent: ModelScope | undefined, autoflush: boolean) {
-    this.database = database
-    this.parent = parent
+    this.#database = database
+    this.#parent = parent
     this.autoflush = autoflush
   }
 
   nested(): ModelScope {
-    return new ModelScope(this.database, this, this.autoflush)
+    return new this.#database.Scope(this.#database, this, this.autoflush)
   }
 
   /** What has been written, as this scope sees it. */
   get stored(): Stored {
-    return this.#stored ?? this.parent?.stored ?? this.database.stored
+    return this.#stored ?? this.#parent?.stored ?? this.#database.stored
   }
 
-  /** All events of a stream that this scope knows, pending ones after stored ones of the same version. */
+  /** A stream with the events that are pending here or around; these come after stored ones of the same version. */
   stream(stream: string): ModelEvent[] {
-    const events = [...this.stored.log, ...(this.parent?.allPending() ?? []), ...this.pending]
-    return events.filter((event) => event.stream === stream).sort((a, b) => a.version - b.version)
+    const events = this.#events().filter((event) => event.stream === stream)
+    return events.sort((a, b) => a.version - b.version)
   }
 
   save(events: readonly ModelEvent[]): void {
-    this.pending = [...this.pending, ...events]
+    this.#pending = [...this.#pending, ...events]
   }
 
   insert(events: readonly ModelEvent[]): void {
@@ -117,8 +119,11 @@ export class ModelScope {
     this.#stored = { ...this.stored, position: id }
   }
 
+  /** Whether it can be written or not, it is pending no more. */
   flush(): void {
-    if (this.pending.length > 0) this.#write(this.takePending())
+    const events = this.#pending
+    this.#pending = []
+    if (events.length > 0) this.#write(events)
   }
 
   addRow(row: string): void {
@@ -128,7 +133,7 @@ export class ModelScope {
   }
 
   readStream(stream: string): ModelEvent[] {
-    if (this.autoflush && this.pending.some((event) => event.stream === stream)) this.flush()
+    if (this.autoflush && this.#pending.some((event) => event.stream === stream)) this.flush()
     this.#open()
     return this.stream(stream)
   }
@@ -150,8 +155,8 @@ export class ModelScope {
   }
 
   addHooks(afterCommit: string, afterRollback: string): void {
-    this.afterCommit = [...this.afterCommit, afterCommit]
-    this.afterRollback = [...this.afterRollback, afterRollback]
+    this.#afterCommit = [...this.#afterCommit, afterCommit]
+    this.#afterRollback = [...this.#afterRollback, afterRollback]
   }
 
   rollbackOnly(): void {
@@ -166,39 +171,36 @@ export class ModelScope {
       this.rollback()
       throw error
     }
-    if (this.parent === undefined) {
-      this.database.stored = this.stored
-      this.due = this.afterCommit
-    } else this.parent.adopt(this)
+    if (this.#parent === undefined) {
+      this.#database.stored = this.stored
+      this.due = this.#afterCommit
+    } else this.#parent.adopt(this)
   }
 
   rollback(): void {
-    this.pending = []
-    this.due = this.afterRollback
+    this.#pending = []
+    this.due = this.#afterRollback
   }
 
-  protected adopt(part: ModelScope): void {
+  /** Takes over what a nested part has done. */
+  adopt(part: ModelScope): void {
     if (part.#stored !== undefined) this.#stored = part.#stored
-    this.afterCommit = [...this.afterCommit, ...part.afterCommit]
-    this.afterRollback = [...this.afterRollback, ...part.afterRollback]
+    this.#afterCommit = [...this.#afterCommit, ...part.#afterCommit]
+    this.#afterRollback = [...this.#afterRollback, ...part.#afterRollback]
   }
 
-  protected allPending(): readonly ModelEvent[] {
-    return [...(this.parent?.allPending() ?? []), ...this.pending]
-  }
-
-  /** Whether it is written or not: what is taken for a flush is pending no more. */
-  protected takePending(): readonly ModelEvent[] {
-    const taken = this.pending
-    this.pending = []
-    return taken
+  #events(): ModelEvent[] {
+    if (this.#stored !== undefined || this.#parent === undefined) return [...this.stored.log, ...this.#pending]
+    return [...this.#parent.#events(), ...this.#pending]
   }
 
   /** The first statement: what is pending outside of a nested part is written before it, so that it stays when the part fails. */
   #open(): void {
     if (this.#stored !== undefined) return
-    this.parent?.#open()
-    this.parent?.flush()
+    if (this.#parent !== undefined) {
+      this.#parent.#open()
+      this.#parent.flush()
+    }
     this.#stored = this.stored
   }
 
@@ -206,13 +208,13 @@ export class ModelScope {
     this.#open()
     const refusal = this.#refusalOf(events)
     if (refusal !== undefined) throw refusal
-    for (const { label } of events) this.database.written.add(label)
+    for (const { label } of events) this.#database.written.add(label)
     this.#stored = { ...this.stored, log: [...this.stored.log, ...events] }
   }
 
   #refusalOf(events: readonly ModelEvent[]): Refusal | undefined {
-    const { isContended, wasWritten } = this.database
-    const taken = new Set(this.stored.log.map(placeOf))
+    const { isContended, wasWritten } = this.#database
+    const taken = new Set(this.stored.log.map((event) => placeOf(event)))
     const isFirst = (event: ModelEvent): boolean => events.find(({ stream }) => stream === event.stream) === event
     const isKnown = ({ stream }: ModelEvent): boolean => !isContended(stream)
     const follows = (event: ModelEvent): boolean => event.version === 1 || taken.has(placeOf(event, -1))
@@ -222,7 +224,7 @@ export class ModelScope {
       if (taken.has(placeOf(event))) return new Refusal('inconsistent')
       taken.add(placeOf(event))
     }
-    if (!events.filter(isKnown).every(follows)) return new Refusal('inconsistent')
+    if (!events.filter((event) => isKnown(event) || !isFirst(event)).every(follows)) return new Refusal('inconsistent')
     // Others may have been first where they write too; and what they have stored may come before.
     return events.every((event) => isKnown(event) || wasWritten(event)) ? undefined : new Refusal('conflict')
   }
