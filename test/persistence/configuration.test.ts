@@ -165,9 +165,11 @@ describe('the mapper', () => {
 
   it('refuses what has not the functions that are needed', async () => {
     for (const variable of ['COMPRESSOR_TOPIC', 'CIPHER_TOPIC']) {
-      const making = configuredMapper(new Environment('', { [variable]: `${modules}/persistence.js` }), {})
-      await expect(making).rejects.toThrow(EnvironmentError)
-      await expect(making).rejects.toThrow(variable)
+      for (const topic of ['persistence.js', 'coding.js#compress']) {
+        const making = configuredMapper(new Environment('', { [variable]: `${modules}/${topic}` }), {})
+        await expect(making).rejects.toThrow(EnvironmentError)
+        await expect(making).rejects.toThrow(variable)
+      }
     }
   })
 
