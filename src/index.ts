@@ -33,6 +33,7 @@ export {
   type EventHandlers,
   type EventSource,
   isAggregate,
+  type SnapshotState,
   type TriggerOptions,
 } from './domain/aggregate.js'
 export {
@@ -46,6 +47,7 @@ export {
 export type { DomainEvent, EventData } from './domain/event.js'
 export { event } from './domain/event-decorator.js'
 export { defineEvent, type EventDefinition } from './domain/event-definition.js'
+export type { SavedVersions, SnapshotPolicy } from './domain/snapshot-policy.js'
 export { createTimestamp, Timestamp } from './domain/timestamp.js'
 export type { Upcast, Upcasts } from './domain/upcasting.js'
 export { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from './domain/uuid.js'
@@ -93,6 +95,7 @@ export type {
   AggregateRecorder,
   AppendOptions,
   ApplicationRecorder,
+  DeleteEventsRange,
   ProcessEventsOptions,
   ProcessRecorder,
   SelectEventsRange,

@@ -1,5 +1,7 @@
 /** Applications: the commands and queries on a set of aggregates, with the store that keeps their events. */
+import type { AggregateClass } from '../domain/aggregate.js'
 import { type CommandArguments, type Decider, type DeciderState, decide, initial } from '../domain/decider.js'
+import { type SnapshotKind, type Snapshotted, takeSnapshot } from '../domain/snapshot.js'
 import { AggregateNotFoundError } from '../errors.js'
 import type { MapperParts } from '../persistence/configured-mapper.js'
 import { Environment, type EnvironmentVariables } from '../persistence/environment.js'
@@ -12,7 +14,8 @@ import { ApplicationSubscription, type SubscribedEvent } from './application-sub
 import { Collected, type Saveable } from './collected.js'
 import { Infrastructure } from './infrastructure.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
-import { Repository } from './repository.js'
+import { type EventReader, type GetOptions, Repository } from './repository.js'
+import { type DueSnapshot, Snapshots } from './snapshots.js'
 
 /** How an application is set up. Each option counts before the variable that means the same. */
 export interface ApplicationOptions<Client = unknown> extends MapperParts {
@@ -22,6 +25,11 @@ export interface ApplicationOptions<Client = unknown> extends MapperParts {
   readonly datastore?: InfrastructureSource<Client>
   /** What makes the recorders, instead of a datastore. */
   readonly factory?: InfrastructureFactory<Client>
+  /**
+   * Whether snapshots are taken and read: true for all classes and deciders, by `takeSnapshot` for those without a policy;
+   * false for none; default for those that have a policy, `snapshots`. Variable `IS_SNAPSHOTTING_ENABLED`.
+   */
+  readonly snapshots?: boolean
   /** Variables that count before those of `process.env` and of the class. */
   readonly env?: EnvironmentVariables
   /** How many notifications the log gives at once; default 10. */
@@ -56,6 +64,7 @@ export class Application<Client = unknown> {
   /** The application's events in order. */
   readonly notificationLog: NotificationLog
   readonly #infrastructure: Infrastructure<Client>
+  readonly #snapshots: Snapshots
 
   /**
    * Nothing is read or written here. What is named by variables is loaded at the first use, or by `ready()`.
@@ -75,10 +84,13 @@ export class Application<Client = unknown> {
       transcodings: [...(applicationClass.transcodings ?? []), ...(options.transcodings ?? [])],
     })
     this.#infrastructure = infrastructure
-    this.repository = new Repository({
+    const isSnapshotting = options.snapshots ?? this.environment.getBoolean('IS_SNAPSHOTTING_ENABLED')
+    this.#snapshots = new Snapshots(async () => await infrastructure.snapshotStore(), isSnapshotting)
+    const reader: EventReader = {
       readPages: async (...args) => await (await infrastructure.eventStore()).readPages(...args),
       has: async (originatorId) => await (await infrastructure.eventStore()).has(originatorId),
-    })
+    }
+    this.repository = new Repository(reader, this.#snapshots)
     const log = {
       selectNotifications: async (...args: Parameters<ManagedApplicationRecorder['selectNotifications']>) => {
         await infrastructure.eventStore()
@@ -132,11 +144,32 @@ export class Application<Client = unknown> {
     const collected = new Collected(objects)
     if (collected.events.length === 0) return []
     try {
-      return await (await this.#infrastructure.eventStore()).put(collected.events, () => collected.lose())
+      const due = collected.originators.flatMap((each) =>
+        this.#snapshots.due(each.kind, each.originator, each.eventCount),
+      )
+      return due.length === 0 ? await this.#put(collected) : await this.#putWithSnapshots(collected, due)
     } catch (error) {
       collected.lose()
       throw error
     }
+  }
+
+  /**
+   * Takes a snapshot of an originator, from which it is rebuilt from now on.
+   *
+   * @param options - `version`: default the latest
+   * @throws `AggregateNotFoundError` when there is none with this id
+   * @throws `ProgrammingError` when snapshots are off for this class or decider
+   */
+  async takeSnapshot<State, Events extends object, Commands extends object>(
+    kind: AggregateClass | Decider<State, Events, Commands>,
+    id: string,
+    options?: GetOptions,
+  ): Promise<void> {
+    // What it is a decider of does not matter here.
+    const snapshotKind = kind as SnapshotKind
+    this.#snapshots.assertFor(snapshotKind)
+    await this.#snapshots.put(snapshotKind, takeSnapshot(snapshotKind, await this.#get(snapshotKind, id, options)))
   }
 
   /**
@@ -188,6 +221,32 @@ export class Application<Client = unknown> {
   /** The same as `close`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  async #put(collected: Collected): Promise<Recording[]> {
+    return await (await this.#infrastructure.eventStore()).put(collected.events, () => collected.lose())
+  }
+
+  async #putWithSnapshots(collected: Collected, due: readonly DueSnapshot[]): Promise<Recording[]> {
+    const work = async (): Promise<Recording[]> => {
+      const recordings = await this.#put(collected)
+      for (const each of due) {
+        const snapshot =
+          'snapshot' in each
+            ? each.snapshot
+            : takeSnapshot(each.kind, await this.#get(each.kind, each.id, { version: each.version }))
+        await this.#snapshots.put(each.kind, snapshot)
+      }
+      return recordings
+    }
+    await this.ready()
+    return this.recorder.hasTransactions === false ? await work() : await this.recorder.transaction(work)
+  }
+
+  async #get(kind: SnapshotKind, id: string, options?: GetOptions): Promise<Snapshotted> {
+    return typeof kind === 'function'
+      ? await this.repository.get(kind, id, options)
+      : await this.repository.get(kind, id, options)
   }
 
   async #currentState<State, Events extends object, Commands extends object>(

@@ -1,18 +1,28 @@
 /** The events of one save, and what becomes of those they were collected from. */
-import { type EventSource, isAggregate } from '../domain/aggregate.js'
+import { type AggregateClass, type EventSource, isAggregate } from '../domain/aggregate.js'
+import { type Decision, deciderOf } from '../domain/decider.js'
 import type { DomainEvent } from '../domain/event.js'
+import type { SnapshotKind, Snapshotted } from '../domain/snapshot.js'
 import { ConcurrencyError, ProgrammingError } from '../errors.js'
 
 /** What can be saved: anything with events to collect, single events, and nothing. */
 export type Saveable = EventSource | DomainEvent | null | undefined
+
+/** An originator whose events were collected. */
+export interface CollectedOriginator {
+  readonly kind: SnapshotKind
+  readonly originator: Snapshotted
+  readonly eventCount: number
+}
 
 /** Aggregates that have changed by events that are stored nowhere. */
 const strays = new WeakSet<object>()
 
 /** Collects at once: what is triggered later belongs to the next save. */
 export class Collected {
-  readonly events: readonly DomainEvent[]
-  readonly #sources: readonly EventSource[]
+  readonly events: DomainEvent[] = []
+  /** Those that are aggregates, or states of deciders. */
+  readonly originators: CollectedOriginator[] = []
 
   /**
    * @throws `ConcurrencyError` when events that were collected before from one of the objects are not stored; nothing is
@@ -22,13 +32,30 @@ export class Collected {
   constructor(objects: readonly Saveable[]) {
     const present = objects.filter((object) => object !== null && object !== undefined)
     for (const object of present) assertSaveable(object)
-    this.#sources = present.filter((object) => 'collectEvents' in object)
-    this.events = present.flatMap((object) => ('collectEvents' in object ? object.collectEvents() : [object]))
+    for (const object of present) {
+      if ('collectEvents' in object) this.#collect(object)
+      else this.events.push(object)
+    }
   }
 
   /** The events are not stored: those that they came from would go on from what never happened. */
   lose(): void {
-    for (const source of this.#sources) if (isAggregate(source)) strays.add(source)
+    for (const { originator } of this.originators) if (isAggregate(originator)) strays.add(originator)
+  }
+
+  #collect(source: EventSource): void {
+    const events = source.collectEvents()
+    this.events.push(...events)
+    const eventCount = events.length
+    if (isAggregate(source)) {
+      // The class of an aggregate is one of aggregates.
+      this.originators.push({ kind: source.constructor as AggregateClass, originator: source, eventCount })
+      return
+    }
+    const decider = deciderOf(source)
+    // What a decider decided is a state of it.
+    if (decider !== undefined)
+      this.originators.push({ kind: decider, originator: source as Decision<unknown>, eventCount })
   }
 }
 

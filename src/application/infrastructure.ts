@@ -21,6 +21,7 @@ export class Infrastructure<Client> {
   #factory: InfrastructureFactory<Client> | undefined
   #recorder: ManagedApplicationRecorder<Client> | undefined
   #eventStore: EventStore | undefined
+  #snapshotStore: EventStore | undefined
   #loading: Promise<EventStore> | undefined
   #isClosed = false
 
@@ -39,15 +40,15 @@ export class Infrastructure<Client> {
   /** @throws `ProgrammingError` when the factory is still to be loaded, or the application was closed */
   get recorder(): ManagedApplicationRecorder<Client> {
     this.#assertOpen()
-    if (this.#recorder === undefined) {
-      if (this.#factory === undefined) {
-        throw new ProgrammingError(
-          `The recorder of ${this.#label} comes from a module that is not loaded yet: await application.ready() before its use`,
-        )
-      }
-      this.#recorder = this.#factory.applicationRecorder()
-    }
+    this.#recorder ??= this.#madeFactory.applicationRecorder()
     return this.#recorder
+  }
+
+  get #madeFactory(): InfrastructureFactory<Client> {
+    if (this.#factory !== undefined) return this.#factory
+    throw new ProgrammingError(
+      `The recorder of ${this.#label} comes from a module that is not loaded yet: await application.ready() before its use`,
+    )
   }
 
   /** Loads what is not loaded yet. After a failure the next call tries again. */
@@ -57,6 +58,13 @@ export class Infrastructure<Client> {
       this.#loading = undefined
     })
     return this.#loading
+  }
+
+  /** The store of snapshots, made at its first use. */
+  async snapshotStore(): Promise<EventStore> {
+    const { mapper } = await this.eventStore()
+    this.#snapshotStore ??= new EventStore(mapper, this.#madeFactory.aggregateRecorder('snapshots'))
+    return this.#snapshotStore
   }
 
   /** Closes the factory; harmless when that was done. */

@@ -4,6 +4,7 @@ import { eventsOf } from '../domain/aggregate-events.js'
 import { type Decider, type DeciderState, fold, initial } from '../domain/decider.js'
 import type { DomainEvent } from '../domain/event.js'
 import { rebuild } from '../domain/rebuild.js'
+import type { SnapshotKind, Snapshotted } from '../domain/snapshot.js'
 import { AggregateNotFoundError } from '../errors.js'
 import type { SelectEventsRange } from '../persistence/recorder.js'
 
@@ -12,11 +13,17 @@ export interface EventReader {
   /** Reads the events of one originator, oldest first, in pages that are never empty. */
   readPages(
     originatorId: string,
-    range: Pick<SelectEventsRange, 'lte'>,
+    range: Pick<SelectEventsRange, 'gt' | 'lte'>,
     visit: (page: readonly DomainEvent[]) => void,
   ): Promise<void>
   /** Whether an originator has any events. */
   has(originatorId: string): Promise<boolean>
+}
+
+/** Where a repository looks first; `Snapshots` is one. */
+export interface SnapshotReader {
+  /** The originator as a snapshot up to the version has it, undefined where there is none. */
+  latest(kind: SnapshotKind, id: string, version: number | undefined): Promise<Snapshotted | undefined>
 }
 
 /** Which state of an originator to get. */
@@ -28,9 +35,11 @@ export interface GetOptions {
 /** Reads aggregates and deciders by id. */
 export class Repository {
   readonly #events: EventReader
+  readonly #snapshots: SnapshotReader | undefined
 
-  constructor(events: EventReader) {
+  constructor(events: EventReader, snapshots?: SnapshotReader) {
     this.#events = events
+    this.#snapshots = snapshots
   }
 
   /**
@@ -58,8 +67,12 @@ export class Repository {
     options: GetOptions = {},
   ): Promise<unknown> {
     const { version } = options
-    let found: Aggregate<object> | DeciderState<unknown> | undefined
-    await this.#events.readPages(id, version === undefined ? {} : { lte: version }, (events) => {
+    let found = await this.#snapshots?.latest(kind, id, version)
+    const range = {
+      ...(found === undefined ? {} : { gt: found.version }),
+      ...(version === undefined ? {} : { lte: version }),
+    }
+    await this.#events.readPages(id, range, (events) => {
       // What was found is of the kind that is asked for: it was made from the page before.
       if (typeof kind === 'function') found = rebuild(kind, events, found as Aggregate<object> | undefined)
       else found = fold(kind, (found as DeciderState<unknown> | undefined) ?? initial(kind, id), events)

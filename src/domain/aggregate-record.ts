@@ -16,6 +16,8 @@ export type AggregateMode = 'live' | 'applying' | 'rebuilding'
 export interface AggregateRecord {
   readonly id: string
   readonly createdOn: Timestamp
+  /** The event that created it; one without data where it comes from a snapshot that does not need it. */
+  readonly creation: DomainEvent
   version: number
   modifiedOn: Timestamp
   pending: DomainEvent[]
@@ -65,6 +67,7 @@ export function recordFor(event: DomainEvent, mode: AggregateMode): AggregateRec
   return {
     id: originatorId,
     createdOn: timestamp,
+    creation: event,
     modifiedOn: timestamp,
     version: originatorVersion,
     pending: [],

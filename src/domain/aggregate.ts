@@ -12,6 +12,7 @@ import {
 } from './aggregate-record.js'
 import type { DomainEvent, EventMetadata } from './event.js'
 import { dataOfArguments, pinned } from './event-data.js'
+import type { SnapshotPolicy } from './snapshot-policy.js'
 import type { Timestamp } from './timestamp.js'
 import type { FormerTopics } from './topic.js'
 import { triggerEvent } from './trigger.js'
@@ -41,6 +42,8 @@ export interface AggregateStatics {
    * of 2 into 3, and so on. A subclass adds to them or overrides them.
    */
   readonly upcasts?: Upcasts
+  /** When snapshots are taken, and which of them are good. */
+  readonly snapshots?: SnapshotPolicy
   /** The bodies of events by name, for classes without decorators; a subclass adds to them or overrides them. */
   readonly events?: object
   /**
@@ -57,6 +60,17 @@ export type AggregateClass<A extends Aggregate<object> = Aggregate<object>> = (a
   ...args: never[]
 ) => A) &
   AggregateStatics
+
+/**
+ * What an aggregate has whose state is more than its own public members, such as `#private` ones. Its snapshots keep what
+ * `snapshotState` gives; to restore one, the constructor runs as it did at first, and then `restoreState`.
+ */
+export interface SnapshotState {
+  /** The state, of values that can be stored. */
+  snapshotState(): object
+  /** Takes over a state. */
+  restoreState(state: never): void
+}
 
 /** What can be decided about one event beside its data. */
 export interface TriggerOptions {
@@ -201,8 +215,8 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     if (this === other) return true
     if (typeof other !== 'object' || other === null || !(#record in other)) return false
     if (Object.getPrototypeOf(other) !== Object.getPrototypeOf(this)) return false
-    const { mode: _ours, ...ours } = this.#record
-    const { mode: _theirs, ...theirs } = other.#record
+    const { mode: _ourMode, creation: _ours, ...ours } = this.#record
+    const { mode: _theirMode, creation: _theirs, ...theirs } = other.#record
     return isDeepStrictEqual(ours, theirs) && isDeepStrictEqual(Object.assign({}, this), Object.assign({}, other))
   }
 

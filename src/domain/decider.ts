@@ -3,6 +3,7 @@ import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors
 import type { EventSource } from './aggregate.js'
 import { type DomainEvent, domainEvent, type EventData, type EventMetadata } from './event.js'
 import { dataOfArguments } from './event-data.js'
+import type { SnapshotPolicy } from './snapshot-policy.js'
 import { createTimestamp } from './timestamp.js'
 import { eventNameOf, eventTopic, type FormerTopics } from './topic.js'
 import { type Upcasts, upcastEvent, writtenVersion } from './upcasting.js'
@@ -37,6 +38,8 @@ export interface Decider<State, Events extends object, Commands extends object> 
   readonly formerTopics?: FormerTopics
   /** For events whose data had another shape before, as for a class of aggregates. */
   readonly upcasts?: Upcasts
+  /** When snapshots are taken, and which of them are good. */
+  readonly snapshots?: SnapshotPolicy
   /** The state before the first event. */
   initialState(): State
   /** The commands: each gives the events that follow from the state, none where nothing changes, or throws. */
@@ -86,6 +89,7 @@ export function defineDecider<
   readonly name: string
   readonly formerTopics?: FormerTopics
   readonly upcasts?: Upcasts
+  readonly snapshots?: SnapshotPolicy
   initialState(): State
   readonly evolve: { readonly [Name in keyof Events]: (state: State, data: Events[Name]) => State }
   readonly decide: {
@@ -182,7 +186,16 @@ export function decide<State, Events extends object, Commands extends object, Na
     state = evolved(decider, state, event)
     events.push(event)
   }
-  return decisionOf({ id: current.id, version, state }, events)
+  const decision = decisionOf({ id: current.id, version, state }, events)
+  deciders.set(decision, decider)
+  return decision
+}
+
+const deciders = new WeakMap<object, Decider<unknown, object, object>>()
+
+/** The decider that has decided this, undefined for anything else. */
+export function deciderOf(decision: object): Decider<unknown, object, object> | undefined {
+  return deciders.get(decision)
 }
 
 function decisionOf<State>(after: DeciderState<State>, events: DomainEvent[]): Decision<State> {

@@ -18,6 +18,14 @@ export function eventTopic(owner: TopicOwner, eventName: string): string {
   return `${owner.topic}.${eventName}`
 }
 
+/** Whether a topic is that of the owner itself, today or formerly. */
+export function isTopicOf({ topic, formerTopics }: TopicOwner, stored: unknown): boolean {
+  if (stored === topic) return true
+  if (formerTopics === undefined || typeof stored !== 'string') return false
+  if (isList(formerTopics)) return formerTopics.includes(stored)
+  return Object.hasOwn(formerTopics, stored) && formerTopics[stored] === topic
+}
+
 /**
  * Finds the name that an event has today.
  *

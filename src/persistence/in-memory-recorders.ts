@@ -3,6 +3,7 @@ import { NotSupportedError } from '../errors.js'
 import { copyOf, InMemoryStreams } from './in-memory-streams.js'
 import type {
   AppendOptions,
+  DeleteEventsRange,
   SelectEventsRange,
   SelectNotificationsOptions,
   SubscribeOptions,
@@ -38,9 +39,18 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
     return this.#streams.select(originatorId, range)
   }
 
+  async deleteEvents(originatorId: string, range: DeleteEventsRange): Promise<void> {
+    this.#streams.delete(originatorId, range)
+  }
+
   /** Runs `fn` at once: whatever was stored is stored for good. */
   afterCommit(fn: () => void): void {
     fn()
+  }
+
+  /** False: each call is stored by itself. */
+  get hasTransactions(): boolean {
+    return false
   }
 
   /** Does nothing: there is no table to make. */

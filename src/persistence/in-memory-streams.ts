@@ -1,6 +1,6 @@
 /** Events in memory, by originator: what the in-memory recorders keep them in. */
 import { ConcurrencyError } from '../errors.js'
-import type { SelectEventsRange } from './recorder.js'
+import type { DeleteEventsRange, SelectEventsRange } from './recorder.js'
 import type { Metadata, StoredEvent, StreamPosition } from './stored-event.js'
 
 /** The events of all originators, each originator's in the order of their versions. */
@@ -37,6 +37,13 @@ export class InMemoryStreams {
     const selected = stream.slice(from, Math.max(from, to))
     if (desc) selected.reverse()
     return (limit === undefined ? selected : selected.slice(0, Math.max(0, limit))).map(copyOf)
+  }
+
+  /** Forgets the events in a range. */
+  delete(originatorId: string, { gt, lte }: DeleteEventsRange): void {
+    const stream = this.#streams.get(originatorId) ?? []
+    const from = gt === undefined ? 0 : firstAfter(stream, gt)
+    stream.splice(from, Math.max(0, firstAfter(stream, lte) - from))
   }
 
   #has(originatorId: string, version: number): boolean {

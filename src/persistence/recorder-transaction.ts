@@ -43,6 +43,8 @@ export interface RecorderTransactionOptions {
 
 /** What a factory's recorders can do besides storing events. */
 export interface RecorderMaintenance<Client = unknown> {
+  /** Whether it has transactions; default true. */
+  readonly hasTransactions?: boolean
   /** Makes the recorder's table; harmless where it exists. */
   createTable(): Promise<void>
   /**

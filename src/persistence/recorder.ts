@@ -13,6 +13,14 @@ export interface SelectEventsRange {
   readonly limit?: number
 }
 
+/** Which part of a stream to delete. */
+export interface DeleteEventsRange {
+  /** Only versions greater than this; default any. */
+  readonly gt?: number
+  /** Only versions up to and including this. */
+  readonly lte: number
+}
+
 /** What `save` asks of an insert beyond the rows. */
 export interface AppendOptions {
   /** Positions that must be stored before these events are, else `ConcurrencyError`: an append never leaves a gap in a stream. */
@@ -51,6 +59,9 @@ export interface AggregateRecorder {
    * at once. A recorder without this method is given the events by `insertEvents`.
    */
   appendEvents?(events: readonly StoredEvent[], options?: AppendOptions): Promise<void>
+
+  /** Deletes the events in a range of versions. For snapshots: events are the truth, and stay. */
+  deleteEvents?(originatorId: string, range: DeleteEventsRange): Promise<void>
 
   /** Runs `fn` after the current transaction has committed, or at once where there is none. */
   afterCommit?(fn: () => void): void

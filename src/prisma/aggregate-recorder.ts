@@ -1,12 +1,12 @@
 /** Stores the events, or the snapshots, of aggregates in a table of the Prisma schema. */
-import type { AggregateRecorder, AppendOptions, SelectEventsRange } from '../persistence/recorder.js'
+import type { AggregateRecorder, AppendOptions, DeleteEventsRange, SelectEventsRange } from '../persistence/recorder.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { EventsTable, OriginatorIdType } from './dialect.js'
 import { type Engine, engineOf } from './engine.js'
 import { EventsWriter } from './events-writer.js'
 import { PendingEvents } from './pending-events.js'
-import { createTables, read } from './tables.js'
+import { createTables, runIn } from './tables.js'
 import type { Transaction } from './transaction.js'
 
 /** Which table a recorder uses. */
@@ -67,10 +67,18 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     const scope = this.engine.currentScope
     const pending = scope?.findPending<PendingEvents>(this)
     if (scope?.autoflush === true && pending?.has(originatorId) === true) await scope.flush()
-    const stored = await read(this.engine, scope, `read stream ${originatorId}`, (runner) =>
+    const stored = await runIn(this.engine, scope, `read stream ${originatorId}`, (runner) =>
       this.table.select(runner, originatorId, range),
     )
     return pending === undefined ? stored : pending.mergeInto(stored, originatorId, range)
+  }
+
+  async deleteEvents(originatorId: string, range: DeleteEventsRange): Promise<void> {
+    const scope = this.engine.currentScope
+    if (scope?.findPending<PendingEvents>(this)?.has(originatorId) === true) await scope.flush()
+    await runIn(this.engine, scope, `delete from stream ${originatorId}`, (runner) =>
+      this.table.delete(runner, originatorId, range),
+    )
   }
 
   /** Runs `fn` after the current transaction has committed, at once where there is none. */

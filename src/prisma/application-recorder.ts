@@ -13,7 +13,7 @@ import { isTransient } from '../transaction/retry.js'
 import { PrismaAggregateRecorder } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
 import type { LogRange } from './dialect.js'
-import { read } from './tables.js'
+import { runIn } from './tables.js'
 
 /** An `ApplicationRecorder` on a datastore. */
 export class PrismaApplicationRecorder<Client extends object = object>
@@ -57,8 +57,8 @@ export class PrismaApplicationRecorder<Client extends object = object>
     }
     const log = {
       selectNotifications: (...[start, limit, range]: Parameters<ApplicationRecorder['selectNotifications']>) =>
-        read(engine, undefined, 'follow the log', (runner) => table.selectLog(runner, logRange(start, limit, range))),
-      maxNotificationId: () => read(engine, undefined, 'follow the log', (runner) => table.lastLogPosition(runner)),
+        runIn(engine, undefined, 'follow the log', (runner) => table.selectLog(runner, logRange(start, limit, range))),
+      maxNotificationId: () => runIn(engine, undefined, 'follow the log', (runner) => table.lastLogPosition(runner)),
       onRecorded: (listener: () => void) => signals.follow(table.channel, listener),
       get isClosed() {
         return signals.isClosed
@@ -70,12 +70,12 @@ export class PrismaApplicationRecorder<Client extends object = object>
 
   async #readLog<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
     const scope = this.engine.currentScope
-    if (scope === undefined) return await read(this.engine, undefined, attempted, work)
+    if (scope === undefined) return await runIn(this.engine, undefined, attempted, work)
     if (scope.autoflush) await scope.flush()
     const { isolationLevel, readOnly } = scope.session.options
     // In such a snapshot an event may be missing that is stored below one that is there: whoever goes on from there loses it.
     const hasHoles = this.engine.dialect.logHasHolesAt(isolationLevel, readOnly)
-    return await read(this.engine, hasHoles ? undefined : scope, attempted, work)
+    return await runIn(this.engine, hasHoles ? undefined : scope, attempted, work)
   }
 }
 

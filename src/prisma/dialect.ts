@@ -1,6 +1,6 @@
 /** The port to one kind of database: everything that differs between them is behind it. */
 import type { EventSourcingError } from '../errors.js'
-import type { SelectEventsRange } from '../persistence/recorder.js'
+import type { DeleteEventsRange, SelectEventsRange } from '../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition, Tracking } from '../persistence/stored-event.js'
 import type { Damage } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
@@ -64,6 +64,8 @@ export interface EventsTable {
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined>
   select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]>
+  /** Deletes a part of a stream. */
+  delete(runner: StatementRunner, originatorId: string, range: DeleteEventsRange): Promise<void>
   /** The last version of each of the streams that has events. */
   lastVersions(runner: StatementRunner, originatorIds: readonly string[]): Promise<Map<string, number>>
   /** Reads what is final of the log. */

@@ -1,7 +1,7 @@
 /** Events that were saved in a transaction and wait for its flush. */
 import type { AppendOptions, SelectEventsRange } from '../persistence/recorder.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
-import type { PendingWork, Run } from '../transaction/buffers.js'
+import type { PendingWork, Run, Written } from '../transaction/buffers.js'
 import type { DriverConnection } from './connections.js'
 import type { EventsWriter } from './events-writer.js'
 
@@ -33,7 +33,7 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     tellLost(lost)
   }
 
-  async flush(run: Run<DriverConnection>): Promise<void> {
+  async flush(run: Run<DriverConnection>): Promise<Written> {
     const appends = this.#appends
     this.#appends = []
     const events = appends.flatMap((append) => append.events)
@@ -44,11 +44,7 @@ export class PendingEvents implements PendingWork<DriverConnection> {
       tellLost(appends)
       throw error
     }
-    let start = 0
-    for (const { events: own, options } of appends) {
-      options.onRecorded?.(ids.slice(start, start + own.length))
-      start += own.length
-    }
+    return { stored: () => tellRecorded(appends, ids), lost: () => tellLost(appends) }
   }
 
   /** Whether a read of this stream would miss something. */
@@ -65,6 +61,14 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     const direction = range.desc === true ? -1 : 1
     const merged = [...stored, ...pending].sort((a, b) => direction * (a.originatorVersion - b.originatorVersion))
     return range.limit === undefined ? merged : merged.slice(0, range.limit)
+  }
+}
+
+function tellRecorded(appends: readonly Append[], ids: readonly bigint[]): void {
+  let start = 0
+  for (const { events, options } of appends) {
+    options.onRecorded?.(ids.slice(start, start + events.length))
+    start += events.length
   }
 }
 

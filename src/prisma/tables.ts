@@ -1,4 +1,4 @@
-/** What all recorders do with their tables: make them, and read from them. */
+/** What all recorders do with their tables: make them, and run statements over them. */
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import { statement } from './driver.js'
@@ -24,11 +24,11 @@ export async function createTables(engine: Engine, statements: readonly string[]
 }
 
 /**
- * Reads in a transaction, or outside of any.
+ * Runs a statement in a transaction, or outside of any.
  *
- * @param attempted - what is read, as the message of a failure says it
+ * @param attempted - what is to be done, as the message of a failure says it
  */
-export async function read<T>(
+export async function runIn<T>(
   engine: Engine,
   scope: Scope<DriverConnection> | undefined,
   attempted: string,

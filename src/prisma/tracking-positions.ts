@@ -6,7 +6,7 @@ import { alreadyProcessed, checkTracking, isProcessed, waitUntilProcessed } from
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { TrackingTable } from './dialect.js'
 import type { Engine } from './engine.js'
-import { read } from './tables.js'
+import { runIn } from './tables.js'
 import { translateError } from './translate-error.js'
 
 /** Works in the current transaction; outside of one, each call is stored by itself. */
@@ -57,7 +57,7 @@ export class TrackingPositions implements TrackingRecorder {
   }
 
   async #last(scope: Engine['currentScope'], applicationName: string): Promise<bigint | null> {
-    return await read(this.#engine, scope, `read how far ${applicationName} was processed`, (runner) =>
+    return await runIn(this.#engine, scope, `read how far ${applicationName} was processed`, (runner) =>
       this.#table.lastPosition(runner, applicationName),
     )
   }

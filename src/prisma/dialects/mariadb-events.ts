@@ -1,5 +1,5 @@
 /** The statements over one events table on MariaDB and MySQL, and the counter that keeps its log in order. */
-import type { SelectEventsRange } from '../../persistence/recorder.js'
+import type { DeleteEventsRange, SelectEventsRange } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
 import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
@@ -62,6 +62,11 @@ export class MariadbEventsTable implements EventsTable {
   async select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
     const { rows } = await runner.query(selectStream(this.#table, originatorId, range))
     return rows.map(toStoredEvent)
+  }
+
+  async delete(runner: StatementRunner, originatorId: string, { gt = -1, lte }: DeleteEventsRange): Promise<void> {
+    const sql = `DELETE FROM ${this.#table} WHERE originator_id = ? AND originator_version > ? AND originator_version <= ?`
+    await runner.execute(statement(sql, [originatorId, gt, lte]))
   }
 
   // A locking read: the snapshot of the transaction may be older than what it has met.

@@ -1,6 +1,6 @@
 /** The statements over one events table on PostgreSQL, and the rule that keeps its log in order. */
 import { ProgrammingError } from '../../errors.js'
-import type { SelectEventsRange } from '../../persistence/recorder.js'
+import type { DeleteEventsRange, SelectEventsRange } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
 import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
@@ -90,6 +90,13 @@ export class PostgresqlEventsTable implements EventsTable {
     if (range.limit !== undefined) sql += ` LIMIT $${args.push(range.limit)}::bigint`
     const { rows } = await runner.query(statement(sql, args))
     return rows.map(toStoredEvent)
+  }
+
+  async delete(runner: StatementRunner, originatorId: string, { gt = -1, lte }: DeleteEventsRange): Promise<void> {
+    const sql =
+      `DELETE FROM ${this.#table} WHERE originator_id = $1::${this.#idType} ` +
+      `AND originator_version > $2::bigint AND originator_version <= $3::bigint`
+    await runner.execute(statement(sql, [originatorId, gt, lte]))
   }
 
   async lastVersions(runner: StatementRunner, originatorIds: readonly string[]): Promise<Map<string, number>> {

@@ -1,0 +1,87 @@
+/** The snapshots of an application: when they are taken, and how the latest one is found. */
+import type { DomainEvent } from '../domain/event.js'
+import { restoreSnapshot, type SnapshotKind, type Snapshotted, takeSnapshot } from '../domain/snapshot.js'
+import { snapshotsDue } from '../domain/snapshot-policy.js'
+import { ProgrammingError } from '../errors.js'
+import type { EventStore } from '../persistence/event-store.js'
+
+/** A snapshot that a save has to take: of the state as it is now, or of an earlier version. */
+export type DueSnapshot =
+  | { readonly kind: SnapshotKind; readonly snapshot: DomainEvent }
+  | { readonly kind: SnapshotKind; readonly id: string; readonly version: number }
+
+/** Reads and writes snapshots, in a store of their own. */
+export class Snapshots {
+  readonly #store: () => Promise<EventStore>
+  readonly #isEnabled: boolean | undefined
+
+  /** @param isEnabled - for all kinds or for none; undefined: for those that have a policy */
+  constructor(store: () => Promise<EventStore>, isEnabled: boolean | undefined) {
+    this.#store = store
+    this.#isEnabled = isEnabled
+  }
+
+  /** Whether a kind has snapshots in this application. */
+  isFor(kind: SnapshotKind): boolean {
+    return this.#isEnabled ?? kind.snapshots !== undefined
+  }
+
+  /** @throws `ProgrammingError` when a kind has no snapshots here */
+  assertFor(kind: SnapshotKind): void {
+    if (this.isFor(kind)) return
+    const name = typeof kind === 'function' ? kind.name : kind.name
+    throw new ProgrammingError(
+      `Cannot take a snapshot of a ${name}: snapshots are off. Give the class a static, or the decider a member, snapshots: { every: 100 }; ` +
+        'or the application the option snapshots: true; or set IS_SNAPSHOTTING_ENABLED=yes.',
+    )
+  }
+
+  /** The originator as the latest snapshot up to a version has it, undefined without a good one. */
+  async latest(kind: SnapshotKind, id: string, version: number | undefined): Promise<Snapshotted | undefined> {
+    if (!this.isFor(kind)) return undefined
+    const [stored] = await (await this.#store()).get(id, {
+      desc: true,
+      limit: 1,
+      ...(version === undefined ? {} : { lte: version }),
+    })
+    return stored === undefined ? undefined : restoreSnapshot(kind, stored)
+  }
+
+  /** What a save of new events of one originator has to take; the state as it is now is captured at once. */
+  due(kind: SnapshotKind, originator: Snapshotted, eventCount: number): DueSnapshot[] {
+    const { snapshots: policy } = kind
+    if (policy === undefined || !this.isFor(kind) || eventCount === 0) return []
+    const { id, version: after } = originator
+    return snapshotsDue(policy, { before: after - eventCount, after }).map((version) =>
+      version === after ? { kind, snapshot: takeSnapshot(kind, originator) } : { kind, id, version },
+    )
+  }
+
+  /**
+   * Stores a snapshot, in a transaction at its flush, and gives up those that the policy does not keep. A good one that is
+   * there already stays.
+   */
+  async put(kind: SnapshotKind, snapshot: DomainEvent): Promise<void> {
+    const store = await this.#store()
+    const { originatorId, originatorVersion } = snapshot
+    const itself = { gt: originatorVersion - 1, lte: originatorVersion }
+    for (const existing of await store.get(originatorId, itself)) {
+      if (restoreSnapshot(kind, existing) !== undefined) return
+      await store.recorder.deleteEvents?.(originatorId, itself)
+    }
+    const events = [store.mapper.toStoredEvent(snapshot)]
+    await (store.recorder.appendEvents?.(events) ?? store.recorder.insertEvents(events))
+    const keep = kind.snapshots?.keep
+    if (keep !== undefined) await prune(store, originatorId, keep)
+  }
+}
+
+async function prune({ recorder }: EventStore, originatorId: string, keep: number): Promise<void> {
+  if (!Number.isSafeInteger(keep) || keep < 1) {
+    throw new ProgrammingError(`Cannot keep ${keep} snapshots of an originator: give a whole number from 1`)
+  }
+  const kept = await recorder.selectEvents(originatorId, { desc: true, limit: keep })
+  const oldest = kept.at(-1)
+  if (oldest === undefined || kept.length < keep) return
+  await recorder.deleteEvents?.(originatorId, { lte: oldest.originatorVersion - 1 })
+}
