@@ -84,7 +84,7 @@ const stores = [
   { name: 'memory', open: async () => ({ source: { factory: new OneStore() }, close: async () => {} }) },
   ...databases.map((kind) => ({
     name: kind.name,
-    async open() {
+    open: async () => {
       const opened: OpenDatabase = await openDatabase(kind)
       const factory: InfrastructureFactory = opened.datastore.infrastructureFactory(new Environment(''))
       return { source: { factory }, close: () => opened.close() }
