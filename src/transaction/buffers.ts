@@ -1,19 +1,35 @@
 /** What has been saved in a scope and is not written yet. */
+import type { TransactionConnection } from './connection.js'
 
 /** Runs one piece of work on the transaction's connection. */
 export type Run<Connection> = <T>(work: (connection: Connection) => Promise<T>) => Promise<T>
+
+/** What a flush needs of its scope. */
+export interface FlushHost<Connection> {
+  readonly run: Run<Connection>
+  /** A name for the savepoint that keeps several tables together. */
+  readonly savepoint: string
+  /** Called when a part of the flush cannot be undone alone. */
+  doom(error: unknown): void
+}
+
+/** Tells those who have saved something what has become of it, once that is known for all tables of a flush. */
+export interface Written {
+  stored(): void
+  lost(): void
+}
 
 /** Pending work for one table. */
 export interface PendingWork<Connection> {
   readonly empty: boolean
   /** Writes everything, or rejects with nothing of it stored. */
-  flush(run: Run<Connection>): Promise<void>
+  flush(run: Run<Connection>): Promise<Written>
   /** Forgets everything. */
   clear(): void
 }
 
 /** All pending work of a scope, in the order in which its tables were first used. */
-export class Buffers<Connection> {
+export class Buffers<Connection extends TransactionConnection> {
   readonly #byKey = new Map<object, PendingWork<Connection>>()
 
   get empty(): boolean {
@@ -36,17 +52,39 @@ export class Buffers<Connection> {
     this.#byKey.set(key, work)
   }
 
-  /** Writes everything. When one table fails, nothing stays pending for any. */
-  async flush(run: Run<Connection>): Promise<void> {
+  /** Writes everything, or rejects with nothing of it stored or pending. */
+  async flush(host: FlushHost<Connection>): Promise<void> {
+    const written: Written[] = []
     try {
-      for (const work of this.#byKey.values()) if (!work.empty) await work.flush(run)
+      // A single table needs no savepoint: its statement stores all or nothing.
+      if (this.pendingCount < 2) await this.#write(host, written)
+      else await this.#writeTogether(host, written)
     } catch (error) {
+      for (const each of written) each.lost()
       this.clear()
       throw error
     }
+    for (const each of written) each.stored()
   }
 
   clear(): void {
     for (const work of this.#byKey.values()) work.clear()
+  }
+
+  async #writeTogether(host: FlushHost<Connection>, written: Written[]): Promise<void> {
+    const { savepoint } = host
+    await host.run((connection) => connection.savepoint(savepoint))
+    try {
+      await this.#write(host, written)
+    } catch (error) {
+      // After some failures, as a deadlock, there is no savepoint any more. What has failed tells more than that.
+      await host.run((connection) => connection.rollbackTo(savepoint)).catch(() => host.doom(error))
+      throw error
+    }
+    await host.run((connection) => connection.release(savepoint))
+  }
+
+  async #write({ run }: FlushHost<Connection>, written: Written[]): Promise<void> {
+    for (const work of this.#byKey.values()) if (!work.empty) written.push(await work.flush(run))
   }
 }

@@ -1,6 +1,6 @@
 /** A unit of work: the whole of a transaction, or a nested part of one that can fail alone. */
 import { CommitUnknownError, TransactionClosedError } from '../errors.js'
-import { Buffers, type PendingWork } from './buffers.js'
+import { Buffers, type PendingWork, type Run } from './buffers.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { Doom } from './doom.js'
 import { type Frame, SavepointFrame, TransactionFrame } from './frame.js'
@@ -187,18 +187,8 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** As `flush`, for who holds the turn already. */
   async flushInTurn(): Promise<void> {
-    const flush = (): Promise<void> => this.#buffers.flush((work) => this.runInTurn(work))
-    // A single table needs no savepoint: its statement stores all or nothing.
-    if (this.#buffers.pendingCount < 2) return await flush()
-    const name = `${this.#name}_flush`
-    await this.runInTurn((connection) => connection.savepoint(name))
-    try {
-      await flush()
-    } catch (error) {
-      await this.runInTurn((connection) => connection.rollbackTo(name))
-      throw error
-    }
-    await this.runInTurn((connection) => connection.release(name))
+    const run: Run<Connection> = (work) => this.runInTurn(work)
+    await this.#buffers.flush({ run, savepoint: `${this.#name}_flush`, doom: (error) => this.doom(error) })
   }
 
   /** Ends the scope well: flushes, then COMMIT or the release of the savepoint. If any of that fails it has rolled back when this rejects. */
