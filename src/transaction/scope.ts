@@ -110,6 +110,7 @@ export class Scope<Connection extends TransactionConnection> {
   /** The database has ended the transaction: neither this scope nor those around it can commit. */
   doom(error: unknown): void {
     this.#doom.record(error, 0)
+    this.session.lose(error)
     this.parent?.doom(error)
   }
 
@@ -250,8 +251,8 @@ export class Scope<Connection extends TransactionConnection> {
 
   #recordFailure(error: unknown, isOfGuest: boolean): void {
     const damage = this.#source.damageOf(error)
-    if (damage !== 'nothing') this.#doom.record(error, this.#marks.length)
-    if (damage === 'transaction') this.parent?.doom(error)
+    if (damage === 'scope') this.#doom.record(error, this.#marks.length)
+    if (damage === 'transaction') this.doom(error)
     this.#operations.recordFailure(error, isOfGuest)
   }
 

@@ -1,5 +1,5 @@
 /** One database transaction from its first statement to its end: the connection, the deadline and the guests in it. */
-import { TransactionClosedError, TransactionTimeoutError } from '../errors.js'
+import { RollbackOnlyError, TransactionClosedError, TransactionTimeoutError } from '../errors.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import type { IsolationLevel } from './options.js'
 import { Turn } from './turn.js'
@@ -31,6 +31,7 @@ export class Session<Connection extends TransactionConnection> {
   #inFlight: Promise<unknown> | undefined
   #timer: NodeJS.Timeout | undefined
   #ended: Error | boolean = false
+  #lost: { readonly cause: unknown } | undefined
 
   constructor(source: ConnectionSource<Connection>, options: SessionOptions, onDeadline: () => void) {
     this.#source = source
@@ -82,6 +83,15 @@ export class Session<Connection extends TransactionConnection> {
     if (ended !== undefined) throw ended
   }
 
+  /**
+   * The database has ended the transaction. What would be sent now would be stored at once, by itself, so nothing is.
+   *
+   * @param cause - the failure after which it did
+   */
+  lose(cause: unknown): void {
+    this.#lost ??= { cause }
+  }
+
   /** Starts the deadline at the first use of the database, which may have to wait for a connection. */
   startDeadline(): void {
     this.#timer ??= setTimeout(() => this.#expire(), this.options.deadlineMs)
@@ -92,6 +102,7 @@ export class Session<Connection extends TransactionConnection> {
     const endTurn = this.#turn.tryTake() ?? (await this.#turn.take())
     try {
       this.assertOpen()
+      if (this.#lost !== undefined) throw lostError(this.#lost.cause)
       const connection = this.#connection ?? (await this.#connect())
       this.assertOpen()
       this.#inFlight = work(connection)
@@ -163,6 +174,14 @@ export class Session<Connection extends TransactionConnection> {
 function closedError(): Error {
   return new TransactionClosedError(
     'A statement was sent through a transaction that has ended. Await every database call before the transaction, or the request, ends.',
+  )
+}
+
+function lostError(cause: unknown): Error {
+  return new RollbackOnlyError(
+    'A statement was not sent: the database has ended the transaction after another one failed, and what was stored in it is undone. ' +
+      'Let that error propagate; with the option retries the work is then run again.',
+    { cause },
   )
 }
 

@@ -1,6 +1,13 @@
 /** A flush of several tables: all of it is stored, or none, and those who have saved learn which. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { ConcurrencyError, NAMESPACE_URL, OperationalError, PrismaApplicationRecorder, uuid5 } from '../../src/index.js'
+import {
+  ConcurrencyError,
+  NAMESPACE_URL,
+  OperationalError,
+  PrismaApplicationRecorder,
+  RollbackOnlyError,
+  uuid5,
+} from '../../src/index.js'
 import { storedEvent, versionsOf } from '../contracts/stored-events.js'
 import { databases, databasesOf } from '../support/databases.js'
 import { newGate } from './gate.js'
@@ -70,6 +77,37 @@ describe.each(databases)('on $name', (kind) => {
 })
 
 describe.each(databasesOf('mysql'))('on $name, whose deadlocks end a transaction with its savepoints,', (kind) => {
+  it('sends nothing more, which would be stored at once', async () => {
+    const open = await openDatabase(kind)
+    const recorder = new PrismaApplicationRecorder(open.datastore)
+    for (const dog of ['Fido', 'Rex']) await open.db.owner.create({ data: { name: 'Ann', dog } })
+    const rename = async (dog: string): Promise<unknown> =>
+      await open.db.owner.update({ where: { dog }, data: { name: 'Bea' } })
+    const gates = [newGate(), newGate()] as const
+    const transactions = [
+      { own: 'Fido', other: 'Rex', gate: gates[0], otherGate: gates[1], originator: ace },
+      { own: 'Rex', other: 'Fido', gate: gates[1], otherGate: gates[0], originator: tom },
+    ].map(async ({ own, other, gate, otherGate, originator }) => {
+      await open.datastore.transaction(async () => {
+        await rename(own)
+        gate.open()
+        await otherGate.opened
+        const end = await Promise.allSettled([rename(other)])
+        const insert = recorder.insertEvents([storedEvent(originator, 1)])
+        if (end[0].status === 'rejected') {
+          await expect(insert).rejects.toBeInstanceOf(RollbackOnlyError)
+          await expect(rename(own)).rejects.toBeInstanceOf(RollbackOnlyError)
+        } else await insert
+      })
+    })
+    const ends = await Promise.allSettled(transactions)
+    const errors = ends.flatMap((end) => (end.status === 'rejected' ? [end.reason as unknown] : []))
+    expect(errors).toHaveLength(1)
+    expect(errors[0]).toBeInstanceOf(RollbackOnlyError)
+    expect(await recorder.selectNotifications(null, 10)).toHaveLength(1)
+    await open.close()
+  })
+
   it('rejects with what has failed, which can be tried again', async () => {
     const open = await openDatabase(kind)
     const first = new PrismaApplicationRecorder(open.datastore)
