@@ -1,6 +1,6 @@
 /** Runs transactions one after the other, on the database and in the model, and compares how they and their parts end. */
 import { expect } from 'vitest'
-import type { ModelDatabase, ModelScope } from './model.js'
+import type { ModelDatabase, ModelEvent, ModelScope } from './model.js'
 import { Operations, PartOver } from './operations.js'
 import { expectSameEnd, settled, settledInModel } from './outcomes.js'
 import type { Part, Step } from './steps.js'
@@ -26,9 +26,9 @@ export class Lane {
     this.#operations = new Operations(run, name, database)
   }
 
-  /** The labels of the events that it has committed. */
-  get committed(): string[] {
-    return this.#database.stored.log.map(({ label }) => label)
+  /** The events that it has committed. */
+  get committed(): readonly ModelEvent[] {
+    return this.#database.stored.log
   }
 
   async transactions(parts: readonly Part[]): Promise<void> {
@@ -37,7 +37,8 @@ export class Lane {
       try {
         await this.#part(part, undefined)
       } catch (error) {
-        if (!this.#isExpected(error) && !this.#run.isVictim(error)) throw error
+        if (this.#run.isVictim(error)) this.#operations.recordings.believe()
+        else if (!this.#isExpected(error)) throw error
       }
       await this.#checkStored()
     }
@@ -85,7 +86,7 @@ export class Lane {
     if (thrown !== undefined) expect(end).toEqual({ status: 'rejected', reason: thrown.error })
     if (thrown !== undefined || isVictim) scope.rollback()
     else {
-      this.#operations.noteRecordings()
+      this.#operations.recordings.note()
       expectSameEnd(
         'commit',
         end,
@@ -93,7 +94,7 @@ export class Lane {
       )
       if (end.status === 'rejected') this.#expect(end.reason)
     }
-    if (!isVictim) this.#operations.checkRecordings()
+    if (!isVictim) this.#operations.recordings.check()
     this.#hooksDue.push(...scope.due)
     const run = this.#operations.hooksRun.filter((label) => scope.due.includes(label))
     expect(run, 'the hooks that ran at the end, in their order').toEqual(scope.due)

@@ -3,13 +3,15 @@
 /** An event as the model knows it. */
 export interface ModelEvent {
   readonly label: string
+  /** Each has a log of its own. */
+  readonly table: string
   readonly stream: string
   readonly version: number
 }
 
 /** What is stored, as somebody sees it. It is replaced, never changed, so a rollback is to forget the new one. */
 export interface Stored {
-  /** In the order of the notification ids. */
+  /** Those of one table are in the order of its notification ids. */
   readonly log: readonly ModelEvent[]
   readonly rows: readonly string[]
   /** The last notification of the upstream application that was processed. */
@@ -138,10 +140,10 @@ export class ModelScope {
     return this.stream(stream)
   }
 
-  readLog(): readonly ModelEvent[] {
+  readLog(table: string): readonly ModelEvent[] {
     if (this.autoflush) this.flush()
     this.#open()
-    return this.stored.log
+    return this.stored.log.filter((event) => event.table === table)
   }
 
   readRows(): readonly string[] {
@@ -198,8 +200,8 @@ export class ModelScope {
   #open(): void {
     if (this.#stored !== undefined) return
     if (this.#parent !== undefined) {
-      this.#parent.#open()
       this.#parent.flush()
+      this.#parent.#open()
     }
     this.#stored = this.stored
   }
@@ -219,7 +221,10 @@ export class ModelScope {
     const isKnown = ({ stream }: ModelEvent): boolean => !isContended(stream)
     const follows = (event: ModelEvent): boolean => event.version === 1 || taken.has(placeOf(event, -1))
     const fits = (event: ModelEvent): boolean => !taken.has(placeOf(event)) && follows(event)
-    if (!events.filter(isFirst).filter(isKnown).every(fits)) return new Refusal('conflict')
+    if (!events.filter(isFirst).filter(isKnown).every(fits)) {
+      // Of several tables the first that is written tells what is wrong with it.
+      return new Refusal(events.every(({ table }) => table === events[0]?.table) ? 'conflict' : 'inconsistent')
+    }
     for (const event of events) {
       if (taken.has(placeOf(event))) return new Refusal('inconsistent')
       taken.add(placeOf(event))

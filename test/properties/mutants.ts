@@ -60,11 +60,11 @@ class KeepsFailedParts extends ModelScope {
 }
 
 class ReadsTheLogWithoutPendingEvents extends ModelScope {
-  override readLog(): readonly ModelEvent[] {
+  override readLog(table: string): readonly ModelEvent[] {
     const { autoflush } = this
     this.autoflush = false
     try {
-      return super.readLog()
+      return super.readLog(table)
     } finally {
       this.autoflush = autoflush
     }

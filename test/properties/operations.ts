@@ -1,13 +1,13 @@
 /** The steps that hold no others: each is done on the database, then in the model, and compared. */
 import { expect } from 'vitest'
-import { domainEvent } from '../../src/domain/event.js'
+import { type DomainEvent, domainEvent } from '../../src/domain/event.js'
 import { createTimestamp } from '../../src/domain/timestamp.js'
 import { NAMESPACE_URL, type StoredEvent, uuid5 } from '../../src/index.js'
-import type { Recording } from '../../src/persistence/event-store.js'
 import { type ModelDatabase, type ModelEvent, type ModelScope, type Reason, Refusal } from './model.js'
 import { expectSameEnd, settled, settledInModel } from './outcomes.js'
+import { Recordings } from './recordings.js'
 import type { Range, SimpleStep, StreamName } from './steps.js'
-import type { Run } from './world.js'
+import { type Run, type TableName, tables } from './world.js'
 
 type StepOf<Name extends SimpleStep['do']> = Extract<SimpleStep, { do: Name }>
 
@@ -22,6 +22,7 @@ export class PartOver extends Error {}
 
 /** The operations of one lane. */
 export class Operations {
+  readonly recordings: Recordings
   /** The hooks that have run, in their order. */
   readonly hooksRun: string[] = []
   /** What the labels of the current transaction's events begin with. */
@@ -29,13 +30,13 @@ export class Operations {
   readonly #run: Run
   readonly #lane: string
   readonly #database: ModelDatabase
-  readonly #recordings: Recording[] = []
   #count = 0
 
   constructor(run: Run, lane: string, database: ModelDatabase) {
     this.#run = run
     this.#lane = lane
     this.#database = database
+    this.recordings = new Recordings(run, database)
   }
 
   async perform(step: SimpleStep, scope: ModelScope): Promise<void> {
@@ -62,13 +63,13 @@ export class Operations {
         await this.#readStream(step.stream, step.range, scope)
         return
       case 'readLog':
-        return await this.#readLog(scope)
+        return await this.#readLog(step.of, scope)
       case 'readRows':
         return await this.#readRows(scope)
       case 'readTracking':
         return await this.#compare(
           'read the position',
-          async () => (await world.recorder.maxTrackingId(this.upstream)) ?? 0n,
+          async () => (await world.recorders.stored_events.maxTrackingId(this.upstream)) ?? 0n,
           () => scope.readPosition(),
         )
       case 'hooks':
@@ -80,20 +81,6 @@ export class Operations {
       case 'rollbackOnly':
         open.datastore.currentTransaction.rollbackOnly()
         scope.rollbackOnly()
-    }
-  }
-
-  /** Recordings have their notifications from the flush on, and not before. */
-  checkRecordings(): void {
-    this.noteRecordings()
-    const told = [...this.#run.ids.keys()].filter((label) => label.startsWith(`${this.#lane}.`))
-    expect(told.toSorted(), 'the recordings that have a notification').toEqual([...this.#database.written].toSorted())
-  }
-
-  /** Keeps what the recordings tell by now. */
-  noteRecordings(): void {
-    for (const { event, notification } of this.#recordings) {
-      if (notification !== undefined) this.#run.ids.set(event.topic, notification.id)
     }
   }
 
@@ -110,13 +97,10 @@ export class Operations {
       events.push(...own)
     }
     const real = async (): Promise<void> => {
-      const timestamp = createTimestamp()
-      const recordings = await this.#run.world.store.put(
-        events.map(({ stream, version, label }) =>
-          domainEvent({ originatorId: stream, originatorVersion: version, topic: label, timestamp, data: {} }),
-        ),
-      )
-      this.#recordings.push(...recordings)
+      for (const table of tables) {
+        const own = events.filter((event) => event.table === table).map(toDomainEvent)
+        this.recordings.add(await this.#run.world.stores[table].put(own))
+      }
     }
     await this.#both('save', real, () => scope.save(events))
   }
@@ -127,9 +111,8 @@ export class Operations {
     const id = step.tracking === 'none' ? undefined : nextId(step.tracking, scope)
     const options = id === undefined ? {} : { tracking: { applicationName: this.upstream, notificationId: id } }
     const real = async (): Promise<void> => {
-      const ids = await this.#run.world.recorder.insertEvents(events.map(toStoredEvent), options)
-      expect(ids, 'one id for each event').toHaveLength(events.length)
-      for (const [at, { label }] of events.entries()) this.#run.ids.set(label, ids[at] ?? 0n)
+      const ids = await this.#run.world.recorders[tableOf(step.stream)].insertEvents(events.map(toStoredEvent), options)
+      this.recordings.tell(events, ids)
     }
     await this.#both('insert', real, () =>
       id === undefined ? scope.insert(events) : scope.insertWithTracking(events, id),
@@ -140,7 +123,7 @@ export class Operations {
     const notificationId = nextId(step.tracking, scope)
     await this.#both(
       'track',
-      () => this.#run.world.recorder.insertTracking({ applicationName: this.upstream, notificationId }),
+      () => this.#run.world.recorders.stored_events.insertTracking({ applicationName: this.upstream, notificationId }),
       () => scope.track(notificationId),
     )
   }
@@ -172,30 +155,31 @@ export class Operations {
   }
 
   async #readStream(name: StreamName, range: Range, scope: ModelScope): Promise<readonly ModelEvent[] | undefined> {
-    const stream = this.#streamOf(name)
+    const [stream, table] = [this.#streamOf(name), tableOf(name)]
     const isContended = this.#database.isContended(stream)
     const result = await this.#both(
       'read a stream',
-      async () => await this.#run.world.recorder.selectEvents(stream, isContended ? {} : range),
+      async () => await this.#run.world.recorders[table].selectEvents(stream, isContended ? {} : range),
       () => scope.readStream(stream),
     )
     if (result === undefined) return undefined
-    const got = result.real.map((event) => ({ stream, version: event.originatorVersion, label: event.topic }))
+    const got = result.real.map((event) => ({ table, stream, version: event.originatorVersion, label: event.topic }))
     const own = isContended ? this.#withoutOthers(got) : got
     expect(own, 'what a read of a stream gave').toEqual(isContended ? result.model : within(result.model, range))
     return got
   }
 
-  async #readLog(scope: ModelScope): Promise<void> {
-    const { world, start, laneCount, logReads } = this.#run
+  async #readLog(name: StreamName, scope: ModelScope): Promise<void> {
+    const { world, starts, laneCount, logReads } = this.#run
+    const table = tableOf(name)
     const result = await this.#both(
       'read the log',
-      async () => await world.recorder.selectNotifications(start + 1n, 1_000),
-      () => scope.readLog(),
+      async () => await world.recorders[table].selectNotifications(starts[table] + 1n, 1_000),
+      () => scope.readLog(table),
     )
     if (result === undefined) return
     const labels = result.real.map(({ topic }) => topic)
-    logReads.push(labels)
+    logReads.push({ table, labels })
     const own = this.#withoutOthers(labels.map((label) => ({ label }))).map(({ label }) => label)
     const expected = result.model.map(({ label }) => label)
     // Where transactions beside this one have taken ids, what comes after these may be kept back for a while.
@@ -230,7 +214,12 @@ export class Operations {
     if (events === undefined) return undefined
     const last = Math.max(0, ...events.map(({ version }) => version))
     const first = at === 'end' ? last + 1 : at === 'gap' ? last + 2 : Math.max(last, 1)
-    return Array.from({ length: count }, (_, n) => ({ stream, version: first + n, label: this.#newLabel() }))
+    return Array.from({ length: count }, (_, n) => ({
+      table: tableOf(name),
+      stream,
+      version: first + n,
+      label: this.#newLabel(),
+    }))
   }
 
   /** Does it on both sides. @returns undefined when both have refused it */
@@ -241,10 +230,10 @@ export class Operations {
   ): Promise<Both<Real, Model> | undefined> {
     const actual = await settled(real)
     if (actual.status === 'rejected' && this.#run.isVictim(actual.reason)) throw actual.reason
-    this.noteRecordings()
+    this.recordings.note()
     const expected = settledInModel(model)
     expectSameEnd(attempted, actual, expected)
-    this.checkRecordings()
+    this.recordings.check()
     if (actual.status === 'rejected' || expected.status === 'rejected') return undefined
     return { real: actual.value, model: expected.value }
   }
@@ -268,6 +257,15 @@ export class Operations {
     this.#count += 1
     return `${this.prefix}.${this.#count}`
   }
+}
+
+function tableOf(name: StreamName): TableName {
+  return name === 'two' ? 'trainingschool_events' : 'stored_events'
+}
+
+function toDomainEvent({ stream, version, label }: ModelEvent): DomainEvent {
+  const timestamp = createTimestamp()
+  return domainEvent({ originatorId: stream, originatorVersion: version, topic: label, timestamp, data: {} })
 }
 
 function nextId(tracking: 'next' | 'again', scope: ModelScope): bigint {

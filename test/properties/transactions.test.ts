@@ -12,7 +12,7 @@ import { Lane } from './lane.js'
 import { ModelDatabase, type ModelEvent, ModelScope } from './model.js'
 import { faults, withFault, wrongModels } from './mutants.js'
 import { lanes, type Part } from './steps.js'
-import { World } from './world.js'
+import { tables, World } from './world.js'
 
 const { TRANSACTIONS_RUNS, TRANSACTIONS_SEED, TRANSACTIONS_PATH } = process.env
 const numRuns = Number(TRANSACTIONS_RUNS ?? 100)
@@ -41,15 +41,14 @@ function storesWhatWasCommitted(
       lane: new Lane(run, String(at), new ModelDatabase({ isContended, wasWritten, Scope })),
     }))
     let isOver = false
-    const following = run.follow(() => isOver)
+    const following = tables.map((table) => run.follow(table, () => isOver))
     const ends = await scheduler.waitFor(Promise.allSettled(all.map(({ parts, lane }) => lane.transactions(parts))))
     isOver = true
-    const followed = await following
+    const followed = await Promise.all(following)
     for (const end of ends) if (end.status === 'rejected') throw end.reason
-    await run.check(
-      all.map(({ lane }) => lane.committed),
-      followed,
-    )
+    const committed = all.map(({ lane }) => lane.committed)
+    for (const [at, table] of tables.entries()) await run.check(table, committed, followed[at] ?? [])
+    run.checkSeen(committed)
   })
 }
 

@@ -1,12 +1,19 @@
 /** The real side of the properties: one database for all runs, and what the lanes of a run share. */
 import { setImmediate as nextTick } from 'node:timers/promises'
 import { expect } from 'vitest'
-import { NAMESPACE_URL, OperationalError, PrismaProcessRecorder, uuid5 } from '../../src/index.js'
+import { NAMESPACE_URL, OperationalError, PrismaProcessRecorder, RollbackOnlyError, uuid5 } from '../../src/index.js'
 import { EventStore } from '../../src/persistence/event-store.js'
 import { Mapper } from '../../src/persistence/mapper.js'
 import { JSONTranscoder } from '../../src/persistence/transcoder.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import type { TestDatabaseKind } from '../support/databases.js'
+import type { ModelEvent } from './model.js'
+
+/** The tables of events; two, since those of a flush are stored together or not at all. */
+export const tables = ['stored_events', 'trainingschool_events'] as const
+
+/** The name of one. */
+export type TableName = (typeof tables)[number]
 
 /** An event as it is in the table. */
 export interface LogRow {
@@ -20,15 +27,16 @@ export interface LogRow {
 export class World {
   readonly kind: TestDatabaseKind
   readonly open: OpenDatabase
-  readonly recorder: PrismaProcessRecorder<TestClient>
-  readonly store: EventStore
+  readonly recorders: Readonly<Record<TableName, PrismaProcessRecorder<TestClient>>>
+  readonly stores: Readonly<Record<TableName, EventStore>>
   #runs = 0
 
   private constructor(kind: TestDatabaseKind, open: OpenDatabase) {
     this.kind = kind
     this.open = open
-    this.recorder = new PrismaProcessRecorder(open.datastore)
-    this.store = new EventStore(new Mapper({ transcoder: new JSONTranscoder() }), this.recorder)
+    const mapper = new Mapper({ transcoder: new JSONTranscoder() })
+    this.recorders = byTable((eventsTable) => new PrismaProcessRecorder(open.datastore, { eventsTable }))
+    this.stores = byTable((table) => new EventStore(mapper, this.recorders[table]))
   }
 
   static async on(kind: TestDatabaseKind): Promise<World> {
@@ -40,10 +48,10 @@ export class World {
     return this.kind.provider === 'postgresql'
   }
 
-  /** Everything in the log after an id, as a connection without the library sees it. */
-  async logAfter(id: bigint): Promise<LogRow[]> {
+  /** Everything in a log after an id, as a connection without the library sees it. */
+  async logAfter(id: bigint, table: TableName): Promise<LogRow[]> {
     const rows = await this.open.database.query(
-      `SELECT id, originator_id, originator_version, topic FROM stored_events WHERE id > ${id} ORDER BY id`,
+      `SELECT id, originator_id, originator_version, topic FROM ${table} WHERE id > ${id} ORDER BY id`,
     )
     return rows.map((row) => ({
       id: BigInt(String(row['id'])),
@@ -56,8 +64,15 @@ export class World {
   /** What the lanes of one run have in common. @param waitTurn - lets chance decide which lane goes on */
   async newRun(laneCount: number, waitTurn: (step: string) => Promise<void>): Promise<Run> {
     this.#runs += 1
-    const last = (await this.logAfter(0n)).at(-1)?.id ?? 0n
-    return new Run(this, { name: `r${this.#runs}`, laneCount, start: last, waitTurn })
+    const lastOf = async (table: TableName): Promise<bigint> => {
+      const [row] = await this.open.database.query(`SELECT max(id) AS id FROM ${table}`)
+      return BigInt(Number(row?.['id'] ?? 0))
+    }
+    const starts = {
+      stored_events: await lastOf('stored_events'),
+      trainingschool_events: await lastOf('trainingschool_events'),
+    }
+    return new Run(this, { name: `r${this.#runs}`, laneCount, starts, waitTurn })
   }
 
   async close(): Promise<void> {
@@ -65,10 +80,14 @@ export class World {
   }
 }
 
+function byTable<T>(make: (table: TableName) => T): Record<TableName, T> {
+  return { stored_events: make('stored_events'), trainingschool_events: make('trainingschool_events') }
+}
+
 interface RunOptions {
   readonly name: string
   readonly laneCount: number
-  readonly start: bigint
+  readonly starts: Readonly<Record<TableName, bigint>>
   readonly waitTurn: (step: string) => Promise<void>
 }
 
@@ -77,21 +96,21 @@ export class Run {
   readonly world: World
   readonly name: string
   readonly laneCount: number
-  /** The end of the log before. */
-  readonly start: bigint
+  /** The ends of the logs before. */
+  readonly starts: Readonly<Record<TableName, bigint>>
   readonly waitTurn: (step: string) => Promise<void>
   /** The notification ids that the library has told, by label. */
   readonly ids: Map<string, bigint> = new Map()
   /** The labels of other lanes' events that a lane has seen. */
   readonly seenOfOthers: Set<string> = new Set()
   /** What reads of the log have given, from its start in this run. */
-  readonly logReads: Array<readonly string[]> = []
+  readonly logReads: Array<{ readonly table: TableName; readonly labels: readonly string[] }> = []
 
-  constructor(world: World, { name, laneCount, start, waitTurn }: RunOptions) {
+  constructor(world: World, { name, laneCount, starts, waitTurn }: RunOptions) {
     this.world = world
     this.name = name
     this.laneCount = laneCount
-    this.start = start
+    this.starts = starts
     this.waitTurn = waitTurn
   }
 
@@ -108,16 +127,17 @@ export class Run {
   isVictim(error: unknown): boolean {
     if (this.laneCount === 1 || this.world.kind.provider !== 'mysql') return false
     if (error instanceof OperationalError) return error.retryable
+    if (error instanceof RollbackOnlyError) return error.cause !== undefined
     return error instanceof Error && 'code' in error && error.code === 'P2034'
   }
 
-  /** Follows the log beside the lanes, and gives the labels in the order in which they came. */
-  async follow(isOver: () => boolean): Promise<string[]> {
+  /** Follows a log beside the lanes, and gives the labels in the order in which they came. */
+  async follow(table: TableName, isOver: () => boolean): Promise<string[]> {
     const labels: string[] = []
-    let last = this.start
+    let last = this.starts[table]
     for (;;) {
       const isLast = isOver()
-      const part = await this.world.recorder.selectNotifications(last, 100, { inclusiveOfStart: false })
+      const part = await this.world.recorders[table].selectNotifications(last, 100, { inclusiveOfStart: false })
       labels.push(...part.map(({ topic }) => topic))
       last = part.at(-1)?.id ?? last
       if (isLast && part.length === 0) return labels
@@ -125,10 +145,20 @@ export class Run {
     }
   }
 
-  /** What is stored at the end is what the lanes have committed, in an order that the log allows. */
-  async check(committed: ReadonlyArray<readonly string[]>, followed: readonly string[]): Promise<void> {
-    const log = await this.world.logAfter(this.start)
+  /**
+   * What is stored at the end is what the lanes have committed, in an order that the log allows.
+   *
+   * @param lanes - what each has committed
+   * @param followed - what a follower of the log got
+   */
+  async check(
+    table: TableName,
+    lanes: ReadonlyArray<readonly ModelEvent[]>,
+    followed: readonly string[],
+  ): Promise<void> {
+    const log = await this.world.logAfter(this.starts[table], table)
     const labels = log.map(({ label }) => label)
+    const committed = lanes.map((events) => events.filter((event) => event.table === table).map(({ label }) => label))
     expect(labels.toSorted(), 'the events that are stored').toEqual(committed.flat().toSorted())
     for (const own of committed) {
       expect(
@@ -141,13 +171,16 @@ export class Run {
       'the ids that were told',
     ).toEqual(log.map(({ id }) => id))
     expect(followed, 'what a follower of the log got').toEqual(labels)
-    expect(
-      [...this.seenOfOthers].filter((label) => !labels.includes(label)),
-      'events of others that were seen and not committed',
-    ).toEqual([])
     this.#checkStreams(log)
-    this.#checkTransactions(log)
-    for (const read of this.logReads) this.#checkRead(read, labels)
+    this.#checkTransactions(log, this.starts[table])
+    for (const read of this.logReads) if (read.table === table) this.#checkRead(read.labels, labels)
+  }
+
+  /** Nobody has seen what was not committed. */
+  checkSeen(lanes: ReadonlyArray<readonly ModelEvent[]>): void {
+    const committed = new Set(lanes.flatMap((events) => events.map(({ label }) => label)))
+    const uncommitted = [...this.seenOfOthers].filter((label) => !committed.has(label))
+    expect(uncommitted, 'events of others that were seen and not committed').toEqual([])
   }
 
   #checkStreams(log: readonly LogRow[]): void {
@@ -159,7 +192,7 @@ export class Run {
   }
 
   /** Where ids are given in the order of the commits, no transaction's events stand between those of another. */
-  #checkTransactions(log: readonly LogRow[]): void {
+  #checkTransactions(log: readonly LogRow[], start: bigint): void {
     const { provider } = this.world.kind
     if (provider === 'postgresql') return
     const transactions = log.map(({ label }) => label.slice(0, label.lastIndexOf('.')))
@@ -169,7 +202,7 @@ export class Run {
       expect(
         log.map(({ id }) => id),
         'ids without gaps',
-      ).toEqual(log.map((_, at) => this.start + BigInt(at) + 1n))
+      ).toEqual(log.map((_, at) => start + BigInt(at) + 1n))
     }
   }
 
