@@ -17,12 +17,18 @@ export {
   type LoggedEvents,
   type LogStore,
 } from './application/event-sourced-log.js'
+export { type Evicted, LRUCache } from './application/lru-cache.js'
 export {
   LocalNotificationLog,
   type NotificationLog,
   NotificationLogReader,
   type Section,
 } from './application/notification-log.js'
+export {
+  type CachedOriginator,
+  type CacheOptions,
+  OriginatorCache,
+} from './application/originator-cache.js'
 export { RemoteNotificationLog, sectionToJSON } from './application/remote-notification-log.js'
 export { type GetOptions, Repository } from './application/repository.js'
 export {

@@ -14,6 +14,7 @@ import { ApplicationSubscription, type SubscribedEvent } from './application-sub
 import { Collected, type Saveable } from './collected.js'
 import { Infrastructure } from './infrastructure.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
+import { type CacheOptions, configuredCache } from './originator-cache.js'
 import { type EventReader, type GetOptions, Repository } from './repository.js'
 import { type DueSnapshot, Snapshots } from './snapshots.js'
 
@@ -30,6 +31,11 @@ export interface ApplicationOptions<Client = unknown> extends MapperParts {
    * false for none; default for those that have a policy, `snapshots`. Variable `IS_SNAPSHOTTING_ENABLED`.
    */
   readonly snapshots?: boolean
+  /**
+   * Whether and how aggregates and states of deciders are cached; default not at all. Variables `AGGREGATE_CACHE_MAXSIZE` and
+   * the others in `CacheOptions`.
+   */
+  readonly cache?: boolean | CacheOptions
   /** Variables that count before those of `process.env` and of the class. */
   readonly env?: EnvironmentVariables
   /** How many notifications the log gives at once; default 10. */
@@ -90,7 +96,15 @@ export class Application<Client = unknown> {
       readPages: async (...args) => await (await infrastructure.eventStore()).readPages(...args),
       has: async (originatorId) => await (await infrastructure.eventStore()).has(originatorId),
     }
-    this.repository = new Repository(reader, this.#snapshots)
+    this.repository = new Repository(reader, {
+      snapshots: this.#snapshots,
+      cache: configuredCache(this.environment, options.cache),
+      afterCommit(fn) {
+        const { recorder } = infrastructure
+        if (recorder.afterCommit === undefined) fn()
+        else recorder.afterCommit(fn)
+      },
+    })
     const log = {
       selectNotifications: async (...args: Parameters<ManagedApplicationRecorder['selectNotifications']>) => {
         await infrastructure.eventStore()
@@ -141,13 +155,16 @@ export class Application<Client = unknown> {
    * @throws `TranscodingNotRegisteredError` when an event has a value that cannot be stored
    */
   async save(...objects: readonly Saveable[]): Promise<Recording[]> {
-    const collected = new Collected(objects)
+    const collected = new Collected(objects, (id) => this.repository.cache?.lose(id))
     if (collected.events.length === 0) return []
     try {
       const due = collected.originators.flatMap((each) =>
-        this.#snapshots.due(each.kind, each.originator, each.eventCount),
+        this.#snapshots.due(each.kind, each.originator, each.events.length),
       )
-      return due.length === 0 ? await this.#put(collected) : await this.#putWithSnapshots(collected, due)
+      const cached = this.repository.cache?.captured(collected.originators) ?? []
+      const recordings = due.length === 0 ? await this.#put(collected) : await this.#putWithSnapshots(collected, due)
+      this.repository.cache?.keep(cached)
+      return recordings
     } catch (error) {
       collected.lose()
       throw error

@@ -2,18 +2,11 @@
 import { type AggregateClass, type EventSource, isAggregate } from '../domain/aggregate.js'
 import { type Decision, deciderOf } from '../domain/decider.js'
 import type { DomainEvent } from '../domain/event.js'
-import type { SnapshotKind, Snapshotted } from '../domain/snapshot.js'
 import { ConcurrencyError, ProgrammingError } from '../errors.js'
+import type { SavedOriginator } from './originator-cache.js'
 
 /** What can be saved: anything with events to collect, single events, and nothing. */
 export type Saveable = EventSource | DomainEvent | null | undefined
-
-/** An originator whose events were collected. */
-export interface CollectedOriginator {
-  readonly kind: SnapshotKind
-  readonly originator: Snapshotted
-  readonly eventCount: number
-}
 
 /** Aggregates that have changed by events that are stored nowhere. */
 const strays = new WeakSet<object>()
@@ -22,14 +15,18 @@ const strays = new WeakSet<object>()
 export class Collected {
   readonly events: DomainEvent[] = []
   /** Those that are aggregates, or states of deciders. */
-  readonly originators: CollectedOriginator[] = []
+  readonly originators: SavedOriginator[] = []
+
+  readonly #onLost: (originatorId: string) => void
 
   /**
+   * @param onLost - called with each originator whose events are not stored
    * @throws `ConcurrencyError` when events that were collected before from one of the objects are not stored; nothing is
    *   collected then
    * @throws `ProgrammingError` for an object that has no events
    */
-  constructor(objects: readonly Saveable[]) {
+  constructor(objects: readonly Saveable[], onLost: (originatorId: string) => void) {
+    this.#onLost = onLost
     const present = objects.filter((object) => object !== null && object !== undefined)
     for (const object of present) assertSaveable(object)
     for (const object of present) {
@@ -40,22 +37,23 @@ export class Collected {
 
   /** The events are not stored: those that they came from would go on from what never happened. */
   lose(): void {
-    for (const { originator } of this.originators) if (isAggregate(originator)) strays.add(originator)
+    for (const { originator } of this.originators) {
+      if (isAggregate(originator)) strays.add(originator)
+      this.#onLost(originator.id)
+    }
   }
 
   #collect(source: EventSource): void {
     const events = source.collectEvents()
     this.events.push(...events)
-    const eventCount = events.length
     if (isAggregate(source)) {
       // The class of an aggregate is one of aggregates.
-      this.originators.push({ kind: source.constructor as AggregateClass, originator: source, eventCount })
+      this.originators.push({ kind: source.constructor as AggregateClass, originator: source, events })
       return
     }
     const decider = deciderOf(source)
     // What a decider decided is a state of it.
-    if (decider !== undefined)
-      this.originators.push({ kind: decider, originator: source as Decision<unknown>, eventCount })
+    if (decider !== undefined) this.originators.push({ kind: decider, originator: source as Decision<unknown>, events })
   }
 }
 

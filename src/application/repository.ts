@@ -5,8 +5,9 @@ import { type Decider, type DeciderState, fold, initial } from '../domain/decide
 import type { DomainEvent } from '../domain/event.js'
 import { rebuild } from '../domain/rebuild.js'
 import type { SnapshotKind, Snapshotted } from '../domain/snapshot.js'
-import { AggregateNotFoundError } from '../errors.js'
+import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
 import type { SelectEventsRange } from '../persistence/recorder.js'
+import { type CacheOptions, OriginatorCache } from './originator-cache.js'
 
 /** Where a repository reads; an `EventStore` is one. */
 export interface EventReader {
@@ -30,16 +31,33 @@ export interface SnapshotReader {
 export interface GetOptions {
   /** The version to stop at; default the latest. A version that is still to come gives the latest, too. */
   readonly version?: number
+  /** With a cache: whether to give a copy; default what the cache's option says. */
+  readonly deepCopy?: boolean
+}
+
+/** What a repository reads from beside the events. */
+export interface RepositoryOptions {
+  /** Where it looks first. */
+  readonly snapshots?: SnapshotReader
+  /** Whether and how it caches; default not at all. */
+  readonly cache?: CacheOptions | undefined
+  /** Runs `fn` once what was read and saved is stored for good; default at once. */
+  readonly afterCommit?: (fn: () => void) => void
 }
 
 /** Reads aggregates and deciders by id. */
 export class Repository {
   readonly #events: EventReader
   readonly #snapshots: SnapshotReader | undefined
+  /** What it has cached, undefined when it does not cache. */
+  readonly cache: OriginatorCache | undefined
 
-  constructor(events: EventReader, snapshots?: SnapshotReader) {
+  constructor(events: EventReader, options: RepositoryOptions = {}) {
+    const { snapshots, cache, afterCommit = runAtOnce } = options
     this.#events = events
     this.#snapshots = snapshots
+    const readPages: EventReader['readPages'] = (...args) => events.readPages(...args)
+    if (cache !== undefined) this.cache = new OriginatorCache({ readPages, apply, afterCommit }, cache)
   }
 
   /**
@@ -66,19 +84,28 @@ export class Repository {
     id: string,
     options: GetOptions = {},
   ): Promise<unknown> {
-    const { version } = options
+    const { version, deepCopy } = options
+    if (version !== undefined || this.cache === undefined) return (await this.#read(kind, id, version)).originator
+    const cached = await this.cache.get(kind, id, deepCopy)
+    if (cached !== undefined) return cached
+    const { originator, last } = await this.#read(kind, id, undefined)
+    if (last !== undefined) this.cache.put({ kind, originator, last }, deepCopy)
+    return originator
+  }
+
+  async #read(kind: SnapshotKind, id: string, version: number | undefined): Promise<Rebuilt> {
     let found = await this.#snapshots?.latest(kind, id, version)
+    let last: DomainEvent | undefined
     const range = {
       ...(found === undefined ? {} : { gt: found.version }),
       ...(version === undefined ? {} : { lte: version }),
     }
     await this.#events.readPages(id, range, (events) => {
-      // What was found is of the kind that is asked for: it was made from the page before.
-      if (typeof kind === 'function') found = rebuild(kind, events, found as Aggregate<object> | undefined)
-      else found = fold(kind, (found as DeciderState<unknown> | undefined) ?? initial(kind, id), events)
+      found = apply(kind, found ?? (typeof kind === 'function' ? undefined : initial(kind, id)), events)
+      last = events.at(-1)
     })
     if (found === undefined) throw notFound(nameOf(kind), id, version)
-    return found
+    return { originator: found, last }
   }
 
   /**
@@ -92,6 +119,26 @@ export class Repository {
   ): Promise<boolean> {
     return await this.#events.has(id)
   }
+}
+
+/** What was read, and the event that brought it there; undefined where a snapshot did. */
+interface Rebuilt {
+  readonly originator: Snapshotted
+  readonly last: DomainEvent | undefined
+}
+
+// Whatever there is before the events was made of this kind.
+function apply(kind: SnapshotKind, before: Snapshotted | undefined, events: readonly DomainEvent[]): Snapshotted {
+  const after =
+    typeof kind === 'function'
+      ? rebuild(kind, events, before as Aggregate<object> | undefined)
+      : fold(kind, before as DeciderState<unknown>, events)
+  if (after === undefined) throw new ProgrammingError('No originator can be made of no events')
+  return after
+}
+
+function runAtOnce(fn: () => void): void {
+  fn()
 }
 
 function nameOf(kind: AggregateClass | { readonly name: string }): string {

@@ -1,13 +1,13 @@
 /** Snapshots: the state of an originator at a version, kept so that the events before it need not be read. */
-import { Aggregate, type AggregateClass, isAggregate, type SnapshotState, tryRecordOf } from './aggregate.js'
+import { type Aggregate, type AggregateClass, isAggregate, tryRecordOf } from './aggregate.js'
 import { eventsOf } from './aggregate-events.js'
-import { constructBy, constructionOf } from './aggregate-record.js'
+import { aggregateWith, keepsOwnState, stateOf } from './aggregate-state.js'
 import type { Decider, DeciderState } from './decider.js'
 import { type DomainEvent, domainEvent } from './event.js'
-import { argumentsOfEvent, pinned } from './event-data.js'
+import { pinned } from './event-data.js'
 import { createTimestamp, Timestamp } from './timestamp.js'
 import { isTopicOf, type TopicOwner } from './topic.js'
-import { upcastData, upcastEvent, writtenVersion } from './upcasting.js'
+import { upcastData, writtenVersion } from './upcasting.js'
 
 /** What can have snapshots. */
 export type SnapshotKind = AggregateClass | Decider<unknown, object, object>
@@ -24,7 +24,7 @@ const wholeState = '_state'
 /**
  * Takes a snapshot, as an event for the store of snapshots. It shares no arrays and plain objects with the originator.
  *
- * @throws `TypeError` for an aggregate that has `snapshotState()` and no `restoreState(state)`
+ * @throws `TypeError` for an aggregate that has one of `snapshotState()` and `restoreState(state)`
  */
 export function takeSnapshot(kind: SnapshotKind, originator: Snapshotted): DomainEvent {
   const { upcasts, revision } = kind.snapshots ?? {}
@@ -67,16 +67,10 @@ function ownerOf(kind: SnapshotKind): TopicOwner {
 
 function stateOfAggregate(aggregate: Aggregate<object>): object {
   const times = { _created_on: aggregate.createdOn, _modified_on: aggregate.modifiedOn }
-  const { snapshotState, restoreState } = aggregate as Partial<SnapshotState>
-  if (snapshotState === undefined) return Object.assign(times, aggregate)
-  if (restoreState === undefined) {
-    throw new TypeError(
-      `Cannot take a snapshot of ${aggregate.constructor.name} ${aggregate.id}: it has snapshotState() and no restoreState(state)`,
-    )
-  }
+  const state = stateOf(aggregate)
+  if (!keepsOwnState(aggregate)) return Object.assign(times, state)
   const { topic, originatorVersion, data, classVersion } = tryRecordOf(aggregate)?.creation ?? {}
-  const creation = { topic, originatorVersion, data, classVersion }
-  return { ...times, _creation: creation, ...Reflect.apply(snapshotState, aggregate, []) }
+  return { ...times, _creation: { topic, originatorVersion, data, classVersion }, ...state }
 }
 
 function stateOfDecider({ state }: DeciderState<unknown>): object {
@@ -90,38 +84,13 @@ function restoreAggregate(
 ): Aggregate<object> | undefined {
   const { _created_on: createdOn, _modified_on: modifiedOn, _creation: creation, ...state } = present
   if (!(createdOn instanceof Timestamp) || !(modifiedOn instanceof Timestamp)) return undefined
-  const { restoreState } = aggregateClass.prototype as Partial<SnapshotState>
-  if ((restoreState === undefined) !== (creation === undefined)) return undefined
-  const event = domainEvent({
+  if (keepsOwnState(aggregateClass.prototype as object) !== (creation !== undefined)) return undefined
+  const created = domainEvent({
     ...(isRecord(creation) ? creation : { originatorVersion: 1, topic: '', data: {} }),
     originatorId,
     timestamp: createdOn,
   } as DomainEvent) // a creation was written by `stateOfAggregate`
-  const aggregate = restoreState === undefined ? bare(aggregateClass, event) : constructedAgain(aggregateClass, event)
-  const record = tryRecordOf(aggregate)
-  if (record === undefined) return undefined
-  record.version = originatorVersion
-  record.modifiedOn = modifiedOn
-  record.mode = 'live'
-  if (restoreState === undefined) Object.assign(aggregate, state)
-  else Reflect.apply(restoreState, aggregate, [state])
-  return aggregate
-}
-
-/** An aggregate without any state: only the constructor of the base class runs. */
-function bare(aggregateClass: AggregateClass, event: DomainEvent): Aggregate<object> {
-  const construct = (): Aggregate<object> => Reflect.construct(Aggregate, [], aggregateClass) as Aggregate<object>
-  return constructBy(constructionOf(aggregateClass, event, 'rebuilding'), construct)
-}
-
-/** An aggregate as it was when it was new. */
-function constructedAgain(aggregateClass: AggregateClass, event: DomainEvent): Aggregate<object> {
-  const events = eventsOf(aggregateClass.prototype as object)
-  const { creation } = events
-  const { data } = upcastEvent(event, events.upcastsOf(events.nameOf(event.topic) ?? ''))
-  const args = creation === undefined ? [] : argumentsOfEvent(creation.parameterNames, data, event.timestamp)
-  const construct = (): Aggregate<object> => Reflect.construct(aggregateClass, args) as Aggregate<object>
-  return constructBy(constructionOf(aggregateClass, event, 'rebuilding'), construct)
+  return aggregateWith(aggregateClass, { creation: created, version: originatorVersion, modifiedOn, state })
 }
 
 function restoreDecider(

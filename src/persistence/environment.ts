@@ -49,6 +49,23 @@ export class Environment {
   }
 
   /**
+   * The value of a variable that is a whole number from 0.
+   *
+   * @param key - without the prefix
+   * @returns undefined when it is not set, or empty
+   * @throws `EnvironmentError` for a value that is none
+   */
+  getWholeNumber(key: string): number | undefined {
+    const value = this.get(key)
+    if (value === undefined || value === '') return undefined
+    const number = Number(value)
+    if (/^\d+$/.test(value) && Number.isSafeInteger(number)) return number
+    throw new EnvironmentError(
+      `The variable ${this.names(key).join(', ')} is '${value}': set it to a whole number from 0`,
+    )
+  }
+
+  /**
    * The value of a variable that says yes or no.
    *
    * @param key - without the prefix

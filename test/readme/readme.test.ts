@@ -142,6 +142,10 @@ describe('the README, with the package as it is published', () => {
     expect(count('trainingschool_tracking', "application_name = 'TrainingSchool'")).toBe(1)
   })
 
+  it('snapshots, caching and older events', () => {
+    runBlock('snapshots.ts')
+  })
+
   it('without decorators', () => {
     runBlock('plain.ts')
   })

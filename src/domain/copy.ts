@@ -1,0 +1,81 @@
+/** Copies of originators, which share nothing that can change: what a cache keeps and gives out. */
+import { type AggregateClass, isAggregate, tryRecordOf } from './aggregate.js'
+import { aggregateWith, stateOf } from './aggregate-state.js'
+import type { Snapshotted } from './snapshot.js'
+import { Timestamp } from './timestamp.js'
+
+/**
+ * Copies an originator, without its pending events.
+ *
+ * Copied are arrays, maps, sets, dates, typed arrays, plain objects and instances of classes, at any depth, also in circles.
+ * Frozen instances of classes are shared, and so is the state of a decider, since nobody changes them. The state of an aggregate that has
+ * `snapshotState` and `restoreState` is copied by them.
+ *
+ * @returns undefined for an aggregate with a function in its state, which would still be about the original
+ */
+export function copyOriginator(originator: Snapshotted): Snapshotted | undefined {
+  if (!isAggregate(originator)) return originator
+  const record = tryRecordOf(originator)
+  if (record === undefined) return undefined
+  const { creation, version, modifiedOn } = record
+  const copier = new Copier()
+  const state = copier.copy(stateOf(originator)) as object // as what it is a copy of
+  if (copier.hasFailed) return undefined
+  const aggregateClass = originator.constructor as AggregateClass // of an aggregate
+  return aggregateWith(aggregateClass, { creation, version, modifiedOn, state })
+}
+
+// What is frozen may hold what is not.
+function isContainer(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return Array.isArray(value) || prototype === Object.prototype || prototype === null
+}
+
+/** Copies a graph of values; each object once. */
+class Copier {
+  hasFailed = false
+  readonly #copies = new Map<object, object>()
+
+  copy(value: unknown): unknown {
+    if (typeof value === 'function') this.hasFailed = true
+    if (typeof value !== 'object' || value === null) return value
+    const known = this.#copies.get(value)
+    if (known !== undefined) return known
+    if (value instanceof Timestamp || (Object.isFrozen(value) && !isContainer(value))) return value
+    return this.#copyObject(value)
+  }
+
+  #copyObject(value: object): object {
+    if (value instanceof Date) return new Date(value)
+    if (ArrayBuffer.isView(value)) return structuredClone(value)
+    if (Array.isArray(value)) return this.#filled(value, [])
+    if (value instanceof Map) {
+      const copy = this.#remembered(value, new Map<unknown, unknown>())
+      for (const [key, member] of value) copy.set(this.copy(key), this.copy(member))
+      return copy
+    }
+    if (value instanceof Set) {
+      const copy = this.#remembered(value, new Set<unknown>())
+      for (const member of value) copy.add(this.copy(member))
+      return copy
+    }
+    return this.#filled(value, Object.create(Object.getPrototypeOf(value) as object | null) as object)
+  }
+
+  #filled(value: object, copy: object): object {
+    this.#remembered(value, copy)
+    for (const key of Reflect.ownKeys(value)) {
+      const descriptor = Object.getOwnPropertyDescriptor(value, key)
+      if (descriptor === undefined) continue
+      if ('value' in descriptor) descriptor.value = this.copy(descriptor.value)
+      else this.hasFailed = true
+      Object.defineProperty(copy, key, descriptor)
+    }
+    return copy
+  }
+
+  #remembered<Copy extends object>(value: object, copy: Copy): Copy {
+    this.#copies.set(value, copy)
+    return copy
+  }
+}
