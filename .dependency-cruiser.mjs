@@ -6,9 +6,10 @@ const layers = {
   persistence: ['domain'],
   transaction: [],
   prisma: ['domain', 'persistence', 'transaction'],
-  application: ['domain', 'persistence'],
+  application: ['domain', 'persistence', 'transaction'],
   projection: ['domain', 'persistence', 'application'],
   system: ['domain', 'persistence', 'application', 'projection'],
+  testing: ['domain', 'persistence', 'application'],
   cli: ['domain', 'persistence', 'transaction', 'prisma'],
 }
 
@@ -22,6 +23,12 @@ const layerRules = Object.entries(layers).map(([layer, below]) => ({
 export default {
   forbidden: [
     ...layerRules,
+    {
+      name: 'of-transactions-applications-know-the-metadata-only',
+      severity: 'error',
+      from: { path: '^src/application/' },
+      to: { path: '^src/transaction/', pathNot: '^src/transaction/ambient-metadata\\.ts$' },
+    },
     { name: 'no-circles', severity: 'error', from: {}, to: { circular: true } },
     {
       name: 'no-orphans',
@@ -34,6 +41,12 @@ export default {
       severity: 'error',
       from: { path: '^src/' },
       to: { path: '^src/index\\.ts$' },
+    },
+    {
+      name: 'the-library-does-not-import-its-contracts',
+      severity: 'error',
+      from: { path: '^(src|adapters)/', pathNot: '^src/testing/' },
+      to: { path: '^src/testing/' },
     },
     {
       name: 'one-place-names-the-dialects',

@@ -10,6 +10,7 @@ registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, RotatingCiphe
 
 export { Application, type ApplicationOptions } from './application/application.js'
 export type { SubscribedEvent } from './application/application-subscription.js'
+export { type Causation, causedBy } from './application/causation.js'
 export type { Saveable } from './application/collected.js'
 export {
   EventSourcedLog,
@@ -125,6 +126,7 @@ export type { TransactionClient } from './prisma/prisma-client.js'
 export { PrismaProcessRecorder, type ProcessRecorderOptions } from './prisma/process-recorder.js'
 export { PrismaTrackingRecorder, type TrackingOptions, type TrackingRecorderClass } from './prisma/tracking-recorder.js'
 export type { ManagedTransaction, Transaction } from './prisma/transaction.js'
+export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
 export type { IsolationLevel, Propagation, TransactionOptions } from './transaction/options.js'
 export { isTransient } from './transaction/retry.js'
 export type { TransactionState } from './transaction/scope.js'

@@ -1,8 +1,9 @@
 /** The events of one save, and what becomes of those they were collected from. */
 import { type AggregateClass, type EventSource, isAggregate } from '../domain/aggregate.js'
 import { type Decision, deciderOf } from '../domain/decider.js'
-import type { DomainEvent } from '../domain/event.js'
+import { type DomainEvent, domainEvent, type EventMetadata } from '../domain/event.js'
 import { ConcurrencyError, ProgrammingError } from '../errors.js'
+import { currentMetadata } from '../transaction/ambient-metadata.js'
 import type { SavedOriginator } from './originator-cache.js'
 
 /** What can be saved: anything with events to collect, single events, and nothing. */
@@ -29,9 +30,10 @@ export class Collected {
     this.#onLost = onLost
     const present = objects.filter((object) => object !== null && object !== undefined)
     for (const object of present) assertSaveable(object)
+    const ambient = currentMetadata()
     for (const object of present) {
-      if ('collectEvents' in object) this.#collect(object)
-      else this.events.push(object)
+      if ('collectEvents' in object) this.#collect(object, ambient)
+      else this.events.push(annotated(object, ambient))
     }
   }
 
@@ -43,8 +45,8 @@ export class Collected {
     }
   }
 
-  #collect(source: EventSource): void {
-    const events = source.collectEvents()
+  #collect(source: EventSource, ambient: EventMetadata | undefined): void {
+    const events = source.collectEvents().map((event) => annotated(event, ambient))
     this.events.push(...events)
     if (isAggregate(source)) {
       // The class of an aggregate is one of aggregates.
@@ -55,6 +57,11 @@ export class Collected {
     // What a decider decided is a state of it.
     if (decider !== undefined) this.originators.push({ kind: decider, originator: source as Decision<unknown>, events })
   }
+}
+
+/** What an event says itself counts before what is said around its save. */
+function annotated(event: DomainEvent, ambient: EventMetadata | undefined): DomainEvent {
+  return ambient === undefined ? event : domainEvent({ ...event, metadata: { ...ambient, ...event.metadata } })
 }
 
 function assertSaveable(object: EventSource | DomainEvent): void {

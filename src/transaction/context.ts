@@ -1,17 +1,26 @@
 /** Which transaction is the current one: the only place that touches AsyncLocalStorage. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 
-/** One entry per datastore, innermost first; `value` undefined means that work here is outside of any transaction. */
+/** One entry per datastore and other context, innermost first; `value` undefined means that work here is outside of any transaction. */
 interface Entry {
   readonly key: object
   readonly value: unknown
   readonly outer: Entry | undefined
+  /** Whether it stays where code steps out of transactions. */
+  readonly isLasting: boolean
 }
 
 const storage = new AsyncLocalStorage<Entry | undefined>()
 
 /** A variable that follows the flow of async calls, one for each datastore, so that two databases never share a transaction. */
 export class AsyncContext<T> {
+  readonly #isLasting: boolean
+
+  /** @param isLasting - whether its value stays where code steps out of transactions; default false */
+  constructor(isLasting: boolean = false) {
+    this.#isLasting = isLasting
+  }
+
   /** The value set by the innermost `run` around this code, undefined outside of any. */
   get(): T | undefined {
     for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) {
@@ -23,11 +32,17 @@ export class AsyncContext<T> {
 
   /** Runs `fn` with the value set, for it and everything it calls, awaited or not. */
   run<R>(value: T | undefined, fn: () => R): R {
-    return storage.run({ key: this, value, outer: storage.getStore() }, fn)
+    return storage.run({ key: this, value, outer: storage.getStore(), isLasting: this.#isLasting }, fn)
   }
 }
 
-/** Runs `fn` outside of every transaction, as code does that comes after the end of one. */
+/** Runs `fn` outside of every transaction, as code does that comes after the end of one. What else is set around it stays. */
 export function outsideOfTransactions<R>(fn: () => R): R {
-  return storage.run(undefined, fn)
+  return storage.run(lasting(storage.getStore()), fn)
+}
+
+function lasting(entry: Entry | undefined): Entry | undefined {
+  if (entry === undefined) return undefined
+  const outer = lasting(entry.outer)
+  return entry.isLasting ? { ...entry, outer } : outer
 }

@@ -1,0 +1,22 @@
+/** Metadata that follows the flow of async calls: who, why and from where, for every event that is saved there. */
+import { AsyncContext } from './context.js'
+
+const context = new AsyncContext<Readonly<Record<string, unknown>>>(true)
+
+/**
+ * Runs `fn` with facts that every event saved in it is stored with, awaited or not. Inside another call of this kind they are
+ * added to those around, and take the place of those with the same name.
+ *
+ * @param metadata - values that JSON can hold
+ *
+ * @example
+ * await withMetadata({ user: 'ann', correlationId: request.id }, () => school.register('Fido'))
+ */
+export function withMetadata<T>(metadata: Readonly<Record<string, unknown>>, fn: () => T): T {
+  return context.run({ ...context.get(), ...metadata }, fn)
+}
+
+/** The facts around this code, undefined where there are none. */
+export function currentMetadata(): Readonly<Record<string, unknown>> | undefined {
+  return context.get()
+}
