@@ -11,7 +11,13 @@ import {
 } from './http.js'
 import { RequestTransaction } from './request-transaction.js'
 
-export type { Problem, RouteTransactionOptions, TransactionalDatastore } from './http.js'
+export {
+  type IdentifiedRequest,
+  type Problem,
+  type RouteTransactionOptions,
+  requestMetadata,
+  type TransactionalDatastore,
+} from './http.js'
 
 /** Options of the plugin. */
 export interface TransactionsOptions extends RouteTransactionOptions<FastifyRequest> {

@@ -24,6 +24,32 @@ export interface RouteTransactionOptions<Request = unknown>
   readonly onAbort?: 'rollback' | 'finish'
   /** Whether a body that is a stream is sent after the commit (`commit`, default) or refused with an error (`refuse`). */
   readonly stream?: 'commit' | 'refuse'
+  /** Facts about the request that every event saved in it is stored with: `requestMetadata`, or a function of yours that adds the user. */
+  readonly metadata?: (request: Request) => Readonly<Record<string, unknown>>
+}
+
+/** A request as far as its ids go, in any framework. */
+export interface IdentifiedRequest {
+  /** What the framework has numbered it with. */
+  readonly id?: unknown
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+}
+
+/**
+ * What identifies a request: as `correlationId` its header `x-request-id`, else the framework's own id; and its `traceparent`.
+ *
+ * @see https://www.w3.org/TR/trace-context/
+ *
+ * @example
+ * app.use(transactions(datastore, { metadata: (request) => ({ ...requestMetadata(request), user: request.user.id }) }))
+ */
+export function requestMetadata({ id, headers }: IdentifiedRequest): Readonly<Record<string, unknown>> {
+  const correlationId = headers['x-request-id'] ?? id
+  const { traceparent } = headers
+  return {
+    ...(correlationId === undefined ? {} : { correlationId }),
+    ...(traceparent === undefined ? {} : { traceparent }),
+  }
 }
 
 /** The options of a route over those of the app. */

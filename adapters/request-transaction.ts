@@ -1,6 +1,6 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
 import type { ServerResponse } from 'node:http'
-import { type ManagedTransaction, ProgrammingError } from '../src/index.js'
+import { type ManagedTransaction, ProgrammingError, withMetadata } from '../src/index.js'
 import { HeldResponse, type ResponseOwner } from './held-response.js'
 import {
   isSuccess,
@@ -59,7 +59,8 @@ export class RequestTransaction<Request> implements ResponseOwner {
 
   /** Runs `fn`, and all that it calls, inside the transaction. */
   run<T>(fn: () => T): T {
-    return this.#managed.run(fn)
+    const metadata = this.options.metadata?.(this.#exchange.request)
+    return this.#managed.run(() => (metadata === undefined ? fn() : withMetadata(metadata, fn)))
   }
 
   /** Runs `fn`, and all that it calls, as if there were no transaction. */

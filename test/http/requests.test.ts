@@ -3,7 +3,15 @@ import { connect } from 'node:net'
 import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { NAMESPACE_URL, PrismaApplicationRecorder, TransactionClosedError, uuid5 } from '../../src/index.js'
+import { type IdentifiedRequest, requestMetadata } from '../../adapters/http.js'
+import {
+  Application,
+  NAMESPACE_URL,
+  PrismaApplicationRecorder,
+  TransactionClosedError,
+  uuid5,
+} from '../../src/index.js'
+import { Dog } from '../application/dogs.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
@@ -70,6 +78,26 @@ describe.each(databases)('on $name', (database) => {
       expect(await response.json()).toEqual({ made: 'Fido' })
       expect(await open.dogs()).toEqual(['Fido'])
       expect(await events()).toBe(1)
+    })
+
+    it('stores facts about the request with the events that are saved in it', async () => {
+      const school = new Application<unknown>({ name: '', datastore: open.datastore })
+      // Each framework gives its own request.
+      const metadata = (request: unknown) => ({ ...requestMetadata(request as IdentifiedRequest), user: 'ann' })
+      const url = await serve(
+        async ({ send }) => {
+          await delay(1)
+          await school.save(new Dog('Fido'))
+          send(201)
+        },
+        {},
+        { metadata },
+      )
+      const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+      const response = await fetch(url, { method: 'POST', headers: { 'x-request-id': 'r1', traceparent } })
+      expect(response.status).toBe(201)
+      const [notification] = await recorder.selectNotifications(null, 1)
+      expect(notification?.metadata).toEqual({ correlationId: 'r1', traceparent, user: 'ann' })
     })
 
     it('sends no byte of a success before another connection can read the row', async () => {
