@@ -1,29 +1,51 @@
 /** The in-memory recorders keep the promises of all recorders, and say what they cannot do. */
 import { describe, expect, it } from 'vitest'
-import { NAMESPACE_URL, uuid5 } from '../../src/domain/uuid.js'
-import { NotSupportedError } from '../../src/errors.js'
-import { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from '../../src/persistence/in-memory-recorders.js'
-import { aggregateRecorderContract } from '../contracts/aggregate-recorder.js'
-import { applicationRecorderContract } from '../contracts/application-recorder.js'
+import {
+  InMemoryAggregateRecorder,
+  InMemoryApplicationRecorder,
+  InMemoryProcessRecorder,
+  InMemoryTrackingRecorder,
+  NotSupportedError,
+  ProgrammingError,
+} from '../../src/index.js'
+import {
+  aggregateRecorderContract,
+  appendEventsContract,
+  applicationRecorderContract,
+  deleteEventsContract,
+  eventStoreContract,
+  notificationLogContract,
+  processRecorderContract,
+  subscriptionContract,
+  trackingRecorderContract,
+} from '../../src/testing/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 
-const idKinds = {
-  'with uuids': (n: number) => uuid5(NAMESPACE_URL, `/${n}`),
-  'with text ids': (n: number) => `order-${n}`,
-}
+const framework = { describe, it, expect }
 
-for (const [kind, originatorId] of Object.entries(idKinds)) {
-  aggregateRecorderContract(`InMemoryAggregateRecorder ${kind}`, async () => ({
-    recorder: new InMemoryAggregateRecorder(),
-    originatorId,
-    dispose: async () => {},
-  }))
-  applicationRecorderContract(`InMemoryApplicationRecorder ${kind}`, async () => ({
-    recorder: new InMemoryApplicationRecorder(),
-    originatorId,
-    dispose: async () => {},
-  }))
+for (const [label, originatorId] of [
+  ['with UUIDs', undefined],
+  ['with text ids [17]', (n: number): string => `order-${n}`],
+] as const) {
+  const ids = originatorId === undefined ? {} : { originatorId }
+  const aggregates = async () => ({ recorder: new InMemoryAggregateRecorder(), ...ids })
+  const applications = async () => ({ recorder: new InMemoryApplicationRecorder(), ...ids })
+  const processes = async () => ({ recorder: new InMemoryProcessRecorder(), ...ids })
+  aggregateRecorderContract(framework, `InMemoryAggregateRecorder ${label}`, aggregates)
+  appendEventsContract(framework, `InMemoryAggregateRecorder ${label}`, aggregates)
+  deleteEventsContract(framework, `InMemoryAggregateRecorder ${label}`, aggregates)
+  eventStoreContract(framework, `InMemoryAggregateRecorder ${label}`, aggregates)
+  applicationRecorderContract(framework, `InMemoryApplicationRecorder ${label}`, applications)
+  appendEventsContract(framework, `InMemoryApplicationRecorder ${label}`, applications)
+  eventStoreContract(framework, `InMemoryApplicationRecorder ${label}`, applications)
+  subscriptionContract(framework, `InMemoryApplicationRecorder ${label}`, applications)
+  notificationLogContract(framework, `InMemoryApplicationRecorder ${label}`, applications)
+  processRecorderContract(framework, `InMemoryProcessRecorder ${label} [79]`, processes)
+  subscriptionContract(framework, `InMemoryProcessRecorder ${label}`, processes)
 }
+trackingRecorderContract(framework, 'InMemoryTrackingRecorder', async () => ({
+  recorder: new InMemoryTrackingRecorder(),
+}))
 
 describe('an in-memory recorder', () => {
   it('shares no bytes with those who write and read', async () => {
@@ -41,12 +63,27 @@ describe('an in-memory recorder', () => {
 
   it('refuses transactions, which it could not roll back', async () => {
     await expect(new InMemoryApplicationRecorder().transaction()).rejects.toBeInstanceOf(NotSupportedError)
+    await expect(new InMemoryTrackingRecorder().transaction()).rejects.toBeInstanceOf(NotSupportedError)
   })
 
   it('has its table from the start [18]', async () => {
-    const recorder = new InMemoryApplicationRecorder()
-    await recorder.createTable()
-    await recorder.createTable()
-    expect(await recorder.selectNotifications(null, 1)).toEqual([])
+    for (const recorder of [new InMemoryApplicationRecorder(), new InMemoryProcessRecorder()]) {
+      await recorder.createTable()
+      await recorder.createTable()
+      expect(await recorder.selectNotifications(null, 1)).toEqual([])
+    }
+    const tracking = new InMemoryTrackingRecorder()
+    await tracking.createTable()
+    expect(await tracking.maxTrackingId('up')).toBeNull()
+  })
+
+  it('refuses to track what cannot be the id of a notification', async () => {
+    for (const notificationId of [0n, -1n, 2n ** 63n]) {
+      const tracking = { applicationName: 'up', notificationId }
+      await expect(new InMemoryTrackingRecorder().insertTracking(tracking)).rejects.toBeInstanceOf(ProgrammingError)
+      await expect(new InMemoryProcessRecorder().insertEvents([], { tracking })).rejects.toBeInstanceOf(
+        ProgrammingError,
+      )
+    }
   })
 })

@@ -8,20 +8,86 @@ import {
   ProgrammingError,
   uuid5,
 } from '../../src/index.js'
-import { aggregateRecorderContract } from '../contracts/aggregate-recorder.js'
-import { applicationRecorderContract } from '../contracts/application-recorder.js'
+import {
+  aggregateRecorderContract,
+  appendEventsContract,
+  applicationRecorderContract,
+  deleteEventsContract,
+  eventStoreContract,
+  notificationLogContract,
+  subscriptionContract,
+} from '../../src/testing/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
-import { databases } from '../support/databases.js'
+import { databases, databasesOf } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
+
+const framework = { describe, it, expect }
 
 const idKinds = {
   uuid: (n: number) => uuid5(NAMESPACE_URL, `/${n}`),
   text: (n: number) => `order-${n}`,
 } as const
 
+/** Runs the contracts of the recorders of events, each case on tables of its own. */
+function contractsOn(
+  database: () => OpenDatabase,
+  originatorIdType: keyof typeof idKinds,
+  options: { readonly schema?: string } = {},
+): void {
+  const originatorId = idKinds[originatorIdType]
+  const name = `with ${originatorIdType} ids [17]`
+  let tables = 0
+  const newTable = () => {
+    tables += 1
+    return { ...options, eventsTable: `${originatorIdType}_events_${tables}`, originatorIdType }
+  }
+  const aggregates = async () => {
+    const recorder = new PrismaAggregateRecorder(database().datastore, newTable())
+    await recorder.createTable()
+    return { recorder, originatorId }
+  }
+  const snapshots = async () => {
+    const recorder = new PrismaAggregateRecorder(database().datastore, { ...newTable(), kind: 'snapshots' })
+    await recorder.createTable()
+    return { recorder, originatorId }
+  }
+  const applications = async () => {
+    const recorder = new PrismaApplicationRecorder(database().datastore, newTable())
+    await recorder.createTable()
+    return { recorder, originatorId }
+  }
+  aggregateRecorderContract(framework, `PrismaAggregateRecorder ${name}`, aggregates)
+  appendEventsContract(framework, `PrismaAggregateRecorder ${name}`, aggregates)
+  eventStoreContract(framework, `PrismaAggregateRecorder ${name}`, aggregates)
+  aggregateRecorderContract(framework, `PrismaAggregateRecorder of snapshots [16] ${name}`, snapshots)
+  deleteEventsContract(framework, `PrismaAggregateRecorder of snapshots [16] ${name}`, snapshots)
+  applicationRecorderContract(framework, `PrismaApplicationRecorder [44] ${name}`, applications)
+  appendEventsContract(framework, `PrismaApplicationRecorder ${name}`, applications)
+  eventStoreContract(framework, `PrismaApplicationRecorder ${name}`, applications)
+  subscriptionContract(framework, `PrismaApplicationRecorder ${name}`, applications)
+  notificationLogContract(framework, `PrismaApplicationRecorder ${name}`, applications)
+}
+
+describe.each(databasesOf('postgresql'))('in a named schema on $name [20]', (database) => {
+  let open: OpenDatabase
+  beforeAll(async () => {
+    open = await openDatabase(database)
+  })
+  afterAll(async () => {
+    const tables = await open.database.query(
+      `SELECT table_schema, count(*) AS n FROM information_schema.tables WHERE table_name LIKE '%\\_events\\__%' GROUP BY 1`,
+    )
+    await open.close()
+    expect(tables.map((row) => row['table_schema'])).toEqual(['kennel'])
+  })
+
+  for (const originatorIdType of ['uuid', 'text'] as const) {
+    contractsOn(() => open, originatorIdType, { schema: 'kennel' })
+  }
+})
+
 describe.each(databases)('on $name', (database) => {
   let open: OpenDatabase
-  let tables = 0
   beforeAll(async () => {
     open = await openDatabase(database)
   })
@@ -29,30 +95,7 @@ describe.each(databases)('on $name', (database) => {
     await open.close()
   })
 
-  for (const originatorIdType of ['uuid', 'text'] as const) {
-    const originatorId = idKinds[originatorIdType]
-    const newTable = (): { eventsTable: string; originatorIdType: 'uuid' | 'text' } => {
-      tables += 1
-      return { eventsTable: `events_${tables}`, originatorIdType }
-    }
-    const dispose = async (): Promise<void> => {}
-
-    aggregateRecorderContract(`PrismaAggregateRecorder with ${originatorIdType} ids`, async () => {
-      const recorder = new PrismaAggregateRecorder(open.datastore, newTable())
-      await recorder.createTable()
-      return { recorder, originatorId, dispose }
-    })
-    aggregateRecorderContract(`PrismaAggregateRecorder of snapshots with ${originatorIdType} ids`, async () => {
-      const recorder = new PrismaAggregateRecorder(open.datastore, { ...newTable(), kind: 'snapshots' })
-      await recorder.createTable()
-      return { recorder, originatorId, dispose }
-    })
-    applicationRecorderContract(`PrismaApplicationRecorder with ${originatorIdType} ids`, async () => {
-      const recorder = new PrismaApplicationRecorder(open.datastore, newTable())
-      await recorder.createTable()
-      return { recorder, originatorId, dispose }
-    })
-  }
+  for (const originatorIdType of ['uuid', 'text'] as const) contractsOn(() => open, originatorIdType)
 
   it('makes its table twice without harm [18]', async () => {
     const recorder = new PrismaApplicationRecorder(open.datastore, { eventsTable: 'twice' })
