@@ -13,6 +13,7 @@ import type { Transcoding } from '../persistence/transcodings.js'
 import { ApplicationSubscription, type SubscribedEvent } from './application-subscription.js'
 import { Collected, type Saveable } from './collected.js'
 import { Infrastructure } from './infrastructure.js'
+import { originatorIds } from './listing.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
 import { type CacheOptions, configuredCache } from './originator-cache.js'
 import { type EventReader, type GetOptions, Repository } from './repository.js'
@@ -205,6 +206,20 @@ export class Application<Client = unknown> {
     const decision = decide(decider, await this.#currentState(decider, id), { name: command, args })
     await this.save(decision)
     return decision
+  }
+
+  /**
+   * Gives the ids of all aggregates of a class, or of all originators of a decider, in the order in which they were created.
+   * Ids are read in pages, as they are asked for.
+   *
+   * @example
+   * for await (const id of school.aggregates(Dog)) await check(await school.repository.get(Dog, id))
+   */
+  async *aggregates<State, Events extends object, Commands extends object>(
+    kind: AggregateClass | Decider<State, Events, Commands>,
+  ): AsyncGenerator<string, void, undefined> {
+    await this.ready()
+    yield* originatorIds(this.recorder, kind)
   }
 
   /**

@@ -18,6 +18,20 @@ export function eventTopic(owner: TopicOwner, eventName: string): string {
   return `${owner.topic}.${eventName}`
 }
 
+/** All topics that stored rows of one event may have: the present one, and the former ones. */
+export function storedTopics(owner: TopicOwner, eventName: string): string[] {
+  const present = eventTopic(owner, eventName)
+  const { topic, formerTopics = [] } = owner
+  if (isList(formerTopics)) return [present, ...formerTopics.map((former) => eventTopic({ topic: former }, eventName))]
+  const renamed = Object.entries(formerTopics).filter(([, name]) => name === present)
+  const names = [present, ...renamed.map(([former]) => former)]
+  const owners = Object.entries(formerTopics).filter(([, name]) => name === topic)
+  const moved = owners.flatMap(([former]) =>
+    names.filter((name) => name.startsWith(`${topic}.`)).map((name) => former + name.slice(topic.length)),
+  )
+  return [...names, ...moved]
+}
+
 /** Whether a topic is that of the owner itself, today or formerly. */
 export function isTopicOf({ topic, formerTopics }: TopicOwner, stored: unknown): boolean {
   if (stored === topic) return true

@@ -42,32 +42,50 @@ export class EventsWriter {
       }
       conflict = error
     }
-    throw await this.#explain(run, events, conflict)
+    throw await this.#explain(run, { events, predecessors }, conflict)
   }
 
-  async #explain(run: RunWith, events: readonly StoredEvent[], cause: unknown): Promise<Error> {
+  async #explain(run: RunWith, { events, predecessors }: Attempted, cause: unknown): Promise<Error> {
     const firstVersions = new Map<string, number>()
     for (const event of events) {
       if (!firstVersions.has(event.originatorId)) firstVersions.set(event.originatorId, event.originatorVersion)
     }
     const lastVersions = await run((runner) => this.#table.lastVersions(runner, [...firstVersions.keys()]))
+    for (const { originatorId, originatorVersion: expectedVersion } of predecessors) {
+      const actualVersion = lastVersions.get(originatorId)
+      if ((actualVersion ?? 0) >= expectedVersion) continue
+      return conflictOn(originatorId, { expectedVersion, actualVersion, cause })
+    }
     for (const [originatorId, firstVersion] of firstVersions) {
       const expectedVersion = firstVersion - 1
       const actualVersion = lastVersions.get(originatorId)
       const fits = actualVersion === undefined ? firstVersion <= 1 : actualVersion === expectedVersion
-      if (fits) continue
-      const found = actualVersion === undefined ? 'it has no events' : `it has version ${actualVersion}`
-      return new ConcurrencyError(
-        `Could not append version ${firstVersion} to stream ${originatorId}: ${found}. Nothing was stored. ` +
-          'Another writer was first, or the aggregate was changed in a transaction that was rolled back: load it again and repeat the command.',
-        { originatorId, expectedVersion, actualVersion, cause },
-      )
+      if (!fits) return conflictOn(originatorId, { expectedVersion, actualVersion, cause })
     }
     return new IntegrityError(
       `Could not append ${describe(events)}: a position is given twice in it. Nothing was stored.`,
       { cause },
     )
   }
+}
+
+/** What was to be stored, and after what. */
+interface Attempted {
+  readonly events: readonly StoredEvent[]
+  readonly predecessors: readonly StreamPosition[]
+}
+
+function conflictOn(
+  originatorId: string,
+  details: { readonly expectedVersion: number; readonly actualVersion: number | undefined; readonly cause: unknown },
+): ConcurrencyError {
+  const { expectedVersion, actualVersion } = details
+  const found = actualVersion === undefined ? 'it has no events' : `it has version ${actualVersion}`
+  return new ConcurrencyError(
+    `Could not append version ${expectedVersion + 1} to stream ${originatorId}: ${found}. Nothing was stored. ` +
+      'Another writer was first, or the aggregate was changed in a transaction that was rolled back: load it again and repeat the command.',
+    { originatorId, ...details },
+  )
 }
 
 function describe(events: readonly StoredEvent[]): string {

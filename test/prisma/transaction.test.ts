@@ -148,6 +148,16 @@ describe.each(databases)('on $name', (database) => {
       expect(await storedEvents()).toBe(1)
     })
 
+    it('is an append that would leave a gap behind what is pending itself', async () => {
+      const gap = open.datastore.transaction(async () => {
+        await recorder.appendEvents([storedEvent(fido, 1)])
+        const predecessors = [{ originatorId: fido, originatorVersion: 2 }]
+        await recorder.appendEvents([storedEvent(fido, 3)], { predecessors })
+      })
+      await expect(gap).rejects.toMatchObject({ code: 'ES_CONCURRENCY', expectedVersion: 2, actualVersion: undefined })
+      expect(await storedEvents()).toBe(0)
+    })
+
     it('is an append that would leave a gap', async () => {
       await recorder.insertEvents([storedEvent(fido, 1)])
       const transaction = open.datastore.transaction(async () => {

@@ -48,7 +48,8 @@ export async function allOrNothing(
   try {
     inserted = await insert()
   } catch (error) {
-    await connection.rollbackTo(savepoint)
+    // Where the failure has ended the transaction there is no savepoint any more: that it is missing explains nothing.
+    await connection.rollbackTo(savepoint).catch(() => undefined)
     throw error
   }
   if (inserted === undefined) await connection.rollbackTo(savepoint)
