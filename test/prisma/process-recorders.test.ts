@@ -18,7 +18,7 @@ const idKinds = {
 
 /** Runs the contracts, each case on tables of its own. */
 function contractsOn(
-  datastore: () => PrismaDatastore<object>,
+  datastore: () => PrismaDatastore,
   originatorIdType: keyof typeof idKinds,
   options: { readonly schema?: string } = {},
 ): void {
@@ -41,7 +41,7 @@ function contractsOn(
 }
 
 describe.each(inMemorySqlites)('on $name', ({ adapter }) => {
-  let datastore: PrismaDatastore<object>
+  let datastore: PrismaDatastore
   beforeAll(() => {
     datastore = new PrismaDatastore({ adapter: adapter() })
   })
@@ -114,7 +114,7 @@ describe.each(databases)('on $name', (kind) => {
     const tables = { eventsTable: 'contended_events', trackingTable: 'contended_tracking' }
     const recorder = await newRecorder('contended')
     const datastores = [1, 2].map(() => new PrismaDatastore({ adapter: open.database.adapter() }))
-    const process = async (datastore: PrismaDatastore<object>): Promise<number[]> => {
+    const process = async (datastore: PrismaDatastore): Promise<number[]> => {
       const own = new PrismaProcessRecorder(datastore, tables)
       const won: number[] = []
       for (let id = 1; id <= 30; id += 1) {

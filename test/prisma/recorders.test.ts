@@ -33,7 +33,7 @@ const idKinds = {
 
 /** Runs the contracts of the recorders of events, each case on tables of its own. */
 function contractsOn(
-  datastore: () => PrismaDatastore<object>,
+  datastore: () => PrismaDatastore,
   originatorIdType: keyof typeof idKinds,
   options: { readonly schema?: string } = {},
 ): void {
@@ -90,7 +90,7 @@ describe.each(databasesOf('postgresql'))('in a named schema on $name [20]', (dat
 })
 
 describe.each(inMemorySqlites)('on $name [44]', ({ adapter }) => {
-  let datastore: PrismaDatastore<object>
+  let datastore: PrismaDatastore
   beforeAll(() => {
     datastore = new PrismaDatastore({ adapter: adapter() })
   })

@@ -22,7 +22,7 @@ const worker = fileURLToPath(new URL('./tracking-worker.ts', import.meta.url))
 const undo = new Error('undo')
 const up = (notificationId: number) => ({ applicationName: 'up', notificationId: BigInt(notificationId) })
 
-function contractOn(datastore: () => PrismaDatastore<object>, options: { readonly schema?: string } = {}): void {
+function contractOn(datastore: () => PrismaDatastore, options: { readonly schema?: string } = {}): void {
   let tables = 0
   trackingRecorderContract(framework, 'PrismaTrackingRecorder', async () => {
     tables += 1
@@ -33,7 +33,7 @@ function contractOn(datastore: () => PrismaDatastore<object>, options: { readonl
 }
 
 describe.each(inMemorySqlites)('on $name', ({ adapter }) => {
-  let datastore: PrismaDatastore<object>
+  let datastore: PrismaDatastore
   beforeAll(() => {
     datastore = new PrismaDatastore({ adapter: adapter() })
   })
