@@ -32,6 +32,7 @@ export interface RouteTransactionOptions<Request = unknown>
 export interface IdentifiedRequest {
   /** What the framework has numbered it with. */
   readonly id?: unknown
+  /** By name, in lower case. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }
 

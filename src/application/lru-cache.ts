@@ -3,7 +3,11 @@
 /** An entry that was taken out. */
 export type Evicted<Key, Value> = readonly [Key, Value]
 
-/** @typeParam Value - anything but null and undefined, which stand for no value */
+/**
+ * Keeps entries up to a number, those used last.
+ *
+ * @typeParam Value - anything but null and undefined, which stand for no value
+ */
 export class LRUCache<Key, Value> {
   readonly #maxSize: number
   // A Map keeps the order in which keys were set: the first one was not used for longest.

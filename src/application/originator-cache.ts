@@ -23,7 +23,9 @@ export interface CacheOptions {
 
 /** An originator in the cache; never changed where copies are given out. */
 export interface CachedOriginator {
+  /** Its class or decider. */
   readonly kind: SnapshotKind
+  /** The originator as of its last event. */
   readonly originator: Snapshotted
   /** The event that brought it to its version. */
   readonly last: DomainEvent

@@ -3,7 +3,9 @@ import type { Upcast } from './upcasting.js'
 
 /** The versions before and after a save. */
 export interface SavedVersions {
+  /** The version that the save has built on. */
   readonly before: number
+  /** The version that it has led to. */
   readonly after: number
 }
 

@@ -1,6 +1,6 @@
 /** Tracking positions in memory, alone and together with an application's events. */
 import { InMemoryApplicationRecorder, noTransactions } from './in-memory-recorders.js'
-import type { ProcessEventsOptions, TrackingRecorder, WaitOptions } from './recorder.js'
+import type { ProcessEventsOptions, WaitOptions } from './recorder.js'
 import type { ManagedProcessRecorder, ManagedTrackingRecorder } from './recorder-transaction.js'
 import type { StoredEvent, Tracking } from './stored-event.js'
 import { alreadyProcessed, checkTracking, isProcessed, waitUntilProcessed } from './tracking.js'
@@ -47,10 +47,6 @@ export class InMemoryTrackingRecorder implements ManagedTrackingRecorder {
 /** Keeps an application's events in memory, with their log and the tracking positions of the logs that they were made from. */
 export class InMemoryProcessRecorder extends InMemoryApplicationRecorder implements ManagedProcessRecorder {
   readonly #tracking = new InMemoryTrackingRecorder()
-  readonly maxTrackingId: TrackingRecorder['maxTrackingId'] = (name) => this.#tracking.maxTrackingId(name)
-  readonly hasTrackingId: TrackingRecorder['hasTrackingId'] = (name, id) => this.#tracking.hasTrackingId(name, id)
-  readonly wait: TrackingRecorder['wait'] = (name, id, options) => this.#tracking.wait(name, id, options)
-  readonly insertTracking: TrackingRecorder['insertTracking'] = (tracking) => this.#tracking.insertTracking(tracking)
 
   override async insertEvents(
     events: readonly StoredEvent[],
@@ -61,5 +57,21 @@ export class InMemoryProcessRecorder extends InMemoryApplicationRecorder impleme
     const ids = this.store(events)
     if (tracking !== undefined) await this.#tracking.insertTracking(tracking)
     return ids
+  }
+
+  async insertTracking(tracking: Tracking): Promise<void> {
+    await this.#tracking.insertTracking(tracking)
+  }
+
+  async maxTrackingId(applicationName: string): Promise<bigint | null> {
+    return await this.#tracking.maxTrackingId(applicationName)
+  }
+
+  async hasTrackingId(applicationName: string, notificationId: bigint | null): Promise<boolean> {
+    return await this.#tracking.hasTrackingId(applicationName, notificationId)
+  }
+
+  async wait(applicationName: string, notificationId: bigint | null, options?: WaitOptions): Promise<void> {
+    await this.#tracking.wait(applicationName, notificationId, options)
   }
 }

@@ -5,7 +5,7 @@ import type { StatementRunner } from './connections.js'
 import type { EventsTable } from './dialect.js'
 import { readDriverError } from './driver-error.js'
 import type { Engine } from './engine.js'
-import { translateError } from './translate-error.js'
+import { translateError, translateLoneWriteError } from './translate-error.js'
 
 /** Gives a runner to a piece of work: with a turn in a transaction, or without. */
 export type RunWith = <T>(work: (runner: StatementRunner) => Promise<T>) => Promise<T>
@@ -32,13 +32,19 @@ export class EventsWriter {
     predecessors: readonly StreamPosition[],
   ): Promise<readonly bigint[]> {
     if (events.length === 0) return []
+    const { dialect } = this.#engine
     let conflict: unknown
+    let isAlone = false
     try {
-      const inserted = await run((runner) => this.#table.insert(runner, events, predecessors))
+      const inserted = await run((runner) => {
+        isAlone = !runner.inTransaction
+        return this.#table.insert(runner, events, predecessors)
+      })
       if (inserted !== undefined) return inserted.notificationIds
     } catch (error) {
       if (readDriverError(error)?.kind !== 'UniqueConstraintViolation') {
-        throw translateError(this.#engine.dialect, error, `append ${describe(events)}`)
+        const translate = isAlone ? translateLoneWriteError : translateError
+        throw translate(dialect, error, `append ${describe(events)}`)
       }
       conflict = error
     }

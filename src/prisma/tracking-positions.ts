@@ -7,7 +7,7 @@ import type { DriverConnection, StatementRunner } from './connections.js'
 import type { TrackingTable } from './dialect.js'
 import type { Engine } from './engine.js'
 import { runIn } from './tables.js'
-import { translateError } from './translate-error.js'
+import { translateError, translateLoneWriteError } from './translate-error.js'
 
 /** Works in the current transaction; outside of one, each call is stored by itself. */
 export class TrackingPositions implements TrackingRecorder {
@@ -34,7 +34,8 @@ export class TrackingPositions implements TrackingRecorder {
     } catch (error) {
       if (isEventSourcingError(error)) throw error
       const { applicationName, notificationId } = tracking
-      throw translateError(dialect, error, `track notification ${notificationId} of ${applicationName}`)
+      const translate = currentScope === undefined ? translateLoneWriteError : translateError
+      throw translate(dialect, error, `track notification ${notificationId} of ${applicationName}`)
     }
   }
 

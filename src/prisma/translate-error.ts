@@ -1,5 +1,6 @@
 /** Turns what a driver or Prisma threw into the error ladder, once. */
 import {
+  CommitUnknownError,
   DatabaseError,
   DataError,
   type EventSourcingError,
@@ -59,6 +60,20 @@ export function translateError(dialect: Dialect, error: unknown, attempted: stri
   const message = `Could not ${attempted}: ${facts.message}`
   const known = dialect.translate(facts, message, error) ?? byKind[facts.kind]?.(message, error)
   return known ?? new DatabaseError(message, { cause: error })
+}
+
+/**
+ * Makes the error for a statement that stores something by itself, outside of any transaction: it has no COMMIT of its
+ * own, so it may be stored wherever the connection was lost.
+ */
+export function translateLoneWriteError(dialect: Dialect, error: unknown, attempted: string): EventSourcingError {
+  if (isEventSourcingError(error) || !dialect.mayHaveCommitted(error, readDriverError(error))) {
+    return translateError(dialect, error, attempted)
+  }
+  return new CommitUnknownError(
+    `Could not ${attempted} for certain: the connection was lost before the answer, so it may or may not be stored. Look before you repeat it.`,
+    { cause: error },
+  )
 }
 
 /** A lost connection reaches us as a plain error of the driver; anything else without a description is a fault above the database. */

@@ -154,7 +154,7 @@ describe('the README, with the package as it is published', () => {
     run([join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'])
   })
 
-  it.each(['.', './express', './fastify'])('%s can be required, and is the same as what is imported', (entry) => {
+  it.each(['.', './express', './fastify', './testing'])('%s can be required, and is the same as what is imported', (entry) => {
     const name = join('eventsourcing-prisma', entry)
     const code = `const { createRequire } = await import('node:module')
       const required = createRequire(process.cwd() + '/x.js')('${name}')

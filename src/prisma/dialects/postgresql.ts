@@ -21,6 +21,9 @@ const retryableCodes = new Set([
 /** The connection or the server goes down; whether a COMMIT that is answered so was carried out is not known. */
 const goingDown = /^(08|57P)/
 
+/** The server starts or stops, and takes no connection. */
+const cannotConnectNow = '57P03'
+
 /** PostgreSQL through `@prisma/adapter-pg`, or any adapter with the provider `postgres`. */
 export const postgresql: Dialect = {
   name: 'postgresql',
@@ -47,7 +50,8 @@ export const postgresql: Dialect = {
   },
   translate: byCode,
   mayHaveCommitted(error, facts) {
-    if (facts !== undefined) return isGoingDown(facts)
+    // Who is refused a connection has sent nothing.
+    if (facts !== undefined) return isGoingDown(facts) && facts.code !== cannotConnectNow
     // The driver says this one before it sends anything.
     if (error instanceof Error && /not queryable/.test(error.message)) return false
     return isConnectionLoss(error)
