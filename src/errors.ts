@@ -141,7 +141,7 @@ export class NotSupportedError extends DatabaseError {
   }
 }
 
-/** The connection was lost while COMMIT was under way: the transaction may or may not be stored. Look before you repeat. */
+/** The connection was lost while COMMIT, or a write outside of a transaction, was under way: it may or may not be stored. Look before you repeat. */
 export class CommitUnknownError extends PersistenceError {
   override get code(): string {
     return 'ES_COMMIT_UNKNOWN'

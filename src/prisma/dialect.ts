@@ -120,7 +120,7 @@ export interface Dialect {
   damageOf(error: unknown, facts: DriverErrorFacts | undefined): Damage
   /** Turns the facts into the error that callers see; undefined where the kind alone decides. */
   translate(facts: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined
-  /** Whether a failed COMMIT may have been carried out all the same. */
+  /** Whether a failed COMMIT, or a failed statement without a transaction, may have been carried out all the same. */
   mayHaveCommitted(error: unknown, facts: DriverErrorFacts | undefined): boolean
   /** The statement that makes a connection listen to a channel; undefined where the database sends no notifications. */
   readonly listenStatement: ((channel: string) => string) | undefined

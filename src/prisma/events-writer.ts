@@ -48,7 +48,12 @@ export class EventsWriter {
       }
       conflict = error
     }
-    throw await this.#explain(run, { events, predecessors }, conflict)
+    try {
+      conflict = await this.#explain(run, { events, predecessors }, conflict)
+    } catch (error) {
+      throw translateError(dialect, error, `append ${describe(events)}`)
+    }
+    throw conflict
   }
 
   async #explain(run: RunWith, { events, predecessors }: Attempted, cause: unknown): Promise<Error> {

@@ -25,7 +25,9 @@ export class TrackingPositions implements TrackingRecorder {
   async insertTracking(tracking: Tracking): Promise<void> {
     checkTracking(tracking)
     const { dialect, currentScope } = this.#engine
+    let isAlone = false
     const work = async (runner: StatementRunner | DriverConnection): Promise<void> => {
+      isAlone = !runner.inTransaction
       if (await this.#table.advance(runner, tracking)) return
       throw alreadyProcessed(tracking, await this.#table.lastPosition(runner, tracking.applicationName))
     }
@@ -34,7 +36,7 @@ export class TrackingPositions implements TrackingRecorder {
     } catch (error) {
       if (isEventSourcingError(error)) throw error
       const { applicationName, notificationId } = tracking
-      const translate = currentScope === undefined ? translateLoneWriteError : translateError
+      const translate = isAlone ? translateLoneWriteError : translateError
       throw translate(dialect, error, `track notification ${notificationId} of ${applicationName}`)
     }
   }
