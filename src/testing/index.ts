@@ -10,6 +10,13 @@ export {
   deleteEventsContract,
 } from './optional-members-contracts.js'
 export { processRecorderContract } from './process-recorder-contract.js'
+export {
+  type AggregateScenario,
+  type DeciderScenario,
+  given,
+  type Outcome,
+  type ScenarioEvent,
+} from './scenario.js'
 export { subscriptionContract } from './subscription-contract.js'
 export type { Expect, Expectation, MakeRecorder, RecorderUnderTest, TestFramework } from './test-framework.js'
 export { trackingRecorderContract } from './tracking-recorder-contract.js'

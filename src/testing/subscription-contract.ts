@@ -46,11 +46,16 @@ async function inTime<T>(promise: PromiseLike<T>, awaited: string): Promise<T> {
 }
 
 /** Takes so many notifications, fewer when the subscription ends before, and ends it. */
-async function take(subscription: Subscription<Notification>, count: number): Promise<Notification[]> {
+async function take(
+  subscription: Subscription<Notification>,
+  count: number,
+  onTaken: () => void = () => {},
+): Promise<Notification[]> {
   const taken: Notification[] = []
   const taking = (async () => {
     for await (const notification of subscription) {
       taken.push(notification)
+      onTaken()
       if (taken.length === count) break
     }
     return taken
@@ -151,12 +156,7 @@ const ending: Cases<ApplicationRecorder> = {
   async 'delivers nothing more after a stop during the iteration [49]'(subject) {
     await insertTwo(subject)
     const subscription = subject.recorder.subscribe()
-    let delivered = 0
-    for await (const _notification of subscription) {
-      delivered += 1
-      subscription.stop()
-    }
-    subject.expect(delivered).toEqual(1)
+    subject.expect((await take(subscription, 2, () => subscription.stop())).length).toEqual(1)
   },
 
   async 'delivers nothing after a stop before the iteration [50]'(subject) {
