@@ -13,6 +13,25 @@ import { join } from 'node:path'
  * @returns its URL, and how to stop it and remove its files
  */
 export async function startPostgres() {
+  const { server, url, remove } = await newPostgres()
+  for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.on(signal, () => {})
+  try {
+    await server.initialise()
+    await server.start()
+  } catch (error) {
+    await remove()
+    const hint = 'name a server of yours in TEST_POSTGRES_URL instead'
+    throw new Error(`The embedded PostgreSQL did not start: ${hint}.`, { cause: error })
+  }
+  return { url, stop: remove }
+}
+
+/**
+ * Makes one for a free port and a folder of its own, with nothing in it yet.
+ *
+ * @returns the package's server, its URL, and how to stop it and remove its files
+ */
+export async function newPostgres() {
   const EmbeddedPostgres = await importWithoutHooks()
   const port = await freePort()
   // Made by the server's own user, who cannot enter a folder that root keeps to itself.
@@ -22,27 +41,20 @@ export async function startPostgres() {
     user: 'postgres',
     password: 'postgres',
     port,
-    persistent: false,
+    // So that it can be started again; `remove` removes the files.
+    persistent: true,
     // The server refuses to run as root, so as root it gets a user of its own.
     createPostgresUser: process.getuid?.() === 0,
     onLog: () => {},
     onError: () => {},
   })
-  const stop = async () => {
+  const remove = async () => {
     // A Ctrl-C reaches the server as well; the package would wait forever for one that has ended by itself.
     const { exitCode, signalCode } = server.process ?? { exitCode: 0 }
     if (exitCode === null && signalCode === null) await server.stop()
     rmSync(folder, { recursive: true, force: true })
   }
-  try {
-    await server.initialise()
-    await server.start()
-  } catch (error) {
-    await stop()
-    const hint = 'name a server of yours in TEST_POSTGRES_URL instead'
-    throw new Error(`The embedded PostgreSQL did not start: ${hint}.`, { cause: error })
-  }
-  return { url: `postgresql://postgres:postgres@127.0.0.1:${port}/postgres`, stop }
+  return { server, url: `postgresql://postgres:postgres@127.0.0.1:${port}/postgres`, remove }
 }
 
 /**
@@ -58,11 +70,11 @@ async function importWithoutHooks() {
       if (!before.get(event).includes(listener)) process.off(event, listener)
     }
   }
-  for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.on(signal, () => {})
   return EmbeddedPostgres
 }
 
-async function freePort() {
+/** @returns a port of this machine that nobody listens on */
+export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address()

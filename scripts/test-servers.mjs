@@ -1,5 +1,7 @@
 /** Whether the databases that a test run needs are there, said once before the tests instead of by each of them. */
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { delimiter, join } from 'node:path'
 
 const timeoutMs = 10_000
 
@@ -53,4 +55,13 @@ export function hasBetterSqlite3() {
   } catch {
     return false
   }
+}
+
+/** @returns the programs of MariaDB that make and run a server, undefined where they are not installed */
+export function findMariadb() {
+  // Where servers are is not in the path of everybody.
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/libexec', '/usr/local/sbin']
+  const find = (name) => folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+  const [server, installer] = [find('mariadbd'), find('mariadb-install-db')]
+  return server === undefined || installer === undefined ? undefined : { server, installer }
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
 import { prepare, root } from './install.mjs'
-import { hasBetterSqlite3, unreachable } from './test-servers.mjs'
+import { findMariadb, hasBetterSqlite3, unreachable } from './test-servers.mjs'
 
 const isCI = process.env.CI === 'true'
 const missing = ['TEST_POSTGRES_URL', 'TEST_MARIADB_URL'].filter((name) => !process.env[name])
@@ -64,6 +64,11 @@ function report() {
     server === undefined ? 'the server in TEST_POSTGRES_URL' : 'an embedded server, started and stopped by this run'
   console.log(`\nPostgreSQL: ${where}`)
   if (env.TEST_MARIADB_URL === undefined) console.log('not run: MariaDB (no server is named in TEST_MARIADB_URL)')
+  if (findMariadb() === undefined) {
+    console.log(
+      'not run: restarts of MariaDB (mariadbd and mariadb-install-db are not installed here: package mariadb-server)',
+    )
+  }
   if (!betterSqlite3) console.log('not run: SQLite through better-sqlite3 (the optional package is not built here)')
   if (interrupted) console.log('interrupted: not all tests have run')
   if (!existsSync(results)) {

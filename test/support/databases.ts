@@ -42,7 +42,8 @@ export interface TestDatabaseKind {
 const require = createRequire(import.meta.url)
 const newName = (): string => `es_test_${randomBytes(6).toString('hex')}`
 
-function postgresql(server: string): TestDatabaseKind {
+/** PostgreSQL at a URL. */
+export function postgresql(server: string): TestDatabaseKind {
   return {
     name: 'PostgreSQL',
     provider: 'postgresql',
@@ -78,7 +79,8 @@ async function onServer(server: string, sql: string): Promise<void> {
   }
 }
 
-function mariadb(server: string): TestDatabaseKind {
+/** MariaDB at a URL. */
+export function mariadb(server: string): TestDatabaseKind {
   return {
     name: 'MariaDB',
     provider: 'mysql',

@@ -1,0 +1,4 @@
+/** What the tests use of `test-servers.mjs`. */
+
+/** @returns the programs of MariaDB that make and run a server, undefined where they are not installed */
+export declare function findMariadb(): { readonly server: string; readonly installer: string } | undefined
