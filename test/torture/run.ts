@@ -1,0 +1,63 @@
+/** `npm run torture`: tortures one database, prints what came of it, and fails unless nothing was lost, repeated or out of order. */
+import { writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { databases } from '../support/databases.js'
+import { torture } from './torture.js'
+
+const names: Readonly<Record<string, RegExp>> = {
+  postgresql: /PostgreSQL/,
+  sqlite: /better-sqlite3|libsql/,
+  'better-sqlite3': /better-sqlite3/,
+  libsql: /libsql/,
+  mariadb: /MariaDB/,
+}
+const { values } = parseArgs({
+  options: {
+    database: { type: 'string', default: 'sqlite' },
+    writers: { type: 'string', default: '8' },
+    events: { type: 'string', default: '100000' },
+    seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
+    kills: { type: 'string', default: '8' },
+    unprotected: { type: 'boolean', default: false },
+    json: { type: 'string' },
+  },
+})
+const pattern = names[values.database]
+const kind = databases.find(({ name }) => pattern?.test(name) === true)
+if (kind === undefined) {
+  throw new Error(
+    `There is no database '${values.database}' here: use one of ${Object.keys(names).join(', ')}, with its server named.`,
+  )
+}
+const settings = {
+  writers: Number(values.writers),
+  events: Number(values.events),
+  seed: Number(values.seed),
+  kills: Number(values.kills),
+  isProtected: !values.unprotected,
+}
+console.log(`${kind.name}, ${JSON.stringify(settings)}`)
+const result = await torture(kind, settings)
+const { stored, seconds, killed, acknowledgedAndGone } = result
+console.log(
+  `${stored} events stored in ${seconds.toFixed(0)} s, ${killed} writers and readers killed, ${acknowledgedAndGone} acknowledged and not stored`,
+)
+console.table(
+  Object.fromEntries(
+    result.readers.map(({ reader, seen, lost, duplicated, outOfOrder, invented, p50, p99 }) => [
+      reader,
+      { seen, lost, duplicated, 'out of order': outOfOrder, invented, 'p50 ms': shown(p50), 'p99 ms': shown(p99) },
+    ]),
+  ),
+)
+if (values.json !== undefined)
+  writeFileSync(values.json, JSON.stringify({ database: kind.name, settings, result }, null, 2))
+const faults = result.readers.reduce(
+  (sum, { lost, duplicated, outOfOrder, invented }) => sum + lost + duplicated + outOfOrder + invented,
+  acknowledgedAndGone,
+)
+process.exitCode = faults === 0 ? 0 : 1
+
+function shown(milliseconds: number | undefined): string {
+  return milliseconds === undefined ? '' : milliseconds.toFixed(1)
+}
