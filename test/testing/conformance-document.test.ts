@@ -1,0 +1,87 @@
+/** docs/conformance.md tells which behaviours the contracts have cases of, leaves none out, and its samples work. */
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import * as testing from '../../src/testing/index.js'
+import { collectCases, numbersOf } from './collected-cases.js'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const samples = fileURLToPath(new URL('./samples/', import.meta.url))
+const document = readFileSync(join(root, 'docs/conformance.md'), 'utf8')
+const run = promisify(execFile)
+
+const contracts: Array<[string, unknown]> = Object.entries(testing).filter(([name]) => name.endsWith('Contract'))
+
+/** What the document says of the contracts, by their names. */
+const documented = new Map(
+  [...document.matchAll(/^\| `(\w+Contract)`\s*\|[^|]*\|([^|]*)\|\s*(\d+)\s*\|$/gm)].map(([, name, numbers, cases]) => [
+    name,
+    { numbers: listOf(numbers), cases: Number(cases) },
+  ]),
+)
+
+/** Numbers, and ranges of numbers, in a text. */
+function listOf(text = ''): number[] {
+  return [...text.matchAll(/(\d+)(?:–(\d+))?/g)].flatMap(([, first, last = first]) =>
+    Array.from({ length: Number(last) - Number(first) + 1 }, (_, index) => Number(first) + index),
+  )
+}
+
+function casesOf(contract: unknown): string[] {
+  if (typeof contract !== 'function') throw new TypeError('A contract is a function')
+  const cases = collectCases((framework) => contract(framework, '', () => Promise.reject(new Error('not to be run'))))
+  return cases.map(({ name }) => name)
+}
+
+/** The numbers in the names of all tests. */
+function numbersInTests(): number[] {
+  const files = ['test', 'src/testing'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts') && !/generated|node_modules/.test(file))
+      .map((file) => join(root, folder, file)),
+  )
+  const names = files.flatMap(
+    (file) => readFileSync(file, 'utf8').match(/['`][^'`\n]*\[\d[\d, ]*\][^'`\n]*['`]/g) ?? [],
+  )
+  return names.flatMap((name) => [...name.matchAll(/\[\d[\d, ]*\]/g)].flatMap(([list]) => numbersOf(list)))
+}
+
+describe('the document of the contracts', () => {
+  it('tells of each contract which behaviours it has cases of, and how many cases', () => {
+    const declared = contracts.map(([name, contract]) => {
+      const cases = casesOf(contract)
+      const numbers = [...new Set(cases.flatMap(numbersOf))].toSorted((one, other) => one - other)
+      return [name, { numbers, cases: cases.length }] as const
+    })
+    expect(declared.length).toBeGreaterThan(7)
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(declared))
+  })
+
+  it('tells of each behaviour without a test why it has none', () => {
+    const reasons = [...document.matchAll(/^- \*\*([\d, –]+)\*\*: \S/gm)].flatMap(([, numbers]) => listOf(numbers))
+    const told = new Set([...numbersInTests(), ...reasons])
+    const behaviours = listOf('1–121, 128–130, 195–205, 251–264')
+    expect(behaviours.filter((number) => !told.has(number))).toEqual([])
+    const inCases = new Set(contracts.flatMap(([, contract]) => casesOf(contract).flatMap(numbersOf)))
+    expect(reasons.filter((number) => inCases.has(number))).toEqual([])
+  })
+
+  it('shows samples that are files here', () => {
+    const blocks = [...document.matchAll(/```ts\n\/\/ file: (\S+)\n\n?([\s\S]*?)```/g)]
+    expect(blocks.map(([, name]) => name)).toEqual(['my-recorders.test.ts', 'my-recorders.node.ts'])
+    for (const [, name = '', code] of blocks) expect(code).toBe(readFileSync(join(samples, name), 'utf8'))
+  })
+
+  it('shows a sample that runs by the test runner of Node', async () => {
+    const file = join(samples, 'my-recorders.node.ts')
+    const args = ['--import', 'tsx', '--test', '--test-reporter', 'tap', file]
+    // A test runner that is started by another one must not take itself for a part of it.
+    const { NODE_TEST_CONTEXT: _, ...env } = process.env
+    const { stdout } = await run(process.execPath, args, { cwd: root, env })
+    expect(stdout).toMatch(/^# fail 0$/m)
+    for (const name of casesOf(testing.trackingRecorderContract)) expect(stdout).toContain(name.replace(/'/g, "\\'"))
+  })
+})
