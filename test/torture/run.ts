@@ -1,7 +1,8 @@
 /** `npm run torture`: tortures one database, prints what came of it, and fails unless nothing was lost, repeated or out of order. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { databases } from '../support/databases.js'
+import { databases, type TestDatabaseKind } from '../support/databases.js'
+import { measureThroughput } from './throughput.js'
 import { torture } from './torture.js'
 
 const names: Readonly<Record<string, RegExp>> = {
@@ -19,45 +20,65 @@ const { values } = parseArgs({
     seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
     kills: { type: 'string', default: '8' },
     unprotected: { type: 'boolean', default: false },
+    throughput: { type: 'boolean', default: false },
     json: { type: 'string' },
   },
 })
 const pattern = names[values.database]
-const kind = databases.find(({ name }) => pattern?.test(name) === true)
+const kind = databases.find(({ name }) => (values.throughput ? names['postgresql'] : pattern)?.test(name) === true)
 if (kind === undefined) {
   throw new Error(
     `There is no database '${values.database}' here: use one of ${Object.keys(names).join(', ')}, with its server named.`,
   )
 }
-const settings = {
-  writers: Number(values.writers),
-  events: Number(values.events),
-  seed: Number(values.seed),
-  kills: Number(values.kills),
-  isProtected: !values.unprotected,
+if (values.throughput) await showThroughput(kind)
+else await showTorture(kind)
+
+async function showThroughput(postgresql: TestDatabaseKind): Promise<void> {
+  const measured = await measureThroughput(postgresql)
+  const [guarded, bare] = [median(measured.protected), median(measured.unprotected)]
+  console.log(
+    `16 writers, transactions open 50 ms after the save: ${guarded.toFixed(1)} per second protected, ` +
+      `${bare.toFixed(1)} unprotected, ratio ${(guarded / bare).toFixed(3)}`,
+  )
+  console.log(JSON.stringify(measured))
 }
-console.log(`${kind.name}, ${JSON.stringify(settings)}`)
-const result = await torture(kind, settings)
-const { stored, seconds, killed, acknowledgedAndGone } = result
-console.log(
-  `${stored} events stored in ${seconds.toFixed(0)} s, ${killed} writers and readers killed, ${acknowledgedAndGone} acknowledged and not stored`,
-)
-console.table(
-  Object.fromEntries(
-    result.readers.map(({ reader, seen, lost, duplicated, outOfOrder, invented, p50, p99 }) => [
-      reader,
-      { seen, lost, duplicated, 'out of order': outOfOrder, invented, 'p50 ms': shown(p50), 'p99 ms': shown(p99) },
-    ]),
-  ),
-)
-if (values.json !== undefined)
-  writeFileSync(values.json, JSON.stringify({ database: kind.name, settings, result }, null, 2))
-const faults = result.readers.reduce(
-  (sum, { lost, duplicated, outOfOrder, invented }) => sum + lost + duplicated + outOfOrder + invented,
-  acknowledgedAndGone,
-)
-process.exitCode = faults === 0 ? 0 : 1
+
+async function showTorture(tortured: TestDatabaseKind): Promise<void> {
+  const settings = {
+    writers: Number(values.writers),
+    events: Number(values.events),
+    seed: Number(values.seed),
+    kills: Number(values.kills),
+    isProtected: !values.unprotected,
+  }
+  console.log(`${tortured.name}, ${JSON.stringify(settings)}`)
+  const result = await torture(tortured, settings)
+  const { stored, seconds, killed, acknowledgedAndGone } = result
+  console.log(
+    `${stored} events stored in ${seconds.toFixed(0)} s, ${killed} writers and readers killed, ${acknowledgedAndGone} acknowledged and not stored`,
+  )
+  console.table(
+    Object.fromEntries(
+      result.readers.map(({ reader, seen, lost, duplicated, outOfOrder, invented, p50, p99 }) => [
+        reader,
+        { seen, lost, duplicated, 'out of order': outOfOrder, invented, 'p50 ms': shown(p50), 'p99 ms': shown(p99) },
+      ]),
+    ),
+  )
+  if (values.json !== undefined)
+    writeFileSync(values.json, JSON.stringify({ database: tortured.name, settings, result }, null, 2))
+  const faults = result.readers.reduce(
+    (sum, { lost, duplicated, outOfOrder, invented }) => sum + lost + duplicated + outOfOrder + invented,
+    acknowledgedAndGone,
+  )
+  process.exitCode = faults === 0 ? 0 : 1
+}
 
 function shown(milliseconds: number | undefined): string {
   return milliseconds === undefined ? '' : milliseconds.toFixed(1)
+}
+
+function median(numbers: readonly number[]): number {
+  return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? Number.NaN
 }
