@@ -11,7 +11,7 @@ import { engineOf } from '../../src/prisma/engine.js'
 import { now, seenTable, type WorkerPlan } from './plan.js'
 import type { Report } from './report-file.js'
 
-const batchSize = 100
+const batchSize = 500
 const pollMs = 2
 
 /** Reads until it is told to stop and has found nothing more. */

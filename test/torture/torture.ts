@@ -70,8 +70,8 @@ class Torture {
     try {
       await Promise.all(all.map((worker) => worker.ready))
       await this.#untilWritten(writers, restarting)
-      await Promise.all(this.#replacements)
       await Promise.all(writers.map((writer) => writer.stop()))
+      await Promise.all(this.#replacements)
       await Promise.all([...readers, restarting].map((reader) => reader.stop()))
     } finally {
       for (const worker of all) worker.kill()
@@ -183,8 +183,9 @@ class Worker {
     await this.ready
   }
 
-  /** Lets it finish. */
+  /** Lets it finish; one that is being replaced does so first. */
   async stop(): Promise<void> {
+    await this.#replacing
     this.assertAlive()
     this.#isEnding = true
     const exited = once(this.#process, 'exit')
