@@ -21,10 +21,8 @@ export type Outcome = 'pending' | 'acknowledged' | 'refused' | 'unknown'
 
 /** Events that are to be stored together or not at all. */
 export interface Batch {
-  /** In the state of each of its events, and in the row that goes with them. */
+  /** In the state of each of its events, and in the row or the tracking that goes with them. */
   readonly name: string
-  /** Which of the writer's batches it is, from 1. */
-  readonly number: number
   readonly events: readonly StoredEvent[]
   outcome: Outcome
   /** The notification ids that were told, where the way of storing tells them. */
@@ -94,8 +92,7 @@ export class Writer {
   }
 
   #nextBatch(): Batch {
-    const number = this.batches.length + 1
-    const name = `${this.name}, batch ${number}`
+    const name = `${this.name}, batch ${this.batches.length + 1}`
     const state = new TextEncoder().encode(name)
     const events = Array.from({ length: 1 + Math.floor(this.#random() * mostEvents) }, (_, index) => ({
       originatorId: this.#originatorId,
@@ -103,14 +100,15 @@ export class Writer {
       topic: 'Written',
       state,
     }))
-    return { name, number, events, outcome: 'pending' }
+    return { name, events, outcome: 'pending' }
   }
 
   async #write(batch: Batch): Promise<void> {
-    const { name, number, events } = batch
+    const { name, events } = batch
     if (this.companion === 'nothing') batch.ids = await this.#recorder.insertEvents(events)
     else if (this.companion === 'tracking') {
-      const tracking = { applicationName: this.name, notificationId: BigInt(number) }
+      // A row for each batch, so that one which is stored without its events shows for good.
+      const tracking = { applicationName: name, notificationId: 1n }
       batch.ids = await this.#recorder.insertEvents(events, { tracking })
     } else {
       await this.#datastore.transaction(async () => {
