@@ -49,6 +49,26 @@ const byKind: Readonly<Record<string, Make>> = {
 }
 
 /**
+ * What Prisma's client says by itself, where somebody else's transaction client is used.
+ *
+ * @see https://www.prisma.io/docs/orm/reference/error-reference
+ */
+const byPrismaCode: Readonly<Record<string, Make>> = {
+  P1000: lasting,
+  P1001: passing,
+  P1002: passing,
+  P1003: lasting,
+  P1008: passing,
+  P1010: lasting,
+  P1017: passing,
+  P2024: passing,
+  // The transaction has ended, or its time is over: only its owner can begin another.
+  P2028: lasting,
+  P2034: passing,
+  P2037: passing,
+}
+
+/**
  * Makes the error that a caller sees.
  *
  * @param attempted - what was to be done, on which id: "append 2 events to stream …"
@@ -79,18 +99,28 @@ export function translateLoneWriteError(dialect: Dialect, error: unknown, attemp
 /** A lost connection reaches us as a plain error of the driver; anything else without a description is a fault above the database. */
 function undescribed(error: unknown, attempted: string): EventSourcingError {
   const message = `Could not ${attempted}: ${error instanceof Error ? error.message : String(error)}`
-  if (isConnectionLoss(error)) return passing(message, error)
+  if (isConnectionLoss(error) || isPoolTimeout(error)) return passing(message, error)
+  const known = byPrismaCode[codeOf(error)]
+  if (known !== undefined) return known(message, error)
   return new InterfaceError(message, { cause: error })
 }
 
 /** Whether a driver says, in an error of its own, that the connection is gone. */
 export function isConnectionLoss(error: unknown): boolean {
   if (!(error instanceof Error)) return false
-  const code = 'code' in error ? String(error.code) : ''
   return (
-    /^(ECONN|EPIPE|ETIMEDOUT)/.test(code) ||
+    /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|EAI_AGAIN|ENOTFOUND)/.test(codeOf(error)) ||
     /connection (error|terminated|ended|closed|timeout)|socket (has )?(been )?(ended|closed)|not queryable/i.test(
       error.message,
     )
   )
+}
+
+/** Whether a driver's pool says that none of its connections became free in time. */
+function isPoolTimeout(error: unknown): boolean {
+  return error instanceof Error && /timeout exceeded when trying to connect|pool timeout/i.test(error.message)
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : ''
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import * as errors from '../../src/errors.js'
+import { errorTableRows } from './error-table.js'
 
 const document = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
 const documented = [...document.matchAll(/^\| `(ES_\w+)`\s+\| `(\w+)`\s+\| `(\w+)`\s+\|/gm)].map(
@@ -43,4 +44,12 @@ it('keeps the cause, and is recognised by shape', () => {
   expect(errors.isEventSourcingError(error)).toBe(true)
   expect(errors.isEventSourcingError(cause)).toBe(false)
   expect(errors.isEventSourcingError(null)).toBe(false)
+})
+
+it('lists what the codes of the databases become', () => {
+  const [, section = ''] = document.split('## Codes of the databases')
+  const rows = [...(section.split('\n## ')[0] ?? '').matchAll(/^\|(.*)\|$/gm)].map(([, row = '']) =>
+    row.split('|').map((cell) => cell.trim()),
+  )
+  expect(rows.slice(2)).toEqual(errorTableRows())
 })

@@ -1,22 +1,15 @@
 /** PostgreSQL. */
-import { type EventSourcingError, IntegrityError, InternalError, OperationalError } from '../../errors.js'
 import type { Dialect } from '../dialect.js'
 import { statement } from '../driver.js'
 import type { DriverErrorFacts } from '../driver-error.js'
 import { PooledConnections } from '../pooled-connections.js'
 import { isConnectionLoss } from '../translate-error.js'
+import { ErrorTable } from './error-rules.js'
+import { postgresqlErrors } from './postgresql-errors.js'
 import { PostgresqlEventsTable } from './postgresql-events.js'
 import { postgresqlTrackingTable } from './postgresql-tracking.js'
 
-/** @see https://www.postgresql.org/docs/current/errcodes-appendix.html */
-const retryableCodes = new Set([
-  '40001', // serialization_failure
-  '40P01', // deadlock_detected
-  '55P03', // lock_not_available
-  '57014', // query_canceled, by a statement timeout
-  '25P03', // idle_in_transaction_session_timeout
-  '53300', // too_many_connections
-])
+const errors = new ErrorTable(postgresqlErrors)
 
 /** The connection or the server goes down; whether a COMMIT that is answered so was carried out is not known. */
 const goingDown = /^(08|57P)/
@@ -48,7 +41,7 @@ export const postgresql: Dialect = {
     if (facts === undefined ? isConnectionLoss(error) : isGoingDown(facts)) return 'transaction'
     return facts?.code === undefined ? 'nothing' : 'scope'
   },
-  translate: byCode,
+  translate: ({ code }, message, cause) => errors.translate(code, message, cause),
   mayHaveCommitted(error, facts) {
     // Who is refused a connection has sent nothing.
     if (facts !== undefined) return isGoingDown(facts) && facts.code !== cannotConnectNow
@@ -64,14 +57,4 @@ export const postgresql: Dialect = {
 
 function isGoingDown({ kind, code }: DriverErrorFacts): boolean {
   return kind === 'ConnectionClosed' || kind === 'SocketTimeout' || (code !== undefined && goingDown.test(code))
-}
-
-function byCode({ code }: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined {
-  if (code === undefined) return undefined
-  if (retryableCodes.has(code)) return new OperationalError(message, { cause, retryable: true })
-  if (goingDown.test(code)) return new OperationalError(message, { cause, retryable: true })
-  if (code.startsWith('53') || code.startsWith('28')) return new OperationalError(message, { cause })
-  if (code.startsWith('23')) return new IntegrityError(message, { cause })
-  if (code.startsWith('XX')) return new InternalError(message, { cause })
-  return undefined
 }

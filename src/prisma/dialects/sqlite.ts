@@ -1,8 +1,10 @@
 /** SQLite. */
-import { type EventSourcingError, IntegrityError, OperationalError } from '../../errors.js'
+import type { EventSourcingError } from '../../errors.js'
 import type { Dialect } from '../dialect.js'
 import type { DriverErrorFacts } from '../driver-error.js'
+import { ErrorTable, errorsByKind } from './error-rules.js'
 import { SqliteConnections } from './sqlite-connections.js'
+import { primaryCode, sqliteErrors } from './sqlite-errors.js'
 import { SqliteEventsTable } from './sqlite-events.js'
 import { sqliteTrackingTable } from './sqlite-tracking.js'
 
@@ -34,18 +36,13 @@ export const sqlite: Dialect = {
   trackingTable: sqliteTrackingTable,
 }
 
-function byCode({ kind, code }: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined {
-  if (kind === 'SocketTimeout') {
-    return new OperationalError(`${message}. Another process held the database too long.`, { cause, retryable: true })
+const errors = new ErrorTable(sqliteErrors)
+
+function byCode(facts: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined {
+  if (facts.kind === 'SocketTimeout') {
+    return errorsByKind.passing(`${message}. Another process held the database too long.`, cause)
   }
   // A missing table or column is found while the statement is prepared.
-  if (kind === 'TableDoesNotExist' || kind === 'ColumnNotFound') return new OperationalError(message, { cause })
-  if (code?.startsWith('SQLITE_CONSTRAINT') === true || (Number(code) & 255) === 19) {
-    return new IntegrityError(message, { cause })
-  }
-  if (code !== undefined && /^(SQLITE_(LOCKED|BUSY)|5$|6$)/.test(code)) {
-    return new OperationalError(message, { cause, retryable: true })
-  }
-  if (kind === 'sqlite') return new OperationalError(message, { cause })
-  return undefined
+  if (facts.kind === 'TableDoesNotExist' || facts.kind === 'ColumnNotFound') return errorsByKind.lasting(message, cause)
+  return errors.translate(primaryCode(facts), message, cause)
 }
