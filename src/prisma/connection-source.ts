@@ -1,9 +1,11 @@
 /** Lets the transaction layer begin transactions on a datastore's connections. */
 import { isEventSourcingError } from '../errors.js'
 import type { ConnectionSource } from '../transaction/connection.js'
+import { isTransient } from '../transaction/retry.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
 import { readDriverError } from './driver-error.js'
+import { translateError } from './translate-error.js'
 
 /** Makes the source from the dialect, which judges errors, and the connections, which begin. */
 export function connectionSource(dialect: Dialect, connections: Connections): ConnectionSource<DriverConnection> {
@@ -15,6 +17,10 @@ export function connectionSource(dialect: Dialect, connections: Connections): Co
       let cause = error
       while (isEventSourcingError(cause)) cause = cause.cause
       return dialect.damageOf(cause, readDriverError(cause))
+    },
+    mayPass(error) {
+      const isPrismas = !isEventSourcingError(error) && readDriverError(error) !== undefined
+      return isTransient(isPrismas ? translateError(dialect, error, 'run the transaction') : error)
     },
   }
 }

@@ -41,4 +41,6 @@ export interface ConnectionSource<Connection extends TransactionConnection> {
   begin(options: BeginOptions): Promise<Connection>
   /** Judges a failed statement. */
   damageOf(error: unknown): Damage
+  /** Whether the same work may succeed in another transaction: also for errors of the database that come by another way, such as a guest's. */
+  mayPass(error: unknown): boolean
 }

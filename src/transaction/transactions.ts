@@ -3,7 +3,7 @@ import { NoTransactionError, NotSupportedError, ProgrammingError } from '../erro
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
 import type { Propagation, TransactionOptions } from './options.js'
-import { backOff, isTransient } from './retry.js'
+import { backOff } from './retry.js'
 import { Scope } from './scope.js'
 
 /** What holds for every transaction that does not say otherwise. */
@@ -93,7 +93,7 @@ export class Transactions<Connection extends TransactionConnection> {
       try {
         return await this.#attempt(work, options, attempt)
       } catch (error) {
-        if (attempt > retries || !isTransient(error)) throw error
+        if (attempt > retries || !this.#source.mayPass(error)) throw error
         await backOff(attempt)
       }
     }

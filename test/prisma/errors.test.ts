@@ -256,6 +256,27 @@ describe.each(databasesOf('postgresql', 'mysql'))('on the server of $name', (kin
     }
   })
 
+  it('a deadlock between rows of the user is retried where that is asked for', async () => {
+    await open.database.query(`INSERT INTO owners (name, dog) VALUES ('Ann', 'C'), ('Bea', 'D')`)
+    const met = [newGate(), newGate()]
+    const rename = (dog: string, name: string) => open.db.owner.updateMany({ where: { dog }, data: { name } })
+    const attempts: number[] = []
+    const lockBoth = async (first: string, second: string, own: number): Promise<void> => {
+      await open.datastore.transaction(
+        async (tx) => {
+          attempts.push(tx.attempt)
+          await rename(first, `first ${own}`)
+          met[own]?.open()
+          await met[1 - own]?.opened
+          await rename(second, `second ${own}`)
+        },
+        { retries: 3 },
+      )
+    }
+    await Promise.all([lockBoth('C', 'D', 0), lockBoth('D', 'C', 1)])
+    expect(Math.max(...attempts)).toBeGreaterThan(1)
+  })
+
   it('a server that is not there, and a database that is not there, are operational, and no hang [95]', async () => {
     const closed = new URL(open.database.url)
     closed.port = '1'
