@@ -361,6 +361,22 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     await open.close()
   })
 
+  it('a constraint that is checked at the commit is an IntegrityError, with its cause, and nothing is stored [255]', async () => {
+    const open = await openDatabase(kind)
+    const recorder = new PrismaApplicationRecorder(open.datastore)
+    await open.database.query('CREATE TABLE once (id INT UNIQUE DEFERRABLE INITIALLY DEFERRED)')
+    const failing = open.datastore.transaction(async () => {
+      const scope = engineOf(open.datastore).currentScope
+      await scope?.execute((connection) => connection.execute(statement('INSERT INTO once VALUES (1), (1)')))
+      await recorder.appendEvents([storedEvent(id, 1)])
+    })
+    const error = await rejection(failing)
+    expect(error).toBeInstanceOf(IntegrityError)
+    expect(error.cause).toBeDefined()
+    expect(await recorder.selectEvents(id)).toEqual([])
+    await open.close()
+  })
+
   it('a serialisation failure may pass', async () => {
     const open = await openDatabase(kind)
     await open.database.query(`INSERT INTO owners (name, dog) VALUES ('Ann', 'A')`)
