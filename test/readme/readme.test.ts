@@ -154,15 +154,18 @@ describe('the README, with the package as it is published', () => {
     run([join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'])
   })
 
-  it.each(['.', './express', './fastify', './testing'])('%s can be required, and is the same as what is imported', (entry) => {
-    const name = join('eventsourcing-prisma', entry)
-    const code = `const { createRequire } = await import('node:module')
+  it.each(['.', './express', './fastify', './testing'])(
+    '%s can be required, and is the same as what is imported',
+    (entry) => {
+      const name = join('eventsourcing-prisma', entry)
+      const code = `const { createRequire } = await import('node:module')
       const required = createRequire(process.cwd() + '/x.js')('${name}')
       const imported = await import('${name}')
       const names = Object.keys(imported)
       if (names.length === 0 || names.some((name) => required[name] !== imported[name])) throw new Error('not the same')`
-    run(['--input-type=module', '--eval', code])
-  })
+      run(['--input-type=module', '--eval', code])
+    },
+  )
 
   it.each(['fastify-server.ts', 'express-server.ts'])('%s loads', (name) => {
     run(['--import', 'tsx', '--eval', `import('./${name}').then(() => process.exit(0))`])
