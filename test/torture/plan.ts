@@ -1,6 +1,11 @@
 /** What a torture run is to do: the settings that the parent gives to its writers and readers. */
 import type { TestDatabaseKind } from '../support/databases.js'
 
+/** Who follows the log, and how. */
+export const readerRoles = ['polling', 'subscribing', 'listening', 'restarting'] as const
+
+export type ReaderRole = (typeof readerRoles)[number]
+
 /** How a whole run goes. */
 export interface TorturePlan {
   /** The name of one of `databases`. */
@@ -16,13 +21,15 @@ export interface TorturePlan {
   readonly isProtected: boolean
   /** How many milliseconds a transaction stays open after its save, at most. */
   readonly longestOpenMs: number
-  /** How many writers are killed and replaced. */
+  /** How many times a writer, and the reader that restarts, are killed and replaced. */
   readonly kills: number
+  /** Those that follow the log; only PostgreSQL knows `listening`. */
+  readonly readers: readonly ReaderRole[]
 }
 
 /** What one process is told. */
 export interface WorkerPlan extends TorturePlan {
-  readonly role: 'writer' | 'polling' | 'subscribing' | 'listening' | 'restarting'
+  readonly role: 'writer' | ReaderRole
   /** Which of its role it is. */
   readonly number: number
   /** How often the process was replaced before. */

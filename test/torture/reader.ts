@@ -1,4 +1,5 @@
 /** Readers of a torture run: each only follows the log from its own position. */
+import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Notification,
@@ -46,7 +47,7 @@ async function poll(
   }
 }
 
-/** A subscription delivers what is there at the end of the writers; it is given the time for that. */
+/** A subscription delivers what is there at the end of the writers; it is given the time for that, as long as it goes on. */
 async function follow(
   recorder: PrismaApplicationRecorder,
   seen: (notification: Notification) => void,
@@ -54,17 +55,23 @@ async function follow(
 ): Promise<void> {
   const progress = { last: 0n }
   const subscription = recorder.subscribe()
-  stop.addEventListener('abort', () => {
-    void (async () => {
-      const end = (await recorder.maxNotificationId()) ?? 0n
-      for (let tries = 0; progress.last < end && tries < 600; tries += 1) await delay(50)
-      subscription.stop()
-    })()
-  })
-  for await (const notification of subscription) {
-    seen(notification)
-    progress.last = notification.id
+  const deliver = async (): Promise<void> => {
+    for await (const notification of subscription) {
+      seen(notification)
+      progress.last = notification.id
+    }
   }
+  const stopAtEnd = async (): Promise<void> => {
+    await once(stop, 'abort')
+    const end = (await recorder.maxNotificationId()) ?? 0n
+    for (let quiet = 0; progress.last < end && quiet < 600; ) {
+      const before = progress.last
+      await delay(50)
+      quiet = progress.last === before ? quiet + 1 : 0
+    }
+    subscription.stop()
+  }
+  await Promise.all([deliver(), stopAtEnd()])
 }
 
 /** What it has processed and its position are stored together, so that it can be killed at any time. */
@@ -79,6 +86,7 @@ async function processLog(
     const isLast = stop.aborted
     const position = await tracking.maxTrackingId(applicationName)
     const batch = await recorder.selectNotifications(position, batchSize, { inclusiveOfStart: false })
+    const at = now()
     const last = batch.at(-1)
     if (last === undefined) {
       if (isLast) return
@@ -88,17 +96,21 @@ async function processLog(
     await datastore.transaction(
       async () => {
         await tracking.insertTracking({ applicationName, notificationId: last.id })
-        await store(datastore, batch)
+        await store(datastore, batch, at)
       },
       { retries: 20 },
     )
   }
 }
 
-async function store(datastore: PrismaDatastore, batch: readonly Notification[]): Promise<void> {
+/** Each batch by its last id, which only grows, and in it each event by its place: the order in which they were processed. */
+async function store(datastore: PrismaDatastore, batch: readonly Notification[], at: number): Promise<void> {
+  const last = batch.at(-1)?.id ?? 0n
   const rows = batch.map(
-    ({ id, originatorId, originatorVersion }) => `(${id}, '${originatorId}', ${originatorVersion})`,
+    ({ id, originatorId, originatorVersion }, place) =>
+      `(${last}, ${place}, ${id}, '${originatorId}', ${originatorVersion}, ${at})`,
   )
-  const insert = statement(`INSERT INTO ${seenTable} (id, originator_id, originator_version) VALUES ${rows.join(', ')}`)
+  const columns = 'batch, place, id, originator_id, originator_version, seen_at'
+  const insert = statement(`INSERT INTO ${seenTable} (${columns}) VALUES ${rows.join(', ')}`)
   await engineOf(datastore).currentScope?.execute((connection) => connection.execute(insert))
 }

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { databases, type TestDatabaseKind } from '../support/databases.js'
+import { readerRoles } from './plan.js'
 import { measureThroughput } from './throughput.js'
 import { torture } from './torture.js'
 
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     events: { type: 'string', default: '100000' },
     seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
     kills: { type: 'string', default: '8' },
+    readers: { type: 'string' },
     unprotected: { type: 'boolean', default: false },
     throughput: { type: 'boolean', default: false },
     json: { type: 'string' },
@@ -51,12 +53,14 @@ async function showTorture(tortured: TestDatabaseKind): Promise<void> {
     seed: Number(values.seed),
     kills: Number(values.kills),
     isProtected: !values.unprotected,
+    ...(values.readers === undefined ? {} : { readers: chosenReaders(values.readers, tortured) }),
   }
   console.log(`${tortured.name}, ${JSON.stringify(settings)}`)
   const result = await torture(tortured, settings)
-  const { stored, seconds, killed, acknowledgedAndGone } = result
+  const { stored, seconds, killed, acknowledgedAndGone, holes } = result
   console.log(
-    `${stored} events stored in ${seconds.toFixed(0)} s, ${killed} writers and readers killed, ${acknowledgedAndGone} acknowledged and not stored`,
+    `${stored} events stored in ${seconds.toFixed(0)} s, ${killed} times a writer and a reader killed, ` +
+      `${acknowledgedAndGone} acknowledged and not stored, ${holes} holes in the streams`,
   )
   console.table(
     Object.fromEntries(
@@ -70,9 +74,17 @@ async function showTorture(tortured: TestDatabaseKind): Promise<void> {
     writeFileSync(values.json, JSON.stringify({ database: tortured.name, settings, result }, null, 2))
   const faults = result.readers.reduce(
     (sum, { lost, duplicated, outOfOrder, invented }) => sum + lost + duplicated + outOfOrder + invented,
-    acknowledgedAndGone,
+    acknowledgedAndGone + holes,
   )
   process.exitCode = faults === 0 ? 0 : 1
+}
+
+function chosenReaders(names: string, { name, provider }: TestDatabaseKind) {
+  return names.split(',').map((wanted) => {
+    const role = readerRoles.find((known) => known === wanted)
+    if (role !== undefined && (role !== 'listening' || provider === 'postgresql')) return role
+    throw new Error(`There is no reader '${wanted}' on ${name}: use some of ${readerRoles.join(', ')}.`)
+  })
 }
 
 function shown(milliseconds: number | undefined): string {

@@ -7,13 +7,13 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import type { TestDatabase, TestDatabaseKind } from '../support/databases.js'
-import { seenTable, type TorturePlan, type WorkerPlan } from './plan.js'
+import { readerRoles, seenTable, type TorturePlan, type WorkerPlan } from './plan.js'
 import { readReport } from './report-file.js'
-import { judge, type PlacedEvent, positionOf, type SeenEvent, type Verdict } from './verdict.js'
+import { holesOf, judge, type PlacedEvent, positionOf, type SeenEvent, type Verdict } from './verdict.js'
 
 /** How hard to torture. */
 export type TortureSettings = Pick<TorturePlan, 'writers' | 'events' | 'seed'> &
-  Partial<Pick<TorturePlan, 'isProtected' | 'longestOpenMs' | 'kills'>>
+  Partial<Pick<TorturePlan, 'isProtected' | 'longestOpenMs' | 'kills' | 'readers'>>
 
 /** What came of it. */
 export interface TortureResult {
@@ -22,6 +22,8 @@ export interface TortureResult {
   readonly stored: number
   /** Acknowledged by COMMIT to a writer, and not stored. */
   readonly acknowledgedAndGone: number
+  /** Versions that are missing in the streams, as they are stored. */
+  readonly holes: number
   readonly killed: number
   readonly readers: readonly Verdict[]
 }
@@ -34,10 +36,12 @@ export async function torture(kind: TestDatabaseKind, settings: TortureSettings)
   const folder = mkdtempSync(join(tmpdir(), 'es-torture-'))
   try {
     await database.query(
-      `CREATE TABLE ${seenTable} (id BIGINT NOT NULL, originator_id VARCHAR(36) NOT NULL, originator_version BIGINT NOT NULL)`,
+      `CREATE TABLE ${seenTable} (batch BIGINT NOT NULL, place BIGINT NOT NULL, id BIGINT NOT NULL, ` +
+        'originator_id VARCHAR(36) NOT NULL, originator_version BIGINT NOT NULL, seen_at DOUBLE PRECISION NOT NULL)',
     )
     const { name, provider } = kind
-    const defaults = { isProtected: true, kills: 4, longestOpenMs: provider === 'sqlite' ? 20 : 200 }
+    const readers = readerRoles.filter((role) => role !== 'listening' || provider === 'postgresql')
+    const defaults = { isProtected: true, kills: 4, longestOpenMs: provider === 'sqlite' ? 20 : 200, readers }
     const plan: TorturePlan = { ...defaults, ...settings, database: name, provider, url: database.url }
     return await new Torture(plan, database, folder).run()
   } finally {
@@ -60,34 +64,33 @@ class Torture {
   }
 
   async run(): Promise<TortureResult> {
-    const { provider, writers: count } = this.#plan
+    const { readers: roles, writers: count } = this.#plan
     const start = performance.now()
-    const roles = ['polling', 'subscribing', ...(provider === 'postgresql' ? ['listening' as const] : [])] as const
     const readers = roles.map((role) => new Worker(this.#workerPlan(role, 0)))
-    const restarting = new Worker(this.#workerPlan('restarting', 0))
     const writers = Array.from({ length: count }, (_, number) => new Worker(this.#workerPlan('writer', number)))
-    const all = [...readers, restarting, ...writers]
+    const all = [...readers, ...writers]
     try {
       await Promise.all(all.map((worker) => worker.ready))
-      await this.#untilWritten(writers, restarting)
+      await this.#untilWritten(writers, readers)
       await Promise.all(writers.map((writer) => writer.stop()))
       await Promise.all(this.#replacements)
-      await Promise.all([...readers, restarting].map((reader) => reader.stop()))
+      await Promise.all(readers.map((reader) => reader.stop()))
     } finally {
       for (const worker of all) worker.kill()
     }
-    return await this.#result(roles, start)
+    return await this.#result(start)
   }
 
-  async #untilWritten(writers: readonly Worker[], restarting: Worker): Promise<void> {
-    const { events, kills } = this.#plan
+  async #untilWritten(writers: readonly Worker[], readers: readonly Worker[]): Promise<void> {
+    const { events, kills, readers: roles } = this.#plan
+    const restarting = readers[roles.indexOf('restarting')]
     for (;;) {
-      for (const worker of [...writers, restarting]) worker.assertAlive()
+      for (const worker of [...writers, ...readers]) worker.assertAlive()
       const stored = await this.#count()
       if (stored >= events) return
       if (this.#killed < kills && stored >= (events * (this.#killed + 1)) / (kills + 1)) {
         const writer = writers[this.#killed % writers.length]
-        this.#replacements.push(Promise.all([writer?.replace(), restarting.replace()]))
+        this.#replacements.push(Promise.all([writer?.replace(), restarting?.replace()]))
         this.#killed += 1
       }
       await delay(100)
@@ -102,19 +105,19 @@ class Torture {
     return Number((await this.#database.query('SELECT count(*) AS n FROM stored_events'))[0]?.['n'])
   }
 
-  async #rows(table: string): Promise<PlacedEvent[]> {
-    // In the order in which they were inserted, as far as a table without a key of its own has one.
-    const order = table === seenTable ? '' : ' ORDER BY id'
-    const rows = await this.#database.query(`SELECT id, originator_id, originator_version FROM ${table}${order}`)
-    return rows.map((row) => ({
-      id: BigInt(String(row['id'])),
-      originatorId: String(row['originator_id']),
-      originatorVersion: Number(row['originator_version']),
-    }))
+  async #stored(): Promise<PlacedEvent[]> {
+    const rows = await this.#database.query('SELECT id, originator_id, originator_version FROM stored_events')
+    return rows.map(placed)
   }
 
-  async #result(roles: ReadonlyArray<WorkerPlan['role']>, start: number): Promise<TortureResult> {
-    const stored = await this.#rows('stored_events')
+  async #processed(): Promise<SeenEvent[]> {
+    const rows = await this.#database.query(`SELECT * FROM ${seenTable} ORDER BY batch, place`)
+    return rows.map((row) => ({ ...placed(row), at: Number(row['seen_at']) }))
+  }
+
+  async #result(start: number): Promise<TortureResult> {
+    const seconds = (performance.now() - start) / 1000
+    const stored = await this.#stored()
     const positions = new Set(stored.map(positionOf))
     const committedAt = new Map<string, number>()
     for (const file of readdirSync(this.#folder).filter((name) => name.startsWith('writer-'))) {
@@ -122,23 +125,36 @@ class Torture {
         committedAt.set(positionOf({ originatorId, originatorVersion: Number(version) }), Number(at))
       }
     }
-    const readers = roles.map((role) => judge(role, this.#seenBy(role), stored, committedAt))
+    const readers: Verdict[] = []
+    for (const role of this.#plan.readers) {
+      const seen = role === 'restarting' ? await this.#processed() : this.#reported(role)
+      readers.push(judge(role, seen, stored, committedAt))
+    }
     return {
-      seconds: (performance.now() - start) / 1000,
+      seconds,
       stored: stored.length,
       acknowledgedAndGone: [...committedAt.keys()].filter((position) => !positions.has(position)).length,
+      holes: holesOf(stored),
       killed: this.#killed,
-      readers: [...readers, judge('restarting', await this.#rows(seenTable), stored, committedAt)],
+      readers,
     }
   }
 
-  #seenBy(role: WorkerPlan['role']): SeenEvent[] {
+  #reported(role: WorkerPlan['role']): SeenEvent[] {
     return readReport(join(this.#folder, `${role}-0`)).map(([id = '', originatorId = '', version, at]) => ({
       id: BigInt(id),
       originatorId,
       originatorVersion: Number(version),
       at: Number(at),
     }))
+  }
+}
+
+function placed(row: Record<string, unknown>): PlacedEvent {
+  return {
+    id: BigInt(String(row['id'])),
+    originatorId: String(row['originator_id']),
+    originatorVersion: Number(row['originator_version']),
   }
 }
 

@@ -21,7 +21,7 @@ export interface Verdict {
   readonly lost: number
   /** Seen more than once. */
   readonly duplicated: number
-  /** Seen after a later event of the same stream. */
+  /** Seen when another event of the same stream, by what is stored, was the next. */
   readonly outOfOrder: number
   /** Seen, and not stored. */
   readonly invented: number
@@ -43,12 +43,14 @@ export function judge(
 ): Verdict {
   const storedIds = new Set(stored.map(({ id }) => id))
   const seenIds = new Set(seen.map(({ id }) => id))
+  const nextVersions = versionsAfter(stored)
   const lastVersions = new Map<string, number>()
   const delays: number[] = []
   let outOfOrder = 0
   for (const event of seen) {
     const { originatorId, originatorVersion, at } = event
-    if (originatorVersion <= (lastVersions.get(originatorId) ?? 0)) outOfOrder += 1
+    const last = lastVersions.get(originatorId) ?? 0
+    if (nextVersions.get(positionOf({ originatorId, originatorVersion: last })) !== originatorVersion) outOfOrder += 1
     lastVersions.set(originatorId, originatorVersion)
     const committed = committedAt.get(positionOf(event))
     if (committed !== undefined && at !== undefined) delays.push(at - committed)
@@ -64,6 +66,29 @@ export function judge(
     p50: quantile(delays, 0.5),
     p99: quantile(delays, 0.99),
   }
+}
+
+/** How many versions below the last one of their stream are not stored. */
+export function holesOf(stored: readonly PlacedEvent[]): number {
+  const lastVersions = new Map<string, number>()
+  for (const { originatorId, originatorVersion } of stored) {
+    lastVersions.set(originatorId, Math.max(originatorVersion, lastVersions.get(originatorId) ?? 0))
+  }
+  return [...lastVersions.values()].reduce((sum, version) => sum + version, 0) - stored.length
+}
+
+/** The version that follows each stored one in its stream; the first follows 0. */
+function versionsAfter(stored: readonly PlacedEvent[]): Map<string, number> {
+  const after = new Map<string, number>()
+  const lastVersions = new Map<string, number>()
+  for (const { originatorId, originatorVersion } of stored.toSorted(
+    (a, b) => a.originatorVersion - b.originatorVersion,
+  )) {
+    const last = lastVersions.get(originatorId) ?? 0
+    after.set(positionOf({ originatorId, originatorVersion: last }), originatorVersion)
+    lastVersions.set(originatorId, originatorVersion)
+  }
+  return after
 }
 
 /** Names a place in a stream. */
