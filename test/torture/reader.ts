@@ -12,7 +12,8 @@ import { engineOf } from '../../src/prisma/engine.js'
 import { now, seenTable, type WorkerPlan } from './plan.js'
 import type { Report } from './report-file.js'
 
-const batchSize = 500
+/** So many that a reader that was killed comes back to the end of the log, where events can be lost. */
+const batchSize = 2_000
 const pollMs = 2
 
 /** Reads until it is told to stop and has found nothing more. */
