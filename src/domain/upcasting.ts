@@ -3,8 +3,8 @@ import { TopicError } from '../errors.js'
 import { type DomainEvent, domainEvent } from './event.js'
 import { pinned } from './event-data.js'
 
-/** Turns the data of one version into that of the next. It gets a frozen object and gives a new one. */
 // Each step knows the shapes before and after it; what they are is nobody else's business.
+/** Turns the data of one version into that of the next. It gets a frozen object and gives a new one. */
 export type Upcast = (data: never) => object
 
 /** The steps of each event, by its name: the first from version 1 to 2, the next from 2 to 3, and so on. */
