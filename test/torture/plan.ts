@@ -21,7 +21,7 @@ export interface TorturePlan {
   readonly isProtected: boolean
   /** How many milliseconds a transaction stays open after its save, at most. */
   readonly longestOpenMs: number
-  /** How many times a writer, and the reader that restarts, are killed and replaced. */
+  /** How many times a writer is killed and replaced, and, at most, the reader that restarts. */
   readonly kills: number
   /** Those that follow the log; only PostgreSQL knows `listening`. */
   readonly readers: readonly ReaderRole[]

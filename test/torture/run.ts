@@ -57,9 +57,9 @@ async function showTorture(tortured: TestDatabaseKind): Promise<void> {
   }
   console.log(`${tortured.name}, ${JSON.stringify(settings)}`)
   const result = await torture(tortured, settings)
-  const { stored, seconds, killed, acknowledgedAndGone, holes } = result
+  const { stored, seconds, writersKilled, readersKilled, acknowledgedAndGone, holes } = result
   console.log(
-    `${stored} events stored in ${seconds.toFixed(0)} s, ${killed} times a writer and a reader killed, ` +
+    `${stored} events stored in ${seconds.toFixed(0)} s, ${writersKilled} times a writer and ${readersKilled} times a reader killed, ` +
       `${acknowledgedAndGone} acknowledged and not stored, ${holes} holes in the streams`,
   )
   console.table(

@@ -24,9 +24,13 @@ export interface TortureResult {
   readonly acknowledgedAndGone: number
   /** Versions that are missing in the streams, as they are stored. */
   readonly holes: number
-  readonly killed: number
+  readonly writersKilled: number
+  readonly readersKilled: number
   readonly readers: readonly Verdict[]
 }
+
+/** How far behind the log the reader that restarts may be when it is killed. */
+const nearEvents = 2_000
 
 const workerFile = fileURLToPath(new URL('./worker.ts', import.meta.url))
 
@@ -55,7 +59,8 @@ class Torture {
   readonly #database: TestDatabase
   readonly #folder: string
   readonly #replacements: Array<Promise<unknown>> = []
-  #killed = 0
+  #writersKilled = 0
+  #readersKilled = 0
 
   constructor(plan: TorturePlan, database: TestDatabase, folder: string) {
     this.#plan = plan
@@ -70,7 +75,7 @@ class Torture {
     const writers = Array.from({ length: count }, (_, number) => new Worker(this.#workerPlan('writer', number)))
     const all = [...readers, ...writers]
     try {
-      await Promise.all(all.map((worker) => worker.ready))
+      await Promise.all(all.map((worker) => worker.started()))
       await this.#untilWritten(writers, readers)
       await Promise.all(writers.map((writer) => writer.stop()))
       await Promise.all(this.#replacements)
@@ -84,25 +89,35 @@ class Torture {
   async #untilWritten(writers: readonly Worker[], readers: readonly Worker[]): Promise<void> {
     const { events, kills, readers: roles } = this.#plan
     const restarting = readers[roles.indexOf('restarting')]
+    const step = events / (kills + 1)
     for (;;) {
       for (const worker of [...writers, ...readers]) worker.assertAlive()
-      const stored = await this.#count()
+      const stored = await this.#count('stored_events')
       if (stored >= events) return
-      if (this.#killed < kills && stored >= (events * (this.#killed + 1)) / (kills + 1)) {
-        const writer = writers[this.#killed % writers.length]
-        this.#replacements.push(Promise.all([writer?.replace(), restarting?.replace()]))
-        this.#killed += 1
+      if (this.#writersKilled < kills && stored >= step * (this.#writersKilled + 1)) {
+        const writer = writers[this.#writersKilled % writers.length]
+        this.#writersKilled += 1
+        if (writer !== undefined) this.#replacements.push(writer.replace())
       }
+      if (this.#readersKilled < this.#writersKilled && restarting !== undefined)
+        await this.#killNear(restarting, stored)
       await delay(100)
     }
+  }
+
+  /** Once for each writer, or later: when it is at work at the end of the log, where events can be lost. */
+  async #killNear(restarting: Worker, stored: number): Promise<void> {
+    if (!restarting.isRunning || (await this.#count(seenTable)) < stored - nearEvents) return
+    this.#readersKilled += 1
+    this.#replacements.push(restarting.replace())
   }
 
   #workerPlan(role: WorkerPlan['role'], number: number): WorkerPlan {
     return { ...this.#plan, role, number, incarnation: 0, report: join(this.#folder, `${role}-${number}`) }
   }
 
-  async #count(): Promise<number> {
-    return Number((await this.#database.query('SELECT count(*) AS n FROM stored_events'))[0]?.['n'])
+  async #count(table: string): Promise<number> {
+    return Number((await this.#database.query(`SELECT count(*) AS n FROM ${table}`))[0]?.['n'])
   }
 
   async #stored(): Promise<PlacedEvent[]> {
@@ -135,7 +150,8 @@ class Torture {
       stored: stored.length,
       acknowledgedAndGone: [...committedAt.keys()].filter((position) => !positions.has(position)).length,
       holes: holesOf(stored),
-      killed: this.#killed,
+      writersKilled: this.#writersKilled,
+      readersKilled: this.#readersKilled,
       readers,
     }
   }
@@ -164,14 +180,21 @@ class Worker {
   #process: ChildProcess
   #replacing: Promise<void> = Promise.resolve()
   #isEnding = false
+  #isRunning = false
 
   constructor(plan: WorkerPlan) {
     this.#plan = plan
     this.#process = start(plan)
   }
 
-  get ready(): Promise<unknown> {
-    return Promise.race([once(this.#process, 'message'), this.#failure()])
+  /** Waits until it is at work. */
+  async started(): Promise<void> {
+    await Promise.race([once(this.#process, 'message'), this.#failure()])
+    this.#isRunning = true
+  }
+
+  get isRunning(): boolean {
+    return this.#isRunning
   }
 
   assertAlive(): void {
@@ -182,6 +205,7 @@ class Worker {
 
   /** Kills it, at whatever it is, and starts another. */
   async replace(): Promise<void> {
+    this.#isRunning = false
     this.#replacing = this.#replacing.then(async () => await this.#replace())
     await this.#replacing
   }
@@ -196,7 +220,7 @@ class Worker {
     this.#plan = { ...this.#plan, incarnation, report: this.#plan.role === 'writer' ? report : this.#plan.report }
     this.#process = start(this.#plan)
     this.#isEnding = false
-    await this.ready
+    await this.started()
   }
 
   /** Lets it finish; one that is being replaced does so first. */
