@@ -197,6 +197,27 @@ export class OriginatorIdError extends EventSourcingError {
   }
 }
 
+/** What an `EventDataError` carries beside its cause. */
+export interface EventDataDetails extends ErrorDetails {
+  /** What the event's schema has found. */
+  readonly issues: ReadonlyArray<{ readonly message: string }>
+}
+
+/** The data of an event are not what its definition asks for. */
+export class EventDataError extends EventSourcingError {
+  /** What the event's schema has found, each with a `path` where the schema gives one. */
+  readonly issues: ReadonlyArray<{ readonly message: string }>
+
+  constructor(message: string, details: EventDataDetails) {
+    super(message, details)
+    this.issues = details.issues
+  }
+
+  override get code(): string {
+    return 'ES_EVENT_DATA'
+  }
+}
+
 /** A stored state could not be turned back into an event: corrupt, truncated, or encrypted with another key. */
 export class MapperError extends EventSourcingError {
   override get code(): string {

@@ -35,7 +35,6 @@ export { type GetOptions, Repository } from './application/repository.js'
 export {
   Aggregate,
   type AggregateClass,
-  type AggregateStatics,
   type CreateOptions,
   type EventHandlers,
   type EventSource,
@@ -43,6 +42,7 @@ export {
   type SnapshotState,
   type TriggerOptions,
 } from './domain/aggregate.js'
+export type { AggregateStatics } from './domain/aggregate-statics.js'
 export {
   type CommandArguments,
   type Decider,
@@ -51,10 +51,18 @@ export {
   type Decision,
   defineDecider,
 } from './domain/decider.js'
+export { Erased, isErased } from './domain/erased.js'
 export type { DomainEvent, EventData } from './domain/event.js'
-export { event } from './domain/event-decorator.js'
-export { defineEvent, type EventDefinition } from './domain/event-definition.js'
+export { applies, event } from './domain/event-decorator.js'
+export {
+  defineEvent,
+  type EventDefinition,
+  type EventDefinitionOptions,
+  type NamedEvent,
+} from './domain/event-definition.js'
+export type { PersonalData, PersonalFields } from './domain/personal-data.js'
 export type { SavedVersions, SnapshotPolicy } from './domain/snapshot-policy.js'
+export { type StandardSchema, typed } from './domain/standard-schema.js'
 export { createTimestamp, Timestamp } from './domain/timestamp.js'
 export type { Upcast, Upcasts } from './domain/upcasting.js'
 export { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from './domain/uuid.js'
@@ -67,6 +75,8 @@ export {
   DataError,
   EnvironmentError,
   type ErrorDetails,
+  type EventDataDetails,
+  EventDataError,
   EventSourcingError,
   IntegrityError,
   InterfaceError,

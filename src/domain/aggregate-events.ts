@@ -1,20 +1,27 @@
 /** Which events a class of aggregates has: read from its decorators and its static members, once per class. */
+import { classOf, eventStaticsOf, initialVersionOf, lineOf, ownBodies, topicsOfClass } from './aggregate-statics.js'
 import type { EventData } from './event.js'
 import { argumentsOfEvent, type Signature } from './event-data.js'
-import { checkEventName } from './event-definition.js'
+import { checkEventName, type EventDeclaration } from './event-definition.js'
+import type { PersonalFields } from './personal-data.js'
 import type { Timestamp } from './timestamp.js'
 import { eventNameOf, type FormerTopics } from './topic.js'
 import type { Upcast } from './upcasting.js'
 
-/** A method that an event was declared on. */
-export interface MethodEvent extends Signature {
+/** An event, and where it is declared. */
+export interface DeclaredEvent extends Signature {
   readonly name: string
+  /** Undefined where only a name was given. */
+  readonly definition?: EventDeclaration | undefined
+}
+
+/** A method or setter that an event was declared on. */
+export interface MethodEvent extends DeclaredEvent {
   readonly body: (...args: unknown[]) => unknown
 }
 
 /** The event that a decorated constructor triggers. */
-export interface CreationEvent extends Signature {
-  readonly name: string
+export interface CreationEvent extends DeclaredEvent {
   /** The prototype of the class whose constructor is decorated. */
   readonly owner: object
 }
@@ -24,6 +31,7 @@ export interface EventHandler {
   readonly name: string
   /** For messages, such as `Dog.addTrick`. */
   readonly label: string
+  readonly definition: EventDeclaration | undefined
   /** @throws `TypeError` for an asynchronous body, and whatever the body throws */
   apply(aggregate: object, data: EventData, timestamp: Timestamp): unknown
 }
@@ -43,6 +51,10 @@ export interface AggregateEvents {
   readonly constructorProblem: string | undefined
   /** The steps that bring stored data of an event to its present shape; none for most events. */
   upcastsOf(eventName: string): readonly Upcast[] | undefined
+  /** The definition of an event, undefined where it has none. */
+  definitionOf(eventName: string): EventDeclaration | undefined
+  /** The personal fields of an event, undefined where it has none. */
+  personalOf(eventName: string): PersonalFields | undefined
   /** The name that the event with a stored topic has today, undefined for an unknown topic. */
   nameOf(topic: string): string | undefined
 }
@@ -54,9 +66,14 @@ const methodEvents = new WeakMap<object, MethodEvent>()
 const creationEvents = new WeakMap<object, CreationEvent>()
 const known = new WeakMap<object, AggregateEvents>()
 
-/** Marks a function as the one that triggers an event where a class has it as a method. */
+/** Marks a function as the one that triggers an event where a class has it as a method or setter. */
 export function markMethod(trigger: object, event: MethodEvent): void {
   methodEvents.set(trigger, event)
+}
+
+/** Whether a function was marked so. */
+export function isMarked(method: object): boolean {
+  return methodEvents.has(method)
 }
 
 /**
@@ -98,17 +115,13 @@ function readEvents(prototype: object): AggregateEvents {
   const owner = line.find((member) => creationEvents.has(member))
   const creation = owner === undefined ? undefined : creationEvents.get(owner)
   if (creation !== undefined && handlers.has(creation.name)) throw alreadyDefined(className, creation.name)
-  const topic = ownStatic(aggregateClass, 'topic') ?? className
-  const formerTopics = ownStatic(aggregateClass, 'formerTopics') as FormerTopics | undefined // typed by Aggregate
-  if (typeof topic !== 'string' || topic === '') {
-    throw new TypeError(
-      `A class of aggregates needs a name or a static topic: ${className || 'an anonymous class'} has none`,
-    )
-  }
+  const { topic, formerTopics } = topicsOfClass(aggregateClass)
   const isKnown = (name: string): boolean =>
     handlers.has(name) || name === (creation === undefined ? defaultCreationName : creation.name)
   const names = new Map<string, string | undefined>()
-  const upcasts = upcastsOf(line, isKnown)
+  const { upcasts, personal, definitions } = eventStaticsOf(line, isKnown)
+  const definitionOf = (name: string): EventDeclaration | undefined =>
+    definitions.get(name) ?? (name === creation?.name ? creation.definition : handlers.get(name)?.definition)
   return {
     className: className || topic,
     topic,
@@ -118,6 +131,8 @@ function readEvents(prototype: object): AggregateEvents {
     handlers,
     constructorProblem: constructorProblem(line, owner),
     upcastsOf: (name) => upcasts.get(name),
+    definitionOf,
+    personalOf: (name) => personal.get(name) ?? definitionOf(name)?.personal,
     nameOf(stored) {
       // A stream has few different topics: each is resolved once per class. Unknown ones are not kept.
       const name = names.get(stored) ?? eventNameOf({ topic, formerTopics }, stored, isKnown)
@@ -127,64 +142,13 @@ function readEvents(prototype: object): AggregateEvents {
   }
 }
 
-/** The prototypes from a class up to the one below Object's. */
-function lineOf(prototype: object): object[] {
-  const line: object[] = []
-  for (
-    let member: object | null = prototype;
-    member !== null && member !== Object.prototype;
-    member = Object.getPrototypeOf(member)
-  ) {
-    line.push(member)
-  }
-  return line
-}
-
-// A prototype's constructor is its class, or the replacement that `@event` put in its place.
-function classOf(prototype: object): NewableFunction {
-  const aggregateClass: NewableFunction = Reflect.get(prototype, 'constructor')
-  return aggregateClass
-}
-
-function ownStatic(aggregateClass: NewableFunction, name: string): unknown {
-  return Object.hasOwn(aggregateClass, name) ? Reflect.get(aggregateClass, name) : undefined
-}
-
-/** @throws `TypeError` for upcasts of an event that the class does not have */
-function upcastsOf(line: readonly object[], isKnown: (name: string) => boolean): Map<string, readonly Upcast[]> {
-  const upcasts = new Map<string, readonly Upcast[]>()
-  for (const aggregateClass of line.toReversed().map(classOf)) {
-    for (const [name, steps] of Object.entries(Object(ownStatic(aggregateClass, 'upcasts')) as object)) {
-      if (!isKnown(name)) throw new TypeError(`${aggregateClass.name}.upcasts names '${name}', which is no event of it`)
-      if (!Array.isArray(steps) || steps.some((step) => typeof step !== 'function')) {
-        throw new TypeError(
-          `${aggregateClass.name}.upcasts.${name} must be a list of functions, from version 1 to 2 first`,
-        )
-      }
-      upcasts.set(name, steps)
-    }
-  }
-  return upcasts
-}
-
-function initialVersionOf(aggregateClass: NewableFunction): number {
-  const version: unknown = Reflect.get(aggregateClass, 'initialVersion') ?? 1
-  if (Number.isSafeInteger(version) && (version as number) >= 0) return version as number // just checked
-  throw new TypeError(`${aggregateClass.name}.initialVersion must be a whole number from 0, not ${String(version)}`)
-}
-
 function ownHandlers(prototype: object): EventHandler[] {
   const aggregateClass = classOf(prototype)
   const handlers = decoratedHandlers(prototype, aggregateClass.name)
-  const declared = ownStatic(aggregateClass, 'events')
-  if (declared === undefined) return handlers
-  for (const [name, body] of Object.entries(Object(declared) as object)) {
-    if (typeof body !== 'function') throw new TypeError(`${aggregateClass.name}.events.${name} must be a function`)
+  for (const [name, body] of ownBodies(aggregateClass)) {
     if (handlers.some((handler) => handler.name === name)) throw alreadyDefined(aggregateClass.name, name)
     const label = `${aggregateClass.name}.events.${name}`
-    handlers.push(
-      handlerOf({ name: checkEventName(name), label, parameterNames: [], body: body as MethodEvent['body'] }),
-    )
+    handlers.push(handlerOf({ name: checkEventName(name), label, parameterNames: [], body }))
   }
   return handlers
 }
@@ -192,8 +156,9 @@ function ownHandlers(prototype: object): EventHandler[] {
 function decoratedHandlers(prototype: object, className: string): EventHandler[] {
   const creationName = creationEvents.get(prototype)?.name
   const handlers: EventHandler[] = []
-  for (const descriptor of Object.values(Object.getOwnPropertyDescriptors(prototype))) {
-    const event = typeof descriptor.value === 'function' ? methodEvents.get(descriptor.value) : undefined
+  for (const { value, set } of Object.values(Object.getOwnPropertyDescriptors(prototype))) {
+    const member: unknown = value ?? set
+    const event = typeof member === 'function' ? methodEvents.get(member) : undefined
     if (event === undefined) continue
     const isTaken = event.name === creationName || handlers.some((handler) => handler.name === event.name)
     if (isTaken) throw alreadyDefined(className, event.name)
@@ -202,10 +167,11 @@ function decoratedHandlers(prototype: object, className: string): EventHandler[]
   return handlers
 }
 
-function handlerOf({ name, label, parameterNames, body }: MethodEvent): EventHandler {
+function handlerOf({ name, label, parameterNames, definition, body }: MethodEvent): EventHandler {
   return {
     name,
     label,
+    definition,
     apply(aggregate, data, timestamp) {
       const result: unknown = Reflect.apply(body, aggregate, argumentsOfEvent(parameterNames, data, timestamp))
       if (!(result instanceof Promise)) return result
@@ -228,6 +194,7 @@ function constructorProblem(line: readonly object[], owner: object | undefined):
   )
 }
 
-function alreadyDefined(className: string, eventName: string): TypeError {
+/** Says that a class has two events of one name. */
+export function alreadyDefined(className: string, eventName: string): TypeError {
   return new TypeError(`The event '${eventName}' of ${className || 'a class'} is already defined: choose another name`)
 }

@@ -1,9 +1,8 @@
 /** What an aggregate knows about itself beside its state, and how a constructor that is running gets it. */
 import { eventsOf } from './aggregate-events.js'
-import { type DomainEvent, domainEvent, type EventMetadata } from './event.js'
-import { createTimestamp, Timestamp } from './timestamp.js'
-import { eventTopic } from './topic.js'
-import { writtenVersion } from './upcasting.js'
+import type { DomainEvent, EventMetadata } from './event.js'
+import { newEvent } from './new-event.js'
+import type { Timestamp } from './timestamp.js'
 import { randomId } from './uuid.js'
 
 /**
@@ -88,20 +87,15 @@ export interface Creation {
 /**
  * Makes the event that creates an aggregate of a class.
  *
- * @throws `TypeError` when the id is not a text, e.g. because `createId` is asynchronous
+ * @throws `TypeError` when the id is not a text, e.g. because `createId` is asynchronous; what `newEvent` throws
  */
 export function creationEvent(newTarget: NewableFunction, creation: Creation): DomainEvent {
   const events = eventsOf(newTarget.prototype as object)
-  const classVersion = writtenVersion(events.upcastsOf(creation.eventName))
-  return domainEvent({
+  return newEvent(events, {
+    ...creation,
     originatorId: checkId(creation.originatorId, events.className),
     originatorVersion: events.initialVersion,
-    topic: eventTopic(events, creation.eventName),
-    timestamp: creation.timestamp === undefined ? createTimestamp() : Timestamp.from(creation.timestamp),
     originatorTopic: events.topic,
-    data: creation.data,
-    ...(classVersion === undefined ? {} : { classVersion }),
-    ...(creation.metadata === undefined ? {} : { metadata: creation.metadata }),
   })
 }
 

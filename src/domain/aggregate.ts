@@ -1,6 +1,6 @@
 /** The base class of aggregates: an id, a version, and the events that brought it there. */
 import { type InspectOptions, inspect, isDeepStrictEqual } from 'node:util'
-import { defaultCreationName, eventsOf } from './aggregate-events.js'
+import { type AggregateEvents, defaultCreationName, eventsOf } from './aggregate-events.js'
 import {
   type AggregateRecord,
   constructBy,
@@ -10,13 +10,12 @@ import {
   openConstruction,
   recordFor,
 } from './aggregate-record.js'
+import type { AggregateStatics } from './aggregate-statics.js'
 import type { DomainEvent, EventMetadata } from './event.js'
 import { dataOfArguments, pinned } from './event-data.js'
-import type { SnapshotPolicy } from './snapshot-policy.js'
+import type { DataArgument, EventDeclaration, EventDefinition } from './event-definition.js'
 import type { Timestamp } from './timestamp.js'
-import type { FormerTopics } from './topic.js'
 import { triggerEvent } from './trigger.js'
-import type { Upcasts } from './upcasting.js'
 
 /** The events of an aggregate that does not say what they are: any name, any object. */
 export type AnyEvents = Record<string, object>
@@ -27,32 +26,6 @@ export type EventsOf<A> = A extends Aggregate<infer Events> ? Events : never
 /** The type of `static events`: one function per event, with the aggregate as `this` and the event's data. */
 export type EventHandlers<A, Events extends object> = {
   readonly [Name in keyof Events]: (this: A, data: Events[Name]) => void
-}
-
-/** The static members that a class of aggregates may have. The base class has none of them, so none needs `override`. */
-export interface AggregateStatics {
-  /** The first part of the topics of this very class's events; default the class's name. Not inherited. */
-  readonly topic?: string
-  /** Topics that stored events of this very class may have from earlier times. Not inherited. */
-  readonly formerTopics?: FormerTopics
-  /** The version of a new aggregate, a whole number from 0; default 1. */
-  readonly initialVersion?: number
-  /**
-   * For events whose data had another shape before: by name, functions that turn the data of version 1 into that of version 2,
-   * of 2 into 3, and so on. A subclass adds to them or overrides them.
-   */
-  readonly upcasts?: Upcasts
-  /** When snapshots are taken, and which of them are good. */
-  readonly snapshots?: SnapshotPolicy
-  /** The bodies of events by name, for classes without decorators; a subclass adds to them or overrides them. */
-  readonly events?: object
-  /**
-   * Makes a new aggregate's id; default a random UUID. Write one for ids that follow from a name, e.g. by `uuid5`.
-   *
-   * @param args - the arguments of the constructor, or the data given to `create`
-   * @returns at once: an asynchronous function is refused
-   */
-  createId?(...args: never[]): string
 }
 
 /** A class of aggregates, as `repository.get` and `rebuild` take it. */
@@ -128,20 +101,35 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
    *
    * @param name - the event
    * @param data - the event's data: a plain object
-   * @throws whatever the body throws; `TypeError` when the class has no such event or its constructor has parameters
+   * @throws whatever the body throws; `TypeError` when the class has no such event or its constructor has parameters;
+   *   `EventDataError` for data that its definition refuses
    */
   static create<A extends Aggregate<object>, Name extends keyof EventsOf<A> & string>(
     this: new () => A,
     name: Name,
     data: EventsOf<A>[Name],
+    options?: CreateOptions,
+  ): A
+  /** Creates an aggregate by an event that has a definition. */
+  static create<A extends Aggregate<object>, Input extends object>(
+    this: new () => A,
+    definition: EventDefinition<string, Input, object>,
+    ...given: [...data: DataArgument<Input>, options?: CreateOptions]
+  ): A
+  static create<A extends Aggregate<object>>(
+    this: new () => A,
+    declared: string | EventDeclaration,
+    data: object = {},
     options: CreateOptions = {},
   ): A {
+    const name = typeof declared === 'string' ? declared : declared.name
     const events = eventsOf(this.prototype as object)
     const handler = events.handlers.get(name)
     const label = `${events.className}.create('${name}')`
     if (handler === undefined) throw new TypeError(`${label} needs a body for that event in ${events.className}.events`)
     if (events.creation !== undefined) throw new TypeError(`${label}: the class has a decorated constructor, use 'new'`)
     if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
+    assertDefined(events, declared)
     const given = dataOfArguments({ label, parameterNames: [] }, [data])
     const originatorId = options.id ?? newId(this, [data])
     const event = creationEvent(this, { eventName: name, originatorId, ...pinnedOptions(options), data: given.data })
@@ -227,17 +215,22 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
    *
    * @param name - the event
    * @param data - the event's data: a plain object; arrays and plain objects in it are copied
-   * @throws whatever the event's body throws, with the aggregate as it was before; `TypeError` when there is no such event
+   * @throws whatever the event's body throws, with the aggregate as it was before; `TypeError` when there is no such event;
+   *   `EventDataError` for data that its definition refuses
    */
-  protected trigger<Name extends keyof Events & string>(
-    name: Name,
-    data: Events[Name],
-    options: TriggerOptions = {},
-  ): void {
+  protected trigger<Name extends keyof Events & string>(name: Name, data: Events[Name], options?: TriggerOptions): void
+  /** Triggers an event that has a definition. */
+  protected trigger<Input extends object>(
+    definition: EventDefinition<string, Input, object>,
+    ...given: [...data: DataArgument<Input>, options?: TriggerOptions]
+  ): void
+  protected trigger(event: string | EventDeclaration, data: object = {}, options: TriggerOptions = {}): void {
+    const name = typeof event === 'string' ? event : event.name
     const events = eventsOf(Object.getPrototypeOf(this))
     const handler = events.handlers.get(name)
     if (handler === undefined)
       throw new TypeError(`${events.className} cannot trigger '${name}': it has no event of that name`)
+    assertDefined(events, event)
     const given = dataOfArguments({ label: handler.label, parameterNames: [] }, [data])
     const record = this.#record
     if (record.mode === 'rebuilding') return
@@ -248,6 +241,14 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     }
     triggerEvent(this, record, { handler, ...pinnedOptions(options), data: given.data }, isAggregate)
   }
+}
+
+/** @throws `TypeError` for a definition of the right name that is not the one that the class has */
+function assertDefined(events: AggregateEvents, event: string | EventDeclaration): void {
+  if (typeof event === 'string' || events.definitionOf(event.name) === event) return
+  throw new TypeError(
+    `${events.className} does not know this definition of '${event.name}': give it to @event or @applies, or name it in static definitions`,
+  )
 }
 
 /** Whether a value is an aggregate. */

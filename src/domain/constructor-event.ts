@@ -1,6 +1,6 @@
 /** The event of a decorated constructor: `new` triggers it, rebuilding runs the constructor with what it holds. */
 import { tryRecordOf } from './aggregate.js'
-import { type CreationEvent, eventsOf, markConstructor } from './aggregate-events.js'
+import { type CreationEvent, type DeclaredEvent, eventsOf, markConstructor } from './aggregate-events.js'
 import {
   type Construction,
   constructBy,
@@ -21,16 +21,14 @@ export type AnyConstructor = abstract new (...args: never[]) => object
  * `new.target` and subclassing are those of the class itself.
  *
  * @param aggregateClass - a subclass of `Aggregate`
- * @param name - the event
- * @param parameterNames - one per parameter of the constructor
+ * @param declared - the event, with one name per parameter of the constructor
  */
 export function constructorEvent<C extends AnyConstructor>(
   aggregateClass: C,
-  name: string,
-  parameterNames: readonly string[],
+  declared: Omit<DeclaredEvent, 'label'>,
 ): C {
   const owner = aggregateClass.prototype as object
-  const creation: CreationEvent = { owner, name, label: aggregateClass.name || 'a class', parameterNames }
+  const creation: CreationEvent = { ...declared, owner, label: aggregateClass.name || 'a class' }
   markConstructor(creation)
   const replacement = new Proxy(aggregateClass, {
     construct(target, args: unknown[], newTarget) {

@@ -44,7 +44,7 @@ export function argumentsOfEvent(parameterNames: readonly string[], data: EventD
 }
 
 /** Whether a value is an object literal, as opposed to an array or an instance of a class. */
-function isPlainObject(value: unknown): value is Record<string, unknown> {
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
   if (typeof value !== 'object' || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === Object.prototype || prototype === null

@@ -1,68 +1,26 @@
-/** `@event`: makes a method, or the constructor of a class, trigger an event with its body as the change. */
-import { Aggregate, type AggregateClass, isAggregate, tryRecordOf } from './aggregate.js'
-import { eventsOf, type MethodEvent, markMethod } from './aggregate-events.js'
+/** `@event` and `@applies`: make a method, a setter or the constructor of a class trigger an event, or only apply one. */
+import { ProgrammingError } from '../errors.js'
+import { Aggregate, isAggregate, tryRecordOf } from './aggregate.js'
+import {
+  alreadyDefined,
+  type DeclaredEvent,
+  eventsOf,
+  isMarked,
+  type MethodEvent,
+  markMethod,
+} from './aggregate-events.js'
 import { type AnyConstructor, constructorEvent } from './constructor-event.js'
-import { reservedDataNames } from './event.js'
+import { type EventData, reservedDataNames } from './event.js'
 import { dataOfArguments } from './event-data.js'
-import { checkEventName, type EventDefinition } from './event-definition.js'
+import { checkEventName, type EventDefinition, isEventDefinition } from './event-definition.js'
+import type { EventDecorator, MemberDecorator } from './event-fit.js'
 import { triggerEvent } from './trigger.js'
 
-type AnyMethod = (...args: never[]) => unknown
-
-/** Whether the names fit the parameters: one each, or no names for no parameter or for one that is an object. */
-export type NamesFit<Names extends readonly string[], Parameters extends readonly unknown[]> = Names extends readonly []
-  ? Required<Parameters> extends readonly []
-    ? true
-    : Required<Parameters> extends readonly [infer Data]
-      ? IsRecord<Data>
-      : false
-  : Required<Parameters>['length'] extends Names['length']
-    ? true
-    : false
-
-type IsRecord<Data> = Data extends readonly unknown[] | AnyMethod | Date ? false : Data extends object ? true : false
-
-/** Stands in the place of a decorator's argument where the decorated member cannot have the event. */
-export type EventMisuse<Reason extends string> = { readonly [problem in `@event: ${Reason}`]: never }
-
-/** What is required of a decorated method, with the reason where it fails. */
-export type Fitting<Names extends readonly string[], Parameters extends readonly unknown[], Result, Accepted> =
-  NamesFit<Names, Parameters> extends true
-    ? Result extends PromiseLike<unknown>
-      ? EventMisuse<'the body of an event cannot be asynchronous'>
-      : Accepted
-    : EventMisuse<'give one name per parameter; no names are needed for a single object'>
-
-/** The context of a method that every instance has and subclasses can reach. */
-export type PublicMethodContext<This, Parameters extends readonly unknown[], Result> = ClassMethodDecoratorContext<
-  This,
-  (this: This, ...args: Parameters) => Result
-> & { readonly static: false; readonly private: false }
-
-/** The decorator that `event` makes: for methods and classes, as a standard decorator or a legacy one. */
-export interface EventDecorator<Names extends readonly string[]> {
-  /** A method, by a standard decorator. */
-  <This extends Aggregate<object>, Parameters extends readonly unknown[], Result>(
-    method: (this: This, ...args: Parameters) => Result,
-    context: Fitting<Names, Parameters, Result, PublicMethodContext<This, Parameters, Result>>,
-  ): (this: This, ...args: Parameters) => Result
-  /** A class, by a standard decorator. */
-  <C extends AggregateClass>(
-    aggregateClass: C,
-    context: Fitting<Names, ConstructorParameters<C>, void, ClassDecoratorContext<C>>,
-  ): C
-  /** A method, by a legacy decorator (`experimentalDecorators`). */
-  <Parameters extends readonly unknown[], Result>(
-    prototype: Aggregate<object>,
-    key: string,
-    descriptor: TypedPropertyDescriptor<(...args: Parameters) => Result> & Fitting<Names, Parameters, Result, unknown>,
-  ): TypedPropertyDescriptor<(...args: Parameters) => Result>
-  /** A class, by a legacy decorator (`experimentalDecorators`). */
-  <C extends AggregateClass>(aggregateClass: C & Fitting<Names, ConstructorParameters<C>, void, unknown>): C
-}
+/** The names that the parameters for an event's data can have. */
+export type ParameterName<Data extends object> = (keyof Data & string) | 'timestamp'
 
 /**
- * Makes a method of an aggregate trigger an event, and, on a class, its constructor.
+ * Makes a method of an aggregate trigger an event; on a setter, assigning does, and on a class, its constructor.
  *
  * Calling the method triggers the event: its data are the arguments under the given names, its body is the change that
  * the event makes, now and whenever the aggregate is rebuilt. What the body returns is returned. When it throws there is
@@ -78,64 +36,125 @@ export interface EventDecorator<Names extends readonly string[]> {
  *
  * @param event - a name, without dots, or an event definition
  * @param parameterNames - one per parameter, in order; none where a single plain object is the data itself
- * @throws `TypeError`, when the class is defined, for unusable or repeated names and for anything but public instance
- *   methods and classes; names repeated within a class that is not decorated itself are found at its first use
+ * @throws `TypeError`, when the class is defined, for unusable names, names that do not fit the parameters, and anything but
+ *   public instance methods, setters and classes. Two events of one name are found then as well; in a class that is not
+ *   decorated itself, and where the compiler gives decorators no metadata (tsc), at the first use of the class
  */
 export function event<const Names extends readonly string[]>(
-  event: string | EventDefinition,
+  event: string,
   ...parameterNames: Names
-): EventDecorator<Names> {
-  const name = checkEventName(typeof event === 'object' && event !== null ? event.name : event)
-  checkParameterNames(name, parameterNames)
-  const decorate = (target: unknown, place?: unknown, descriptor?: PropertyDescriptor): unknown => {
-    if (typeof place === 'object' && place !== null && 'kind' in place) {
-      return decorateStandard({ name, parameterNames }, target, place as DecoratorContext)
-    }
-    if (descriptor === undefined && place === undefined) return decorateClass({ name, parameterNames }, target)
-    return decorateLegacyMethod({ name, parameterNames }, target, { key: place as string | symbol, descriptor })
-  }
-  return decorate as EventDecorator<Names> // its overloads say which arguments come together
+): EventDecorator<Names, EventData>
+export function event<
+  Input extends object,
+  Data extends object,
+  const Names extends ReadonlyArray<ParameterName<Data>>,
+>(definition: EventDefinition<string, Input, Data>, ...parameterNames: Names): EventDecorator<Names, Data>
+export function event(event: unknown, ...parameterNames: readonly string[]): unknown {
+  return decoratorOf({ ...declared(event, parameterNames), isCallable: true })
 }
 
-interface Declared {
-  readonly name: string
-  readonly parameterNames: readonly string[]
+/**
+ * Makes a method the body of an event that something else triggers, such as `this.trigger('Confirmed', { at })`: it applies
+ * the event, now and at each rebuild, and cannot be called. In everything else it is as `event`, but for classes.
+ *
+ * @param event - a name, without dots, or an event definition
+ * @param parameterNames - one per parameter, in order; none where a single plain object is the data itself
+ * @throws `TypeError` as `event` does; calling the method throws a `ProgrammingError`
+ *
+ * @example
+ * class Order extends Aggregate {
+ *   confirm(at: Date) {
+ *     if (this.confirmedAt === undefined) this.trigger('Confirmed', { at })
+ *   }
+ *   @applies('Confirmed', 'at') protected whenConfirmed(at: Date) {
+ *     this.confirmedAt = at
+ *   }
+ * }
+ */
+export function applies<const Names extends readonly string[]>(
+  event: string,
+  ...parameterNames: Names
+): MemberDecorator<Names, EventData>
+export function applies<
+  Input extends object,
+  Data extends object,
+  const Names extends ReadonlyArray<ParameterName<Data>>,
+>(definition: EventDefinition<string, Input, Data>, ...parameterNames: Names): MemberDecorator<Names, Data>
+export function applies(event: unknown, ...parameterNames: readonly string[]): unknown {
+  return decoratorOf({ ...declared(event, parameterNames), isCallable: false })
+}
+
+interface Declared extends Omit<DeclaredEvent, 'label'> {
+  /** Whether calling the method triggers the event. */
+  readonly isCallable: boolean
+}
+
+function declared(event: unknown, parameterNames: readonly string[]): Omit<Declared, 'isCallable'> {
+  const definition = isEventDefinition(event) ? event : undefined
+  const name = checkEventName(definition === undefined ? event : definition.name)
+  checkParameterNames(name, parameterNames)
+  return { name, definition, parameterNames }
+}
+
+function decoratorOf(declared: Declared) {
+  return (target: unknown, place?: unknown, descriptor?: PropertyDescriptor): unknown => {
+    if (typeof place === 'object' && place !== null && 'kind' in place)
+      return decorateStandard(declared, target, place as DecoratorContext)
+    if (descriptor === undefined && place === undefined) return decorateClass(declared, target)
+    return decorateLegacyMember(declared, target, { key: place as string | symbol, descriptor })
+  }
 }
 
 function decorateStandard(declared: Declared, target: unknown, context: DecoratorContext): unknown {
   if (context.kind === 'class') return decorateClass(declared, target)
   const member = String(context.name)
-  if (context.kind !== 'method') throw misuse(declared, `a ${context.kind}`, member)
-  if (context.static) throw misuse(declared, 'a static method', member)
-  if (context.private) throw misuse(declared, 'a private method', member)
+  if (context.kind !== 'method' && context.kind !== 'setter') throw misuse(declared, `a ${context.kind}`, member)
+  if (context.static) throw misuse(declared, `a static ${context.kind}`, member)
+  if (context.private) throw misuse(declared, `a private ${context.kind}`, member)
+  // An object of its own for each class, where the compiler gives one.
+  claim(declared, context.metadata as object | undefined, `the class of ${member}`)
   return triggering(declared, target as MethodEvent['body'], member) // `kind` says that it is a method
 }
 
-function decorateLegacyMethod(
+function decorateLegacyMember(
   declared: Declared,
   target: unknown,
   { key, descriptor }: { key: string | symbol; descriptor: PropertyDescriptor | undefined },
 ): PropertyDescriptor {
   const member = String(key)
   if (typeof target === 'function') throw misuse(declared, 'a static member', member)
-  const body: unknown = descriptor?.value
-  if (descriptor === undefined || typeof body !== 'function') throw misuse(declared, 'a field or an accessor', member)
-  return { ...descriptor, value: triggering(declared, body as MethodEvent['body'], member) }
+  const place = descriptor?.set === undefined ? 'value' : 'set'
+  const body: unknown = descriptor?.[place]
+  if (descriptor === undefined || typeof body !== 'function') throw misuse(declared, 'a field or a getter', member)
+  claim(declared, target as object, (target as object).constructor.name) // the prototype
+  return { ...descriptor, [place]: triggering(declared, body as MethodEvent['body'], member) }
 }
 
-function decorateClass({ name, parameterNames }: Declared, target: unknown): unknown {
+function decorateClass(declared: Declared, target: unknown): unknown {
+  const { name, parameterNames, definition, isCallable } = declared
   if (typeof target !== 'function' || !(target.prototype instanceof Aggregate)) {
     const what = typeof target === 'function' ? target.name : String(target)
     throw new TypeError(`@event('${name}') on ${what}: only a class that extends Aggregate can have events`)
   }
-  return constructorEvent(target as unknown as AnyConstructor, name, parameterNames) // it has a prototype
+  if (!isCallable) throw new TypeError(`@applies('${name}') cannot be on the class ${target.name}: use @event`)
+  checkParameters(declared, target.length, `the constructor of ${target.name}`)
+  return constructorEvent(target as unknown as AnyConstructor, { name, parameterNames, definition }) // it has a prototype
 }
 
-function triggering(
-  { name, parameterNames }: Declared,
-  body: MethodEvent['body'],
-  member: string,
-): MethodEvent['body'] {
+const claimed = new WeakMap<object, Set<string>>()
+
+/** Remembers the names of a class's events while it is defined. @throws `TypeError` for one that it has already */
+function claim({ name }: Declared, classIdentity: object | undefined, className: string): void {
+  if (classIdentity === undefined) return
+  const names = claimed.get(classIdentity) ?? new Set()
+  if (names.has(name)) throw alreadyDefined(className, name)
+  claimed.set(classIdentity, names.add(name))
+}
+
+function triggering(declared: Declared, body: MethodEvent['body'], member: string): MethodEvent['body'] {
+  const { name, parameterNames, definition, isCallable } = declared
+  if (isMarked(body)) throw new TypeError(`${member} has more than one @event decorator`)
+  checkParameters(declared, body.length, member)
   function trigger(this: object, ...args: unknown[]): unknown {
     const record = tryRecordOf(this)
     if (record === undefined)
@@ -143,6 +162,11 @@ function triggering(
     if (record.mode === 'applying') return Reflect.apply(body, this, args)
     if (record.mode === 'rebuilding') return undefined
     const { className, handlers } = eventsOf(Object.getPrototypeOf(this))
+    if (!isCallable) {
+      throw new ProgrammingError(
+        `${className}.${member} only applies the event '${name}' and cannot be called: use this.trigger('${name}', …)`,
+      )
+    }
     const handler = handlers.get(name)
     if (handler === undefined) {
       throw new TypeError(
@@ -154,8 +178,16 @@ function triggering(
   }
   Object.defineProperty(trigger, 'name', { value: body.name || member, configurable: true })
   Object.defineProperty(trigger, 'length', { value: body.length, configurable: true })
-  markMethod(trigger, { name, label: member, parameterNames, body })
+  markMethod(trigger, { name, definition, label: member, parameterNames, body })
   return trigger
+}
+
+/** @param length - how many parameters come before those that have a default value */
+function checkParameters({ name, parameterNames }: Declared, length: number, member: string): void {
+  if (length <= (parameterNames.length || 1)) return
+  throw new TypeError(
+    `@event('${name}') names ${parameterNames.length} parameters, and ${member} has ${length}: name each of them, in order`,
+  )
 }
 
 function checkParameterNames(name: string, parameterNames: readonly unknown[]): void {
@@ -173,6 +205,9 @@ function checkParameterNames(name: string, parameterNames: readonly unknown[]): 
   }
 }
 
-function misuse({ name }: Declared, kind: string, member: string): TypeError {
-  return new TypeError(`@event('${name}') cannot be on ${kind} (${member}): decorate a public method or the class`)
+function misuse({ name, isCallable }: Declared, kind: string, member: string): TypeError {
+  const decorator = isCallable ? 'event' : 'applies'
+  return new TypeError(
+    `@${decorator}('${name}') cannot be on ${kind} (${member}): decorate a public method, a setter or the class`,
+  )
 }

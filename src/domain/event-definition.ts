@@ -1,19 +1,137 @@
-/** Event definitions: events that have a declaration of their own, apart from the method that triggers them. */
+/** Event definitions: events that have a declaration of their own, apart from what triggers and applies them. */
+import { EventDataError } from '../errors.js'
+import { type EventData, reservedDataNames } from './event.js'
+import { isPlainObject, pinned } from './event-data.js'
+import type { PersonalFields, WithErased } from './personal-data.js'
+import type { SchemaIssue, StandardSchema } from './standard-schema.js'
 
-/** A declared event, for `@event(TrickAdded)`. */
-export interface EventDefinition {
+/** What is known of a declared event without its types. */
+export interface EventDeclaration {
   /** The event's name, the part of its topic after the dot. */
   readonly name: string
+  /** Undefined where any data are good. */
+  readonly schema: StandardSchema<unknown, object> | undefined
+  /** Whether stored data are checked, too, when they are applied. */
+  readonly validatesOnRead: boolean
+  /** Which fields are about a person, and about whom. */
+  readonly personal: PersonalFields | undefined
+}
+
+/** An event as deciders decide it, and as scenarios expect it. */
+export interface NamedEvent<Name extends string, Data extends object> {
+  /** The event's name. */
+  readonly type: Name
+  /** Its content. */
+  readonly data: Data
+}
+
+/** The argument of a definition; it may be left out where no field has to be there. */
+export type DataArgument<Input extends object> = Record<never, never> extends Input ? [data?: Input] : [data: Input]
+
+/**
+ * A declared event: for `@event(TrickAdded)`, `trigger(TrickAdded, data)`, the `events` of deciders, and `readEvent`.
+ *
+ * Called with data it gives the event for a decider or a scenario: `TrickAdded({ trick: 'sit' })`. The data are checked when
+ * the event is triggered or decided.
+ *
+ * @typeParam Name - the event's name
+ * @typeParam Input - what it is triggered with
+ * @typeParam Data - what it is applied with, and read as
+ */
+export interface EventDefinition<
+  Name extends string = string,
+  Input extends object = EventData,
+  Data extends object = Input,
+> extends EventDeclaration {
+  (...data: DataArgument<Input>): NamedEvent<Name, Input>
+  readonly name: Name
+  /** Types only: no such member exists. */
+  readonly dataType?: Data
+}
+
+/** What can be decided about an event beside its name and its data. */
+export interface EventDefinitionOptions<Personal> {
+  /**
+   * Whether stored data are checked, too, when they are applied; default false. The schema then has to accept what it has
+   * given itself. Events with erased data are not checked.
+   */
+  readonly validatesOnRead?: boolean
+  /**
+   * The fields that are about a person: `true` for the originator itself, or the name of the field that has the person's id, or
+   * a list of ids. They are stored encrypted, until `application.forget(subject)`.
+   */
+  readonly personal?: Personal
 }
 
 /**
- * Declares an event that `@event(…)` can be given instead of a name.
+ * Declares an event.
  *
  * @param name - not empty and without a dot
+ * @param schema - for its data, of any library with the Standard Schema interface, such as zod, valibot or arktype; it has to
+ *   answer at once. What it gives is what is stored. `typed<Data>()` gives a type only; default: any data.
  * @throws `TypeError` for any other name
+ *
+ * @example
+ * const TrickAdded = defineEvent('TrickAdded', z.object({ trick: z.string().min(1) }))
  */
-export function defineEvent(name: string): EventDefinition {
-  return Object.freeze({ name: checkEventName(name) })
+export function defineEvent<const Name extends string>(name: Name): EventDefinition<Name>
+export function defineEvent<
+  const Name extends string,
+  Input extends object,
+  Output extends object,
+  const Personal extends PersonalFields<Output> = Record<never, never>,
+>(
+  name: Name,
+  schema: StandardSchema<Input, Output>,
+  options?: EventDefinitionOptions<Personal>,
+): EventDefinition<Name, Input, WithErased<Output, Personal>>
+export function defineEvent(
+  name: string,
+  schema?: StandardSchema<unknown, object>,
+  { validatesOnRead = false, personal }: EventDefinitionOptions<PersonalFields> = {},
+): EventDefinition {
+  const define = (data: EventData = {}): NamedEvent<string, EventData> => ({ type: name, data })
+  // The function's own name is read-only, and would say 'define'.
+  Object.defineProperty(define, 'name', { value: checkEventName(name), enumerable: true })
+  return Object.freeze(Object.assign(define, { schema, validatesOnRead, personal }))
+}
+
+/** Whether a value is an event definition. */
+export function isEventDefinition(value: unknown): value is EventDeclaration {
+  return typeof value === 'function' && 'schema' in value && 'validatesOnRead' in value
+}
+
+/**
+ * Lets the schema of a definition judge data.
+ *
+ * @param attempted - what is to be done, as the message of a failure says it, such as `trigger Dog.TrickAdded`
+ * @returns what the schema gives, read-only; the data themselves where there is no schema
+ * @throws `EventDataError` for data that the schema refuses
+ * @throws `TypeError` for a schema that does not answer at once or gives something else than a plain object
+ */
+export function validData(definition: EventDeclaration | undefined, data: EventData, attempted: string): EventData {
+  const schema = definition?.schema
+  if (schema === undefined) return data
+  const result = schema['~standard'].validate(data)
+  if (result instanceof Promise) {
+    // What it will say is of no more use.
+    result.catch(() => undefined)
+    throw new TypeError(
+      `Cannot ${attempted}: its schema is asynchronous. Look things up before, and use one that is not.`,
+    )
+  }
+  if (result.issues !== undefined) {
+    const reasons = result.issues.map(textOf).join('; ')
+    throw new EventDataError(`Cannot ${attempted}: ${reasons}`, { issues: result.issues })
+  }
+  const { value } = result
+  const reserved = isPlainObject(value) ? reservedDataNames.find((name) => name in value) : undefined
+  if (!isPlainObject(value) || reserved !== undefined) {
+    const reason =
+      reserved === undefined ? 'something else than a plain object' : `'${reserved}', which belongs to the event itself`
+    throw new TypeError(`Cannot ${attempted}: its schema gives ${reason}`)
+  }
+  return pinned(value) as EventData // of the same shape
 }
 
 /**
@@ -27,4 +145,9 @@ export function checkEventName(name: unknown): string {
     throw new TypeError(`'${name}' cannot be the name of an event: it must not be empty nor contain dots or spaces`)
   }
   return name
+}
+
+function textOf({ path, message }: SchemaIssue): string {
+  const place = (path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
+  return place === '' ? message : `${place}: ${message}`
 }

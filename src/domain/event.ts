@@ -1,4 +1,5 @@
 /** The record of something that happened to an originator: what an aggregate triggers and a mapper stores. */
+import type { Subjects } from './personal-data.js'
 import type { Timestamp } from './timestamp.js'
 
 /** The content of an event: named values, read-only and frozen on the outside. */
@@ -34,6 +35,8 @@ export interface DomainEvent<Data extends object = EventData> {
   readonly classVersion?: number
   /** What is known of the event beside its content. */
   readonly metadata?: EventMetadata
+  /** Which fields of the data are personal: by name, the persons that they are about. */
+  readonly personal?: Subjects
 }
 
 /** Names that an event's data cannot have, because the stored state uses them for the event itself. */
@@ -46,6 +49,7 @@ export const reservedDataNames: readonly string[] = Object.freeze([
   'originator_version',
   'originator_topic',
   'class_version',
+  '_personal_',
 ])
 
 /**
@@ -56,7 +60,8 @@ export const reservedDataNames: readonly string[] = Object.freeze([
  * @param fields - the event's fields; `data` may be frozen already and is then kept as it is
  */
 export function domainEvent<Data extends object>(fields: DomainEvent<Data>): DomainEvent<Data> {
-  const { originatorId, originatorVersion, topic, timestamp, originatorTopic, data, classVersion, metadata } = fields
+  const { originatorId, originatorVersion, topic, timestamp, originatorTopic, data, classVersion, metadata, personal } =
+    fields
   return Object.freeze({
     originatorId,
     originatorVersion,
@@ -66,5 +71,6 @@ export function domainEvent<Data extends object>(fields: DomainEvent<Data>): Dom
     data: Object.isFrozen(data) ? data : Object.freeze({ ...data }),
     ...(classVersion === undefined ? {} : { classVersion }),
     ...(metadata === undefined ? {} : { metadata }),
+    ...(personal === undefined ? {} : { personal }),
   })
 }

@@ -5,7 +5,7 @@ import { type AggregateEvents, defaultCreationName, eventsOf } from './aggregate
 import { type AggregateRecord, constructBy, constructionOf } from './aggregate-record.js'
 import type { DomainEvent } from './event.js'
 import { argumentsOfEvent } from './event-data.js'
-import { upcastEvent } from './upcasting.js'
+import { type PresentShape, presentEvent } from './present-event.js'
 
 /**
  * Rebuilds an aggregate from its events. Nothing is triggered by it: there are no pending events.
@@ -17,6 +17,7 @@ import { upcastEvent } from './upcasting.js'
  * @throws `TopicError` when an event is unknown to the class, or the first one does not create an aggregate
  * @throws `OriginatorVersionError` for a gap, a repetition or a first event that is not the first of its stream
  * @throws `OriginatorIdError` for an event of another originator
+ * @throws `EventDataError` for data that the event's definition refuses, where it judges what was stored
  */
 export function rebuild<A extends Aggregate<object>>(
   aggregateClass: AggregateClass<A>,
@@ -56,7 +57,7 @@ export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): vo
       `Cannot apply ${event.topic}, version ${event.originatorVersion} of ${record.id}: it creates a ${events.className}, and this one exists`,
     )
   }
-  const { data, timestamp } = upcastEvent(event, events.upcastsOf(name))
+  const { data, timestamp } = presentEvent(event, shapeOf(events, name))
   record.mode = 'applying'
   try {
     handler.apply(aggregate, data, timestamp)
@@ -70,7 +71,7 @@ export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): vo
 function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, stored: DomainEvent): A {
   const events = eventsOf(aggregateClass.prototype as object)
   const name = nameOf(events, stored)
-  const event = upcastEvent(stored, events.upcastsOf(name))
+  const event = presentEvent(stored, shapeOf(events, name))
   checkVersion(event, events.initialVersion, events)
   if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
   const { creation } = events
@@ -88,6 +89,10 @@ function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateCla
   handler?.apply(aggregate, event.data, event.timestamp)
   recordOf(aggregate).mode = 'live'
   return aggregate
+}
+
+function shapeOf(events: AggregateEvents, name: string): PresentShape {
+  return { upcasts: events.upcastsOf(name), definition: events.definitionOf(name) }
 }
 
 function recordOf(aggregate: object): AggregateRecord {

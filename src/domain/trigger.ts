@@ -1,12 +1,10 @@
 /** Triggering: a new event changes its aggregate, or, when it fails, nothing at all. */
 import { type EventHandler, eventsOf } from './aggregate-events.js'
 import type { AggregateRecord } from './aggregate-record.js'
-import { domainEvent, type EventMetadata } from './event.js'
+import type { EventMetadata } from './event.js'
 import type { GivenData } from './event-data.js'
+import { newEvent } from './new-event.js'
 import { rememberState } from './state-restoration.js'
-import { createTimestamp, Timestamp } from './timestamp.js'
-import { eventTopic } from './topic.js'
-import { writtenVersion } from './upcasting.js'
 
 /** A new event of an aggregate. */
 export interface NewEvent extends GivenData {
@@ -19,7 +17,7 @@ export interface NewEvent extends GivenData {
  *
  * @param isAggregate - tells of an object in the aggregate's state that it is another aggregate
  * @returns what the handler returned
- * @throws whatever the handler throws, with the aggregate as it was before
+ * @throws whatever the handler throws, with the aggregate as it was before; what `newEvent` throws
  */
 export function triggerEvent(
   aggregate: object,
@@ -27,17 +25,12 @@ export function triggerEvent(
   given: NewEvent,
   isAggregate: (value: object) => boolean,
 ): unknown {
-  const { handler, data, timestamp, metadata } = given
-  const events = eventsOf(Object.getPrototypeOf(aggregate))
-  const classVersion = writtenVersion(events.upcastsOf(handler.name))
-  const event = domainEvent({
+  const { handler, ...fields } = given
+  const event = newEvent(eventsOf(Object.getPrototypeOf(aggregate)), {
+    ...fields,
+    eventName: handler.name,
     originatorId: record.id,
     originatorVersion: record.version + 1,
-    topic: eventTopic(events, handler.name),
-    timestamp: timestamp === undefined ? createTimestamp() : Timestamp.from(timestamp),
-    data,
-    ...(classVersion === undefined ? {} : { classVersion }),
-    ...(metadata === undefined ? {} : { metadata }),
   })
   const restore = rememberState(aggregate, isAggregate)
   record.mode = 'applying'

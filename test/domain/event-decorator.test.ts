@@ -365,7 +365,7 @@ describe('misuse of @event', () => {
     expect(() => event('Made', '')).toThrow(TypeError)
   })
 
-  it('[159] fails for one event name twice: at once in a decorated class, else at first use', () => {
+  it('[159] fails for one event name twice when the class is defined', () => {
     expect(() => {
       @event('Made')
       class Odd extends Aggregate {
@@ -373,9 +373,30 @@ describe('misuse of @event', () => {
       }
       return Odd
     }).toThrow("The event 'Made' of Odd is already defined")
+    expect(() => {
+      class Odd extends Aggregate {
+        @event('Moved') move(): void {}
+        @event('Moved') shift(): void {}
+      }
+      return Odd
+    }).toThrow("The event 'Moved' of the class of shift is already defined")
+    expect(() => {
+      class Odd extends Aggregate {
+        @event('Moved') @event('Shifted') move(): void {}
+      }
+      return Odd
+    }).toThrow('move has more than one @event decorator')
+  })
+
+  it('[159] fails for one event name twice at the first use, where decorators have no metadata', () => {
     class Late extends Aggregate {
-      @event('Moved') move(): void {}
-      @event('Moved') shift(): void {}
+      move(): void {}
+      shift(): void {}
+    }
+    for (const name of ['move', 'shift'] as const) {
+      // As tsc calls decorators where `Symbol.metadata` does not exist.
+      const context = { kind: 'method', name, static: false, private: false, metadata: undefined }
+      Late.prototype[name] = event('Moved')(Late.prototype[name], context as never)
     }
     expect(() => new Late()).toThrow("The event 'Moved' of Late is already defined")
   })
@@ -405,8 +426,6 @@ describe('the types of @event', () => {
     class Counted extends Aggregate {
       // @ts-expect-error a name is missing
       @event('One') one(_a: string): void {}
-      // @ts-expect-error a name is missing
-      @event('Two', 'a') two(_a: string, _b: number): void {}
       // @ts-expect-error a name is too many
       @event('Three', 'a', 'b') three(_a: string): void {}
       // @ts-expect-error the names of rest parameters are unknown
@@ -416,6 +435,13 @@ describe('the types of @event', () => {
       @event('Six', 'a', 'b') six(_a: string, _b = 1): void {}
       @event('Seven') seven(_data?: { a: string }): void {}
     }
+    expect(() => {
+      class Short extends Aggregate {
+        // @ts-expect-error a name is missing
+        @event('Two', 'a') two(_a: string, _b: number): void {}
+      }
+      return Short
+    }).toThrow("@event('Two') names 1 parameters, and two has 2")
     // @ts-expect-error a name is missing
     @event('Made')
     class Made extends Aggregate {

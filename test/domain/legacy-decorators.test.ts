@@ -72,7 +72,7 @@ describe('@event under experimentalDecorators', () => {
 
   it('[157] [159] refuses misuse when the class is defined', () => {
     expect(() => legacy.defineStatic()).toThrow('static member')
-    expect(() => legacy.defineGetter()).toThrow('a field or an accessor')
+    expect(() => legacy.defineGetter()).toThrow('a field or a getter')
     expect(() => legacy.defineTwice()).toThrow("The event 'Made' of Odd is already defined")
   })
 })

@@ -1,0 +1,68 @@
+/** Personal data: which fields of events are about a person, and about whom. */
+import { Erased } from './erased.js'
+
+/**
+ * The personal fields of an event. A field is about the originator itself (`true`), or about the person whose id is in
+ * another field, which is named; where that one holds a list of ids, about all of them.
+ */
+export type PersonalFields<Data extends object = Readonly<Record<string, unknown>>> = {
+  readonly [Field in keyof Data]?: true | (keyof Data & string)
+}
+
+/** The personal fields of events, by the event's name. */
+export type PersonalData = Readonly<Record<string, PersonalFields>>
+
+/** By field, the persons that an event's data are about. */
+export type Subjects = Readonly<Record<string, readonly string[]>>
+
+/** The data of an event as they are read: instead of a personal field there may be its placeholder. */
+export type WithErased<Data extends object, Personal> = {
+  [Field in keyof Data]: Field extends keyof Personal ? Data[Field] | Erased : Data[Field]
+}
+
+/** An event to be. */
+export interface SubjectSource {
+  /** For messages, such as `Dog.Registered`. */
+  readonly topic: string
+  readonly originatorId: string
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+const longestSubject = 255
+
+/**
+ * Finds out whom the personal fields of an event are about. Fields that are not there, null or erased are about nobody.
+ *
+ * @returns undefined where there are none
+ * @throws `TypeError` where the person is not named by a text of 1 to 255 characters
+ */
+export function subjectsOf(fields: PersonalFields | undefined, event: SubjectSource): Subjects | undefined {
+  let subjects: Record<string, readonly string[]> | undefined
+  for (const [field, about] of Object.entries(fields ?? {})) {
+    const value = event.data[field]
+    if (about === undefined || value === undefined || value === null || value instanceof Erased) continue
+    const named = about === true ? event.originatorId : event.data[about]
+    subjects ??= {}
+    subjects[field] = Object.freeze(subjectsIn(named, { field, about, topic: event.topic }))
+  }
+  return subjects === undefined ? undefined : Object.freeze(subjects)
+}
+
+interface Place {
+  readonly topic: string
+  readonly field: string
+  readonly about: true | string
+}
+
+function subjectsIn(named: unknown, { topic, field, about }: Place): string[] {
+  const subjects: readonly unknown[] = Array.isArray(named) ? named : [named]
+  if (subjects.length > 0 && subjects.every(isSubject)) return [...new Set(subjects)].sort()
+  throw new TypeError(
+    `Cannot tell whose data '${field}' of ${topic} is: ${about === true ? 'the id' : `'${about}'`} must be a text of 1 to ` +
+      `${longestSubject} characters, or a list of such texts`,
+  )
+}
+
+function isSubject(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= longestSubject
+}
