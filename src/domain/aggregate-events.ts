@@ -156,8 +156,8 @@ function ownHandlers(prototype: object): EventHandler[] {
 function decoratedHandlers(prototype: object, className: string): EventHandler[] {
   const creationName = creationEvents.get(prototype)?.name
   const handlers: EventHandler[] = []
-  for (const { value, set } of Object.values(Object.getOwnPropertyDescriptors(prototype))) {
-    const member: unknown = value ?? set
+  for (const descriptor of Object.values(Object.getOwnPropertyDescriptors(prototype))) {
+    const member: unknown = Reflect.get(descriptor, descriptor.set === undefined ? 'value' : 'set')
     const event = typeof member === 'function' ? methodEvents.get(member) : undefined
     if (event === undefined) continue
     const isTaken = event.name === creationName || handlers.some((handler) => handler.name === event.name)

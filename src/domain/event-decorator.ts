@@ -112,7 +112,7 @@ function decorateStandard(declared: Declared, target: unknown, context: Decorato
   if (context.static) throw misuse(declared, `a static ${context.kind}`, member)
   if (context.private) throw misuse(declared, `a private ${context.kind}`, member)
   // An object of its own for each class, where the compiler gives one.
-  claim(declared, context.metadata as object | undefined, `the class of ${member}`)
+  claim(declared, context.metadata, `the class of ${member}`)
   return triggering(declared, target as MethodEvent['body'], member) // `kind` says that it is a method
 }
 
@@ -144,8 +144,8 @@ function decorateClass(declared: Declared, target: unknown): unknown {
 const claimed = new WeakMap<object, Set<string>>()
 
 /** Remembers the names of a class's events while it is defined. @throws `TypeError` for one that it has already */
-function claim({ name }: Declared, classIdentity: object | undefined, className: string): void {
-  if (classIdentity === undefined) return
+function claim({ name }: Declared, classIdentity: object | null | undefined, className: string): void {
+  if (typeof classIdentity !== 'object' || classIdentity === null) return
   const names = claimed.get(classIdentity) ?? new Set()
   if (names.has(name)) throw alreadyDefined(className, name)
   claimed.set(classIdentity, names.add(name))

@@ -26,7 +26,7 @@ export interface NamedEvent<Name extends string, Data extends object> {
 }
 
 /** The argument of a definition; it may be left out where no field has to be there. */
-export type DataArgument<Input extends object> = Record<never, never> extends Input ? [data?: Input] : [data: Input]
+export type DataArgument<Input extends object> = Partial<Input> extends Input ? [data?: Input] : [data: Input]
 
 /**
  * A declared event: for `@event(TrickAdded)`, `trigger(TrickAdded, data)`, the `events` of deciders, and `readEvent`.
@@ -79,7 +79,7 @@ export function defineEvent<
   const Name extends string,
   Input extends object,
   Output extends object,
-  const Personal extends PersonalFields<Output> = Record<never, never>,
+  const Personal extends PersonalFields<Output> = object,
 >(
   name: Name,
   schema: StandardSchema<Input, Output>,
