@@ -49,8 +49,8 @@ export {
   type DeciderEvent,
   type DeciderState,
   type Decision,
-  defineDecider,
 } from './domain/decider.js'
+export { type DefinedEvents, defineDecider, type EventsOfDefinitions } from './domain/define-decider.js'
 export { Erased, isErased } from './domain/erased.js'
 export type { DomainEvent, EventData } from './domain/event.js'
 export { applies, event } from './domain/event-decorator.js'
@@ -61,6 +61,7 @@ export {
   type NamedEvent,
 } from './domain/event-definition.js'
 export type { PersonalData, PersonalFields } from './domain/personal-data.js'
+export { type DataOf, readEvent, topicsOf } from './domain/read-event.js'
 export type { SavedVersions, SnapshotPolicy } from './domain/snapshot-policy.js'
 export { type StandardSchema, typed } from './domain/standard-schema.js'
 export { createTimestamp, Timestamp } from './domain/timestamp.js'

@@ -3,10 +3,9 @@ import { classOf, eventStaticsOf, initialVersionOf, lineOf, ownBodies, topicsOfC
 import type { EventData } from './event.js'
 import { argumentsOfEvent, type Signature } from './event-data.js'
 import { checkEventName, type EventDeclaration } from './event-definition.js'
-import type { PersonalFields } from './personal-data.js'
+import type { EventShapes } from './event-shapes.js'
 import type { Timestamp } from './timestamp.js'
-import { eventNameOf, type FormerTopics } from './topic.js'
-import type { Upcast } from './upcasting.js'
+import { eventNameOf } from './topic.js'
 
 /** An event, and where it is declared. */
 export interface DeclaredEvent extends Signature {
@@ -37,11 +36,8 @@ export interface EventHandler {
 }
 
 /** Everything about the events of one class. */
-export interface AggregateEvents {
+export interface AggregateEvents extends EventShapes {
   readonly className: string
-  /** The first part of the events' topics. */
-  readonly topic: string
-  readonly formerTopics: FormerTopics | undefined
   /** The version of a new aggregate. */
   readonly initialVersion: number
   /** The event of the decorated constructor; undefined where no class of the line is decorated. */
@@ -49,12 +45,6 @@ export interface AggregateEvents {
   readonly handlers: ReadonlyMap<string, EventHandler>
   /** Why the constructor cannot be repeated from an event; undefined when it can. */
   readonly constructorProblem: string | undefined
-  /** The steps that bring stored data of an event to its present shape; none for most events. */
-  upcastsOf(eventName: string): readonly Upcast[] | undefined
-  /** The definition of an event, undefined where it has none. */
-  definitionOf(eventName: string): EventDeclaration | undefined
-  /** The personal fields of an event, undefined where it has none. */
-  personalOf(eventName: string): PersonalFields | undefined
   /** The name that the event with a stored topic has today, undefined for an unknown topic. */
   nameOf(topic: string): string | undefined
 }

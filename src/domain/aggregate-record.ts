@@ -2,6 +2,7 @@
 import { eventsOf } from './aggregate-events.js'
 import type { DomainEvent, EventMetadata } from './event.js'
 import { newEvent } from './new-event.js'
+import { noSubjects, withSubjects } from './personal-data.js'
 import type { Timestamp } from './timestamp.js'
 import { randomId } from './uuid.js'
 
@@ -21,6 +22,8 @@ export interface AggregateRecord {
   modifiedOn: Timestamp
   pending: DomainEvent[]
   mode: AggregateMode
+  /** The persons whose data are in its state. */
+  subjects: ReadonlySet<string>
 }
 
 /** A constructor that runs because of an event. */
@@ -71,6 +74,7 @@ export function recordFor(event: DomainEvent, mode: AggregateMode): AggregateRec
     version: originatorVersion,
     pending: [],
     mode,
+    subjects: withSubjects(noSubjects, event.personal),
   }
 }
 

@@ -13,6 +13,8 @@ export interface WholeState {
   readonly creation: DomainEvent
   readonly version: number
   readonly modifiedOn: Timestamp
+  /** The persons whose data are in the state. */
+  readonly subjects: ReadonlySet<string>
   /** Its own members, or what `snapshotState` gives. */
   readonly state: object
 }
@@ -47,6 +49,7 @@ export function aggregateWith(aggregateClass: AggregateClass, whole: WholeState)
   if (record === undefined) throw new TypeError(`${aggregateClass.name} does not extend Aggregate`)
   record.version = whole.version
   record.modifiedOn = whole.modifiedOn
+  record.subjects = whole.subjects
   record.mode = 'live'
   if (keepsOwnState(aggregate))
     aggregate.restoreState(whole.state as never) // the class's own shape

@@ -136,8 +136,7 @@ function stepsOf(steps: unknown, label: string): readonly Upcast[] {
 
 function fieldsOf(fields: unknown, label: string): PersonalFields {
   const isUsable = (about: unknown): boolean => about === true || (typeof about === 'string' && about !== '')
-  if (typeof fields === 'object' && fields !== null && Object.values(fields).every(isUsable))
-    return fields
+  if (typeof fields === 'object' && fields !== null && Object.values(fields).every(isUsable)) return fields
   throw new TypeError(`${label} must be an object: by field, true or the name of the field with the person's id`)
 }
 

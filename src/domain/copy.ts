@@ -17,12 +17,12 @@ export function copyOriginator(originator: Snapshotted): Snapshotted | undefined
   if (!isAggregate(originator)) return originator
   const record = tryRecordOf(originator)
   if (record === undefined) return undefined
-  const { creation, version, modifiedOn } = record
+  const { creation, version, modifiedOn, subjects } = record
   const copier = new Copier()
   const state = copier.copy(stateOf(originator)) as object // as what it is a copy of
   if (copier.hasFailed) return undefined
   const aggregateClass = originator.constructor as AggregateClass // of an aggregate
-  return aggregateWith(aggregateClass, { creation, version, modifiedOn, state })
+  return aggregateWith(aggregateClass, { creation, version, modifiedOn, subjects, state })
 }
 
 // What is frozen may hold what is not.

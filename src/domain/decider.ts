@@ -1,12 +1,16 @@
 /** Deciders: the functional way to write an originator, as data and pure functions instead of a class. */
 import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors.js'
 import type { EventSource } from './aggregate.js'
-import { type DomainEvent, domainEvent, type EventData, type EventMetadata } from './event.js'
+import type { DomainEvent, EventData, EventMetadata } from './event.js'
 import { dataOfArguments } from './event-data.js'
+import type { EventDeclaration } from './event-definition.js'
+import { type EventShapes, shapeOf } from './event-shapes.js'
+import { newEvent } from './new-event.js'
+import { noSubjects, type PersonalData, withSubjects } from './personal-data.js'
+import { presentEvent } from './present-event.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
-import { createTimestamp } from './timestamp.js'
-import { eventNameOf, eventTopic, type FormerTopics } from './topic.js'
-import { type Upcasts, upcastEvent, writtenVersion } from './upcasting.js'
+import { eventNameOf, type FormerTopics } from './topic.js'
+import type { Upcasts } from './upcasting.js'
 
 /** An event as a decider decides it: its name and its data, one of the names and shapes that `evolve` has. */
 export type DeciderEvent<Events extends object> = {
@@ -40,6 +44,10 @@ export interface Decider<State, Events extends object, Commands extends object> 
   readonly upcasts?: Upcasts
   /** When snapshots are taken, and which of them are good. */
   readonly snapshots?: SnapshotPolicy
+  /** Definitions of the events in `evolve`, which are found by their names. */
+  readonly events?: readonly EventDeclaration[]
+  /** Which fields of events are about a person, as for a class of aggregates. */
+  readonly personal?: PersonalData
   /** The state before the first event. */
   initialState(): State
   /** The commands: each gives the events that follow from the state, none where nothing changes, or throws. */
@@ -69,39 +77,6 @@ export interface Decision<State> extends DeciderState<State>, EventSource {
   readonly pendingEvents: readonly DomainEvent[]
 }
 
-/**
- * Gives a decider back with its types inferred: states from `initialState`, the data of events from the parameters in
- * `evolve`, commands from the parameters in `decide`.
- *
- * @example
- * const dogs = defineDecider({
- *   name: 'Dog',
- *   initialState: () => ({ tricks: [] as readonly string[] }),
- *   evolve: { TrickAdded: (state, data: { trick: string }) => ({ tricks: [...state.tricks, data.trick] }) },
- *   decide: { addTrick: (state, trick: string) => [{ type: 'TrickAdded', data: { trick } }] },
- * })
- */
-export function defineDecider<
-  State,
-  Events extends object,
-  const Commands extends Readonly<Record<string, readonly unknown[]>>,
->(definition: {
-  readonly name: string
-  readonly formerTopics?: FormerTopics
-  readonly upcasts?: Upcasts
-  readonly snapshots?: SnapshotPolicy
-  initialState(): State
-  readonly evolve: { readonly [Name in keyof Events]: (state: State, data: Events[Name]) => State }
-  readonly decide: {
-    readonly [Command in keyof Commands]: (
-      state: State,
-      ...args: Commands[Command]
-    ) => readonly DeciderEvent<NoInfer<Events>>[]
-  }
-}): Decider<State, Events, Commands> {
-  return definition
-}
-
 /** The originator before its first event. */
 export function initial<State, Events extends object, Commands extends object>(
   decider: Decider<State, Events, Commands>,
@@ -126,6 +101,7 @@ export function fold<State, Events extends object, Commands extends object>(
   events: Iterable<DomainEvent>,
 ): DeciderState<State> {
   let { version, state } = current
+  let subjects = knownSubjects(current)
   for (const event of events) {
     if (event.originatorId !== current.id) {
       throw new OriginatorIdError(
@@ -140,8 +116,10 @@ export function fold<State, Events extends object, Commands extends object>(
     }
     state = evolved(decider, state, event)
     version = event.originatorVersion
+    subjects = withSubjects(subjects, event.personal)
   }
-  return version === current.version ? current : Object.freeze({ id: current.id, version, state })
+  if (version === current.version) return current
+  return withKnownSubjects(Object.freeze({ id: current.id, version, state }), subjects)
 }
 
 /** A command and what it needs. */
@@ -156,7 +134,7 @@ export interface Command<Commands extends object, Name extends keyof Commands & 
  * Lets a decider decide: nothing is stored, and `current` stays as it is.
  *
  * @returns the state after the decided events, and the events, for `application.save`
- * @throws whatever the command throws; `TypeError` for an unknown command, an asynchronous one, or one that gives events
+ * @throws whatever the command throws; `EventDataError` for data that an event's definition refuses; `TypeError` for an unknown command, an asynchronous one, or one that gives events
  *   that `evolve` does not have
  */
 export function decide<State, Events extends object, Commands extends object, Name extends keyof Commands & string>(
@@ -168,27 +146,55 @@ export function decide<State, Events extends object, Commands extends object, Na
   if (!Object.hasOwn(decider.decide, command.name)) throw new TypeError(`${label} does not exist`)
   const decided = checkEvents(decider.decide[command.name](current.state, ...command.args), label)
   let { version, state } = current
+  let subjects = knownSubjects(current)
   const events: DomainEvent[] = []
   for (const { type, data } of decided) {
     if (!Object.hasOwn(decider.evolve, type)) throw new TypeError(`${label} gave '${type}', which evolve does not have`)
     version += 1
-    const classVersion = writtenVersion(decider.upcasts?.[type])
-    const event = domainEvent({
+    const event = newEvent(eventShapesOf(decider), {
+      eventName: type,
       originatorId: current.id,
       originatorVersion: version,
-      topic: eventTopic({ topic: decider.name }, type),
-      timestamp: createTimestamp(),
       ...(version === 1 ? { originatorTopic: decider.name } : {}),
       data: dataOfArguments({ label, parameterNames: [] }, [data]).data,
-      ...(classVersion === undefined ? {} : { classVersion }),
-      ...(command.metadata === undefined ? {} : { metadata: command.metadata }),
+      metadata: command.metadata,
     })
     state = evolved(decider, state, event)
+    subjects = withSubjects(subjects, event.personal)
     events.push(event)
   }
-  const decision = decisionOf({ id: current.id, version, state }, events)
+  const decision = withKnownSubjects(decisionOf({ id: current.id, version, state }, events), subjects)
   deciders.set(decision, decider)
   return decision
+}
+
+const subjectsByState = new WeakMap<object, ReadonlySet<string>>()
+
+/** The persons whose data are in a state. */
+export function knownSubjects(state: DeciderState<unknown>): ReadonlySet<string> {
+  return subjectsByState.get(state) ?? noSubjects
+}
+
+/** Notes whose data are in a state, and gives it back. */
+export function withKnownSubjects<S extends DeciderState<unknown>>(state: S, subjects: ReadonlySet<string>): S {
+  if (subjects.size > 0) subjectsByState.set(state, subjects)
+  return state
+}
+
+/** What the events of a decider are like. */
+export function eventShapesOf(
+  decider: Pick<Decider<unknown, object, object>, 'name' | 'formerTopics' | 'upcasts' | 'events' | 'personal'>,
+): EventShapes {
+  const { name, formerTopics, upcasts, events, personal } = decider
+  const definitionOf = (eventName: string): EventDeclaration | undefined =>
+    events?.find((definition) => definition.name === eventName)
+  return {
+    topic: name,
+    formerTopics,
+    upcastsOf: (eventName) => upcasts?.[eventName],
+    definitionOf,
+    personalOf: (eventName) => personal?.[eventName] ?? definitionOf(eventName)?.personal,
+  }
 }
 
 const deciders = new WeakMap<object, Decider<unknown, object, object>>()
@@ -218,8 +224,8 @@ function evolved<State, Events extends object, Commands extends object>(
   state: State,
   event: DomainEvent,
 ): State {
-  const owner = { topic: decider.name, formerTopics: decider.formerTopics }
-  const name = eventNameOf(owner, event.topic, (candidate) => Object.hasOwn(decider.evolve, candidate))
+  const shapes = eventShapesOf(decider)
+  const name = eventNameOf(shapes, event.topic, (candidate) => Object.hasOwn(decider.evolve, candidate))
   if (name === undefined) {
     throw new TopicError(
       `The decider ${decider.name} has no event for the topic '${event.topic}', version ${event.originatorVersion} of ` +
@@ -228,7 +234,7 @@ function evolved<State, Events extends object, Commands extends object>(
   }
   // The stored data have the shape that the event of this name had when it was decided.
   const evolve = decider.evolve[name as keyof Events] as (state: State, data: EventData) => State
-  return evolve.call(decider.evolve, state, upcastEvent(event, decider.upcasts?.[name]).data)
+  return evolve.call(decider.evolve, state, presentEvent(event, shapeOf(shapes, name)).data)
 }
 
 function checkEvents(decided: unknown, label: string): readonly { readonly type: string; readonly data: object }[] {

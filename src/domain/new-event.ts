@@ -1,7 +1,7 @@
-/** The event that a class of aggregates stores: its data judged, its version and the persons that it is about written down. */
-import type { AggregateEvents } from './aggregate-events.js'
+/** The event that a class of aggregates, or a decider, stores: its data judged, its version and the persons that it is about written down. */
 import { type DomainEvent, domainEvent, type EventData, type EventMetadata } from './event.js'
 import { validData } from './event-definition.js'
+import type { EventShapes } from './event-shapes.js'
 import { subjectsOf } from './personal-data.js'
 import { createTimestamp, Timestamp } from './timestamp.js'
 import { eventTopic } from './topic.js'
@@ -17,16 +17,16 @@ export interface EventFields {
   readonly timestamp?: Date | undefined
   readonly metadata?: EventMetadata | undefined
   /** The topic of the class, for the event that creates an aggregate. */
-  readonly originatorTopic?: string
+  readonly originatorTopic?: string | undefined
 }
 
 /**
- * Makes an event of a class.
+ * Makes an event of a class or a decider.
  *
  * @throws `EventDataError` for data that the event's definition refuses
  * @throws `TypeError` where it cannot be told whose personal data it has
  */
-export function newEvent(events: AggregateEvents, fields: EventFields): DomainEvent {
+export function newEvent(events: EventShapes, fields: EventFields): DomainEvent {
   const { eventName, originatorId, originatorVersion, timestamp, metadata, originatorTopic } = fields
   const topic = eventTopic(events, eventName)
   const attempted = `trigger ${topic}, version ${originatorVersion} of ${originatorId}`

@@ -30,6 +30,20 @@ export interface SubjectSource {
 
 const longestSubject = 255
 
+/** Nobody. */
+export const noSubjects: ReadonlySet<string> = new Set()
+
+/** The persons that an originator knows data of, and those that one more of its events has data of. */
+export function withSubjects(known: ReadonlySet<string>, personal: Subjects | undefined): ReadonlySet<string> {
+  return personal === undefined ? known : new Set([...known, ...Object.values(personal).flat()])
+}
+
+/** @throws `TypeError` for anything but a text of 1 to 255 characters */
+export function checkSubject(subject: unknown): string {
+  if (isSubject(subject)) return subject
+  throw new TypeError(`A person must be named by a text of 1 to ${longestSubject} characters, not ${typeof subject}`)
+}
+
 /**
  * Finds out whom the personal fields of an event are about. Fields that are not there, null or erased are about nobody.
  *

@@ -5,7 +5,9 @@ import { type AggregateEvents, defaultCreationName, eventsOf } from './aggregate
 import { type AggregateRecord, constructBy, constructionOf } from './aggregate-record.js'
 import type { DomainEvent } from './event.js'
 import { argumentsOfEvent } from './event-data.js'
-import { type PresentShape, presentEvent } from './present-event.js'
+import { shapeOf } from './event-shapes.js'
+import { withSubjects } from './personal-data.js'
+import { presentEvent } from './present-event.js'
 
 /**
  * Rebuilds an aggregate from its events. Nothing is triggered by it: there are no pending events.
@@ -66,6 +68,7 @@ export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): vo
   }
   record.version = event.originatorVersion
   record.modifiedOn = event.timestamp
+  record.subjects = withSubjects(record.subjects, event.personal)
 }
 
 function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, stored: DomainEvent): A {
@@ -89,10 +92,6 @@ function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateCla
   handler?.apply(aggregate, event.data, event.timestamp)
   recordOf(aggregate).mode = 'live'
   return aggregate
-}
-
-function shapeOf(events: AggregateEvents, name: string): PresentShape {
-  return { upcasts: events.upcastsOf(name), definition: events.definitionOf(name) }
 }
 
 function recordOf(aggregate: object): AggregateRecord {

@@ -2,9 +2,10 @@
 import { type Aggregate, type AggregateClass, isAggregate, tryRecordOf } from './aggregate.js'
 import { eventsOf } from './aggregate-events.js'
 import { aggregateWith, keepsOwnState, stateOf } from './aggregate-state.js'
-import type { Decider, DeciderState } from './decider.js'
+import { type Decider, type DeciderState, knownSubjects, withKnownSubjects } from './decider.js'
 import { type DomainEvent, domainEvent } from './event.js'
 import { pinned } from './event-data.js'
+import { noSubjects, withSubjects } from './personal-data.js'
 import { createTimestamp, Timestamp } from './timestamp.js'
 import { isTopicOf, type TopicOwner } from './topic.js'
 import { upcastData, writtenVersion } from './upcasting.js'
@@ -22,7 +23,8 @@ const snapshotTopic = 'eventsourcing.domain:Snapshot'
 const wholeState = '_state'
 
 /**
- * Takes a snapshot, as an event for the store of snapshots. It shares no arrays and plain objects with the originator.
+ * Takes a snapshot, as an event for the store of snapshots. It shares no arrays and plain objects with the originator. Its
+ * state as a whole is personal data of everybody whose data the originator knows.
  *
  * @throws `TypeError` for an aggregate that has one of `snapshotState()` and `restoreState(state)`
  */
@@ -34,12 +36,14 @@ export function takeSnapshot(kind: SnapshotKind, originator: Snapshotted): Domai
     ...(classVersion === undefined ? {} : { class_version: classVersion }),
   }
   const { topic } = ownerOf(kind)
+  const subjects = [...subjectsIn(originator)].sort()
   return domainEvent({
     originatorId: originator.id,
     originatorVersion: originator.version,
     topic: snapshotTopic,
     timestamp: createTimestamp(),
     data: { topic, state: pinned(state), ...(revision === undefined ? {} : { revision }) },
+    ...(subjects.length === 0 ? {} : { personal: { state: subjects } }),
   })
 }
 
@@ -48,7 +52,7 @@ export function takeSnapshot(kind: SnapshotKind, originator: Snapshotted): Domai
  *
  * @param stored - as it was read from the store of snapshots; it is used up
  * @returns undefined when the snapshot is not good for this kind: of another topic or revision, written by a newer program,
- *   or by the other style without what this one needs. The events tell the same.
+ *   by the other style without what this one needs, or erased with somebody's data. The events tell the same.
  */
 export function restoreSnapshot(kind: SnapshotKind, stored: DomainEvent): Snapshotted | undefined {
   const { topic, state, revision } = stored.data
@@ -58,6 +62,11 @@ export function restoreSnapshot(kind: SnapshotKind, stored: DomainEvent): Snapsh
   if (typeof version !== 'number' || version < 1 || version > upcasts.length + 1) return undefined
   const present = upcastData(fields, upcasts.slice(version - 1), `the snapshots of ${ownerOf(kind).topic}`)
   return typeof kind === 'function' ? restoreAggregate(kind, stored, present) : restoreDecider(stored, present)
+}
+
+/** The persons whose data are in the state of an originator. */
+export function subjectsIn(originator: Snapshotted): ReadonlySet<string> {
+  return isAggregate(originator) ? (tryRecordOf(originator)?.subjects ?? noSubjects) : knownSubjects(originator)
 }
 
 function ownerOf(kind: SnapshotKind): TopicOwner {
@@ -79,7 +88,7 @@ function stateOfDecider({ state }: DeciderState<unknown>): object {
 
 function restoreAggregate(
   aggregateClass: AggregateClass,
-  { originatorId, originatorVersion }: DomainEvent,
+  { originatorId, originatorVersion, personal }: DomainEvent,
   present: Readonly<Record<string, unknown>>,
 ): Aggregate<object> | undefined {
   const { _created_on: createdOn, _modified_on: modifiedOn, _creation: creation, ...state } = present
@@ -90,17 +99,21 @@ function restoreAggregate(
     originatorId,
     timestamp: createdOn,
   } as DomainEvent) // a creation was written by `stateOfAggregate`
-  return aggregateWith(aggregateClass, { creation: created, version: originatorVersion, modifiedOn, state })
+  const subjects = withSubjects(noSubjects, personal)
+  return aggregateWith(aggregateClass, { creation: created, version: originatorVersion, modifiedOn, subjects, state })
 }
 
 function restoreDecider(
-  { originatorId, originatorVersion }: DomainEvent,
+  { originatorId, originatorVersion, personal }: DomainEvent,
   present: Readonly<Record<string, unknown>>,
 ): DeciderState<unknown> | undefined {
   const { _created_on: _created, _modified_on: _modified, _creation: creation, ...fields } = present
   if (creation !== undefined) return undefined
   const state = Object.hasOwn(fields, wholeState) ? fields[wholeState] : fields
-  return Object.freeze({ id: originatorId, version: originatorVersion, state })
+  return withKnownSubjects(
+    Object.freeze({ id: originatorId, version: originatorVersion, state }),
+    withSubjects(noSubjects, personal),
+  )
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

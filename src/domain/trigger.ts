@@ -4,6 +4,7 @@ import type { AggregateRecord } from './aggregate-record.js'
 import type { EventMetadata } from './event.js'
 import type { GivenData } from './event-data.js'
 import { newEvent } from './new-event.js'
+import { withSubjects } from './personal-data.js'
 import { rememberState } from './state-restoration.js'
 
 /** A new event of an aggregate. */
@@ -45,6 +46,7 @@ export function triggerEvent(
   }
   record.version = event.originatorVersion
   record.modifiedOn = event.timestamp
+  record.subjects = withSubjects(record.subjects, event.personal)
   record.pending.push(event)
   return result
 }

@@ -1,0 +1,110 @@
+/** The way to write a decider: its types follow from its functions, or from the definitions of its events. */
+import type { Decider, DeciderEvent } from './decider.js'
+import type { EventDeclaration } from './event-definition.js'
+import type { PersonalData } from './personal-data.js'
+import type { SnapshotPolicy } from './snapshot-policy.js'
+import type { FormerTopics } from './topic.js'
+import type { Upcasts } from './upcasting.js'
+
+/** The type of each event's data, as the definitions have it. */
+export type EventsOfDefinitions<Definitions extends readonly EventDeclaration[]> = {
+  readonly [Definition in Definitions[number] as Definition['name']]: Definition extends {
+    readonly dataType?: infer Data extends object
+  }
+    ? Data
+    : never
+}
+
+/** The events that the definitions make when they are called. */
+export type DefinedEvents<Definitions extends readonly EventDeclaration[]> =
+  Definitions[number] extends infer Definition
+    ? Definition extends (...data: never[]) => infer Event
+      ? Event
+      : never
+    : never
+
+/**
+ * Gives a decider back with its types inferred: states from `initialState`, the data of events from the parameters in
+ * `evolve`, commands from the parameters in `decide`.
+ *
+ * @example
+ * const dogs = defineDecider({
+ *   name: 'Dog',
+ *   initialState: () => ({ tricks: [] as readonly string[] }),
+ *   evolve: { TrickAdded: (state, data: { trick: string }) => ({ tricks: [...state.tricks, data.trick] }) },
+ *   decide: { addTrick: (state, trick: string) => [{ type: 'TrickAdded', data: { trick } }] },
+ * })
+ */
+export function defineDecider<
+  State,
+  Events extends object,
+  const Commands extends Readonly<Record<string, readonly unknown[]>>,
+>(definition: {
+  readonly name: string
+  readonly formerTopics?: FormerTopics
+  readonly upcasts?: Upcasts
+  readonly snapshots?: SnapshotPolicy
+  readonly personal?: PersonalData
+  initialState(): State
+  readonly evolve: { readonly [Name in keyof Events]: (state: State, data: Events[Name]) => State }
+  readonly decide: {
+    readonly [Command in keyof Commands]: (
+      state: State,
+      ...args: Commands[Command]
+    ) => readonly DeciderEvent<NoInfer<Events>>[]
+  }
+}): Decider<State, Events, Commands>
+/**
+ * The same, with the definitions of its events, from which the types of their data follow.
+ *
+ * @throws `TypeError` for a definition that `evolve` has nothing for
+ *
+ * @example
+ * const dogs = defineDecider([TrickAdded], {
+ *   name: 'Dog',
+ *   initialState: () => ({ tricks: [] as readonly string[] }),
+ *   evolve: { TrickAdded: (state, { trick }) => ({ tricks: [...state.tricks, trick] }) },
+ *   decide: { addTrick: (state, trick: string) => [TrickAdded({ trick })] },
+ * })
+ */
+export function defineDecider<
+  State,
+  const Definitions extends readonly EventDeclaration[],
+  const Commands extends Readonly<Record<string, readonly unknown[]>>,
+>(
+  events: Definitions,
+  definition: {
+    readonly name: string
+    readonly formerTopics?: FormerTopics
+    readonly upcasts?: Upcasts
+    readonly snapshots?: SnapshotPolicy
+    readonly personal?: PersonalData
+    initialState(): State
+    readonly evolve: {
+      readonly [Name in keyof EventsOfDefinitions<Definitions>]: (
+        state: State,
+        data: EventsOfDefinitions<Definitions>[Name],
+      ) => State
+    }
+    readonly decide: {
+      readonly [Command in keyof Commands]: (
+        state: State,
+        ...args: Commands[Command]
+      ) => ReadonlyArray<DefinedEvents<Definitions>>
+    }
+  },
+): Decider<State, EventsOfDefinitions<Definitions>, Commands>
+export function defineDecider(
+  ...given: readonly [AnyDecider] | readonly [readonly EventDeclaration[], AnyDecider]
+): AnyDecider {
+  if (given.length === 1) return given[0]
+  const [events, definition] = given
+  for (const { name } of events) {
+    if (!Object.hasOwn(definition.evolve, name)) {
+      throw new TypeError(`The decider ${definition.name} has a definition of '${name}', which evolve does not have`)
+    }
+  }
+  return { ...definition, events }
+}
+
+type AnyDecider = Decider<unknown, object, object>

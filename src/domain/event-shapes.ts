@@ -1,0 +1,24 @@
+/** What the events of a class of aggregates, or of a decider, are like: for writing new ones, and reading old ones. */
+import type { EventDeclaration } from './event-definition.js'
+import type { PersonalFields } from './personal-data.js'
+import type { PresentShape } from './present-event.js'
+import type { FormerTopics } from './topic.js'
+import type { Upcast } from './upcasting.js'
+
+/** What is said of events by their names. */
+export interface EventShapes {
+  /** The first part of the events' topics. */
+  readonly topic: string
+  readonly formerTopics: FormerTopics | undefined
+  /** The steps that bring stored data of an event to its present shape; none for most events. */
+  readonly upcastsOf: (eventName: string) => readonly Upcast[] | undefined
+  /** The definition of an event, undefined where it has none. */
+  readonly definitionOf: (eventName: string) => EventDeclaration | undefined
+  /** The personal fields of an event, undefined where it has none. */
+  readonly personalOf: (eventName: string) => PersonalFields | undefined
+}
+
+/** The present shape of one event. */
+export function shapeOf(events: EventShapes, eventName: string): PresentShape {
+  return { upcasts: events.upcastsOf(eventName), definition: events.definitionOf(eventName) }
+}
