@@ -107,8 +107,10 @@ export { EventStore, type Recording } from './persistence/event-store.js'
 export { DecimalText, Uuid } from './persistence/exact-values.js'
 export type { InfrastructureFactory, InfrastructureSource } from './persistence/factory.js'
 export { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './persistence/in-memory-recorders.js'
+export { InMemorySubjectKeyRecorder } from './persistence/in-memory-subject-keys.js'
 export { InMemoryProcessRecorder, InMemoryTrackingRecorder } from './persistence/in-memory-tracking.js'
 export { Mapper, type MapperOptions } from './persistence/mapper.js'
+export { PersonalDataKeys } from './persistence/personal-data-keys.js'
 export type {
   AggregateRecorder,
   AppendOptions,
@@ -125,6 +127,7 @@ export type {
 } from './persistence/recorder.js'
 export { RotatingCipher } from './persistence/rotating-cipher.js'
 export type { Metadata, Notification, StoredEvent, StreamPosition, Tracking } from './persistence/stored-event.js'
+export type { SubjectKey, SubjectKeyRecorder } from './persistence/subject-key-recorder.js'
 export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
 export type { Transcoding } from './persistence/transcodings.js'
 export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './prisma/aggregate-recorder.js'

@@ -1,7 +1,7 @@
 /** What a subscription to an application delivers: its events, read by its mapper. */
 import type { DomainEvent } from '../domain/event.js'
 import { ProgrammingError } from '../errors.js'
-import type { Mapper } from '../persistence/mapper.js'
+import type { EventStore } from '../persistence/event-store.js'
 import type { Subscription } from '../persistence/recorder.js'
 import type { Notification, Tracking } from '../persistence/stored-event.js'
 
@@ -18,7 +18,7 @@ export interface SubscribedEvent {
 /** The subscription to the recorder, and what reads its states. */
 export interface OpenedSubscription {
   readonly notifications: Subscription<Notification>
-  readonly mapper: Mapper
+  readonly store: EventStore
 }
 
 interface Opened extends OpenedSubscription {
@@ -73,12 +73,14 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
       this.#opened ??= await (this.#opening ??= this.#begin())
       // It may have been stopped while it was opened.
       if (this.#isStopped) this.#opened.notifications.stop()
-      const { iterator, mapper } = this.#opened
+      const { iterator, store } = this.#opened
       const next = await iterator.next()
       if (next.done === true) return next
       const notification = next.value
       const tracking = { applicationName: this.#applicationName, notificationId: notification.id }
-      return { done: false, value: { event: mapper.toDomainEvent(notification), notification, tracking } }
+      const [event] = await store.toDomainEvents([notification])
+      if (event === undefined) throw new ProgrammingError('A notification was read as no event')
+      return { done: false, value: { event, notification, tracking } }
     } catch (error) {
       this.stop()
       throw error

@@ -106,13 +106,7 @@ export class Application<Client = unknown> {
         else recorder.afterCommit(fn)
       },
     })
-    const log = {
-      selectNotifications: async (...args: Parameters<ManagedApplicationRecorder['selectNotifications']>) => {
-        await infrastructure.eventStore()
-        return await infrastructure.recorder.selectNotifications(...args)
-      },
-    }
-    this.notificationLog = new LocalNotificationLog(log, options.sectionSize)
+    this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize)
   }
 
   /** The application's name; empty when it has none. */
@@ -240,9 +234,21 @@ export class Application<Client = unknown> {
   subscribe(options?: SubscribeOptions): Subscription<SubscribedEvent> {
     const infrastructure = this.#infrastructure
     return new ApplicationSubscription(this.name, async () => {
-      const { mapper } = await infrastructure.eventStore()
-      return { notifications: infrastructure.recorder.subscribe(options), mapper }
+      const store = await infrastructure.eventStore()
+      return { notifications: infrastructure.recorder.subscribe(options), store }
     })
+  }
+
+  /**
+   * Forgets a person, in the current transaction: deletes the key of the data that events of this application mark as personal.
+   * From then on, events, and what is made of them, have `Erased` placeholders in their place, and new data of the same person
+   * get a new key. Copies that were made of the database before can still be read: see docs/erasure.md.
+   *
+   * @param subject - the person, as events name them
+   * @returns whether there was a key
+   */
+  async forget(subject: string): Promise<boolean> {
+    return await (await this.#infrastructure.personalDataKeys()).forget(subject)
   }
 
   /** Gives up what the application opened itself: a datastore that was given to it stays open. */

@@ -6,7 +6,11 @@ import type { Environment } from '../persistence/environment.js'
 import { EventStore } from '../persistence/event-store.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { InMemoryFactory } from '../persistence/in-memory-factory.js'
+import type { Mapper } from '../persistence/mapper.js'
+import { PersonalDataKeys } from '../persistence/personal-data-keys.js'
+import type { ApplicationRecorder } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
+import type { SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
 
 /** What was given instead of configured. */
 export interface InfrastructureOptions<Client> extends MapperParts {
@@ -22,6 +26,7 @@ export class Infrastructure<Client> {
   #recorder: ManagedApplicationRecorder<Client> | undefined
   #eventStore: EventStore | undefined
   #snapshotStore: EventStore | undefined
+  #personalDataKeys: PersonalDataKeys | undefined
   #loading: Promise<EventStore> | undefined
   #isClosed = false
 
@@ -51,6 +56,16 @@ export class Infrastructure<Client> {
     )
   }
 
+  /** The application's log, which loads what is not loaded yet. */
+  get log(): Pick<ApplicationRecorder, 'selectNotifications'> {
+    return {
+      selectNotifications: async (...args) => {
+        await this.eventStore()
+        return await this.recorder.selectNotifications(...args)
+      },
+    }
+  }
+
   /** Loads what is not loaded yet. After a failure the next call tries again. */
   eventStore(): EventStore | Promise<EventStore> {
     if (this.#eventStore !== undefined && !this.#isClosed) return this.#eventStore
@@ -63,8 +78,18 @@ export class Infrastructure<Client> {
   /** The store of snapshots, made at its first use. */
   async snapshotStore(): Promise<EventStore> {
     const { mapper } = await this.eventStore()
-    this.#snapshotStore ??= new EventStore(mapper, this.#madeFactory.aggregateRecorder('snapshots'))
+    this.#snapshotStore ??= new EventStore(
+      mapper,
+      this.#madeFactory.aggregateRecorder('snapshots'),
+      this.#keysWith(mapper),
+    )
     return this.#snapshotStore
+  }
+
+  /** The keys of personal data. */
+  async personalDataKeys(): Promise<PersonalDataKeys> {
+    const { mapper } = await this.eventStore()
+    return this.#keysWith(mapper)
   }
 
   /** Closes the factory; harmless when that was done. */
@@ -82,8 +107,17 @@ export class Infrastructure<Client> {
     this.#factory ??= await this.#configuredFactory()
     await this.#factory.prepare?.()
     this.#assertOpen()
-    this.#eventStore = new EventStore(mapper, this.recorder)
+    this.#eventStore = new EventStore(mapper, this.recorder, this.#keysWith(mapper))
     return this.#eventStore
+  }
+
+  #keysWith(mapper: Mapper): PersonalDataKeys {
+    let recorder: SubjectKeyRecorder | undefined
+    this.#personalDataKeys ??= new PersonalDataKeys(
+      mapper,
+      () => (recorder ??= this.#madeFactory.subjectKeyRecorder?.()),
+    )
+    return this.#personalDataKeys
   }
 
   async #configuredFactory(): Promise<InfrastructureFactory<Client>> {

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { copyOriginator } from '../domain/copy.js'
 import type { DomainEvent } from '../domain/event.js'
-import type { SnapshotKind, Snapshotted } from '../domain/snapshot.js'
+import { type SnapshotKind, type Snapshotted, subjectsIn } from '../domain/snapshot.js'
 import type { Environment } from '../persistence/environment.js'
 import { LRUCache } from './lru-cache.js'
 
@@ -113,8 +113,13 @@ export class OriginatorCache {
     this.entries.evict(id)
   }
 
+  // What holds personal data is not kept: another process may forget the person, and this one would not know.
   #keep(entry: CachedOriginator): void {
     const { id, version } = entry.originator
+    if (subjectsIn(entry.originator).size > 0) {
+      this.#source.afterCommit(() => this.entries.evict(id))
+      return
+    }
     const losses = this.#losses
     this.#source.afterCommit(() => {
       const present = this.entries.get(id)

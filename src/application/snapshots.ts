@@ -69,7 +69,7 @@ export class Snapshots {
       if (restoreSnapshot(kind, existing) !== undefined) return
       await store.recorder.deleteEvents?.(originatorId, itself)
     }
-    const events = [store.mapper.toStoredEvent(snapshot)]
+    const events = await store.toStoredEvents([snapshot])
     await (store.recorder.appendEvents?.(events) ?? store.recorder.insertEvents(events))
     const keep = kind.snapshots?.keep
     if (keep !== undefined) await prune(store, originatorId, keep)

@@ -1,7 +1,9 @@
 /** The event store: domain events in and out of a recorder. */
+import { Erased } from '../domain/erased.js'
 import type { DomainEvent } from '../domain/event.js'
 import type { Mapper } from './mapper.js'
 import { PageSize } from './page-size.js'
+import { PersonalDataKeys } from './personal-data-keys.js'
 import type { AggregateRecorder, SelectEventsRange } from './recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
 
@@ -25,9 +27,16 @@ export class EventStore {
   readonly mapper: Mapper
   /** Keeps the stored events. */
   readonly recorder: AggregateRecorder
+  readonly #keys: PersonalDataKeys
   readonly #hasLog: boolean
 
-  constructor(mapper: Mapper, recorder: AggregateRecorder) {
+  /** @param keys - for personal data; default: none, so that they are refused, and read as erased */
+  constructor(
+    mapper: Mapper,
+    recorder: AggregateRecorder,
+    keys: PersonalDataKeys = new PersonalDataKeys(mapper, () => undefined),
+  ) {
+    this.#keys = keys
     this.mapper = mapper
     this.recorder = recorder
     this.#hasLog = 'selectNotifications' in recorder
@@ -45,7 +54,7 @@ export class EventStore {
    */
   async put(events: readonly DomainEvent[], onLost?: () => void): Promise<Recording[]> {
     if (events.length === 0) return []
-    const stored = events.map((event) => this.mapper.toStoredEvent(event))
+    const stored = await this.toStoredEvents(events)
     const recordings: WrittenRecording[] = events.map((event) => ({ event }))
     const onRecorded = (ids: readonly bigint[]): void => addNotifications(recordings, stored, ids)
     if (this.recorder.appendEvents === undefined) {
@@ -58,14 +67,26 @@ export class EventStore {
     return this.#hasLog ? recordings : []
   }
 
+  /** Writes events as `put` stores them, with their personal data encrypted; what they throw is what `put` throws. */
+  async toStoredEvents(events: readonly DomainEvent[]): Promise<StoredEvent[]> {
+    const isPersonal = events.some(({ personal }) => personal !== undefined)
+    const sealed = isPersonal ? await this.#keys.sealed(events) : events
+    return sealed.map((event) => this.mapper.toStoredEvent(event))
+  }
+
+  /** Reads stored events, with those personal data that can be read. @throws `MapperError` when a state cannot be read */
+  async toDomainEvents(stored: readonly StoredEvent[]): Promise<readonly DomainEvent[]> {
+    const events = stored.map((event) => this.mapper.toDomainEvent(event))
+    return events.some(hasPlaceholder) ? await this.#keys.opened(events) : events
+  }
+
   /**
    * Reads the events of one originator, oldest first unless the range says otherwise.
    *
    * @throws `MapperError` when a state cannot be read
    */
   async get(originatorId: string, range?: SelectEventsRange): Promise<DomainEvent[]> {
-    const stored = await this.recorder.selectEvents(originatorId, range)
-    return stored.map((event) => this.mapper.toDomainEvent(event))
+    return [...(await this.toDomainEvents(await this.recorder.selectEvents(originatorId, range)))]
   }
 
   /**
@@ -86,7 +107,7 @@ export class EventStore {
       const stored = await this.recorder.selectEvents(originatorId, { ...position, limit })
       const last = stored.at(-1)
       if (last === undefined) return
-      visit(stored.map((event) => this.mapper.toDomainEvent(event)))
+      visit(await this.toDomainEvents(stored))
       if (stored.length < limit) return
       size.adapt(stored)
       position = { ...range, gt: last.originatorVersion }
@@ -97,6 +118,11 @@ export class EventStore {
   async has(originatorId: string): Promise<boolean> {
     return (await this.recorder.selectEvents(originatorId, { limit: 1 })).length > 0
   }
+}
+
+function hasPlaceholder({ data }: DomainEvent): boolean {
+  for (const field in data) if (data[field] instanceof Erased) return true
+  return false
 }
 
 interface WrittenRecording extends Recording {

@@ -1,9 +1,10 @@
 /** The mapper: between domain events and stored events. */
 import { type DomainEvent, domainEvent, type EventData } from '../domain/event.js'
 import { Timestamp } from '../domain/timestamp.js'
-import { MapperError, TranscodingNotRegisteredError } from '../errors.js'
+import { MapperError, ProgrammingError, TranscodingNotRegisteredError } from '../errors.js'
 import type { Cipher } from './cipher.js'
 import type { Compressor } from './compressor.js'
+import { readSeals, sealedIn, sealsName, writtenSeals } from './sealed-data.js'
 import type { StoredEvent } from './stored-event.js'
 import type { Transcoder } from './transcoder.js'
 
@@ -35,8 +36,14 @@ export class Mapper {
     this.cipher = options.cipher
   }
 
-  /** @throws `TranscodingNotRegisteredError` when the data has a value of a type that is not known */
+  /**
+   * Writes an event. Its personal data have to be encrypted before, as an `EventStore` does.
+   *
+   * @throws `TranscodingNotRegisteredError` when the data has a value of a type that is not known
+   * @throws `ProgrammingError` when personal data are not encrypted
+   */
   toStoredEvent(event: DomainEvent): StoredEvent {
+    assertSealed(event)
     const { originatorId, originatorVersion, topic, metadata } = event
     const state = this.#stateOf(event)
     return metadata === undefined
@@ -44,7 +51,12 @@ export class Mapper {
       : { originatorId, originatorVersion, topic, state, metadata }
   }
 
-  /** @throws `MapperError` when the state cannot be read, for whatever reason; the reason is its `cause` */
+  /**
+   * Reads an event. In the place of personal data there are `Erased` placeholders, which an `EventStore` with the keys
+   * replaces.
+   *
+   * @throws `MapperError` when the state cannot be read, for whatever reason; the reason is its `cause`
+   */
   toDomainEvent(stored: StoredEvent): DomainEvent {
     const { originatorId, originatorVersion, topic, metadata } = stored
     try {
@@ -52,8 +64,10 @@ export class Mapper {
         timestamp,
         originator_topic: originatorTopic,
         class_version: classVersion,
+        [sealsName]: seals,
         ...data
       } = this.#read(stored.state)
+      if (seals !== undefined) readSeals(data, seals)
       return domainEvent({
         originatorId,
         originatorVersion,
@@ -79,7 +93,7 @@ export class Mapper {
     const attributes = {
       timestamp,
       ...(originatorTopic === undefined ? {} : { originator_topic: originatorTopic }),
-      ...data,
+      ...(event.personal === undefined ? data : writtenSeals(data)),
       ...(classVersion === undefined ? {} : { class_version: classVersion }),
     }
     let state: Uint8Array
@@ -103,6 +117,15 @@ export class Mapper {
       return attributes as EventData
     throw new MapperError('the state is not an object')
   }
+}
+
+function assertSealed({ topic, originatorVersion, originatorId, data, personal }: DomainEvent): void {
+  const open = Object.keys(personal ?? {}).find((field) => sealedIn(data[field]) === undefined)
+  if (open === undefined) return
+  throw new ProgrammingError(
+    `Cannot store ${topic}, version ${originatorVersion} of ${originatorId}: '${open}' is personal and not encrypted. ` +
+      'Save it by an application, or an event store with keys.',
+  )
 }
 
 function timestampOf(value: unknown): Timestamp {

@@ -1,5 +1,6 @@
 /** The port of a recorder that can run work in one transaction with what it stores. */
 import type { AggregateRecorder, ApplicationRecorder, ProcessRecorder, TrackingRecorder } from './recorder.js'
+import type { SubjectKeyRecorder } from './subject-key-recorder.js'
 
 /** What the work in a recorder's transaction is given. */
 export interface RecorderTransaction<Client = unknown> {
@@ -71,3 +72,6 @@ export interface ManagedTrackingRecorder<Client = unknown> extends TrackingRecor
 
 /** A process recorder as factories make it. */
 export interface ManagedProcessRecorder<Client = unknown> extends ProcessRecorder, RecorderMaintenance<Client> {}
+
+/** A subject key recorder as factories make it. */
+export interface ManagedSubjectKeyRecorder<Client = unknown> extends SubjectKeyRecorder, RecorderMaintenance<Client> {}

@@ -1,4 +1,5 @@
 /** Transcodings: how a value of one type is written to, and read from, an event's state. */
+import { Erased } from '../domain/erased.js'
 import { Timestamp } from '../domain/timestamp.js'
 import { DataError, MapperError } from '../errors.js'
 import { DecimalText, Uuid } from './exact-values.js'
@@ -78,6 +79,14 @@ const bigintAsText: Transcoding<bigint, string> = {
   decode: bigintOf,
 }
 
+/** The placeholder of erased personal data, which states in snapshots may have, as the person's name. */
+const erasedAsSubject: Transcoding<Erased, string> = {
+  name: 'erased',
+  type: Erased,
+  encode: (erased) => erased.subject,
+  decode: (subject) => new Erased(textOf(subject)),
+}
+
 /** What every transcoder knows from the start. */
 export const builtInTranscodings: readonly Transcoding[] = [
   uuidAsHex,
@@ -85,6 +94,7 @@ export const builtInTranscodings: readonly Transcoding[] = [
   timestampAsIso,
   dateAsIso,
   bigintAsText,
+  erasedAsSubject,
 ]
 
 /** The data of the built-in types are texts; what else is stored under their names is damaged. */

@@ -1,0 +1,181 @@
+/** Encrypts personal data with keys of the persons that they are about, and gives them back while the keys exist. */
+import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { Erased } from '../domain/erased.js'
+import { type DomainEvent, domainEvent } from '../domain/event.js'
+import { checkSubject } from '../domain/personal-data.js'
+import { MapperError, NotSupportedError } from '../errors.js'
+import type { Mapper } from './mapper.js'
+import { placeholderOf, type SealedData, sealedIn } from './sealed-data.js'
+import type { SubjectKeyRecorder } from './subject-key-recorder.js'
+
+const keySize = 32
+const keyIdSize = 8
+const nonceSize = 12
+const tagSize = 16
+const noSalt = new Uint8Array()
+const purpose = 'eventsourcing-prisma personal data'
+
+/**
+ * The keys of the persons whose data an application keeps.
+ *
+ * A value is encoded as the mapper does it, compressed where the mapper compresses, and encrypted by AES-256-GCM with a key
+ * that is derived (HKDF, SHA-256) from the keys of all persons that it is about: who lacks one of them cannot read it. It
+ * is bound to its place in the stream. Where the mapper has a cipher, the keys themselves are stored encrypted with it.
+ *
+ * @see NIST SP 800-38D; RFC 5869
+ */
+export class PersonalDataKeys {
+  readonly #mapper: Mapper
+  readonly #recorder: () => SubjectKeyRecorder | undefined
+
+  /** @param recorder - called when personal data are met; undefined where keys cannot be kept */
+  constructor(mapper: Mapper, recorder: () => SubjectKeyRecorder | undefined) {
+    this.#mapper = mapper
+    this.#recorder = recorder
+  }
+
+  /**
+   * Encrypts the personal fields of events. Persons without a key get one, in the current transaction.
+   *
+   * @throws `NotSupportedError` where keys cannot be kept
+   */
+  async sealed(events: readonly DomainEvent[]): Promise<readonly DomainEvent[]> {
+    const subjects = new Set(events.flatMap(({ personal = {} }) => Object.values(personal).flat()))
+    if (subjects.size === 0) return events
+    const keys = await this.#keysFor([...subjects])
+    return events.map((event) => (event.personal === undefined ? event : this.#sealedEvent(event, keys)))
+  }
+
+  /** Decrypts the personal fields of stored events; where a key is gone, the placeholder stays. */
+  async opened(events: readonly DomainEvent[]): Promise<readonly DomainEvent[]> {
+    const subjects = new Set<string>()
+    for (const { data } of events) {
+      for (const field in data) for (const subject of sealedIn(data[field])?.subjects ?? []) subjects.add(subject)
+    }
+    if (subjects.size === 0) return events
+    const stored = (await this.#recorder()?.selectKeys([...subjects])) ?? []
+    const keys = new Map(stored.map(({ subject, key }) => [subject, this.#unwrapped(key)]))
+    return events.map((event) => this.#openedEvent(event, keys))
+  }
+
+  /**
+   * Deletes a person's key, in the current transaction.
+   *
+   * @returns whether there was one
+   * @throws `TypeError` for what cannot name a person
+   * @throws `NotSupportedError` where keys cannot be kept
+   */
+  async forget(subject: string): Promise<boolean> {
+    return await this.#keeper.deleteKey(checkSubject(subject))
+  }
+
+  get #keeper(): SubjectKeyRecorder {
+    const recorder = this.#recorder()
+    if (recorder !== undefined) return recorder
+    throw new NotSupportedError(
+      'Cannot keep keys for personal data: the factory of this application makes no subject key recorder.',
+    )
+  }
+
+  async #keysFor(subjects: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
+    const recorder = this.#keeper
+    const known = await recorder.selectKeys(subjects)
+    const found = new Set(known.map(({ subject }) => subject))
+    const missing = subjects.filter((subject) => !found.has(subject))
+    const made =
+      missing.length === 0
+        ? []
+        : await recorder.insertKeys(missing.map((subject) => ({ subject, key: this.#wrapped(randomBytes(keySize)) })))
+    return new Map([...known, ...made].map(({ subject, key }) => [subject, this.#unwrapped(key)]))
+  }
+
+  #wrapped(key: Uint8Array): Uint8Array {
+    return this.#mapper.cipher?.encrypt(key) ?? key
+  }
+
+  #unwrapped(key: Uint8Array): Uint8Array {
+    return this.#mapper.cipher?.decrypt(key) ?? key
+  }
+
+  #sealedEvent(event: DomainEvent, keys: ReadonlyMap<string, Uint8Array>): DomainEvent {
+    const data: Record<string, unknown> = { ...event.data }
+    for (const [field, subjects] of Object.entries(event.personal ?? {})) {
+      const { transcoder, compressor } = this.#mapper
+      const encoded = transcoder.encode(data[field])
+      const derived = derivedKey(subjects, keys)
+      if (derived === undefined) throw new MapperError(`Cannot encrypt '${field}' of ${event.topic}: a key is missing`)
+      const text = encrypted(compressor?.compress(encoded) ?? encoded, derived.key, placeOf(event, field))
+      data[field] = placeholderOf({ subjects, keyId: derived.id, text })
+    }
+    return domainEvent({ ...event, data })
+  }
+
+  #openedEvent(event: DomainEvent, keys: ReadonlyMap<string, Uint8Array>): DomainEvent {
+    const data: Record<string, unknown> = { ...event.data }
+    const personal: Record<string, readonly string[]> = {}
+    for (const [field, value] of Object.entries(data)) {
+      const sealed = sealedIn(value)
+      if (sealed === undefined) continue
+      const derived = derivedKey(sealed.subjects, keys)
+      if (derived?.id === sealed.keyId) {
+        data[field] = this.#openedValue(sealed, derived.key, placeOf(event, field))
+        personal[field] = sealed.subjects
+      } else {
+        data[field] = new Erased(sealed.subjects.find((subject) => !keys.has(subject)) ?? sealed.subjects[0] ?? '')
+      }
+    }
+    return domainEvent({ ...event, data, ...(Object.keys(personal).length === 0 ? {} : { personal }) })
+  }
+
+  #openedValue({ text }: SealedData, key: Uint8Array, place: string): unknown {
+    const { transcoder, compressor } = this.#mapper
+    const bytes = decrypted(text, key, place)
+    return transcoder.decode(compressor?.decompress(bytes) ?? bytes)
+  }
+}
+
+interface DerivedKey {
+  readonly key: Uint8Array
+  readonly id: string
+}
+
+/** Undefined where one of the persons has no key. */
+function derivedKey(subjects: readonly string[], keys: ReadonlyMap<string, Uint8Array>): DerivedKey | undefined {
+  const all: Uint8Array[] = []
+  for (const subject of subjects) {
+    const key = keys.get(subject)
+    if (key === undefined) return undefined
+    all.push(key)
+  }
+  const bytes = Buffer.from(hkdfSync('sha256', Buffer.concat(all), noSalt, purpose, keySize + keyIdSize))
+  return { key: bytes.subarray(0, keySize), id: bytes.subarray(keySize).toString('hex') }
+}
+
+// A database may write ids in its own way: PostgreSQL gives UUIDs in lower case.
+function placeOf({ originatorId, originatorVersion }: DomainEvent, field: string): string {
+  return JSON.stringify([originatorId.toLowerCase(), originatorVersion, field])
+}
+
+function encrypted(plaintext: Uint8Array, key: Uint8Array, place: string): string {
+  const nonce = randomBytes(nonceSize)
+  const cipher = createCipheriv('aes-256-gcm', key, nonce).setAAD(Buffer.from(place))
+  const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()])
+  return Buffer.concat([nonce, cipher.getAuthTag(), ciphertext]).toString('base64')
+}
+
+/** @throws `MapperError` when the text was changed, or stands in another place than it was encrypted for */
+function decrypted(text: string, key: Uint8Array, place: string): Uint8Array {
+  const bytes = Buffer.from(text, 'base64')
+  const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, nonceSize), { authTagLength: tagSize })
+  try {
+    decipher.setAAD(Buffer.from(place)).setAuthTag(bytes.subarray(nonceSize, nonceSize + tagSize))
+    return Buffer.concat([decipher.update(bytes.subarray(nonceSize + tagSize)), decipher.final()])
+  } catch (error) {
+    throw new MapperError(
+      `Cannot decrypt personal data: they were changed, or moved from another place than ${place}`,
+      {
+        cause: error,
+      },
+    )
+  }
+}
