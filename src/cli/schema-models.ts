@@ -79,6 +79,17 @@ function applicationModels(application: string, options: ModelsOptions): Model[]
       ],
       keys: [],
     },
+    {
+      name: names.subjectKeys,
+      table: tables.subjectKeys,
+      comment: `The keys of the persons whose data ${of} keeps. Written by eventsourcing-prisma only.`,
+      fields: [
+        ['subject', `${types.subject} @id${keyMap(tables.subjectKeys, types)}`],
+        ['key', types.key],
+        ['createdAt', `${types.recordedAt} @default(now())`],
+      ],
+      keys: [],
+    },
   ]
 }
 
@@ -106,16 +117,26 @@ function eventFields({ types, originatorIdType = 'uuid' }: ModelsOptions): Array
   ]
 }
 
-function modelNames(application: string): { events: string; snapshots: string; tracking: string } {
+function modelNames(application: string): Record<'events' | 'snapshots' | 'tracking' | 'subjectKeys', string> {
   if (application === '')
-    return { events: 'StoredEvent', snapshots: 'StoredSnapshot', tracking: 'NotificationTracking' }
+    return {
+      events: 'StoredEvent',
+      snapshots: 'StoredSnapshot',
+      tracking: 'NotificationTracking',
+      subjectKeys: 'SubjectKey',
+    }
   const name = application.charAt(0).toUpperCase() + application.slice(1)
   if (!/^[A-Z]/.test(name)) {
     throw new ProgrammingError(
       `Could not write models for application '${application}': a model's name begins with a letter.`,
     )
   }
-  return { events: `${name}Event`, snapshots: `${name}Snapshot`, tracking: `${name}Tracking` }
+  return {
+    events: `${name}Event`,
+    snapshots: `${name}Snapshot`,
+    tracking: `${name}Tracking`,
+    subjectKeys: `${name}SubjectKey`,
+  }
 }
 
 function positionKey(table: string, { longestName }: ModelTypes): string {

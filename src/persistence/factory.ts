@@ -22,7 +22,7 @@ export interface InfrastructureFactory<Client = unknown> {
   /** Makes a recorder with a log, and of how far other applications' logs were processed. */
   processRecorder(): ManagedProcessRecorder<Client>
   /** Makes what keeps the keys of personal data; a factory without it makes no application that can have such data. */
-  subjectKeyRecorder?(): ManagedSubjectKeyRecorder<Client>
+  subjectKeyRecorder?(): ManagedSubjectKeyRecorder<Client> | undefined
   /** Awaited once before the application first uses its recorders, for what cannot be done at once, such as `CREATE_TABLE`. */
   prepare?(): Promise<void>
   /** Gives up what the factory opened itself. */

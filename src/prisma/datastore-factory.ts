@@ -8,6 +8,7 @@ import { PrismaApplicationRecorder } from './application-recorder.js'
 import type { OriginatorIdType } from './dialect.js'
 import type { TransactionClient } from './prisma-client.js'
 import { PrismaProcessRecorder } from './process-recorder.js'
+import { PrismaSubjectKeyRecorder } from './subject-key-recorder.js'
 import { tableNames } from './table-names.js'
 import { PrismaTrackingRecorder, type TrackingRecorderClass } from './tracking-recorder.js'
 
@@ -56,12 +57,17 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
     })
   }
 
+  subjectKeyRecorder(): PrismaSubjectKeyRecorder<Client> {
+    return new PrismaSubjectKeyRecorder(this.#datastore, { keysTable: this.#tables.subjectKeys, ...this.#schema })
+  }
+
   /** Makes the tables where `CREATE_TABLE` says so; otherwise they come from `prisma migrate`. */
   async prepare(): Promise<void> {
     this.#configuredClass = await this.#loadTrackingRecorderClass()
     if (this.#environment.getBoolean('CREATE_TABLE') !== true) return
     await this.processRecorder().createTable()
     await this.aggregateRecorder('snapshots').createTable()
+    await this.subjectKeyRecorder().createTable()
   }
 
   /** The datastore was given, so it stays open. */

@@ -2,6 +2,7 @@
 import type { EventSourcingError } from '../errors.js'
 import type { DeleteEventsRange, SelectEventsRange } from '../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition, Tracking } from '../persistence/stored-event.js'
+import type { SubjectKey } from '../persistence/subject-key-recorder.js'
 import type { Damage } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
 import type { Connections, DriverConnection, StatementRunner } from './connections.js'
@@ -78,7 +79,7 @@ export interface EventsTable {
   readonly createStatements: readonly string[]
 }
 
-/** One table of tracking positions. */
+/** One table of tracking positions, or of subject keys. */
 export interface TrackingTableOptions {
   readonly name: string
   /** The schema that the table is in; default: the connection's. */
@@ -95,6 +96,18 @@ export interface TrackingTable {
   advance(runner: StatementRunner, tracking: Tracking): Promise<boolean>
   /** The position of one upstream application, null when it has none. */
   lastPosition(runner: StatementRunner, applicationName: string): Promise<bigint | null>
+  /** The statements that make the table, harmless where it exists. */
+  readonly createStatements: readonly string[]
+}
+
+/** The statements over one table of subject keys. */
+export interface SubjectKeysTable {
+  /** The keys of those that have one. */
+  select(runner: StatementRunner, subjects: readonly string[]): Promise<SubjectKey[]>
+  /** Stores the keys of those that have none, and gives for each the one that is stored. */
+  insert(runner: StatementRunner | DriverConnection, keys: readonly SubjectKey[]): Promise<SubjectKey[]>
+  /** Deletes a key; false where there is none. */
+  delete(runner: StatementRunner, subject: string): Promise<boolean>
   /** The statements that make the table, harmless where it exists. */
   readonly createStatements: readonly string[]
 }
@@ -126,4 +139,5 @@ export interface Dialect {
   readonly listenStatement: ((channel: string) => string) | undefined
   eventsTable(options: EventsTableOptions): EventsTable
   trackingTable(options: TrackingTableOptions): TrackingTable
+  subjectKeysTable(options: TrackingTableOptions): SubjectKeysTable
 }

@@ -35,6 +35,10 @@ export class PrismaFactory implements InfrastructureFactory {
     return this.#prepared.processRecorder()
   }
 
+  subjectKeyRecorder(): ReturnType<NonNullable<InfrastructureFactory['subjectKeyRecorder']>> {
+    return this.#prepared.subjectKeyRecorder?.()
+  }
+
   /**
    * Loads what the variables name.
    *

@@ -7,21 +7,32 @@ export interface TableNames {
   readonly events: string
   readonly snapshots: string
   readonly tracking: string
+  readonly subjectKeys: string
 }
 
 /**
  * The names of an application's tables: its name in lower case as the prefix, so that applications share a database.
  *
- * @param applicationName - empty for `stored_events`, `stored_snapshots` and `notification_tracking`
+ * @param applicationName - empty for `stored_events`, `stored_snapshots`, `notification_tracking` and `subject_keys`
  * @throws `ProgrammingError` for a name of other characters than ASCII letters, digits and underscores
  */
 export function tableNames(applicationName: string): TableNames {
   if (applicationName === '') {
-    return { events: 'stored_events', snapshots: 'stored_snapshots', tracking: 'notification_tracking' }
+    return {
+      events: 'stored_events',
+      snapshots: 'stored_snapshots',
+      tracking: 'notification_tracking',
+      subjectKeys: 'subject_keys',
+    }
   }
   const prefix = applicationName.toLowerCase()
   checkIdentifier(prefix, `name the tables of application '${applicationName}'`)
-  return { events: `${prefix}_events`, snapshots: `${prefix}_snapshots`, tracking: `${prefix}_tracking` }
+  return {
+    events: `${prefix}_events`,
+    snapshots: `${prefix}_snapshots`,
+    tracking: `${prefix}_tracking`,
+    subjectKeys: `${prefix}_subject_keys`,
+  }
 }
 
 /**

@@ -28,6 +28,7 @@ export function tableStatements(provider: keyof typeof models): string[] {
     ...library.eventsTableStatements('stored_events'),
     ...library.snapshotsTableStatements('stored_snapshots'),
     ...library.trackingTableStatements('notification_tracking'),
+    ...library.subjectKeysTableStatements('subject_keys'),
     ...library.eventsTableStatements('trainingschool_events'),
   ]
 }

@@ -63,7 +63,8 @@ export function toIds(rows: ReadonlyArray<readonly unknown[]>): bigint[] {
   return rows.map((row) => toBigInt(row[0])).sort((a, b) => (a < b ? -1 : 1))
 }
 
-function toBytes(value: unknown): Uint8Array {
+/** Reads a column of bytes. */
+export function toBytes(value: unknown): Uint8Array {
   // Plain bytes, not one driver's kind of them; a view, since states are decoded soon and a copy would cost as much again.
   if (value instanceof Uint8Array) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength)
   throw new InternalError(`The database gave ${typeof value} where bytes were expected.`)

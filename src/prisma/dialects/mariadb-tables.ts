@@ -9,7 +9,7 @@ const longestName = 64
 export const positionsTable = 'notification_positions'
 
 /**
- * How the fields of the models are typed. Originator ids and names of applications are bytes of UTF-8: a text column of
+ * How the fields of the models are typed. Originator ids, names of applications and of persons are bytes of UTF-8: a text column of
  * a Prisma model always has a collation for which "A", "a" and "a " are one key, and a collation cannot be written in
  * a Prisma schema. 3,072 bytes is the longest key of InnoDB.
  */
@@ -25,6 +25,8 @@ export const mysqlModelTypes: ModelTypes = {
   state: 'Bytes @db.LongBlob',
   recordedAt: 'DateTime @db.DateTime(3)',
   applicationName: 'Bytes @db.VarBinary(3072)',
+  subject: 'Bytes @db.VarBinary(1020)',
+  key: 'Bytes @db.VarBinary(1024)',
 }
 
 const eventColumns = `\`originator_id\` VARBINARY(255) NOT NULL,
@@ -87,6 +89,23 @@ export function trackingTableStatements(name: string, _options: TableOptions = {
     \`notification_id\` BIGINT NOT NULL,
 
     PRIMARY KEY (\`application_name\`)
+) ${tableCharacters}`,
+  ]
+}
+
+/**
+ * The statements that make a table of subject keys; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function subjectKeysTableStatements(name: string, _options: TableOptions = {}): string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${checked(name)} (
+    \`subject\` VARBINARY(1020) NOT NULL,
+    \`key\` VARBINARY(1024) NOT NULL,
+    \`created_at\` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+
+    PRIMARY KEY (\`subject\`)
 ) ${tableCharacters}`,
   ]
 }

@@ -8,6 +8,7 @@ import { isConnectionLoss } from '../translate-error.js'
 import { ErrorTable } from './error-rules.js'
 import { connectionLostCodes, mariadbErrors } from './mariadb-errors.js'
 import { MariadbEventsTable } from './mariadb-events.js'
+import { mariadbSubjectKeysTable } from './mariadb-subject-keys.js'
 import { MariadbTrackingTable } from './mariadb-tracking.js'
 
 const deadlock = '1213'
@@ -36,6 +37,7 @@ export const mariadb: Dialect = {
   listenStatement: undefined,
   eventsTable: (options) => new MariadbEventsTable(options),
   trackingTable: (options) => new MariadbTrackingTable(options),
+  subjectKeysTable: mariadbSubjectKeysTable,
 }
 
 /** A failed statement is undone alone, except for a deadlock, which rolls everything back. */

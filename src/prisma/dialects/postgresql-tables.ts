@@ -18,6 +18,8 @@ export const postgresqlModelTypes: ModelTypes = {
   state: 'Bytes',
   recordedAt: 'DateTime @db.Timestamptz(6)',
   applicationName: 'String',
+  subject: 'String',
+  key: 'Bytes',
 }
 
 /**
@@ -68,6 +70,24 @@ export function trackingTableStatements(name: string, options: TableOptions = {}
     "notification_id" BIGINT NOT NULL,
 
     CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("application_name")
+)`,
+  ]
+}
+
+/**
+ * The statements that make a table of subject keys; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function subjectKeysTableStatements(name: string, options: TableOptions = {}): string[] {
+  return [
+    ...schemaStatements(options),
+    `CREATE TABLE IF NOT EXISTS ${qualified(name, options)} (
+    "subject" TEXT NOT NULL,
+    "key" BYTEA NOT NULL,
+    "created_at" TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+
+    CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("subject")
 )`,
   ]
 }

@@ -7,6 +7,7 @@ import { isConnectionLoss } from '../translate-error.js'
 import { ErrorTable } from './error-rules.js'
 import { postgresqlErrors } from './postgresql-errors.js'
 import { PostgresqlEventsTable } from './postgresql-events.js'
+import { postgresqlSubjectKeysTable } from './postgresql-subject-keys.js'
 import { postgresqlTrackingTable } from './postgresql-tracking.js'
 
 const errors = new ErrorTable(postgresqlErrors)
@@ -53,6 +54,7 @@ export const postgresql: Dialect = {
   listenStatement: (channel) => `LISTEN "${channel}"`,
   eventsTable: (options) => new PostgresqlEventsTable(options),
   trackingTable: postgresqlTrackingTable,
+  subjectKeysTable: postgresqlSubjectKeysTable,
 }
 
 function isGoingDown({ kind, code }: DriverErrorFacts): boolean {

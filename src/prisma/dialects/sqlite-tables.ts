@@ -21,6 +21,8 @@ export const sqliteModelTypes: ModelTypes = {
   state: 'Bytes',
   recordedAt: 'DateTime',
   applicationName: 'String',
+  subject: 'String',
+  key: 'Bytes',
 }
 
 const eventColumns = `"originator_id" TEXT NOT NULL,
@@ -72,6 +74,21 @@ export function trackingTableStatements(name: string, _options: TableOptions = {
     `CREATE TABLE IF NOT EXISTS ${checked(name)} (
     "application_name" TEXT NOT NULL PRIMARY KEY,
     "notification_id" BIGINT NOT NULL
+)`,
+  ]
+}
+
+/**
+ * The statements that make a table of subject keys; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that has odd characters
+ */
+export function subjectKeysTableStatements(name: string, _options: TableOptions = {}): string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${checked(name)} (
+    "subject" TEXT NOT NULL PRIMARY KEY,
+    "key" BLOB NOT NULL,
+    "created_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP
 )`,
   ]
 }

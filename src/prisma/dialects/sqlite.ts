@@ -6,6 +6,7 @@ import { ErrorTable, errorsByKind } from './error-rules.js'
 import { SqliteConnections } from './sqlite-connections.js'
 import { primaryCode, sqliteErrors } from './sqlite-errors.js'
 import { SqliteEventsTable } from './sqlite-events.js'
+import { sqliteSubjectKeysTable } from './sqlite-subject-keys.js'
 import { sqliteTrackingTable } from './sqlite-tracking.js'
 
 /**
@@ -34,6 +35,7 @@ export const sqlite: Dialect = {
   listenStatement: undefined,
   eventsTable: (options) => new SqliteEventsTable(options),
   trackingTable: sqliteTrackingTable,
+  subjectKeysTable: sqliteSubjectKeysTable,
 }
 
 const errors = new ErrorTable(sqliteErrors)

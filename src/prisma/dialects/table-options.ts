@@ -27,4 +27,6 @@ export interface ModelTypes {
   readonly state: string
   readonly recordedAt: string
   readonly applicationName: string
+  readonly subject: string
+  readonly key: string
 }
