@@ -16,7 +16,7 @@ import { Infrastructure } from './infrastructure.js'
 import { originatorIds } from './listing.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
 import { type CacheOptions, configuredCache } from './originator-cache.js'
-import { type EventReader, type GetOptions, Repository } from './repository.js'
+import { type GetOptions, Repository } from './repository.js'
 import { type DueSnapshot, Snapshots } from './snapshots.js'
 
 /** How an application is set up. Each option counts before the variable that means the same. */
@@ -93,11 +93,7 @@ export class Application<Client = unknown> {
     this.#infrastructure = infrastructure
     const isSnapshotting = options.snapshots ?? this.environment.getBoolean('IS_SNAPSHOTTING_ENABLED')
     this.#snapshots = new Snapshots(async () => await infrastructure.snapshotStore(), isSnapshotting)
-    const reader: EventReader = {
-      readPages: async (...args) => await (await infrastructure.eventStore()).readPages(...args),
-      has: async (originatorId) => await (await infrastructure.eventStore()).has(originatorId),
-    }
-    this.repository = new Repository(reader, {
+    this.repository = new Repository(infrastructure.reader, {
       snapshots: this.#snapshots,
       cache: configuredCache(this.environment, options.cache),
       afterCommit(fn) {

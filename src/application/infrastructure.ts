@@ -11,6 +11,7 @@ import { PersonalDataKeys } from '../persistence/personal-data-keys.js'
 import type { ApplicationRecorder } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
+import type { EventReader } from './repository.js'
 
 /** What was given instead of configured. */
 export interface InfrastructureOptions<Client> extends MapperParts {
@@ -54,6 +55,14 @@ export class Infrastructure<Client> {
     throw new ProgrammingError(
       `The recorder of ${this.#label} comes from a module that is not loaded yet: await application.ready() before its use`,
     )
+  }
+
+  /** The application's events, which load what is not loaded yet. */
+  get reader(): EventReader {
+    return {
+      readPages: async (...args) => await (await this.eventStore()).readPages(...args),
+      has: async (originatorId) => await (await this.eventStore()).has(originatorId),
+    }
   }
 
   /** The application's log, which loads what is not loaded yet. */

@@ -79,18 +79,23 @@ function applicationModels(application: string, options: ModelsOptions): Model[]
       ],
       keys: [],
     },
-    {
-      name: names.subjectKeys,
-      table: tables.subjectKeys,
-      comment: `The keys of the persons whose data ${of} keeps. Written by eventsourcing-prisma only.`,
-      fields: [
-        ['subject', `${types.subject} @id${keyMap(tables.subjectKeys, types)}`],
-        ['key', types.key],
-        ['createdAt', `${types.recordedAt} @default(now())`],
-      ],
-      keys: [],
-    },
+    subjectKeysModel(application, types),
   ]
+}
+
+function subjectKeysModel(application: string, types: ModelTypes): Model {
+  const { subjectKeys: table } = tableNames(application)
+  return {
+    name: modelNames(application).subjectKeys,
+    table,
+    comment: `The keys of the persons whose data ${application || 'the application'} keeps. Written by eventsourcing-prisma only.`,
+    fields: [
+      ['subject', `${types.subject} @id${keyMap(table, types)}`],
+      ['key', types.key],
+      ['createdAt', `${types.recordedAt} @default(now())`],
+    ],
+    keys: [],
+  }
 }
 
 function positionsModel({ types }: ModelsOptions): Model {

@@ -31,7 +31,7 @@ export function tableNames(applicationName: string): TableNames {
     events: `${prefix}_events`,
     snapshots: `${prefix}_snapshots`,
     tracking: `${prefix}_tracking`,
-    subjectKeys: `${prefix}_subject_keys`,
+    subjectKeys: `${prefix}_keys`,
   }
 }
 

@@ -17,6 +17,7 @@ export {
   type Outcome,
   type ScenarioEvent,
 } from './scenario.js'
+export { subjectKeyRecorderContract } from './subject-key-recorder-contract.js'
 export { subscriptionContract } from './subscription-contract.js'
 export type { Expect, Expectation, MakeRecorder, RecorderUnderTest, TestFramework } from './test-framework.js'
 export { trackingRecorderContract } from './tracking-recorder-contract.js'

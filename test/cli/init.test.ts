@@ -61,9 +61,11 @@ describe('init', () => {
       'TrainingSchoolEvent',
       'TrainingSchoolSnapshot',
       'TrainingSchoolTracking',
+      'TrainingSchoolSubjectKey',
       'KennelsEvent',
       'KennelsSnapshot',
       'KennelsTracking',
+      'KennelsSubjectKey',
       'NotificationPosition',
     ])
     expect(readFileSync(file(), 'utf8')).toContain('@@map("trainingschool_events")')
@@ -72,7 +74,7 @@ describe('init', () => {
   test('writes text ids and a PostgreSQL schema on request', async () => {
     expect(await init('--provider', 'postgresql', '--originator-id-type', 'text', '--postgres-schema', 'dogs')).toBe(0)
     expect(readFileSync(file(), 'utf8')).not.toContain('@db.Uuid')
-    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(3)
+    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(4)
   })
 
   test('has nothing to do when the file is there', async () => {

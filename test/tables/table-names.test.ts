@@ -11,6 +11,7 @@ describe('the names of an application’s tables', () => {
       events: 'trainingschool_events',
       snapshots: 'trainingschool_snapshots',
       tracking: 'trainingschool_tracking',
+      subjectKeys: 'trainingschool_keys',
     })
   })
 
@@ -19,6 +20,7 @@ describe('the names of an application’s tables', () => {
       events: 'stored_events',
       snapshots: 'stored_snapshots',
       tracking: 'notification_tracking',
+      subjectKeys: 'subject_keys',
     })
   })
 

@@ -54,7 +54,7 @@ function typesOf(provider: Provider): (typeof modelTypes)[number] {
   return types
 }
 
-/** What `createTable()` of the recorders makes, and the table of tracking positions. */
+/** What `createTable()` of the recorders makes, and the tables of tracking positions and of subject keys. */
 async function createTables(provider: Provider, url: string, options: Variant = {}): Promise<void> {
   const { application = '', schema, originatorIdType } = options
   const names = tableNames(application)
@@ -72,6 +72,7 @@ async function createTables(provider: Provider, url: string, options: Variant = 
   await events.createTable()
   await snapshots.createTable()
   await runAll(url, dialects[provider].trackingTableStatements(names.tracking, { schema }))
+  await runAll(url, dialects[provider].subjectKeysTableStatements(names.subjectKeys, { schema }))
 }
 
 interface Variant {

@@ -35,6 +35,13 @@ CREATE TABLE "trainingschool_tracking" (
     "notification_id" BIGINT NOT NULL
 );
 
+-- CreateTable
+CREATE TABLE "trainingschool_keys" (
+    "subject" TEXT NOT NULL PRIMARY KEY,
+    "key" BLOB NOT NULL,
+    "created_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+
 -- CreateIndex
 CREATE UNIQUE INDEX "Owner_dog_key" ON "Owner"("dog");
 

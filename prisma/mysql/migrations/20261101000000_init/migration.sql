@@ -33,6 +33,15 @@ CREATE TABLE `notification_tracking` (
 ) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 
 -- CreateTable
+CREATE TABLE `subject_keys` (
+    `subject` VARBINARY(1020) NOT NULL,
+    `key` VARBINARY(1024) NOT NULL,
+    `created_at` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+
+    PRIMARY KEY (`subject`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+
+-- CreateTable
 CREATE TABLE `notification_positions` (
     `log` VARCHAR(64) NOT NULL,
     `notification_id` BIGINT NOT NULL,

@@ -34,5 +34,14 @@ CREATE TABLE "notification_tracking" (
     CONSTRAINT "notification_tracking_pkey" PRIMARY KEY ("application_name")
 );
 
+-- CreateTable
+CREATE TABLE "subject_keys" (
+    "subject" TEXT NOT NULL,
+    "key" BYTEA NOT NULL,
+    "created_at" TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+
+    CONSTRAINT "subject_keys_pkey" PRIMARY KEY ("subject")
+);
+
 -- CreateIndex
 CREATE UNIQUE INDEX "stored_events_originator_id_originator_version_key" ON "stored_events"("originator_id", "originator_version");

@@ -27,5 +27,12 @@ CREATE TABLE "notification_tracking" (
     "notification_id" BIGINT NOT NULL
 );
 
+-- CreateTable
+CREATE TABLE "subject_keys" (
+    "subject" TEXT NOT NULL PRIMARY KEY,
+    "key" BLOB NOT NULL,
+    "created_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP
+);
+
 -- CreateIndex
 CREATE UNIQUE INDEX "stored_events_originator_id_originator_version_key" ON "stored_events"("originator_id", "originator_version");

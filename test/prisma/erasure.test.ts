@@ -1,0 +1,126 @@
+/** Personal data in a database: none of them is left in it once their person was forgotten, and nobody else's is lost. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Aggregate, Application, Erased, event } from '../../src/index.js'
+import { databases } from '../support/databases.js'
+import { type OpenDatabase, openDatabase } from './open-database.js'
+
+class Person extends Aggregate {
+  static readonly topic = 'Person'
+  static readonly snapshots = { every: 2 }
+  static readonly personal = { Named: { name: true }, Wrote: { text: 'to' } } as const
+  name: string | Erased = ''
+  readonly texts: unknown[] = []
+  @event('Named', 'name', 'role') called(name: string, _role: string): void {
+    this.name = name
+  }
+  @event('Wrote', 'to', 'text') write(_to: readonly string[], text: string): void {
+    this.texts.push(text)
+  }
+}
+
+const undo = new Error('undo')
+
+function textOf(value: unknown): string {
+  if (value instanceof ArrayBuffer) return textOf(new Uint8Array(value))
+  return value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : String(value)
+}
+
+describe.each(databases)('personal data on $name', (kind) => {
+  let open: OpenDatabase
+  let shop: Application
+  beforeAll(async () => {
+    open = await openDatabase(kind)
+    shop = new Application({ name: 'Shop', datastore: open.datastore, cache: true, env: { CREATE_TABLE: 'yes' } })
+    await shop.ready()
+  })
+  afterAll(async () => {
+    await open.close()
+  })
+
+  /** Everything in the application's tables as text: bytes too, and what base64 stands for. */
+  async function dump(): Promise<string> {
+    const texts: string[] = []
+    for (const table of ['shop_events', 'shop_snapshots', 'shop_tracking', 'shop_keys']) {
+      const rows = await open.database.query(`SELECT * FROM ${open.quoted(table)}`)
+      for (const row of rows) texts.push(...Object.values(row).map(textOf))
+    }
+    const text = texts.join('\n')
+    const decoded = [...text.matchAll(/[A-Za-z0-9+/]{16,}={0,2}/g)].map(([run]) => textOf(Buffer.from(run, 'base64')))
+    return [text, ...decoded].join('\n')
+  }
+
+  async function twoPersons(): Promise<{ ann: Person; bob: Person; secrets: string[] }> {
+    const marks = [crypto.randomUUID(), crypto.randomUUID(), crypto.randomUUID()]
+    const [annsName = '', bobsName = '', text = ''] = marks.map((mark) => `plain ${mark} text`)
+    const ann = new Person()
+    const bob = new Person()
+    ann.called(annsName, 'buyer')
+    bob.called(bobsName, 'seller')
+    bob.write([ann.id, bob.id], text)
+    await shop.save(ann, bob)
+    return { ann, bob, secrets: [annsName, text, bobsName] }
+  }
+
+  it('are nowhere in it as plain text, and erased with the key', async () => {
+    const { ann, bob, secrets } = await twoPersons()
+    const [annsName, text, bobsName] = secrets
+    const before = await dump()
+    for (const secret of secrets) expect(before).not.toContain(secret)
+    expect(before).toContain('"role":"buyer"')
+    expect((await shop.repository.get(Person, ann.id)).name).toBe(annsName)
+    expect((await shop.repository.get(Person, bob.id)).texts).toEqual([text])
+    expect(await open.database.query(`SELECT originator_version FROM ${open.quoted('shop_snapshots')}`)).toHaveLength(2)
+
+    expect(await shop.forget(ann.id)).toBe(true)
+    expect((await shop.repository.get(Person, ann.id)).name).toEqual(new Erased(ann.id))
+    const other = await shop.repository.get(Person, bob.id)
+    expect([other.name, other.texts]).toEqual([bobsName, [new Erased(ann.id)]])
+    const rows = await open.database.query(`SELECT subject FROM ${open.quoted('shop_keys')}`)
+    const subjects = rows.map(({ subject }) =>
+      subject instanceof Uint8Array ? Buffer.from(subject).toString() : subject,
+    )
+    expect(subjects).toEqual([bob.id])
+  })
+
+  it('are forgotten in the transaction around it, or not at all', async () => {
+    const { ann, secrets } = await twoPersons()
+    const forgetting = open.datastore.transaction(async () => {
+      await shop.forget(ann.id)
+      expect((await shop.repository.get(Person, ann.id)).name).toEqual(new Erased(ann.id))
+      throw undo
+    })
+    await expect(forgetting).rejects.toBe(undo)
+    expect((await shop.repository.get(Person, ann.id)).name).toBe(secrets[0])
+    await open.datastore.transaction(async () => await shop.forget(ann.id))
+    expect((await shop.repository.get(Person, ann.id)).name).toEqual(new Erased(ann.id))
+  })
+
+  it('leave no key behind when the save of their first event comes to nothing', async () => {
+    const person = new Person()
+    person.called('nobody', 'guest')
+    const saving = open.datastore.transaction(async () => {
+      await shop.save(person)
+      throw undo
+    })
+    await expect(saving).rejects.toBe(undo)
+    expect(await shop.forget(person.id)).toBe(false)
+  })
+
+  it('of one person are saved by many at the same time', async () => {
+    const subject = crypto.randomUUID()
+    const writers = Array.from({ length: 8 }, () => new Person())
+    await Promise.all(
+      writers.map(async (writer) => {
+        writer.write([subject], `to ${subject}`)
+        await open.datastore.transaction(async () => await shop.save(writer), { retries: 20 })
+      }),
+    )
+    for (const { id } of writers) {
+      expect((await shop.repository.get(Person, id)).texts).toEqual([`to ${subject}`])
+    }
+    await shop.forget(subject)
+    for (const { id } of writers) {
+      expect((await shop.repository.get(Person, id)).texts).toEqual([new Erased(subject)])
+    }
+  })
+})
