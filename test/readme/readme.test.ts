@@ -146,6 +146,10 @@ describe('the README, with the package as it is published', () => {
     runBlock('snapshots.ts')
   })
 
+  it('events with a schema, and personal data', () => {
+    runBlock('personal-data.ts')
+  })
+
   it('without decorators', () => {
     runBlock('plain.ts')
   })
