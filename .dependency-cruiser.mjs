@@ -10,7 +10,7 @@ const layers = {
   projection: ['domain', 'persistence', 'application'],
   system: ['domain', 'persistence', 'application', 'projection'],
   testing: ['domain', 'persistence', 'application'],
-  cli: ['domain', 'persistence', 'transaction', 'prisma'],
+  cli: ['domain', 'persistence', 'transaction', 'prisma', 'application'],
 }
 
 const layerRules = Object.entries(layers).map(([layer, below]) => ({

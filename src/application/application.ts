@@ -134,6 +134,11 @@ export class Application<Client = unknown> {
     return await this.#infrastructure.eventStore()
   }
 
+  /** Reads and writes the application's snapshots. */
+  async snapshotStore(): Promise<EventStore> {
+    return await this.#infrastructure.snapshotStore()
+  }
+
   /**
    * Stores the pending events of all objects, together or not at all: in the order of the objects, each object's in the
    * order they were triggered. Objects with nothing pending, null and undefined are passed over.
@@ -174,8 +179,7 @@ export class Application<Client = unknown> {
     id: string,
     options?: GetOptions,
   ): Promise<void> {
-    // What it is a decider of does not matter here.
-    const snapshotKind = kind as SnapshotKind
+    const snapshotKind = kind as SnapshotKind // what it is a decider of does not matter here
     this.#snapshots.assertFor(snapshotKind)
     await this.#snapshots.put(snapshotKind, takeSnapshot(snapshotKind, await this.#get(snapshotKind, id, options)))
   }
@@ -228,10 +232,9 @@ export class Application<Client = unknown> {
    * }
    */
   subscribe(options?: SubscribeOptions): Subscription<SubscribedEvent> {
-    const infrastructure = this.#infrastructure
     return new ApplicationSubscription(this.name, async () => {
-      const store = await infrastructure.eventStore()
-      return { notifications: infrastructure.recorder.subscribe(options), store }
+      const store = await this.eventStore()
+      return { notifications: this.recorder.subscribe(options), store }
     })
   }
 

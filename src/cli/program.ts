@@ -5,6 +5,7 @@ import type { OriginatorIdType } from '../prisma/dialect.js'
 import { init } from './init.js'
 import { migrate } from './migrate.js'
 import { modelTypes } from './schema-models.js'
+import { verifyAll } from './verify-snapshots.js'
 
 /** Where a command prints to. */
 export interface Output {
@@ -20,6 +21,11 @@ interface InitFlags {
   readonly schema?: string
   readonly originatorIdType?: OriginatorIdType
   readonly postgresSchema?: string
+}
+
+interface VerifyFlags {
+  readonly application: string
+  readonly kind: string[]
 }
 
 interface MigrateFlags {
@@ -82,6 +88,19 @@ function program(output: Output): Command {
     .option('--url <url>', 'the database: file:, postgresql: or mysql: (default: PRISMA_URL, then DATABASE_URL)')
     .option('--migrations <folder>', 'the folder of the migrations', 'prisma/migrations')
     .action(async (flags: MigrateFlags) => await runMigrate(flags, output))
+  command
+    .command('verify-snapshots')
+    .description('compare the stored snapshots of an application with what its events say')
+    .requiredOption('--application <topic>', 'an application, such as ./dist/app.js#school')
+    .requiredOption('--kind <topic...>', 'classes of aggregates or deciders, such as ./dist/dogs.js#Dog')
+    .action(async ({ application, kind }: VerifyFlags) => {
+      const count = await verifyAll({ application, kinds: kind }, output.print)
+      if (count > 0) {
+        throw new EnvironmentError(
+          `${count} snapshots say something else than the events: give the snapshots of what has changed another revision.`,
+        )
+      }
+    })
   return command
 }
 

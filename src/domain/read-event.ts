@@ -67,7 +67,8 @@ export function topicsOf(
   return storedTopics(shapes, checkedName(shapes, event))
 }
 
-function shapesOf(kind: SnapshotKind): EventShapes {
+/** What the events of a class of aggregates, or of a decider, are like. */
+export function shapesOf(kind: SnapshotKind): EventShapes {
   return typeof kind === 'function' ? eventsOf(kind.prototype as object) : eventShapesOf(kind)
 }
 

@@ -1,5 +1,7 @@
 /** Points in time with microseconds: a `Date` for users that keeps the exact text it was stored as. */
 
+import { ProgrammingError } from '../errors.js'
+
 const microsecondsPerMillisecond = 1000
 /** How far the clock may step back before new timestamps follow it instead of staying in order. */
 const largestStepBackMs = 1000
@@ -82,6 +84,23 @@ export class Timestamp extends Date {
   }
 }
 
+let replacedClock: (() => number) | undefined
+
+/**
+ * Replaces the clock, for tests.
+ *
+ * @param microseconds - gives the time of each timestamp to come, since 1970 in UTC
+ * @returns puts the clock back
+ * @throws `ProgrammingError` when it is replaced already
+ */
+export function setClock(microseconds: () => number): () => void {
+  if (replacedClock !== undefined) throw new ProgrammingError('The clock is replaced already: restore it first.')
+  replacedClock = microseconds
+  return () => {
+    if (replacedClock === microseconds) replacedClock = undefined
+  }
+}
+
 let clockOffsetMs = performance.timeOrigin
 let lastMicroseconds = Number.NEGATIVE_INFINITY
 
@@ -92,6 +111,7 @@ let lastMicroseconds = Number.NEGATIVE_INFINITY
  * a second is followed back. The milliseconds are those of `Date.now()`, or the next after many calls in one of them.
  */
 export function createTimestamp(): Timestamp {
+  if (replacedClock !== undefined) return Timestamp.fromMicroseconds(replacedClock())
   const milliseconds = Date.now()
   const elapsedMs = performance.now()
   // The monotonic clock only fills in the microseconds: the system clock may have been adjusted since the process started.

@@ -104,8 +104,8 @@ export interface TrackingTable {
 export interface SubjectKeysTable {
   /** The keys of those that have one. */
   select(runner: StatementRunner, subjects: readonly string[]): Promise<SubjectKey[]>
-  /** Stores the keys of those that have none, and gives for each the one that is stored. */
-  insert(runner: StatementRunner | DriverConnection, keys: readonly SubjectKey[]): Promise<SubjectKey[]>
+  /** Stores the keys of those that have none, and gives for each the one that is stored; for this it has to be in a transaction. */
+  insert(runner: StatementRunner, keys: readonly SubjectKey[]): Promise<SubjectKey[]>
   /** Deletes a key; false where there is none. */
   delete(runner: StatementRunner, subject: string): Promise<boolean>
   /** The statements that make the table, harmless where it exists. */

@@ -2,10 +2,12 @@
 import type { SubjectKey, SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { RecorderDatastore } from './aggregate-recorder.js'
+import type { StatementRunner } from './connections.js'
 import type { SubjectKeysTable } from './dialect.js'
 import { type Engine, engineOf } from './engine.js'
 import { createTables, runIn } from './tables.js'
 import type { Transaction } from './transaction.js'
+import { translateError, translateLoneWriteError } from './translate-error.js'
 
 /** Which table of keys a recorder uses. */
 export interface SubjectKeyOptions {
@@ -38,16 +40,39 @@ export class PrismaSubjectKeyRecorder<Client extends object = object> implements
   }
 
   async selectKeys(subjects: readonly string[]): Promise<SubjectKey[]> {
-    return await this.#run('read the keys of persons', (runner) => this.#table.select(runner, [...new Set(subjects)]))
+    return await runIn(this.#engine, this.#engine.currentScope, 'read the keys of persons', (runner) =>
+      this.#table.select(runner, [...new Set(subjects)]),
+    )
   }
 
   async insertKeys(keys: readonly SubjectKey[]): Promise<SubjectKey[]> {
-    const first = new Map(keys.toReversed().map((key) => [key.subject, key]))
-    return await this.#run('store the keys of persons', (runner) => this.#table.insert(runner, [...first.values()]))
+    if (keys.length === 0) return []
+    const { currentScope } = this.#engine
+    const runner = this.#engine.runner()
+    const firstOfEach = [...new Map(keys.toReversed().map((key) => [key.subject, key])).values()]
+    const insert = (inTransaction: StatementRunner): Promise<SubjectKey[]> =>
+      this.#table.insert(inTransaction, firstOfEach)
+    try {
+      if (currentScope !== undefined) return await currentScope.execute(insert)
+      return await (runner.inTransaction ? insert(runner) : this.#engine.atOnce(insert))
+    } catch (error) {
+      throw translateError(this.#engine.dialect, error, 'store the keys of persons')
+    }
   }
 
   async deleteKey(subject: string): Promise<boolean> {
-    return await this.#run('delete the key of a person', (runner) => this.#table.delete(runner, subject))
+    const { dialect, currentScope } = this.#engine
+    let isAlone = false
+    const work = async (runner: StatementRunner): Promise<boolean> => {
+      isAlone = !runner.inTransaction
+      return await this.#table.delete(runner, subject)
+    }
+    try {
+      return await (currentScope === undefined ? work(this.#engine.runner()) : currentScope.execute(work))
+    } catch (error) {
+      const translate = isAlone ? translateLoneWriteError : translateError
+      throw translate(dialect, error, 'delete the key of a person')
+    }
   }
 
   /** Runs work in a transaction: the same as `datastore.transaction`. */
@@ -61,9 +86,5 @@ export class PrismaSubjectKeyRecorder<Client extends object = object> implements
    */
   async createTable(): Promise<void> {
     await createTables(this.#engine, this.#table.createStatements)
-  }
-
-  async #run<T>(attempted: string, work: Parameters<typeof runIn<T>>[3]): Promise<T> {
-    return await runIn(this.#engine, this.#engine.currentScope, attempted, work)
   }
 }

@@ -1,7 +1,22 @@
-/** The contracts of the recorders, for implementations of anybody; and the shape that a test framework has for them. */
+/** For tests: of applications, aggregates and deciders, of a real database, and of recorders that anybody has implemented. */
+export {
+  type SnapshotDifference,
+  type SnapshotVerification,
+  type VerifiedApplication,
+  type VerifySnapshotsOptions,
+  verifySnapshots,
+} from '../application/snapshot-verification.js'
 export { aggregateRecorderContract } from './aggregate-recorder-contract.js'
 export { applicationRecorderContract } from './application-recorder-contract.js'
 export { eventStoreContract } from './event-store-contract.js'
+export {
+  type FixedClock,
+  type FixedClockOptions,
+  fixedClock,
+  fixedIds,
+  type Replacement,
+} from './fixed-sources.js'
+export { inMemory, type RecordedEvent, storedEvents } from './in-memory.js'
 export { notificationLogContract } from './notification-log-contract.js'
 export {
   type AppendingRecorder,

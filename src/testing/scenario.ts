@@ -4,9 +4,12 @@ import { type Aggregate, type AggregateClass, isAggregate } from '../domain/aggr
 import { eventsOf } from '../domain/aggregate-events.js'
 import { type CommandArguments, type Decider, type DeciderEvent, decide, fold, initial } from '../domain/decider.js'
 import { type DomainEvent, domainEvent } from '../domain/event.js'
+import { newEvent } from '../domain/new-event.js'
+import { shapesOf } from '../domain/read-event.js'
 import { rebuild } from '../domain/rebuild.js'
+import type { SnapshotKind } from '../domain/snapshot.js'
 import { createTimestamp } from '../domain/timestamp.js'
-import { eventTopic, type TopicOwner } from '../domain/topic.js'
+import { eventTopic } from '../domain/topic.js'
 
 /** An event as tests write it: its name and its data. */
 export interface ScenarioEvent {
@@ -14,6 +17,8 @@ export interface ScenarioEvent {
   readonly type: string
   /** Its data; default none. */
   readonly data?: object
+  /** Of an event that was stored before: the version that its data have the shape of; default the present one. */
+  readonly classVersion?: number
 }
 
 /** What came of it. Each check throws an `AssertionError` with the difference, and gives itself back for the next one. */
@@ -76,7 +81,7 @@ function aggregateScenario(
   return {
     when(act) {
       const events = eventsOf(aggregateClass.prototype as object)
-      const before = rebuild(aggregateClass, pastEvents(events, past, events.initialVersion))
+      const before = rebuild(aggregateClass, pastEvents(aggregateClass, past, events.initialVersion))
       return outcomeOf(() => {
         // Without a past there is nothing to act on: the function makes the aggregate.
         const result = act(before as Aggregate<object>)
@@ -95,7 +100,7 @@ function deciderScenario(
 ): DeciderScenario<unknown, Record<string, unknown[]>> {
   return {
     when(name, ...args) {
-      const before = fold(decider, initial(decider, originatorId), pastEvents({ topic: decider.name }, past, 1))
+      const before = fold(decider, initial(decider, originatorId), pastEvents(decider, past, 1))
       return outcomeOf(() => {
         const decision = decide(decider, before, { name, args } as never) // checked by the types of `given`
         return { state: decision.state, events: decision.pendingEvents }
@@ -104,16 +109,16 @@ function deciderScenario(
   }
 }
 
-function pastEvents(owner: TopicOwner, past: readonly ScenarioEvent[], firstVersion: number): DomainEvent[] {
-  return past.map(({ type, data = {} }, index) =>
-    domainEvent({
-      originatorId,
-      originatorVersion: firstVersion + index,
-      topic: eventTopic(owner, type),
-      timestamp: createTimestamp(),
-      data: { ...data },
-    }),
-  )
+function pastEvents(kind: SnapshotKind, past: readonly ScenarioEvent[], firstVersion: number): DomainEvent[] {
+  const shapes = shapesOf(kind)
+  return past.map(({ type, data = {}, classVersion }, index) => {
+    const originatorVersion = firstVersion + index
+    if (classVersion === undefined)
+      return newEvent(shapes, { eventName: type, originatorId, originatorVersion, data: { ...data } })
+    const topic = eventTopic(shapes, type)
+    const timestamp = createTimestamp()
+    return domainEvent({ originatorId, originatorVersion, topic, timestamp, data: { ...data }, classVersion })
+  })
 }
 
 interface Result<State> {

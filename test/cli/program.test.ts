@@ -69,4 +69,19 @@ describe('the command line', () => {
     expect(code).toBe(0)
     expect(out).toMatch(/init.*migrate/s)
   })
+
+  test('verifies snapshots, and fails when one says something else than the events', () => {
+    const bank = './test/cli/fixtures/bank.ts'
+    const args = ['verify-snapshots', '--application', `${bank}#bank`, '--kind', `${bank}#Account`]
+    expect(command(args)).toEqual({ code: 0, out: 'Account: 1 snapshots checked, 0 passed over, 0 differ\n', err: '' })
+    const { code, out, err } = command(args, { RATE: '3' })
+    expect(code).toBe(1)
+    expect(out).toMatch(/^Account \S+, version 2: events give {.*"cents":300}, the snapshot {.*"cents":100}\n/)
+    expect(err).toContain('1 snapshots say something else than the events')
+    const wrong = command(['verify-snapshots', '--application', `${bank}#Account`, '--kind', `${bank}#Account`])
+    expect([wrong.code, wrong.err]).toEqual([
+      1,
+      `Error: Could not verify snapshots: ${bank}#Account is not an application.\n`,
+    ])
+  })
 })

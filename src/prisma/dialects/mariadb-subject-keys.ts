@@ -4,8 +4,11 @@ import { subjectKeysTableStatements } from './mariadb-tables.js'
 import { KeysTable } from './subject-keys-table.js'
 
 /**
- * A second writer of one key waits for the first, and then has to read with a lock: a plain read would see the table as it
- * was when the transaction began.
+ * A second writer of one key waits for the first. Its transaction goes on reading the table as it was when it began, but for
+ * the rows that it has changed itself: so it moves the time of the other's key on by the least that the column holds. An
+ * update to the same value would change nothing, and the key would be there for no select of this transaction.
+ *
+ * @see https://dev.mysql.com/doc/refman/8.4/en/innodb-consistent-read.html
  */
 export function mariadbSubjectKeysTable({ name }: TrackingTableOptions): KeysTable {
   return new KeysTable({
@@ -14,7 +17,6 @@ export function mariadbSubjectKeysTable({ name }: TrackingTableOptions): KeysTab
     subject: 'subject',
     key: '`key`',
     parameter: () => '?',
-    onConflict: 'ON DUPLICATE KEY UPDATE subject = subject',
-    latest: 'LOCK IN SHARE MODE',
+    onConflict: 'ON DUPLICATE KEY UPDATE created_at = created_at + INTERVAL 1000 MICROSECOND',
   })
 }

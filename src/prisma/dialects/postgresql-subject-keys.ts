@@ -3,7 +3,10 @@ import type { TrackingTableOptions } from '../dialect.js'
 import { qualified, subjectKeysTableStatements } from './postgresql-tables.js'
 import { KeysTable } from './subject-keys-table.js'
 
-/** A second writer of one key waits for the first; each statement sees what was committed before it. */
+/**
+ * A second writer of one key waits for the first; each statement sees what was committed before it. DO NOTHING would leave
+ * the row unlocked, and somebody else could delete it before the select.
+ */
 export function postgresqlSubjectKeysTable({ name, schema }: TrackingTableOptions): KeysTable {
   return new KeysTable({
     createStatements: subjectKeysTableStatements(name, { schema }),
@@ -11,7 +14,6 @@ export function postgresqlSubjectKeysTable({ name, schema }: TrackingTableOption
     subject: 'subject',
     key: '"key"',
     parameter: (position, column) => `$${position}::${column === 'key' ? 'bytea' : 'text'}`,
-    onConflict: 'ON CONFLICT (subject) DO NOTHING',
-    latest: '',
+    onConflict: 'ON CONFLICT (subject) DO UPDATE SET subject = excluded.subject',
   })
 }

@@ -12,6 +12,5 @@ export function sqliteSubjectKeysTable({ name }: TrackingTableOptions): KeysTabl
     key: '"key"',
     parameter: () => '?',
     onConflict: 'ON CONFLICT (subject) DO NOTHING',
-    latest: '',
   })
 }
