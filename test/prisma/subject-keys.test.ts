@@ -115,14 +115,12 @@ describe.each(databases)('on $name', (kind) => {
       for (let round = 0; round < 60; round += 1) counts.push(await insert(round))
       return counts
     }
-    let isOver = false
+    const over = new AbortController()
     const deleteAlways = async (): Promise<void> => {
-      while (!isOver) await recorder.deleteKey('ann')
+      while (!over.signal.aborted) await recorder.deleteKey('ann')
     }
     const deleting = deleteAlways()
-    const counts = await Promise.all([insertMany(), insertMany()]).finally(() => {
-      isOver = true
-    })
+    const counts = await Promise.all([insertMany(), insertMany()]).finally(() => over.abort())
     await deleting
     expect(new Set(counts.flat())).toEqual(new Set([1]))
   })
