@@ -41,6 +41,14 @@ const cases: Cases<SubjectKeyRecorder> = {
     expect(written(await recorder.selectKeys(['bob', 'ann']))).toEqual(['ann=0.255.128', 'bob=1'])
   },
 
+  async 'keeps its own bytes, whatever becomes of those that it was given or has given'({ recorder, expect }) {
+    const given = keyOf('ann', 1)
+    const inserted = await recorder.insertKeys([given])
+    given.key.fill(9)
+    for (const { key } of [...inserted, ...(await recorder.selectKeys(['ann']))]) key.fill(8)
+    expect(written(await recorder.selectKeys(['ann']))).toEqual(['ann=1'])
+  },
+
   async 'keeps the first key of a person, and gives it to whoever brings another'({ recorder, expect }) {
     await recorder.insertKeys([keyOf('ann', 1)])
     expect(written(await recorder.insertKeys([keyOf('bob', 2), keyOf('ann', 3)]))).toEqual(['ann=1', 'bob=2'])

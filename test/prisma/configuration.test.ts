@@ -12,6 +12,7 @@ import {
   PrismaApplicationRecorder,
   PrismaFactory,
   PrismaProcessRecorder,
+  PrismaSubjectKeyRecorder,
   PrismaTrackingRecorder,
   ProgrammingError,
 } from '../../src/index.js'
@@ -131,13 +132,16 @@ describe.each(databases)('on $name', (kind) => {
     expect(without.applicationRecorder()).toBeInstanceOf(PrismaApplicationRecorder)
     expect(without.processRecorder()).toBeInstanceOf(PrismaProcessRecorder)
     expect(without.trackingRecorder()).toBeInstanceOf(PrismaTrackingRecorder)
+    expect(without.subjectKeyRecorder()).toBeInstanceOf(PrismaSubjectKeyRecorder)
     await expect(without.processRecorder().maxNotificationId()).rejects.toBeInstanceOf(DatabaseError)
     await expect(without.trackingRecorder().maxTrackingId('up')).rejects.toBeInstanceOf(DatabaseError)
+    await expect(without.subjectKeyRecorder()?.selectKeys(['Ann'])).rejects.toBeInstanceOf(DatabaseError)
     await making.prepare()
     const tracking = { applicationName: 'up', notificationId: 1n }
     expect(await without.processRecorder().insertEvents([], { tracking })).toEqual([])
     expect(await without.trackingRecorder().maxTrackingId('up')).toBe(1n)
     expect(await without.aggregateRecorder('snapshots').selectEvents(Dog.createId('Fido'))).toEqual([])
+    expect(await without.subjectKeyRecorder()?.selectKeys(['Ann'])).toEqual([])
     await without.close()
     await making.close()
   })

@@ -118,6 +118,29 @@ describe.each(databases)('on $name', (kind) => {
     expect(() => recorder.subscribe()).toThrow(NotSupportedError)
   })
 
+  it('keeps subject keys, which come to nothing with their transaction', async () => {
+    const environment = new Environment('', {
+      PRISMA_SCOPED_CLIENT_TOPIC: `${fixture}#currentTx`,
+      PRISMA_URL: database.url,
+    })
+    const factory = new PrismaFactory(environment)
+    await factory.prepare()
+    const recorder = factory.subjectKeyRecorder()
+    const keys = ['änn', 'bob'].map((subject, index) => ({ subject, key: new Uint8Array([index, 255]) }))
+    await theirTransaction(async () => {
+      expect(await recorder?.insertKeys(keys)).toHaveLength(2)
+      expect(await recorder?.insertKeys([{ subject: 'bob', key: new Uint8Array([7]) }])).toEqual(keys.slice(1))
+    })
+    const undone = theirTransaction(async () => {
+      expect(await recorder?.deleteKey('änn')).toBe(true)
+      expect(await recorder?.deleteKey('änn')).toBe(false)
+      throw new Error('forgotten commit')
+    })
+    await expect(undone).rejects.toThrow('forgotten commit')
+    expect(await theirTransaction(async () => await recorder?.selectKeys(['änn', 'Bob']))).toEqual(keys.slice(0, 1))
+    await expect(recorder?.insertKeys(keys)).rejects.toBeInstanceOf(NoTransactionError)
+  })
+
   it('finds out the database from the client where no URL is given, and makes its tables there [258]', async () => {
     const unnamed = new TrainingSchool({
       name: 'unnamed',

@@ -39,7 +39,12 @@ describe('a table', () => {
   ]
 
   describe.each(limited)('on $database', ({ dialect, longest }) => {
-    const kinds = [dialect.eventsTableStatements, dialect.snapshotsTableStatements, dialect.trackingTableStatements]
+    const kinds = [
+      dialect.eventsTableStatements,
+      dialect.snapshotsTableStatements,
+      dialect.trackingTableStatements,
+      dialect.subjectKeysTableStatements,
+    ]
 
     test.each(kinds)('may have the longest name: %o', (statements) => {
       expect(statements('a'.repeat(longest))[0]).toContain('a'.repeat(longest))

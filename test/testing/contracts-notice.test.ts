@@ -4,8 +4,10 @@ import {
   InMemoryAggregateRecorder,
   InMemoryApplicationRecorder,
   InMemoryProcessRecorder,
+  InMemorySubjectKeyRecorder,
   InMemoryTrackingRecorder,
   type ProcessRecorder,
+  type SubjectKeyRecorder,
   type TrackingRecorder,
 } from '../../src/index.js'
 import {
@@ -17,6 +19,7 @@ import {
   type MakeRecorder,
   notificationLogContract,
   processRecorderContract,
+  subjectKeyRecorderContract,
   subscriptionContract,
   type TestFramework,
   trackingRecorderContract,
@@ -29,6 +32,7 @@ import {
   GivesIds,
   TellsWrongStream,
 } from './broken-event-recorders.js'
+import { brokenSubjectKeys } from './broken-subject-key-recorders.js'
 import { brokenSubscriptions } from './broken-subscriptions.js'
 import { brokenProcesses, brokenTrackings } from './broken-tracking-recorders.js'
 import { collectCases, failing, numbersOf } from './collected-cases.js'
@@ -169,6 +173,13 @@ noticing<ProcessRecorder>({
     'begins at 0': [71],
     'has one position for all': [78],
   },
+})
+
+noticing<SubjectKeyRecorder>({
+  contract: subjectKeyRecorderContract,
+  honest: () => new InMemorySubjectKeyRecorder(),
+  broken: brokenSubjectKeys,
+  fails: {},
 })
 
 noticing({
