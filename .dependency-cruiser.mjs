@@ -9,7 +9,7 @@ const layers = {
   application: ['domain', 'persistence', 'transaction'],
   projection: ['domain', 'persistence', 'application'],
   system: ['domain', 'persistence', 'application', 'projection'],
-  testing: ['domain', 'persistence', 'application'],
+  testing: ['domain', 'persistence', 'application', 'prisma'],
   cli: ['domain', 'persistence', 'transaction', 'prisma', 'application'],
 }
 

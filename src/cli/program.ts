@@ -59,6 +59,13 @@ function program(output: Output): Command {
       writeOut: (text) => output.print(text.trimEnd()),
       writeErr: (text) => output.complain(text.trimEnd()),
     })
+  addInit(command, output)
+  addMigrate(command, output)
+  addVerifySnapshots(command, output)
+  return command
+}
+
+function addInit(command: Command, output: Output): void {
   command
     .command('init')
     .description('write the models of the tables into your Prisma schema, as eventsourcing.prisma')
@@ -80,6 +87,9 @@ function program(output: Output): Command {
     )
     .option('--postgres-schema <name>', 'the PostgreSQL schema of the tables')
     .action(async (flags: InitFlags) => await runInit(flags, output))
+}
+
+function addMigrate(command: Command, output: Output): void {
   command
     .command('migrate')
     .description(
@@ -88,6 +98,9 @@ function program(output: Output): Command {
     .option('--url <url>', 'the database: file:, postgresql: or mysql: (default: PRISMA_URL, then DATABASE_URL)')
     .option('--migrations <folder>', 'the folder of the migrations', 'prisma/migrations')
     .action(async (flags: MigrateFlags) => await runMigrate(flags, output))
+}
+
+function addVerifySnapshots(command: Command, output: Output): void {
   command
     .command('verify-snapshots')
     .description('compare the stored snapshots of an application with what its events say')
@@ -101,7 +114,6 @@ function program(output: Output): Command {
         )
       }
     })
-  return command
 }
 
 async function runInit(

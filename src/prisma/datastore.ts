@@ -20,6 +20,7 @@ import { PrismaGuest } from './guest.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
 import { isPrismaClient, type PrismaClientLike, type TransactionClient } from './prisma-client.js'
+import { ReplaceableConnections } from './replaceable-connections.js'
 import { type ManagedTransaction, NoTransaction, ScopeTransaction, type Transaction } from './transaction.js'
 
 /** What a datastore is made from. */
@@ -74,12 +75,11 @@ export class PrismaDatastore<Client extends object = object>
         `Could not make a datastore with schema "${options.schema}": ${dialect.name} has no schemas.`,
       )
     }
-    this.#connections = dialect.connections({
-      factory: adapter,
-      durability: options.durability ?? 'full',
-      deadlineMs,
-      dialect,
-    })
+    const durability = options.durability ?? 'full'
+    const connections = new ReplaceableConnections(
+      dialect.connections({ factory: adapter, durability, deadlineMs, dialect }),
+    )
+    this.#connections = connections
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
     this.#transactions = new Transactions(connectionSource(dialect, this.#connections), { autoflush, deadlineMs })
     this.adapter = new JoiningAdapterFactory(adapter, {
@@ -101,6 +101,7 @@ export class PrismaDatastore<Client extends object = object>
       signals: this.#signals,
       runner: () => this.#connections,
       atOnce: (work) => this.#atOnce(work),
+      rehearse: (work) => connections.rehearse({ dialect, isInside: () => transactions.isInsideBegun }, work),
     })
     if (options.client !== undefined) this.bind(options.client(this.adapter))
   }

@@ -18,6 +18,8 @@ export interface Engine {
   runner(): StatementRunner
   /** Runs several statements as one, in a transaction that nobody else sees. */
   atOnce<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T>
+  /** Runs work with everything on this datastore in one transaction, which is rolled back in the end: for tests. */
+  rehearse<T>(work: () => Promise<T>): Promise<T>
 }
 
 const engines = new WeakMap<object, Engine>()

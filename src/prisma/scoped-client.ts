@@ -45,9 +45,8 @@ export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClien
       currentScope: undefined,
       signals: undefined,
       runner: () => runner,
-      atOnce: () => {
-        throw new InterfaceError('Could not begin a transaction: transactions are managed by someone else here.')
-      },
+      atOnce: refuse,
+      rehearse: refuse,
     })
   }
 
@@ -85,6 +84,10 @@ export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClien
       'There is no current transaction client: the function named by PRISMA_SCOPED_CLIENT_TOPIC returned undefined. Call the application inside a transaction.',
     )
   }
+}
+
+function refuse(): never {
+  throw new InterfaceError('Could not begin a transaction: transactions are managed by someone else here.')
 }
 
 /** Runs statements through Prisma's raw queries. */

@@ -30,6 +30,13 @@ export class AsyncContext<T> {
     return undefined
   }
 
+  /** The values set by all `run`s around this code, innermost first. */
+  *all(): Generator<T | undefined> {
+    for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) {
+      if (entry.key === this) yield entry.value as T | undefined // as in `get`
+    }
+  }
+
   /** Runs `fn` with the value set, for it and everything it calls, awaited or not. */
   run<R>(value: T | undefined, fn: () => R): R {
     return storage.run({ key: this, value, outer: storage.getStore(), isLasting: this.#isLasting }, fn)

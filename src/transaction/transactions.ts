@@ -33,6 +33,14 @@ export class Transactions<Connection extends TransactionConnection> {
     return this.#context.get()
   }
 
+  /** Whether this code is inside of a transaction that has begun, also where it has stepped out of it or into another. */
+  get isInsideBegun(): boolean {
+    for (const scope of this.#context.all()) {
+      if (scope?.session.begun === true && scope.session.ended === undefined) return true
+    }
+    return false
+  }
+
   /** Runs `fn` with the scope as the current one, undefined for none. */
   within<R>(scope: Scope<Connection> | undefined, fn: () => R): R {
     return this.#context.run(scope, fn)
