@@ -11,7 +11,8 @@ import {
 } from '../../src/index.js'
 import { subjectKeyRecorderContract } from '../../src/testing/index.js'
 import { FaultyFactory } from '../faults/faulty-adapter.js'
-import { databases } from '../support/databases.js'
+import { databases, databasesOf } from '../support/databases.js'
+import { inMemorySqlites } from '../support/in-memory-sqlite.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 
@@ -35,6 +36,43 @@ describe('in memory', () => {
   }))
 })
 
+describe.each(inMemorySqlites)('on $name', ({ adapter }) => {
+  let datastore: PrismaDatastore
+  beforeAll(() => {
+    datastore = new PrismaDatastore({ adapter: adapter() })
+  })
+  afterAll(async () => {
+    await datastore.close()
+  })
+
+  contractOn(() => datastore)
+})
+
+describe.each(databasesOf('postgresql'))('in a named schema on $name', (kind) => {
+  let open: OpenDatabase
+  beforeAll(async () => {
+    open = await openDatabase(kind, { schema: 'kennel' })
+  })
+  afterAll(async () => {
+    await open.close()
+  })
+
+  contractOn(() => open.datastore, { schema: 'vet' })
+
+  it('has its table there, or else where the datastore says', async () => {
+    for (const options of [{}, { schema: 'vet' }]) {
+      const recorder = new PrismaSubjectKeyRecorder(open.datastore, { ...options, keysTable: 'placed_keys' })
+      await recorder.createTable()
+      await recorder.insertKeys([key('ann', 1)])
+    }
+    const tables = `SELECT table_schema FROM information_schema.tables WHERE table_name = 'placed_keys' ORDER BY 1`
+    expect(await open.database.query(tables)).toEqual([{ table_schema: 'kennel' }, { table_schema: 'vet' }])
+    for (const schema of ['kennel', 'vet']) {
+      expect(await open.database.query(`SELECT subject FROM ${schema}.placed_keys`)).toEqual([{ subject: 'ann' }])
+    }
+  })
+})
+
 describe.each(databases)('on $name', (kind) => {
   let open: OpenDatabase
   beforeAll(async () => {
@@ -45,7 +83,6 @@ describe.each(databases)('on $name', (kind) => {
   })
 
   contractOn(() => open.datastore)
-  if (kind.provider === 'postgresql') contractOn(() => open.datastore, { schema: 'kennel' })
 
   it('works in the current transaction, and comes to nothing with its rollback', async () => {
     const recorder = new PrismaSubjectKeyRecorder(open.datastore)
