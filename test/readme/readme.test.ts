@@ -150,6 +150,10 @@ describe('the README, with the package as it is published', () => {
     runBlock('personal-data.ts')
   })
 
+  it('testing: scenarios, and a real database that stays clean', () => {
+    expect(runBlock('dogs.test.ts')).toMatch(/# pass 2\n# fail 0\n/)
+  })
+
   it('without decorators', () => {
     runBlock('plain.ts')
   })
