@@ -78,5 +78,6 @@ function subjectsIn(named: unknown, { topic, field, about }: Place): string[] {
 }
 
 function isSubject(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= longestSubject
+  // Half a surrogate pair and a zero are no text for every database.
+  return typeof value === 'string' && /^[^\0\p{Surrogate}]+$/u.test(value) && value.length <= longestSubject
 }

@@ -188,6 +188,8 @@ describe('personal data', () => {
     expect(() => bob.meet([''], 'to nobody')).toThrow(TypeError)
     expect(() => bob.meet(['a'.repeat(256)], 'to nobody')).toThrow(TypeError)
     expect(bob.notes).toEqual([secrets.note])
+    for (const name of ['a\0', '\ud83d', 'a'.repeat(256)]) await expect(shop.forget(name)).rejects.toThrow(TypeError)
+    expect(await shop.forget('😀 1')).toBe(false)
     await expect(shop.forget('')).rejects.toThrow('A person must be named by a text')
   })
 
