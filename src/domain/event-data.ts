@@ -1,4 +1,4 @@
-/** The way between the arguments of a call and the data of an event, without sharing arrays and objects. */
+/** The way between the arguments of a call and the data of an event, without sharing arrays, objects, maps and sets. */
 import { type EventData, reservedDataNames } from './event.js'
 import type { Timestamp } from './timestamp.js'
 
@@ -50,10 +50,10 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return prototype === Object.prototype || prototype === null
 }
 
-/** A frozen copy of arrays and plain objects, however deep; any other value is given back as it is. */
+/** A copy of arrays, plain objects, maps and sets, however deep, the first two frozen; any other value is given back as it is. */
 export function pinned(value: unknown): unknown {
   if (Array.isArray(value)) return Object.freeze(value.map(pinned))
-  return isPlainObject(value) ? Object.freeze(mapped(value, pinned)) : value
+  return isPlainObject(value) ? Object.freeze(mapped(value, pinned)) : collection(value, pinned)
 }
 
 function dataOfObject(label: string, args: readonly unknown[]): EventData {
@@ -77,7 +77,17 @@ function givenTimestamp(label: string, value: unknown): Date | undefined {
 
 function copied(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(copied)
-  return isPlainObject(value) ? mapped(value, copied) : value
+  return isPlainObject(value) ? mapped(value, copied) : collection(value, copied)
+}
+
+/** Instances of subclasses may hold more than their base class knows. */
+function isOf<Instance extends object>(type: new () => Instance, value: unknown): value is Instance {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === type.prototype
+}
+
+function collection(value: unknown, change: (member: unknown) => unknown): unknown {
+  if (isOf(Map, value)) return new Map([...value].map(([key, member]) => [change(key), change(member)]))
+  return isOf(Set, value) ? new Set([...value].map(change)) : value
 }
 
 function mapped(value: Record<string, unknown>, change: (member: unknown) => unknown): Record<string, unknown> {

@@ -79,6 +79,22 @@ const bigintAsText: Transcoding<bigint, string> = {
   decode: bigintOf,
 }
 
+/** A map as the list of its entries, in order. */
+const mapAsList: Transcoding<ReadonlyMap<unknown, unknown>, Array<[unknown, unknown]>> = {
+  name: 'map_as_list',
+  type: Map,
+  encode: (map) => [...map],
+  decode: (entries) => new Map(listOf(entries)),
+}
+
+/** A set as the list of its members, in order. */
+const setAsList: Transcoding<ReadonlySet<unknown>, unknown[]> = {
+  name: 'set_as_list',
+  type: Set,
+  encode: (set) => [...set],
+  decode: (members) => new Set(listOf(members)),
+}
+
 /** The placeholder of erased personal data, which states in snapshots may have, as the person's name. */
 const erasedAsSubject: Transcoding<Erased, string> = {
   name: 'erased',
@@ -94,6 +110,8 @@ export const builtInTranscodings: readonly Transcoding[] = [
   timestampAsIso,
   dateAsIso,
   bigintAsText,
+  mapAsList,
+  setAsList,
   erasedAsSubject,
 ]
 
@@ -101,6 +119,11 @@ export const builtInTranscodings: readonly Transcoding[] = [
 function textOf(data: unknown): string {
   if (typeof data === 'string') return data
   throw new MapperError(`Cannot read a value of a built-in type: its data are not a text but ${typeof data}`)
+}
+
+function listOf<Item>(data: Item[]): Item[] {
+  if (Array.isArray(data)) return data
+  throw new MapperError(`Cannot read a value of a built-in type: its data are not a list but ${typeof data}`)
 }
 
 // `BigInt` itself takes more, such as an empty text for 0.

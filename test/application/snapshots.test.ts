@@ -362,7 +362,7 @@ describe.each(databases)('a snapshot on $name', (kind) => {
 
     class Unstorable extends Aggregate {
       static readonly snapshots = { every: 1 }
-      readonly odd = new Map()
+      readonly odd = new WeakMap()
     }
     await expect(bank.save(new Unstorable())).rejects.toBeInstanceOf(TranscodingNotRegisteredError)
     expect(await count()).toEqual([0, 0])

@@ -61,6 +61,28 @@ describe('a decorated setter', () => {
   })
 })
 
+describe('maps and sets in the data of an event', () => {
+  class Order extends Aggregate {
+    counts = new Map<string, number[]>()
+    @event('Counted', 'counts', 'tags') count(counts: Map<string, number[]>, tags: Set<string>): void {
+      this.counts = counts
+      this.counts.get('a')?.push(tags.size)
+    }
+  }
+
+  it('are kept as they were given', () => {
+    const order = new Order()
+    const counts = new Map([['a', [1]]])
+    const tags = new Set(['x'])
+    order.count(counts, tags)
+    counts.get('a')?.push(7)
+    tags.add('y')
+    expect(order.counts).toEqual(new Map([['a', [1, 1]]]))
+    expect(order.pendingEvents[1]?.data).toEqual({ counts: new Map([['a', [1]]]), tags: new Set(['x']) })
+    expect(roundTrip(Order, order).counts).toEqual(new Map([['a', [1, 1]]]))
+  })
+})
+
 describe('a handler that only applies', () => {
   class Order extends Aggregate {
     confirmedAt: string | undefined

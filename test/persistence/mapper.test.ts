@@ -119,9 +119,9 @@ describe('a mapper', () => {
   })
 
   it('tells which event it cannot write [108]', () => {
-    const unwritable = domainEvent({ ...event, data: { tricks: new Set() } })
+    const unwritable = domainEvent({ ...event, data: { tricks: new WeakSet() } })
     const writing = (): StoredEvent => new Mapper({ transcoder }).toStoredEvent(unwritable)
     expect(writing).toThrow(TranscodingNotRegisteredError)
-    expect(writing).toThrow(/Dog\.TrickAdded, version 123456 of b2723fe2.*type Set/)
+    expect(writing).toThrow(/Dog\.TrickAdded, version 123456 of b2723fe2.*type WeakSet/)
   })
 })

@@ -80,8 +80,8 @@ describe('a JSON transcoder', () => {
     class LaterDate extends Date {}
     const values = [
       new Unknown(),
-      new Map(),
-      new Set(),
+      new (class LaterMap extends Map {})(),
+      new WeakSet(),
       /a/,
       Buffer.from('a'),
       new LaterDate(),
@@ -151,6 +151,20 @@ describe('a JSON transcoder', () => {
     // As in Python, where the type is not registered, an array of a subclass is stored as an array.
     expect(text(tuple)).toBe('[1,"a",[2]]')
     expect(roundTrip(tuple)).toStrictEqual([1, 'a', [2]])
+  })
+
+  it('writes maps and sets, with what is in them', () => {
+    const value = new Map<unknown, unknown>([
+      ['a', new Set([1, new DecimalText('1.0')])],
+      [7, new Map()],
+    ])
+    expect(text(value)).toBe(
+      '{"_type_":"map_as_list","_data_":[["a",{"_type_":"set_as_list","_data_":[1,{"_type_":"decimal_str","_data_":"1.0"}]}],' +
+        '[7,{"_type_":"map_as_list","_data_":[]}]]}',
+    )
+    expect(roundTrip(value)).toStrictEqual(value)
+    expect(() => read('{"_type_":"map_as_list","_data_":{}}')).toThrow(MapperError)
+    expect(() => read('{"_type_":"set_as_list","_data_":"ab"}')).toThrow(MapperError)
   })
 
   it('writes UUIDs, decimals and times exactly [112]', () => {
