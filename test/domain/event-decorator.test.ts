@@ -186,7 +186,7 @@ describe('a decorated method', () => {
     expect(roundTrip(Order, order).confirmedAt).toEqual(order.modifiedOn)
   })
 
-  it('triggers the event of the subclass that has it, and applies an override', () => {
+  it('triggers the event of the subclass that has it, and applies an override [150]', () => {
     class Puppy extends Dog {
       override addTrick(trick: string): void {
         super.addTrick(`small ${trick}`)
@@ -422,7 +422,7 @@ describe('misuse of @event', () => {
 })
 
 describe('the types of @event', () => {
-  it('count the names of parameters', () => {
+  it('count the names of parameters, and know none of rest parameters [140]', () => {
     class Counted extends Aggregate {
       // @ts-expect-error a name is missing
       @event('One') one(_a: string): void {}

@@ -140,7 +140,7 @@ describe.each(Object.entries(schemas))('an event defined with a schema of %s', (
     expect(roundTrip(Dog, dog).tricks).toEqual(['sit 1'])
   })
 
-  it('is not triggered with data that the schema refuses', () => {
+  it('[143] is not triggered with data that the schema refuses', () => {
     const dog = new Dog()
     expect(() => dog.addTrick('', 1)).toThrow(EventDataError)
     expect(() => dog.addTrick('sit', '1' as never)).toThrow(
