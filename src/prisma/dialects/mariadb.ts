@@ -11,7 +11,8 @@ import { MariadbEventsTable } from './mariadb-events.js'
 import { mariadbSubjectKeysTable } from './mariadb-subject-keys.js'
 import { MariadbTrackingTable } from './mariadb-tracking.js'
 
-const deadlock = '1213'
+/** A deadlock, and a row that was changed since the snapshot (`innodb_snapshot_isolation`). */
+const rolledBackCodes: readonly (string | undefined)[] = ['1213', '1020']
 const errors = new ErrorTable(mariadbErrors)
 
 /** MariaDB and MySQL through `@prisma/adapter-mariadb`, or any adapter with the provider `mysql`. */
@@ -40,8 +41,8 @@ export const mariadb: Dialect = {
   subjectKeysTable: mariadbSubjectKeysTable,
 }
 
-/** A failed statement is undone alone, except for a deadlock, which rolls everything back. */
+/** A failed statement is undone alone, except for those failures after which the server rolls everything back. */
 function damageOf(error: unknown, facts: DriverErrorFacts | undefined): Damage {
   if (facts?.code === undefined) return isConnectionLoss(error) ? 'transaction' : 'nothing'
-  return facts.code === deadlock || connectionLostCodes.includes(facts.code) ? 'transaction' : 'nothing'
+  return rolledBackCodes.includes(facts.code) || connectionLostCodes.includes(facts.code) ? 'transaction' : 'nothing'
 }
