@@ -7,11 +7,12 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { PrismaLibSql } from '@prisma/adapter-libsql'
 import { PrismaPg } from '@prisma/adapter-pg'
-import { preparedStatementName } from 'eventsourcing-prisma'
+import { PrismaDatastore, preparedStatementName } from 'eventsourcing-prisma'
 import pg from 'pg'
 import { PrismaClient as PostgresqlClient } from '../test/support/generated/postgresql/client.js'
 import { PrismaClient as SqliteClient } from '../test/support/generated/sqlite/client.js'
 import type { Contender } from './contender.js'
+import { runHistory } from './history.js'
 import { runHttp } from './http.js'
 import { postgresqlServers } from './http-postgresql.js'
 import { ours } from './ours.js'
@@ -33,6 +34,14 @@ async function bench(database: string, raw: string, contenders: readonly Contend
     show(database, raw, await runWorkloads(contenders, effort))
   } finally {
     for (const contender of contenders) await contender.close()
+  }
+}
+
+async function benchHistory(database: string, datastore: PrismaDatastore): Promise<void> {
+  try {
+    show(database, '100 events', [await runHistory(datastore, effort.rounds)])
+  } finally {
+    await datastore.close()
   }
 }
 
@@ -67,6 +76,7 @@ async function benchPostgresql(server: string): Promise<void> {
     const prepared = new PrismaPg({ connectionString: url.href, max: 16 }, options)
     const contenders = [await ours(adapter()), await ours(prepared, 'prepared'), rawPostgresql(url.href), byQueryRaw]
     await bench('PostgreSQL', 'pg', contenders)
+    await benchHistory('PostgreSQL', new PrismaDatastore({ adapter: adapter() }))
     show('PostgreSQL', 'pg', [await runHttp(await postgresqlServers(url.href), values.quick ? 5 : 15)])
   } finally {
     await admin.query(`DROP DATABASE ${name} WITH (FORCE)`)
@@ -93,6 +103,7 @@ async function benchSqlite(
     await client.$queryRawUnsafe('PRAGMA synchronous = FULL')
     const byQueryRaw = queryRaw(client as unknown as RawClient, 'sqlite')
     await bench(`SQLite (${name})`, name, [mine, rawSqlite(name, new Driver(file)), byQueryRaw])
+    await benchHistory(`SQLite (${name})`, new PrismaDatastore({ adapter: newAdapter() }))
   } finally {
     rmSync(folder, { recursive: true })
   }
