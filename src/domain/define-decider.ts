@@ -27,6 +27,9 @@ export type DefinedEvents<Definitions extends readonly EventDeclaration[]> =
  * Gives a decider back with its types inferred: states from `initialState`, the data of events from the parameters in
  * `evolve`, commands from the parameters in `decide`.
  *
+ * A command without parameters takes the state all the same, `(_state) => …`: the compiler looks at functions without any
+ * parameter before it knows the events.
+ *
  * @example
  * const dogs = defineDecider({
  *   name: 'Dog',
