@@ -145,3 +145,4 @@ export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js
 export type { IsolationLevel, Propagation, TransactionOptions } from './transaction/options.js'
 export { isTransient } from './transaction/retry.js'
 export type { TransactionState } from './transaction/scope.js'
+export { type TransactionalDecorator, type TransactionRunner, transactional } from './transaction/transactional.js'

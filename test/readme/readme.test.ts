@@ -129,6 +129,11 @@ describe('the README, with the package as it is published', () => {
     expect(count('trainingschool_events', "topic = 'Dog.TrickAdded'")).toBe(1)
   })
 
+  it('a method as a transaction', () => {
+    runBlock('transactional.ts')
+    expect(count('trainingschool_events', "topic = 'Dog.Registered'")).toBeGreaterThan(1)
+  })
+
   it('autoflush: by default on, off by environment, on the datastore, for a block and on the transaction', () => {
     runBlock('autoflush.ts')
   })

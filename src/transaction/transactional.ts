@@ -1,0 +1,66 @@
+/** `@transactional`: a method whose body is a transaction. */
+import type { TransactionOptions } from './options.js'
+
+/** What the method's transactions are begun on; a `PrismaDatastore` is one. */
+export interface TransactionRunner {
+  /** Runs work in a transaction. */
+  transaction<T>(work: () => Promise<T>, options?: TransactionOptions): Promise<T>
+}
+
+/** The decorator that `transactional` makes: standard, or legacy (`experimentalDecorators`). */
+export interface TransactionalDecorator {
+  /** A method, by a standard decorator. */
+  <This, Parameters extends readonly unknown[], Result>(
+    method: (this: This, ...args: Parameters) => Promise<Result>,
+    context: ClassMethodDecoratorContext<This, (this: This, ...args: Parameters) => Promise<Result>>,
+  ): (this: This, ...args: Parameters) => Promise<Result>
+  /** A method, by a legacy decorator. */
+  <Parameters extends readonly unknown[], Result>(
+    target: object,
+    key: string | symbol,
+    descriptor: TypedPropertyDescriptor<(...args: Parameters) => Promise<Result>>,
+  ): TypedPropertyDescriptor<(...args: Parameters) => Promise<Result>>
+}
+
+type AsyncMethod = (...args: unknown[]) => Promise<unknown>
+
+/**
+ * Makes the calls of an asynchronous method transactions: what is stored in one is stored when it resolves, and not when it rejects.
+ * Inside another transaction of the datastore it joins that, or does what `propagation` says.
+ *
+ * @param datastore - whose transactions they are; a function where it is made later, called at each call of the method
+ * @param options - as for `datastore.transaction`
+ * @throws `TypeError`, when the class is defined, for anything but a method
+ *
+ * @example
+ * class Kennel {
+ *   @transactional(datastore, { retries: 3 }) async register(name: string) {
+ *     await school.register(name)
+ *     await db.owner.create({ data: { name: 'Ann', dog: name } })
+ *   }
+ * }
+ */
+export function transactional(
+  datastore: TransactionRunner | (() => TransactionRunner),
+  options?: TransactionOptions,
+): TransactionalDecorator {
+  const wrapped = (method: unknown, member: string): AsyncMethod => {
+    if (typeof method !== 'function') throw new TypeError(`@transactional cannot be on ${member}: it is no method`)
+    function transactionalMethod(this: unknown, ...args: unknown[]): Promise<unknown> {
+      const runner = typeof datastore === 'function' ? datastore() : datastore
+      // A method that is typed as asynchronous.
+      return runner.transaction(async () => await Reflect.apply(method as AsyncMethod, this, args), options)
+    }
+    Object.defineProperty(transactionalMethod, 'name', { value: method.name || member, configurable: true })
+    Object.defineProperty(transactionalMethod, 'length', { value: method.length, configurable: true })
+    return transactionalMethod
+  }
+  const decorate = (target: unknown, place: unknown, descriptor?: PropertyDescriptor): unknown => {
+    if (typeof place !== 'object' || place === null)
+      return { ...descriptor, value: wrapped(descriptor?.value, String(place)) }
+    const { kind, name } = place as ClassMethodDecoratorContext // what a standard decorator is given
+    if (kind !== 'method') throw new TypeError(`@transactional cannot be on ${String(name)}: it is a ${String(kind)}`)
+    return wrapped(target, String(name))
+  }
+  return decorate as TransactionalDecorator // its overloads say which arguments come together
+}
