@@ -2,6 +2,7 @@
 import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Response } from 'express'
 import {
   mergeOptions,
+  type ProblemOptions,
   problemHeaders,
   problemOf,
   type RouteTransactionOptions,
@@ -12,10 +13,12 @@ import { RequestTransaction } from './request-transaction.js'
 export {
   type IdentifiedRequest,
   type Problem,
+  type ProblemOptions,
   type RouteTransactionOptions,
   requestMetadata,
   type TransactionalDatastore,
 } from './http.js'
+export { assertIfMatch, etagOf, type IfMatchOptions, type RequestWithHeaders, type Versioned } from './preconditions.js'
 
 /** Options of the middleware. */
 export interface TransactionsOptions extends RouteTransactionOptions<Request> {
@@ -63,16 +66,18 @@ export function rollbackOnError(): ErrorRequestHandler {
 
 /**
  * An error handler that answers with problem details (RFC 9457): 404 for an aggregate that is not there, 409 for a conflict,
- * 503 with Retry-After for what may pass; the status that an error says itself; else 500. Errors from 500 on are written to
+ * 412 for another version than If-Match has, 503 with Retry-After for what may pass; the status that an error says itself; else 500. Errors from 500 on are written to
  * standard error, as Express does it, except where the app's setting `env` is `test`.
  *
+ * @param options - `describe` says what errors of your own mean
+ *
  * @example
- * app.use(problemDetails())
+ * app.use(problemDetails({ describe: (error) => (error instanceof EventDataError ? { status: 422 } : undefined) }))
  */
-export function problemDetails(): ErrorRequestHandler {
+export function problemDetails(options?: ProblemOptions): ErrorRequestHandler {
   return async (error, request, response, next) => {
     await rollBack(request)
-    const problem = problemOf(error)
+    const problem = problemOf(error, options)
     if (problem.status >= 500) log(request, error)
     // A handler that went on after its request had been answered: at the deadline, say.
     if (isAnswered(request)) return

@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyReque
 import fastifyPlugin from 'fastify-plugin'
 import {
   mergeOptions,
+  type ProblemOptions,
   problemHeaders,
   problemOf,
   type RouteTransactionOptions,
@@ -14,10 +15,12 @@ import { RequestTransaction } from './request-transaction.js'
 export {
   type IdentifiedRequest,
   type Problem,
+  type ProblemOptions,
   type RouteTransactionOptions,
   requestMetadata,
   type TransactionalDatastore,
 } from './http.js'
+export { assertIfMatch, etagOf, type IfMatchOptions, type RequestWithHeaders, type Versioned } from './preconditions.js'
 
 /** Options of the plugin. */
 export interface TransactionsOptions extends RouteTransactionOptions<FastifyRequest> {
@@ -138,14 +141,19 @@ interface ErrorReply {
 
 /**
  * An error handler that answers with problem details (RFC 9457): 404 for an aggregate that is not there, 409 for a conflict,
- * 503 with Retry-After for what may pass; the status that an error says itself; else 500.
+ * 412 for another version than If-Match has, 503 with Retry-After for what may pass; the status that an error says itself;
+ * else 500.
+ *
+ * @param options - `describe` says what errors of your own mean
  *
  * @example
- * fastify.setErrorHandler(problemDetails())
+ * fastify.setErrorHandler(problemDetails({ describe: (error) => (error instanceof EventDataError ? { status: 422 } : undefined) }))
  */
-export function problemDetails(): (error: unknown, request: FailedRequest, reply: ErrorReply) => unknown {
+export function problemDetails(
+  options?: ProblemOptions,
+): (error: unknown, request: FailedRequest, reply: ErrorReply) => unknown {
   return (error, request, reply) => {
-    const problem = problemOf(error)
+    const problem = problemOf(error, options)
     if (problem.status >= 500) request.log.error(error)
     return reply.code(problem.status).headers(problemHeaders(problem)).send(JSON.stringify(problem))
   }

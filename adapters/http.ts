@@ -82,6 +82,8 @@ const statuses: Readonly<Record<string, number>> = {
   ES_AGGREGATE_NOT_FOUND: 404,
   ES_CONCURRENCY: 409,
   ES_TRANSACTION_TIMEOUT: 503,
+  ES_PRECONDITION_FAILED: 412,
+  ES_PRECONDITION_REQUIRED: 428,
 }
 
 /** Seconds after which a client may try again what failed with 503. */
@@ -109,17 +111,31 @@ export interface Problem {
   readonly detail?: string
   /** The code of the error, where it is one of this package. */
   readonly code?: string
+  /** Members of your own. */
+  readonly [member: string]: unknown
+}
+
+/** How errors become problems. */
+export interface ProblemOptions {
+  /**
+   * What an error means, where it means more than it says itself: members of the problem, which take the place of what
+   * would be there otherwise; undefined for nothing.
+   */
+  readonly describe?: (error: unknown) => Partial<Problem> | undefined
 }
 
 const titles: Readonly<Record<number, string>> = {
   404: 'Not found',
   409: 'Changed by someone else',
+  412: 'Another version',
+  428: 'Which version?',
   503: 'Temporarily unavailable',
 }
 
 /** The problem document for an error. */
-export function problemOf(error: unknown): Problem {
-  const status = statusOf(error) ?? statusIn(error) ?? 500
+export function problemOf(error: unknown, { describe: describeError }: ProblemOptions = {}): Problem {
+  const own = describeError?.(error) ?? {}
+  const status = own.status ?? statusOf(error) ?? statusIn(error) ?? 500
   const title = titles[status] ?? (status < 500 ? 'The request cannot be served' : 'Internal server error')
   return {
     type: 'about:blank',
@@ -127,6 +143,7 @@ export function problemOf(error: unknown): Problem {
     status,
     ...(status < 500 && error instanceof Error ? { detail: error.message } : {}),
     ...(isEventSourcingError(error) ? { code: error.code } : {}),
+    ...own,
   }
 }
 

@@ -197,6 +197,39 @@ export class OriginatorIdError extends EventSourcingError {
   }
 }
 
+/** Which originator was not as it was expected. */
+export interface PreconditionDetails extends ErrorDetails {
+  /** The originator. */
+  readonly originatorId: string
+  /** The version that it has. */
+  readonly actualVersion: number
+}
+
+/** A caller wants to change another version of an originator than there is. */
+export class PreconditionFailedError extends EventSourcingError {
+  /** The originator. */
+  readonly originatorId: string
+  /** The version that it has. */
+  readonly actualVersion: number
+
+  constructor(message: string, details: PreconditionDetails) {
+    super(message, details)
+    this.originatorId = details.originatorId
+    this.actualVersion = details.actualVersion
+  }
+
+  override get code(): string {
+    return 'ES_PRECONDITION_FAILED'
+  }
+}
+
+/** A caller does not say which version of an originator it wants to change. */
+export class PreconditionRequiredError extends EventSourcingError {
+  override get code(): string {
+    return 'ES_PRECONDITION_REQUIRED'
+  }
+}
+
 /** What an `EventDataError` carries beside its cause. */
 export interface EventDataDetails extends ErrorDetails {
   /** What the event's schema has found. */

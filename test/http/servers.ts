@@ -8,12 +8,13 @@ import express4 from 'express4'
 import Fastify from 'fastify'
 import * as expressAdapter from '../../adapters/express.js'
 import * as fastifyAdapter from '../../adapters/fastify.js'
-import type { RouteTransactionOptions, TransactionalDatastore } from '../../adapters/http.js'
+import type { ProblemOptions, RouteTransactionOptions, TransactionalDatastore } from '../../adapters/http.js'
 
 /** What a handler of a test does with its request, in words that all frameworks have. */
 export interface Exchange {
   readonly body: Record<string, unknown>
   readonly method: string
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly send: (status: number, body?: unknown, headers?: Record<string, string>) => void
   readonly stream: (status: number, body: Readable) => void
   /** The response below the framework: for Fastify it is hijacked. */
@@ -32,6 +33,8 @@ export interface Route {
 export interface ServerOptions extends Options {
   /** Answers errors with problem details; default true. Otherwise the framework's own handler does. */
   readonly problems?: boolean
+  /** What errors mean beside what they say. */
+  readonly describe?: ProblemOptions['describe']
 }
 
 export interface RunningServer {
@@ -47,10 +50,10 @@ export interface Framework {
 
 const fastify: Framework = {
   name: 'Fastify 5',
-  async start(datastore, routes, { problems = true, ...options } = {}) {
+  async start(datastore, routes, { problems = true, describe, ...options } = {}) {
     const server = Fastify({ forceCloseConnections: true })
     await server.register(fastifyAdapter.transactions, { datastore, ...options })
-    if (problems) server.setErrorHandler(fastifyAdapter.problemDetails())
+    if (problems) server.setErrorHandler(fastifyAdapter.problemDetails(describe === undefined ? {} : { describe }))
     for (const { method, path, handle, transaction } of routes) {
       server.route({
         method,
@@ -60,6 +63,7 @@ const fastify: Framework = {
           await handle({
             body: (request.body ?? {}) as Record<string, unknown>,
             method: request.method,
+            headers: request.headers,
             send: (status, body, headers = {}) => void reply.code(status).headers(headers).send(body),
             stream: (status, body) => void reply.code(status).send(body),
             raw() {
@@ -90,7 +94,7 @@ export function passingErrors(handle: (...args: Parameters<RequestHandler>) => P
 function express(name: string, makeApp: () => Express, json: typeof express5.json): Framework {
   return {
     name,
-    async start(datastore, routes, { problems = true, ...options } = {}) {
+    async start(datastore, routes, { problems = true, describe, ...options } = {}) {
       const app = makeApp()
       app.use(json())
       app.use(expressAdapter.transactions(datastore, options))
@@ -100,7 +104,7 @@ function express(name: string, makeApp: () => Express, json: typeof express5.jso
         if (method === 'GET') app.get(path, ...own, handler)
         else app.post(path, ...own, handler)
       }
-      if (problems) app.use(expressAdapter.problemDetails())
+      if (problems) app.use(expressAdapter.problemDetails(describe === undefined ? {} : { describe }))
       else app.set('env', 'test')
       const server: Server = app.listen(0, '127.0.0.1')
       await once(server, 'listening')
@@ -121,6 +125,7 @@ function exchangeOf(request: Request, response: Response): Exchange {
   return {
     body: (request.body ?? {}) as Record<string, unknown>,
     method: request.method,
+    headers: request.headers,
     send(status, body, headers = {}) {
       response.status(status).set(headers)
       if (body === undefined) response.end()

@@ -180,7 +180,7 @@ describe('the README, with the package as it is published', () => {
     },
   )
 
-  it.each(['fastify-server.ts', 'express-server.ts'])('%s loads', (name) => {
+  it.each(['fastify-server.ts', 'express-server.ts', 'preconditions.ts'])('%s loads', (name) => {
     run(['--import', 'tsx', '--eval', `import('./${name}').then(() => process.exit(0))`])
   })
 })

@@ -1,0 +1,72 @@
+/** Preconditions of requests: the version of an originator is its ETag, and If-Match says which version is expected. @see RFC 9110, section 13 */
+import { PreconditionFailedError, PreconditionRequiredError, ProgrammingError } from '../src/index.js'
+
+/** What has a version: an aggregate, or the state of a decider's originator. */
+export interface Versioned {
+  readonly id: string
+  readonly version: number
+}
+
+/** A request as far as its headers go, in any framework. */
+export interface RequestWithHeaders {
+  /** By name, in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+}
+
+/** What is asked of a request beside the match. */
+export interface IfMatchOptions {
+  /** Whether a request without If-Match is refused; default false. */
+  readonly required?: boolean
+}
+
+/**
+ * The ETag of an originator's present version, such as `"7"`: a strong one, for the header of that name.
+ *
+ * @example
+ * reply.header('etag', etagOf(dog))
+ */
+export function etagOf({ version }: Pick<Versioned, 'version'>): string {
+  return `"${version}"`
+}
+
+/**
+ * Refuses a request whose If-Match does not have the version of the originator as it was read, before something is done to
+ * it. What is saved after that is a conflict as ever if somebody else is faster.
+ *
+ * @throws `PreconditionFailedError` for another version, which error handlers answer with 412; `PreconditionRequiredError` where one
+ *   is required and there is none, 428; `ProgrammingError` for a header that is none
+ *
+ * @example
+ * const dog = await school.repository.get(Dog, request.params.id)
+ * assertIfMatch(request, dog)
+ */
+export function assertIfMatch(
+  { headers }: RequestWithHeaders,
+  originator: Versioned,
+  { required = false }: IfMatchOptions = {},
+): void {
+  const given = headers['if-match']
+  if (given === undefined) {
+    if (!required) return
+    throw new PreconditionRequiredError(
+      `Could not change ${originator.id} without an If-Match: send the ETag of the version that the change is for.`,
+    )
+  }
+  const expected = Array.isArray(given) ? given.join(', ') : given
+  if (entityTags(expected).some((tag) => tag === '*' || tag === etagOf(originator))) return
+  throw new PreconditionFailedError(
+    `Could not change ${originator.id}: If-Match is ${expected}, and the version is ${etagOf(originator)}. Get it again.`,
+    { originatorId: originator.id, actualVersion: originator.version },
+  )
+}
+
+/** The tags in a header. Weak ones are there, but match nothing: If-Match compares strongly. */
+function entityTags(header: string): string[] {
+  const tags = header.split(',').map((tag) => tag.trim())
+  const isValid =
+    tags.length === 1 && tags[0] === '*' ? true : tags.every((tag) => /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/.test(tag))
+  if (isValid) return tags
+  throw Object.assign(new ProgrammingError(`Could not read If-Match: ${header} is no list of entity tags.`), {
+    statusCode: 400,
+  })
+}
