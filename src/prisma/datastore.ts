@@ -76,9 +76,8 @@ export class PrismaDatastore<Client extends object = object>
       )
     }
     const durability = options.durability ?? 'full'
-    const connections = new ReplaceableConnections(
-      dialect.connections({ factory: adapter, durability, deadlineMs, dialect }),
-    )
+    const settings = { factory: adapter, durability, deadlineMs, dialect }
+    const connections = new ReplaceableConnections(dialect.connections(settings))
     this.#connections = connections
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
     this.#transactions = new Transactions(connectionSource(dialect, this.#connections), { autoflush, deadlineMs })
@@ -101,7 +100,7 @@ export class PrismaDatastore<Client extends object = object>
       signals: this.#signals,
       runner: () => this.#connections,
       atOnce: (work) => this.#atOnce(work),
-      rehearse: (work) => connections.rehearse({ dialect, isInside: () => transactions.isInsideBegun }, work),
+      rehearse: (work, limits) => connections.rehearse(work, { ...limits, dialect, transactions }),
     })
     if (options.client !== undefined) this.bind(options.client(this.adapter))
   }

@@ -5,6 +5,12 @@ import type { DriverConnection, StatementRunner } from './connections.js'
 import type { Dialect } from './dialect.js'
 import type { LogSignals } from './log-signals.js'
 
+/** When a rehearsal is over that has not ended by itself. */
+export interface RehearsalLimits {
+  readonly deadlineMs: number
+  readonly signal: AbortSignal | undefined
+}
+
 /** How recorders reach the database. */
 export interface Engine {
   readonly dialect: Dialect
@@ -19,7 +25,7 @@ export interface Engine {
   /** Runs several statements as one, in a transaction that nobody else sees. */
   atOnce<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T>
   /** Runs work with everything on this datastore in one transaction, which is rolled back in the end: for tests. */
-  rehearse<T>(work: () => Promise<T>): Promise<T>
+  rehearse<T>(work: () => Promise<T>, limits: RehearsalLimits): Promise<T>
 }
 
 const engines = new WeakMap<object, Engine>()

@@ -1,38 +1,41 @@
 /** Everything in one transaction that is rolled back in the end: for tests on a real database. */
 import { TransactionClosedError } from '../errors.js'
 import type { BeginOptions } from '../transaction/connection.js'
+import type { Transactions } from '../transaction/transactions.js'
 import { type EndTurn, Turn } from '../transaction/turn.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
 import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from './driver.js'
+import { readDriverError } from './driver-error.js'
 import { translateError } from './translate-error.js'
 
 /** What a rehearsal needs of the datastore around it. */
 export interface RehearsalHost {
   readonly dialect: Dialect
   readonly connections: Connections
-  /** Whether the code that is running is inside of a transaction that has begun: it cannot wait for that one's end. */
-  readonly isInside: () => boolean
+  readonly transactions: Transactions<DriverConnection>
 }
-
-const nothing: EndTurn = () => {}
 
 /**
  * The connections of a datastore, all of them the one connection of an open transaction. A transaction that is begun here is a
  * savepoint; statements by themselves have one each, since on some databases a failure would end everything. Transactions
- * take turns; one that is begun inside of another is a part of it.
+ * take turns; one that is begun inside of another is a part of it, and takes turns with the other parts.
  */
 export class Rehearsal implements Connections {
   readonly inTransaction = false
   readonly givesInsertIds: boolean
   readonly #host: RehearsalHost
   readonly #connection: DriverConnection
-  /** Between transactions. */
+  /** Between transactions that are in no other. */
   readonly #turn = new Turn()
+  /** Between those that are in the same. */
+  readonly #turnsInside = new WeakMap<object, Turn>()
   /** Between statements. */
   readonly #wire = new Turn()
+  readonly #over = new AbortController()
   #savepoints = 0
-  #isOver = false
+  #lost: { readonly cause: unknown } | undefined
+  #ended: Promise<void> | undefined
 
   constructor(host: RehearsalHost, connection: DriverConnection) {
     this.#host = host
@@ -41,7 +44,7 @@ export class Rehearsal implements Connections {
   }
 
   async begin(options: BeginOptions): Promise<DriverConnection> {
-    const endTurn = this.#host.isInside() ? nothing : await this.#turn.take(options.signal())
+    const endTurn = await this.#takeTurn(options.signal)
     const name = this.#newName()
     try {
       await this.send((connection) => connection.savepoint(name))
@@ -69,33 +72,54 @@ export class Rehearsal implements Connections {
   }
 
   async close(): Promise<void> {
-    await this.#host.connections.close()
+    await this.end()
   }
 
-  /** Sends one thing after the other. @throws `TransactionClosedError` once it is over */
+  /**
+   * Sends one thing after the other.
+   *
+   * @throws `TransactionClosedError` once it is over, or the database has ended the transaction: what is sent then would be
+   *   stored for good
+   */
   async send<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T> {
     const endTurn = await this.#wire.take()
     try {
-      if (this.#isOver) throw overError()
+      if (this.#over.signal.aborted) throw overError()
+      if (this.#lost !== undefined) throw lostError(this.#lost.cause)
       return await work(this.#connection)
+    } catch (error) {
+      if (this.#host.dialect.damageOf(error, readDriverError(error)) === 'transaction') this.#lose(error)
+      throw error
     } finally {
       endTurn()
     }
   }
 
-  /** Undoes everything, after the statement that is under way. */
+  /** Keeps what came after a savepoint; when that is not possible it is undone. */
+  async keep(name: string): Promise<void> {
+    await this.send((connection) => this.#keep(connection, name))
+  }
+
+  /** Undoes what came after a savepoint. */
+  async undo(name: string): Promise<void> {
+    await this.send((connection) => this.#undo(connection, name))
+  }
+
+  /** Undoes everything, after the statement that is under way. Never rejects: where the connection fails, all is undone. */
   async end(): Promise<void> {
+    this.#ended ??= this.#end()
+    await this.#ended
+  }
+
+  async #end(): Promise<void> {
+    this.#over.abort(overError())
     const endTurn = await this.#wire.take()
-    this.#isOver = true
-    try {
-      await this.#connection.rollback()
-    } finally {
-      endTurn()
-    }
+    await this.#connection.rollback().catch(ignore)
+    endTurn()
   }
 
   async #byItself<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T> {
-    const endTurn = this.#host.isInside() ? nothing : await this.#turn.take()
+    const endTurn = await this.#takeTurn()
     const name = this.#newName()
     try {
       return await this.send(async (connection) => {
@@ -104,16 +128,57 @@ export class Rehearsal implements Connections {
         try {
           result = await work(connection)
         } catch (error) {
-          // Where the failure has ended the transaction there is no savepoint any more: that it is missing explains nothing.
-          await connection.rollbackTo(name).catch(() => undefined)
+          await this.#undo(connection, name, error)
           throw error
         }
-        await connection.release(name)
+        await this.#keep(connection, name)
         return result
       })
     } finally {
       endTurn()
     }
+  }
+
+  async #takeTurn(signal?: () => AbortSignal): Promise<EndTurn> {
+    const turn = this.#turnHere()
+    const free = turn.tryTake()
+    if (free !== undefined) return free
+    const over = this.#over.signal
+    return await turn.take(signal === undefined ? over : AbortSignal.any([signal(), over]))
+  }
+
+  #turnHere(): Turn {
+    for (const session of this.#host.transactions.around()) {
+      if (!session.begun) continue
+      // The code that is running cannot wait for the end of what it is inside of.
+      const turn = this.#turnsInside.get(session) ?? new Turn()
+      this.#turnsInside.set(session, turn)
+      return turn
+    }
+    return this.#turn
+  }
+
+  async #keep(connection: DriverConnection, name: string): Promise<void> {
+    try {
+      await connection.release(name)
+    } catch (error) {
+      await this.#undo(connection, name, error)
+      throw error
+    }
+  }
+
+  /** @param cause - why it is undone, undefined when that was asked for */
+  async #undo(connection: DriverConnection, name: string, cause?: unknown): Promise<void> {
+    try {
+      await connection.rollbackTo(name)
+    } catch (error) {
+      // Gone with its savepoints: MariaDB commits at CREATE TABLE, and rolls everything back after a deadlock.
+      this.#lose(cause ?? error)
+    }
+  }
+
+  #lose(cause: unknown): void {
+    this.#lost ??= { cause }
   }
 
   #newName(): string {
@@ -126,6 +191,14 @@ export class Rehearsal implements Connections {
 export function overError(): TransactionClosedError {
   return new TransactionClosedError(
     'A statement was sent after the end of withRollback(). Await every database call before its function ends.',
+  )
+}
+
+function lostError(cause: unknown): TransactionClosedError {
+  return new TransactionClosedError(
+    'A statement was not sent: the transaction of withRollback() has ended before its time, so it would be stored for good. ' +
+      'The cause is a failure after which the database rolls back everything, or a statement that commits, such as CREATE TABLE on MariaDB.',
+    { cause },
   )
 }
 
@@ -159,7 +232,7 @@ class Part implements DriverConnection {
   async commit(): Promise<void> {
     const { dialect, name, endTurn } = this.#options
     try {
-      await this.#rehearsal.send((connection) => connection.release(name))
+      await this.#rehearsal.keep(name)
     } catch (error) {
       throw translateError(dialect, error, 'commit the transaction')
     } finally {
@@ -170,7 +243,7 @@ class Part implements DriverConnection {
   async rollback(): Promise<void> {
     const { name, endTurn } = this.#options
     try {
-      await this.#rehearsal.send((connection) => connection.rollbackTo(name))
+      await this.#rehearsal.undo(name)
     } finally {
       endTurn()
     }
@@ -193,3 +266,5 @@ class Part implements DriverConnection {
     return `${this.#options.name}_${name}`
   }
 }
+
+function ignore(): void {}

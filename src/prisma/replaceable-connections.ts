@@ -1,15 +1,18 @@
 /** The connections of a datastore, in whose place a rehearsal can be for a while. */
-import { ProgrammingError } from '../errors.js'
+import { ProgrammingError, TransactionTimeoutError } from '../errors.js'
 import type { BeginOptions } from '../transaction/connection.js'
 import { AsyncContext } from '../transaction/context.js'
+import { checkedDeadline } from '../transaction/options.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { SqlDriverAdapter, SqlQuery, SqlResultSet } from './driver.js'
+import type { RehearsalLimits } from './engine.js'
 import { overError, Rehearsal, type RehearsalHost } from './rehearsal.js'
 
-/** Longer than any test. */
-const longestMs = 3_600_000
 /** How long to wait for the connection. */
 const patienceMs = 10_000
+
+/** A rehearsal of this datastore. */
+export interface RehearsalOptions extends RehearsalLimits, Omit<RehearsalHost, 'connections'> {}
 
 /** Passes everything on. */
 export class ReplaceableConnections implements Connections {
@@ -30,29 +33,25 @@ export class ReplaceableConnections implements Connections {
   /**
    * Runs work with everything in one transaction, which is rolled back in the end.
    *
-   * @throws `ProgrammingError` when that is so already
+   * @throws `ProgrammingError` when that is so already, or inside of a transaction; `TransactionTimeoutError` at the deadline;
+   *   the reason of the signal
    */
-  async rehearse<T>(host: Omit<RehearsalHost, 'connections'>, work: () => Promise<T>): Promise<T> {
-    if (this.#isTaken) {
-      throw new ProgrammingError(
-        'withRollback() is running on this datastore already: run such tests one after the other, or give each a datastore of its own.',
-      )
-    }
+  async rehearse<T>(work: () => Promise<T>, options: RehearsalOptions): Promise<T> {
+    const { dialect, transactions, signal } = options
+    const deadlineMs = checkedDeadline(options.deadlineMs)
+    signal?.throwIfAborted()
+    if (transactions.around().next().done !== true) throw insideError()
+    if (this.#isTaken) throw takenError()
     this.#isTaken = true
-    const place = { isOver: false }
     try {
-      const signal = (): AbortSignal => AbortSignal.timeout(patienceMs)
-      const options = { isolationLevel: undefined, readOnly: false, deadlineMs: longestMs, signal }
-      const connection = await this.#own.begin(options)
-      const rehearsal = new Rehearsal({ ...host, connections: this.#own }, connection)
-      this.#rehearsal = rehearsal
-      try {
-        return await this.#context.run(place, work)
-      } finally {
-        place.isOver = true
-        this.#rehearsal = undefined
-        await rehearsal.end()
-      }
+      const connection = await this.#own.begin({
+        isolationLevel: undefined,
+        readOnly: false,
+        deadlineMs,
+        signal: () => AbortSignal.timeout(patienceMs),
+      })
+      const host = { dialect, transactions, connections: this.#own }
+      return await this.#within(new Rehearsal(host, connection), host, () => untilStopped(work, { deadlineMs, signal }))
     } finally {
       this.#isTaken = false
     }
@@ -79,7 +78,25 @@ export class ReplaceableConnections implements Connections {
   }
 
   async close(): Promise<void> {
+    // Pools wait for their connections.
+    await this.#rehearsal?.close()
     await this.#own.close()
+  }
+
+  async #within<T>(rehearsal: Rehearsal, { transactions }: RehearsalHost, work: () => Promise<T>): Promise<T> {
+    const place = { isOver: false }
+    const before = new Set(transactions.open)
+    this.#rehearsal = rehearsal
+    try {
+      return await this.#context.run(place, work)
+    } finally {
+      place.isOver = true
+      // Those of requests, and of work that was not awaited, would begin on the real connections now. They take no more
+      // statements from here on; their hooks are not waited for.
+      for (const scope of transactions.open) if (!before.has(scope)) void scope.rollback()
+      this.#rehearsal = undefined
+      await rehearsal.end()
+    }
   }
 
   /** @throws `TransactionClosedError` for what a rehearsal has left behind: it would be stored for good */
@@ -87,4 +104,46 @@ export class ReplaceableConnections implements Connections {
     if (this.#context.get()?.isOver === true) throw overError()
     return this.#rehearsal ?? this.#own
   }
+}
+
+/** Rejects when a limit is reached, however long the work goes on. */
+async function untilStopped<T>(work: () => Promise<T>, { deadlineMs, signal }: RehearsalLimits): Promise<T> {
+  signal?.throwIfAborted()
+  let timer: NodeJS.Timeout | undefined
+  let stop = (): void => {}
+  const stopped = new Promise<void>((resolve) => {
+    stop = resolve
+    timer = setTimeout(stop, deadlineMs)
+    signal?.addEventListener('abort', stop)
+  })
+  const limit = async (): Promise<never> => {
+    await stopped
+    signal?.throwIfAborted()
+    throw timeoutError(deadlineMs)
+  }
+  try {
+    return await Promise.race([work(), limit()])
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', stop)
+  }
+}
+
+function timeoutError(deadlineMs: number): TransactionTimeoutError {
+  return new TransactionTimeoutError(
+    `withRollback() has ended: its function was still running after ${deadlineMs} ms. Give it a greater deadlineMs, for example while you debug.`,
+  )
+}
+
+function insideError(): ProgrammingError {
+  return new ProgrammingError(
+    'Could not run withRollback() inside of a transaction: what is done in that would not be rolled back. Call it outside.',
+  )
+}
+
+function takenError(): ProgrammingError {
+  return new ProgrammingError(
+    'withRollback() is running on this datastore already: run such tests one after the other, or give each a datastore of its own. ' +
+      'A test that its framework has given up goes on until its deadlineMs: pass on the signal of the framework.',
+  )
 }

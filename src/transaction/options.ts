@@ -1,4 +1,5 @@
 /** How a transaction is to be run. */
+import { ProgrammingError } from '../errors.js'
 
 /** The isolation levels by the names that Prisma gives them; which ones exist depends on the database. */
 export type IsolationLevel = 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable'
@@ -37,3 +38,12 @@ export interface TransactionOptions {
 
 /** Milliseconds a transaction may last when nobody says otherwise. */
 export const defaultDeadlineMs = 5_000
+
+/** @throws `ProgrammingError` for what no timer can measure */
+export function checkedDeadline(deadlineMs: number): number {
+  // Node's timers fire at once beyond 2^31 - 1.
+  if (deadlineMs > 0 && deadlineMs <= 2_147_483_647) return deadlineMs
+  throw new ProgrammingError(
+    `Could not begin a transaction with a deadline of ${deadlineMs} ms: give a number between 1 and 2,147,483,647.`,
+  )
+}

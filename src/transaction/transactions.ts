@@ -2,9 +2,10 @@
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
-import type { Propagation, TransactionOptions } from './options.js'
+import { checkedDeadline, type Propagation, type TransactionOptions } from './options.js'
 import { backOff } from './retry.js'
 import { Scope } from './scope.js'
+import type { Session } from './session.js'
 
 /** What holds for every transaction that does not say otherwise. */
 export interface TransactionDefaults {
@@ -33,12 +34,16 @@ export class Transactions<Connection extends TransactionConnection> {
     return this.#context.get()
   }
 
-  /** Whether this code is inside of a transaction that has begun, also where it has stepped out of it or into another. */
-  get isInsideBegun(): boolean {
+  /** The outermost scopes that have not ended. */
+  get open(): ReadonlySet<Scope<Connection>> {
+    return this.#open
+  }
+
+  /** The transactions around this code that have not ended, innermost first, also where it has stepped out of them. */
+  *around(): Generator<Session<Connection>> {
     for (const scope of this.#context.all()) {
-      if (scope?.session.begun === true && scope.session.ended === undefined) return true
+      if (scope !== undefined && scope.session.ended === undefined) yield scope.session
     }
-    return false
   }
 
   /** Runs `fn` with the scope as the current one, undefined for none. */
@@ -181,14 +186,6 @@ function untilExpired<C extends TransactionConnection, T>(scope: Scope<C>, work:
     scope.onExpired(reject)
     work().then(resolve, reject)
   })
-}
-
-function checkedDeadline(deadlineMs: number): number {
-  // Node's timers fire at once beyond 2^31 - 1.
-  if (deadlineMs > 0 && deadlineMs <= 2_147_483_647) return deadlineMs
-  throw new ProgrammingError(
-    `Could not begin a transaction with a deadline of ${deadlineMs} ms: give a number between 1 and 2,147,483,647.`,
-  )
 }
 
 function missing(propagation: Propagation): string {

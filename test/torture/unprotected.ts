@@ -19,7 +19,7 @@ export function unprotect(datastore: object): void {
     },
     runner: () => engine.runner(),
     atOnce: (work) => engine.atOnce(work),
-    rehearse: (work) => engine.rehearse(work),
+    rehearse: (work, limits) => engine.rehearse(work, limits),
   })
 }
 
