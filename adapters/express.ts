@@ -1,5 +1,6 @@
 /** Express: one transaction per request, committed before the response leaves. For Express 5 and 4. */
 import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Response } from 'express'
+import { ProgrammingError } from '../src/index.js'
 import {
   mergeOptions,
   type ProblemOptions,
@@ -38,8 +39,14 @@ const transactionsOf = new WeakMap<Request, Map<TransactionalDatastore, RequestT
  * were set after it. A route sets options of its own, or `false` for no transaction, by using it again:
  * `app.get('/dogs', transactions(datastore, { readOnly: true }), handler)`.
  *
+ * With `retries` a handler is run again, in a fresh transaction, after a conflict or another failure that may pass: nothing has
+ * been sent by then. It is given as the last argument, since Express runs what comes after a middleware once:
+ * `app.post('/dogs', transactions(datastore, { retries: 3 }, handler))`. A handler that reads the body by itself is run once.
+ *
  * An error handler that answers a failed request with a status below 400 has to come after `problemDetails()` or
  * `rollbackOnError()`: only an error handler sees that the request has failed.
+ *
+ * @throws `ProgrammingError` for retries without a handler
  *
  * @example
  * app.use(transactions(datastore))
@@ -47,12 +54,20 @@ const transactionsOf = new WeakMap<Request, Map<TransactionalDatastore, RequestT
 export function transactions(
   datastore: TransactionalDatastore,
   options: TransactionsOptions | false = {},
+  handler?: RequestHandler,
 ): RequestHandler {
+  if (options !== false && (options.retries ?? 0) > 0 && handler === undefined) {
+    throw new ProgrammingError(
+      'Could not make a middleware with retries: Express runs what comes after it once. Give it the handler: ' +
+        'app.post(path, transactions(datastore, { retries: 3 }, handler)).',
+    )
+  }
   return (request, response, next) => {
+    const exchange = { request, response, next, handler }
     const known = transactionsOf.get(request)?.get(datastore)
-    if (known !== undefined) void restart(known, datastore, options, { request, response, next })
-    else if (options === false || options.skip?.(request) === true) next()
-    else begin(datastore, options, { request, response, next })
+    if (known !== undefined) void restart(known, datastore, options, exchange)
+    else if (options === false || options.skip?.(request) === true) proceed(exchange)
+    else begin(datastore, options, exchange)
   }
 }
 
@@ -93,12 +108,38 @@ interface Exchange {
   readonly request: Request
   readonly response: Response
   readonly next: NextFunction
+  /** What is run instead of what comes after. */
+  readonly handler: RequestHandler | undefined
+}
+
+/** Goes on with the request, without a transaction. */
+function proceed({ request, response, next, handler }: Exchange): void {
+  if (handler === undefined) next()
+  else call(handler, { request, response, next }, next)
+}
+
+/** Runs a handler, and gives every failure of it to `failed`: Express 4 does not do that for what is rejected. */
+function call(
+  handler: RequestHandler,
+  { request, response, next }: Omit<Exchange, 'handler'>,
+  failed: NextFunction,
+): void {
+  const pass = (error?: unknown): void => {
+    if (error === undefined || error === null || error === 'route' || error === 'router') next(error)
+    else failed(error)
+  }
+  try {
+    const result: unknown = handler(request, response, pass)
+    if (result instanceof Promise) result.catch(failed)
+  } catch (error) {
+    failed(error)
+  }
 }
 
 function begin(
   datastore: TransactionalDatastore,
   options: RouteTransactionOptions<Request>,
-  { request, response, next }: Exchange,
+  { request, response, next, handler }: Exchange,
 ): void {
   const fail = (error: Error): boolean => {
     next(error)
@@ -108,7 +149,18 @@ function begin(
   const transaction = new RequestTransaction(datastore, options, exchange)
   const all = transactionsOf.get(request) ?? new Map<TransactionalDatastore, RequestTransaction<Request>>()
   transactionsOf.set(request, all.set(datastore, transaction))
-  transaction.run(next)
+  if (handler === undefined) {
+    transaction.run(next)
+    return
+  }
+  const againOrPass = async (error: unknown): Promise<void> => {
+    if (await transaction.again(error)) attempt()
+    else next(error)
+  }
+  const failed = (error: unknown): void => void againOrPass(error)
+  const attempt = (): void => transaction.run(() => call(handler, { request, response, next }, failed))
+  transaction.rerun = attempt
+  attempt()
 }
 
 /** A route with options of its own, below an app that has begun a transaction: it is replaced. */
@@ -127,7 +179,7 @@ async function restart(
   }
   transactionsOf.get(request)?.delete(datastore)
   known.outside(() => {
-    if (options === false || options.skip?.(request) === true) next()
+    if (options === false || options.skip?.(request) === true) proceed(exchange)
     else begin(datastore, mergeOptions(known.options, options), exchange)
   })
 }

@@ -1,5 +1,5 @@
 /** Fastify: one transaction per request, committed before the response leaves. */
-import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import {
   mergeOptions,
@@ -60,6 +60,11 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
   const { datastore, ...appOptions } = options
   const requests = new WeakMap<FastifyRequest, RequestTransaction<FastifyRequest>>()
 
+  fastify.addHook('onRoute', (route) => {
+    const own = route.config?.transaction
+    if (own === false || (mergeOptions(appOptions, own).retries ?? 0) === 0) return
+    route.handler = runAgain(route.handler, (request) => requests.get(request))
+  })
   fastify.addHook('preHandler', (request, reply, next) => {
     const { transaction: own } = request.routeOptions.config
     if (own === false) return next()
@@ -98,15 +103,56 @@ function begin(
       request.log.error(error)
       return false
     }
-    for (const name of Object.keys(reply.getHeaders())) if (!(name in headersBefore)) reply.removeHeader(name)
-    // They come from `getHeaders`, to be set over those of the reply that was dropped.
-    for (const [name, value] of Object.entries(headersBefore))
-      if (reply.getHeader(name) !== value) reply.header(name, value)
+    resetHeaders(reply, headersBefore)
     void reply.send(error)
     return true
   }
   // A body that a hook compresses is written in parts as well.
   return new RequestTransaction(datastore, options, { request, response, streamsByWriting: false, fail })
+}
+
+/** A handler that is run again as long as its transaction says so. */
+function runAgain(
+  handler: RouteHandlerMethod,
+  transactionOf: (request: FastifyRequest) => RequestTransaction<FastifyRequest> | undefined,
+): RouteHandlerMethod {
+  return function (request, reply) {
+    const transaction = transactionOf(request)
+    // A body that is a stream can be read once.
+    if (transaction === undefined || isStream(request.body)) return handler.call(this, request, reply)
+    const headersBefore = { ...reply.getHeaders() }
+    const attempt = (): unknown => {
+      const result: unknown = handler.call(this, request, reply)
+      return result instanceof Promise ? result.catch(failed) : result
+    }
+    const failed = async (error: unknown): Promise<unknown> => {
+      if (!(await transaction.again(error))) throw error
+      resetHeaders(reply, headersBefore)
+      return await transaction.run(attempt)
+    }
+    transaction.rerun = () => {
+      resetHeaders(reply, headersBefore)
+      void answered(reply, async () => await transaction.run(attempt))
+    }
+    return attempt()
+  }
+}
+
+/** As Fastify does with what a handler gives, for one that Fastify has not called. */
+async function answered(reply: FastifyReply, run: () => Promise<unknown>): Promise<void> {
+  try {
+    const payload = await run()
+    if (payload !== undefined && payload !== reply && !reply.sent) void reply.send(payload)
+  } catch (error) {
+    void reply.send(error)
+  }
+}
+
+/** Takes back the headers of a reply that was dropped. */
+function resetHeaders(reply: FastifyReply, before: ReturnType<FastifyReply['getHeaders']>): void {
+  for (const name of Object.keys(reply.getHeaders())) if (!(name in before)) reply.removeHeader(name)
+  // They come from `getHeaders`, to be set over those of the reply that was dropped.
+  for (const [name, value] of Object.entries(before)) if (reply.getHeader(name) !== value) reply.header(name, value)
 }
 
 async function checkStream(

@@ -72,6 +72,11 @@ export class HeldResponse {
     this.#owners.delete(owner)
   }
 
+  /** Whether several owners decide about the response. */
+  get isShared(): boolean {
+    return this.#owners.size > 1
+  }
+
   /** Whether nobody has asked yet to send anything. */
   get isOpen(): boolean {
     return this.#state === 'open'

@@ -12,9 +12,14 @@ export interface TransactionalDatastore {
   begin(options?: TransactionOptions): ManagedTransaction
 }
 
-/** How a route's transaction is run. What a route sets counts before what the app sets. */
+/**
+ * How a route's transaction is run. What a route sets counts before what the app sets.
+ *
+ * With `retries` the handler runs again in a fresh transaction, with a deadline of its own, after a failure that may pass; a
+ * handler that reads the body by itself runs once, and so does one with transactions on two datastores.
+ */
 export interface RouteTransactionOptions<Request = unknown>
-  extends Pick<TransactionOptions, 'isolationLevel' | 'readOnly' | 'deadlineMs' | 'autoflush'> {
+  extends Pick<TransactionOptions, 'isolationLevel' | 'readOnly' | 'deadlineMs' | 'autoflush' | 'retries'> {
   /** Whether a response commits; default: a status below 400. */
   readonly commitOn?: (status: number, request: Request) => boolean
   /**

@@ -29,9 +29,13 @@ export interface Exchange<Request> {
 /** A transaction and the response that waits for it. */
 export class RequestTransaction<Request> implements ResponseOwner {
   readonly options: RouteTransactionOptions<Request>
-  readonly #managed: ManagedTransaction
+  /** Runs the handler again, after an attempt that came to nothing; undefined where it cannot be run again. */
+  rerun: (() => void) | undefined
+  #managed: ManagedTransaction
   readonly #exchange: Exchange<Request>
   readonly #held: HeldResponse
+  /** Whether the body of the request had been read before the handler: what the handler reads itself, it reads once. */
+  readonly #isBodyRead: boolean
   /** Settled once the transaction has ended, undefined before its end has begun. */
   #end: Promise<void> | undefined
   #expired: Error | undefined
@@ -45,8 +49,8 @@ export class RequestTransaction<Request> implements ResponseOwner {
   ) {
     this.options = options
     this.#exchange = exchange
-    this.#managed = datastore.begin(options)
-    this.#managed.onExpired((error) => this.#expire(error))
+    this.#managed = this.#watched(datastore.begin(options))
+    this.#isBodyRead = exchange.response.req.readableDidRead
     this.#held = HeldResponse.hold(exchange.response, this)
     // Comes after every response, whether it was sent or not.
     exchange.response.once('close', () => this.#close())
@@ -66,6 +70,31 @@ export class RequestTransaction<Request> implements ResponseOwner {
   /** Runs `fn`, and all that it calls, as if there were no transaction. */
   outside<T>(fn: () => T): T {
     return this.#managed.outside(fn)
+  }
+
+  /**
+   * Begins another attempt in a fresh transaction, where the options allow one, the failure may pass, and nothing has been
+   * sent. What the failed attempt has set on the response is taken back.
+   *
+   * @returns whether the handler is to be run again
+   */
+  async again(error: unknown): Promise<boolean> {
+    if (this.rerun === undefined || !this.#held.isOpen || this.#held.isShared) return false
+    if (this.#isGone || this.#expired !== undefined || this.#hasFailed) return false
+    if (!this.#isBodyRead && this.#exchange.response.req.readableDidRead) return false
+    const failed = this.#managed
+    this.#end ??= failed.rollback()
+    await this.#end.catch(ignore)
+    const fresh = await failed.again(error)
+    if (fresh === undefined) return false
+    if (this.#exchange.response.destroyed) {
+      await fresh.rollback()
+      return false
+    }
+    this.#held.drop()
+    this.#managed = this.#watched(fresh)
+    this.#end = undefined
+    return true
   }
 
   /** Rolls back, because the request has failed; waits for the end when that has begun already. Never rejects. */
@@ -106,9 +135,19 @@ export class RequestTransaction<Request> implements ResponseOwner {
     await this.#end
   }
 
-  /** Lets the error be answered that has kept the response from being sent. */
+  /** Lets the error be answered that has kept the response from being sent, unless the handler is run again. */
   dropped(error: unknown): void {
-    this.#answer(withStatus(error))
+    void this.#againOrAnswer(error)
+  }
+
+  async #againOrAnswer(error: unknown): Promise<void> {
+    if (await this.again(error)) this.rerun?.()
+    else this.#answer(withStatus(error))
+  }
+
+  #watched(managed: ManagedTransaction): ManagedTransaction {
+    managed.onExpired((error) => this.#expire(error))
+    return managed
   }
 
   async #endAs(status: number, isStream: boolean): Promise<void> {

@@ -161,7 +161,11 @@ export class PrismaDatastore<Client extends object = object>
 
   /** Begins a transaction without a callback, for adapters of web frameworks. Nothing is sent until its first statement. */
   begin(options: TransactionOptions = {}): ManagedTransaction<Client> {
-    const scope = this.#transactions.begin(options)
+    return this.#managed(options, 1)
+  }
+
+  #managed(options: TransactionOptions, attempt: number): ManagedTransaction<Client> {
+    const scope = this.#transactions.begin(options, attempt)
     return {
       transaction: this.#viewOf(scope),
       run: (fn) => this.#transactions.within(scope, fn),
@@ -170,6 +174,11 @@ export class PrismaDatastore<Client extends object = object>
       rollback: () => scope.rollback(),
       abort: (reason) => scope.session.abort(reason),
       onExpired: (listener) => scope.onExpired(listener),
+      again: async (error) => {
+        await scope.rollback()
+        const mayRunAgain = await this.#transactions.mayRunAgain(error, options, attempt)
+        return mayRunAgain ? this.#managed(options, attempt + 1) : undefined
+      },
     }
   }
 

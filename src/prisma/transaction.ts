@@ -153,6 +153,12 @@ export interface ManagedTransaction<Client = unknown> {
   rollback(): Promise<void>
   /** Aborts the transaction's signal without ending it: the work may finish or stop. */
   abort(reason: Error): void
+  /**
+   * Rolls back, and begins another attempt after a while, where `retries` allows one and the failure may pass.
+   *
+   * @returns undefined where it was the last attempt
+   */
+  again(error: unknown): Promise<ManagedTransaction<Client> | undefined>
   /** Calls back once the deadline has passed and the rollback is done. */
   onExpired(listener: (error: Error) => void): void
 }

@@ -94,6 +94,13 @@ export class Transactions<Connection extends TransactionConnection> {
     }
   }
 
+  /** Whether work may be run again after an attempt that failed; waits before it says yes. */
+  async mayRunAgain(error: unknown, { retries = 0 }: TransactionOptions, attempt: number): Promise<boolean> {
+    if (attempt > retries || !this.#source.mayPass(error)) return false
+    await backOff(attempt)
+    return true
+  }
+
   /** Refuses new transactions and waits for the open ones. */
   async close(): Promise<void> {
     const waiting = (this.#closing ??= [])
@@ -101,13 +108,11 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   async #runOutermost<T>(work: Work<Connection, T>, options: TransactionOptions): Promise<T> {
-    const retries = options.retries ?? 0
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.#attempt(work, options, attempt)
       } catch (error) {
-        if (attempt > retries || !this.#source.mayPass(error)) throw error
-        await backOff(attempt)
+        if (!(await this.mayRunAgain(error, options, attempt))) throw error
       }
     }
   }

@@ -99,10 +99,16 @@ function express(name: string, makeApp: () => Express, json: typeof express5.jso
       app.use(json())
       app.use(expressAdapter.transactions(datastore, options))
       for (const { method, path, handle, transaction } of routes) {
-        const own = transaction === undefined ? [] : [expressAdapter.transactions(datastore, transaction)]
         const handler = passingErrors((request, response) => handle(exchangeOf(request, response)))
-        if (method === 'GET') app.get(path, ...own, handler)
-        else app.post(path, ...own, handler)
+        const hasRetries = transaction !== undefined && transaction !== false && (transaction.retries ?? 0) > 0
+        const handlers =
+          transaction === undefined
+            ? [handler]
+            : hasRetries
+              ? [expressAdapter.transactions(datastore, transaction, handler)]
+              : [expressAdapter.transactions(datastore, transaction), handler]
+        if (method === 'GET') app.get(path, ...handlers)
+        else app.post(path, ...handlers)
       }
       if (problems) app.use(expressAdapter.problemDetails(describe === undefined ? {} : { describe }))
       else app.set('env', 'test')
