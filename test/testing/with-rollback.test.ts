@@ -121,6 +121,28 @@ describe.each(databases)('withRollback on $name', (kind) => {
     })
   })
 
+  it('keeps the savepoints of a transaction apart from those of another inside of it', async () => {
+    if (kind.provider === 'sqlite') return
+    await withRollback(open.datastore, async () => {
+      const run = open.datastore.transaction.bind(open.datastore)
+      await run(async () => {
+        await open.db.owner.create(dog('kept'))
+        const failing = run(
+          async () => {
+            await open.db.owner.create(dog('undone'))
+            const inside = async (): Promise<unknown> =>
+              await run(async () => await open.db.owner.create(dog('inside')), { propagation: 'nested' })
+            await run(inside, { propagation: 'requiresNew' })
+            throw undo
+          },
+          { propagation: 'nested' },
+        )
+        await expect(failing).rejects.toBe(undo)
+      })
+      expect(await names()).toEqual(['kept'])
+    })
+  })
+
   it('goes on after statements that fail', async () => {
     await withRollback(open.datastore, async () => {
       await open.db.owner.create(dog('Rex'))
