@@ -83,8 +83,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
     if (this.#isGone || this.#expired !== undefined || this.#hasFailed) return false
     if (!this.#isBodyRead && this.#exchange.response.req.readableDidRead) return false
     const failed = this.#managed
-    this.#end ??= failed.rollback()
-    await this.#end.catch(ignore)
+    await this.rollBack()
     const fresh = await failed.again(error)
     if (fresh === undefined) return false
     if (this.#exchange.response.destroyed) {
