@@ -1,5 +1,5 @@
 /** A clock and ids that are the same in each run of a test. */
-import { setClock, Timestamp } from '../domain/timestamp.js'
+import { createTimestamp, setClock, Timestamp } from '../domain/timestamp.js'
 import { setIdSource } from '../domain/uuid.js'
 
 /** Something that was put in the place of what is used otherwise. */
@@ -22,6 +22,10 @@ export interface FixedClockOptions {
   readonly stepMs?: number
 }
 
+const microsecondsPerMillisecond = 1000
+
+let current: FixedClock | undefined
+
 /**
  * Replaces the clock of this library in this process: events get times from `start` on. `Date.now()` stays what it is.
  *
@@ -36,23 +40,44 @@ export function fixedClock(
   start: Date | string = '2026-01-01T00:00:00Z',
   { stepMs = 1 }: FixedClockOptions = {},
 ): FixedClock {
-  const microsecondsPerMillisecond = 1000
-  let next = (typeof start === 'string' ? Timestamp.fromISO(start) : start).getTime() * microsecondsPerMillisecond
-  const restore = setClock(() => {
+  let next = microsecondsOf(typeof start === 'string' ? Timestamp.fromISO(start) : Timestamp.from(start))
+  const step = inMicroseconds(stepMs)
+  const putBack = setClock(() => {
     const now = next
-    next += stepMs * microsecondsPerMillisecond
+    next += step
     return now
   })
-  return {
+  const restore = (): void => {
+    putBack()
+    if (current === clock) current = undefined
+  }
+  const clock: FixedClock = {
     get now() {
       return Timestamp.fromMicroseconds(next)
     },
     advance(milliseconds) {
-      next += milliseconds * microsecondsPerMillisecond
+      next += inMicroseconds(milliseconds)
     },
     restore,
     [Symbol.dispose]: restore,
   }
+  current = clock
+  return clock
+}
+
+/** A time that is not after the one that the next event gets; a fixed clock is not moved on by it. */
+export function nextTime(): Timestamp {
+  return current?.now ?? createTimestamp()
+}
+
+/** Microseconds since 1970 in UTC. */
+export function microsecondsOf(time: Timestamp): number {
+  return Math.round(time.valueOf() * microsecondsPerMillisecond)
+}
+
+function inMicroseconds(milliseconds: number): number {
+  if (Number.isFinite(milliseconds)) return Math.round(milliseconds * microsecondsPerMillisecond)
+  throw new RangeError(`Cannot move a clock by ${milliseconds} milliseconds`)
 }
 
 /**

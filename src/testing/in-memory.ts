@@ -1,10 +1,12 @@
 /** Applications in memory, for tests of what they do without a database. */
 import type { Application, ApplicationOptions } from '../application/application.js'
+import type { EnvironmentVariables } from '../persistence/environment.js'
 import { InMemoryFactory } from '../persistence/in-memory-factory.js'
-import type { ScenarioEvent } from './scenario.js'
+import type { ScenarioEvent } from './scenario-outcome.js'
 
 /**
- * Makes an application that keeps its events in memory, whatever the environment says about persistence.
+ * Makes an application that keeps its events in memory, whatever `process.env` says: about persistence, ciphers, compressors,
+ * snapshots and caches. What the class says in its `static env`, and the option `env`, count.
  *
  * There are no transactions in memory: what a `save` stores is stored together, and `recorder.transaction` is refused.
  *
@@ -20,7 +22,32 @@ export function inMemory<A extends Application>(
   applicationClass: new (options: ApplicationOptions) => A,
   options: Omit<ApplicationOptions, 'datastore' | 'factory'> = {},
 ): A {
-  return new applicationClass({ ...options, factory: new InMemoryFactory() })
+  const env = { ...withoutProcess(applicationClass), ...options.env }
+  return new applicationClass({ ...options, env, factory: new InMemoryFactory() })
+}
+
+/** The variables that would change what an application with a factory does. */
+const variables = [
+  'CIPHER_TOPIC',
+  'CIPHER_KEY',
+  'CIPHER_KEYS',
+  'COMPRESSOR_TOPIC',
+  'IS_SNAPSHOTTING_ENABLED',
+  'AGGREGATE_CACHE_MAXSIZE',
+  'AGGREGATE_CACHE_FASTFORWARD',
+  'AGGREGATE_CACHE_FASTFORWARD_SKIPPING',
+  'DEEPCOPY_FROM_AGGREGATE_CACHE',
+]
+
+/** Hides what the process has of them, with any prefix, behind what the class has. */
+function withoutProcess(applicationClass: object): EnvironmentVariables {
+  const own = (applicationClass as typeof Application).env // a class of applications has it, or not
+  const hidden: Record<string, string> = {}
+  for (const key of Object.keys(process.env)) {
+    const variable = variables.find((name) => key === name || key.endsWith(`_${name}`))
+    if (variable !== undefined) hidden[key] = own?.[key] ?? own?.[variable] ?? ''
+  }
+  return hidden
 }
 
 /** An event as it was stored, as tests compare it. */

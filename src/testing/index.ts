@@ -25,13 +25,8 @@ export {
   deleteEventsContract,
 } from './optional-members-contracts.js'
 export { processRecorderContract } from './process-recorder-contract.js'
-export {
-  type AggregateScenario,
-  type DeciderScenario,
-  given,
-  type Outcome,
-  type ScenarioEvent,
-} from './scenario.js'
+export { type AggregateScenario, type DeciderScenario, given, type OlderEvent } from './scenario.js'
+export type { Outcome, ScenarioEvent } from './scenario-outcome.js'
 export { subjectKeyRecorderContract } from './subject-key-recorder-contract.js'
 export { subscriptionContract } from './subscription-contract.js'
 export type { Expect, Expectation, MakeRecorder, RecorderUnderTest, TestFramework } from './test-framework.js'

@@ -1,17 +1,14 @@
 /** The parts of the test kit around scenarios: applications in memory, the clock, ids. */
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, expectTypeOf, it, vi } from 'vitest'
 import { z } from 'zod'
-import { Aggregate, createTimestamp, defineEvent, event, ProgrammingError } from '../../src/index.js'
+import { Aggregate, createTimestamp, defineEvent, event, ProgrammingError, ZlibCompressor } from '../../src/index.js'
 import { fixedClock, fixedIds, given, inMemory, storedEvents } from '../../src/testing/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 
 describe('an application in memory', () => {
-  afterEach(() => {
-    delete process.env['PERSISTENCE_MODULE']
-  })
+  afterEach(() => vi.unstubAllEnvs())
 
-  it('is one of the class, whatever the environment says, and tells what it has stored', async () => {
-    process.env['PERSISTENCE_MODULE'] = 'no-such-module'
+  it('is one of the class, and tells what it has stored', async () => {
     const school = inMemory(TrainingSchool)
     await school.register('Fido')
     await school.addTrick('Fido', 'sit')
@@ -22,6 +19,46 @@ describe('an application in memory', () => {
       { id, version: 2, type: 'Dog.TrickAdded', data: { trick: 'sit' } },
     ])
     expect(await storedEvents(inMemory(TrainingSchool))).toEqual([])
+  })
+
+  it.each(['', 'TRAININGSCHOOL_'])('does not see variables of the process with the prefix %j', async (prefix) => {
+    const wrong = {
+      PERSISTENCE_MODULE: 'no-such-module',
+      CIPHER_TOPIC: 'no-such-module',
+      CIPHER_KEY: 'no key',
+      CIPHER_KEYS: 'no keys',
+      COMPRESSOR_TOPIC: 'no-such-module',
+      IS_SNAPSHOTTING_ENABLED: 'perhaps',
+      AGGREGATE_CACHE_MAXSIZE: 'many',
+      AGGREGATE_CACHE_FASTFORWARD: 'perhaps',
+      AGGREGATE_CACHE_FASTFORWARD_SKIPPING: 'perhaps',
+      DEEPCOPY_FROM_AGGREGATE_CACHE: 'perhaps',
+    }
+    for (const [name, value] of Object.entries(wrong)) {
+      vi.stubEnv(`${prefix}${name}`, value)
+      const school = inMemory(TrainingSchool, { cache: true })
+      await school.register('Fido')
+      expect(await storedEvents(school)).toHaveLength(1)
+    }
+  })
+
+  it('sees the variables of its class and of its options', async () => {
+    class Zipped extends TrainingSchool {
+      static override readonly env = { COMPRESSOR_TOPIC: 'zlib', PLACE: 'Bern' }
+    }
+    vi.stubEnv('COMPRESSOR_TOPIC', 'no-such-module')
+    vi.stubEnv('ZIPPED_COMPRESSOR_TOPIC', 'no-such-module')
+    const school = inMemory(Zipped, { env: { YEAR: '2026' } })
+    expect((await school.eventStore()).mapper.compressor).toBeInstanceOf(ZlibCompressor)
+    expect(['PLACE', 'YEAR'].map((name) => school.environment.get(name))).toEqual(['Bern', '2026'])
+    const plain = inMemory(Zipped, { env: { ZIPPED_COMPRESSOR_TOPIC: '' } })
+    expect((await plain.eventStore()).mapper.compressor).toBeUndefined()
+  })
+
+  it('keeps the methods of the class for the compiler', () => {
+    expectTypeOf(inMemory(TrainingSchool)).toEqualTypeOf<TrainingSchool>()
+    // @ts-expect-error: it is in memory
+    inMemory(TrainingSchool, { datastore: undefined })
   })
 
   it('tells all of many events', async () => {
@@ -66,6 +103,25 @@ describe('a fixed clock', () => {
     still.restore()
     expect(createTimestamp().iso).toBe('2026-01-01T00:00:00.000000+00:00')
     next[Symbol.dispose]()
+  })
+})
+
+describe('a time for a fixed clock', () => {
+  it('is exact to the microsecond, and one that is none is refused at once', () => {
+    const clock = fixedClock('2026-05-01T10:00:00.000123Z', { stepMs: 0.001 })
+    try {
+      expect([createTimestamp(), createTimestamp()].map(({ iso }) => iso)).toEqual([
+        '2026-05-01T10:00:00.000123+00:00',
+        '2026-05-01T10:00:00.000124+00:00',
+      ])
+      expect(() => clock.advance(Number.NaN)).toThrow(RangeError)
+    } finally {
+      clock.restore()
+    }
+    expect(() => fixedClock(new Date('never'))).toThrow(RangeError)
+    expect(() => fixedClock('never')).toThrow(RangeError)
+    expect(() => fixedClock(new Date(0), { stepMs: Number.POSITIVE_INFINITY })).toThrow(RangeError)
+    fixedClock().restore()
   })
 })
 
