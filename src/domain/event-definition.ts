@@ -68,13 +68,12 @@ export interface EventDefinitionOptions<Personal> {
  *
  * @param name - not empty and without a dot
  * @param schema - for its data, of any library with the Standard Schema interface, such as zod, valibot or arktype; it has to
- *   answer at once. What it gives is what is stored. `typed<Data>()` gives a type only; default: any data.
+ *   answer at once. What it gives is what is stored. `typed<Data>()` gives a type only.
  * @throws `TypeError` for any other name
  *
  * @example
  * const TrickAdded = defineEvent('TrickAdded', z.object({ trick: z.string().min(1) }))
  */
-export function defineEvent<const Name extends string>(name: Name): EventDefinition<Name>
 export function defineEvent<
   const Name extends string,
   Input extends object,
@@ -85,6 +84,8 @@ export function defineEvent<
   schema: StandardSchema<Input, Output>,
   options?: EventDefinitionOptions<Personal>,
 ): EventDefinition<Name, Input, WithErased<Output, Personal>>
+/** Declares an event with any data. */
+export function defineEvent<const Name extends string>(name: Name): EventDefinition<Name>
 export function defineEvent(
   name: string,
   schema?: StandardSchema<unknown, object>,
