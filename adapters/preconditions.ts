@@ -3,7 +3,9 @@ import { PreconditionFailedError, PreconditionRequiredError, ProgrammingError } 
 
 /** What has a version: an aggregate, or the state of a decider's originator. */
 export interface Versioned {
+  /** For messages. */
   readonly id: string
+  /** The version of its last event. */
   readonly version: number
 }
 

@@ -230,16 +230,22 @@ export class PreconditionRequiredError extends EventSourcingError {
   }
 }
 
+/** One thing that is wrong with an event's data. */
+export interface EventDataIssue {
+  /** What is wrong. */
+  readonly message: string
+}
+
 /** What an `EventDataError` carries beside its cause. */
 export interface EventDataDetails extends ErrorDetails {
   /** What the event's schema has found. */
-  readonly issues: ReadonlyArray<{ readonly message: string }>
+  readonly issues: readonly EventDataIssue[]
 }
 
 /** The data of an event are not what its definition asks for. */
 export class EventDataError extends EventSourcingError {
   /** What the event's schema has found, each with a `path` where the schema gives one. */
-  readonly issues: ReadonlyArray<{ readonly message: string }>
+  readonly issues: readonly EventDataIssue[]
 
   constructor(message: string, details: EventDataDetails) {
     super(message, details)

@@ -63,7 +63,13 @@ export {
 export type { PersonalData, PersonalFields } from './domain/personal-data.js'
 export { type DataOf, readEvent, topicsOf } from './domain/read-event.js'
 export type { SavedVersions, SnapshotPolicy } from './domain/snapshot-policy.js'
-export { type StandardSchema, typed } from './domain/standard-schema.js'
+export {
+  type SchemaIssue,
+  type SchemaResult,
+  type SchemaTypes,
+  type StandardSchema,
+  typed,
+} from './domain/standard-schema.js'
 export { createTimestamp, Timestamp } from './domain/timestamp.js'
 export type { Upcast, Upcasts } from './domain/upcasting.js'
 export { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from './domain/uuid.js'
@@ -78,6 +84,7 @@ export {
   type ErrorDetails,
   type EventDataDetails,
   EventDataError,
+  type EventDataIssue,
   EventSourcingError,
   IntegrityError,
   InterfaceError,

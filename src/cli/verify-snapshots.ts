@@ -1,5 +1,6 @@
 /** Verifies the snapshots of an application that a module exports. */
-import { type VerifiedApplication, verifySnapshots } from '../application/snapshot-verification.js'
+import { inspect } from 'node:util'
+import { type VerifiedApplication, verifyEach } from '../application/snapshot-verification.js'
 import type { SnapshotKind } from '../domain/snapshot.js'
 import { EnvironmentError } from '../errors.js'
 import { resolveTopic } from '../persistence/module-topic.js'
@@ -19,36 +20,57 @@ export interface VerificationOptions {
  * @throws `EnvironmentError` for a topic of something else; `TopicError` for one that cannot be loaded
  */
 export async function verifyAll(
-  { application: topic, kinds }: VerificationOptions,
+  { application: topic, kinds: kindTopics }: VerificationOptions,
   print: (line: string) => void,
 ): Promise<number> {
   const application = await resolveTopic(topic)
   if (!isApplication(application)) throw unusable(topic, 'an application')
-  let count = 0
-  for (const kindTopic of kinds) {
+  const kinds: SnapshotKind[] = []
+  for (const kindTopic of kindTopics) {
     const kind = await resolveTopic(kindTopic)
     if (!isKind(kind)) throw unusable(kindTopic, 'a class of aggregates or a decider')
-    const { checked, passedOver, differences } = await verifySnapshots(application, kind)
-    for (const { id, version, expected, actual } of differences) {
-      print(`${kind.name} ${id}, version ${version}: events give ${textOf(expected)}, the snapshot ${textOf(actual)}`)
-    }
-    print(`${kind.name}: ${checked} snapshots checked, ${passedOver} passed over, ${differences.length} differ`)
-    count += differences.length
+    kinds.push(kind)
   }
+  let count = 0
+  for (const kind of kinds) count += await verify(application, kind, print)
   return count
 }
 
-function textOf(state: unknown): string {
-  return JSON.stringify(state) ?? String(state)
+async function verify(
+  application: VerifiedApplication,
+  kind: SnapshotKind,
+  print: (line: string) => void,
+): Promise<number> {
+  let count = 0
+  const { checked, passedOver } = await verifyEach(application, kind, {
+    onDifference({ id, version, expected, actual }) {
+      count += 1
+      print(`${kind.name} ${id}, version ${version}: events give ${textOf(expected)}, the snapshot ${textOf(actual)}`)
+    },
+  })
+  print(`${kind.name}: ${checked} snapshots checked, ${passedOver} passed over, ${count} differ`)
+  return count
 }
 
+/** On one line. */
+function textOf(found: unknown): string {
+  if (found === undefined) return 'nothing: they end before it'
+  const text = found instanceof Error ? `an error, ${String(found)}` : inspect(found, options)
+  return text.replace(/\s+/g, ' ')
+}
+
+const options = { breakLength: Infinity, depth: Infinity, maxArrayLength: null, maxStringLength: null }
+
 // By shape, since a project may load the package a second time.
-function isApplication(value: unknown): value is VerifiedApplication & Partial<AsyncDisposable> {
+function isApplication(value: unknown): value is VerifiedApplication {
   return typeof value === 'object' && value !== null && 'snapshotStore' in value && 'aggregates' in value
 }
 
 function isKind(value: unknown): value is SnapshotKind {
-  if (typeof value === 'function') return true
+  if (typeof value === 'function') {
+    const prototype: unknown = value.prototype
+    return typeof prototype === 'object' && prototype !== null && 'pendingEvents' in prototype
+  }
   return typeof value === 'object' && value !== null && 'evolve' in value && 'initialState' in value
 }
 

@@ -9,6 +9,7 @@ import type { Upcasts } from './upcasting.js'
 /** The type of each event's data, as the definitions have it. */
 export type EventsOfDefinitions<Definitions extends readonly EventDeclaration[]> = {
   readonly [Definition in Definitions[number] as Definition['name']]: Definition extends {
+    /** The data of the event. */
     readonly dataType?: infer Data extends object
   }
     ? Data

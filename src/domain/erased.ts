@@ -14,10 +14,12 @@ export class Erased {
     Object.freeze(this)
   }
 
+  /** `[erased]`. */
   toString(): string {
     return '[erased]'
   }
 
+  /** `[erased]`. */
   toJSON(): string {
     return '[erased]'
   }

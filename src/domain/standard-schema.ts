@@ -13,6 +13,14 @@ export interface SchemaIssue {
   readonly path?: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined
 }
 
+/** What a schema takes and gives. */
+export interface SchemaTypes<Input, Output> {
+  /** What it takes. */
+  readonly input: Input
+  /** What it gives. */
+  readonly output: Output
+}
+
 /** A schema, of any library. @see https://standardschema.dev */
 export interface StandardSchema<Input = unknown, Output = Input> {
   /** What all libraries have in common. */
@@ -24,7 +32,7 @@ export interface StandardSchema<Input = unknown, Output = Input> {
     /** Judges a value, and gives it in its final form. */
     readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>
     /** Types only. */
-    readonly types?: { readonly input: Input; readonly output: Output } | undefined
+    readonly types?: SchemaTypes<Input, Output> | undefined
   }
 }
 

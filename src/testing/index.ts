@@ -1,5 +1,6 @@
 /** For tests: of applications, aggregates and deciders, of a real database, and of recorders that anybody has implemented. */
 export {
+  type SnapshotCounts,
   type SnapshotDifference,
   type SnapshotVerification,
   type VerifiedApplication,
