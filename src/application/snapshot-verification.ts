@@ -67,11 +67,8 @@ export async function verifySnapshots<State, Events extends object, Commands ext
   options: VerifySnapshotsOptions = {},
 ): Promise<SnapshotVerification> {
   const differences: SnapshotDifference[] = []
-  const counts = await verifyEach(application, kind as SnapshotKind, {
-    // what it is a decider of does not matter here
-    ...options,
-    onDifference: (difference) => differences.push(difference),
-  })
+  const onDifference = (difference: SnapshotDifference): unknown => differences.push(difference)
+  const counts = await verifyEach(application, kind, { ...options, onDifference })
   return { ...counts, differences }
 }
 
@@ -79,7 +76,10 @@ export async function verifySnapshots<State, Events extends object, Commands ext
 export async function verifyEach(
   application: VerifiedApplication,
   kind: SnapshotKind,
-  { ids, onDifference }: VerifySnapshotsOptions & { readonly onDifference: (difference: SnapshotDifference) => void },
+  {
+    ids,
+    onDifference,
+  }: VerifySnapshotsOptions & { readonly onDifference: (difference: SnapshotDifference) => unknown },
 ): Promise<SnapshotCounts> {
   const events = await application.eventStore()
   const snapshots = await application.snapshotStore()

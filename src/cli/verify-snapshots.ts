@@ -1,6 +1,7 @@
 /** Verifies the snapshots of an application that a module exports. */
-import { inspect } from 'node:util'
+import { inspect, isDeepStrictEqual } from 'node:util'
 import { type VerifiedApplication, verifyEach } from '../application/snapshot-verification.js'
+import { isPlainObject } from '../domain/event-data.js'
 import type { SnapshotKind } from '../domain/snapshot.js'
 import { EnvironmentError } from '../errors.js'
 import { resolveTopic } from '../persistence/module-topic.js'
@@ -45,11 +46,21 @@ async function verify(
   const { checked, passedOver } = await verifyEach(application, kind, {
     onDifference({ id, version, expected, actual }) {
       count += 1
-      print(`${kind.name} ${id}, version ${version}: events give ${textOf(expected)}, the snapshot ${textOf(actual)}`)
+      const [said, found] = different(expected, actual).map(textOf)
+      print(`${kind.name} ${id}, version ${version}: events give ${said}, the snapshot ${found}`)
     },
   })
   print(`${kind.name}: ${checked} snapshots checked, ${passedOver} passed over, ${count} differ`)
   return count
+}
+
+/** Of two states, the members that differ. */
+function different(expected: unknown, actual: unknown): [expected: unknown, actual: unknown] {
+  if (!isPlainObject(expected) || !isPlainObject(actual)) return [expected, actual]
+  const isSame = (name: string): boolean => isDeepStrictEqual(expected[name], actual[name])
+  const rest = (state: Record<string, unknown>): unknown =>
+    Object.fromEntries(Object.entries(state).filter(([name]) => !isSame(name)))
+  return [rest(expected), rest(actual)]
 }
 
 /** On one line. */

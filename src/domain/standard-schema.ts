@@ -1,16 +1,34 @@
 /** The part of the Standard Schema interface that event definitions use: zod, valibot, arktype and others have it. */
 
 /** What a schema says of a value. @see https://standardschema.dev */
-export type SchemaResult<Output> =
-  | { readonly value: Output; readonly issues?: undefined }
-  | { readonly issues: readonly SchemaIssue[] }
+export type SchemaResult<Output> = SchemaSuccess<Output> | SchemaFailure
+
+/** A value that is good. */
+export interface SchemaSuccess<Output> {
+  /** The value in its final form. */
+  readonly value: Output
+  /** There are none. */
+  readonly issues?: undefined
+}
+
+/** A value that is refused. */
+export interface SchemaFailure {
+  /** Why. */
+  readonly issues: readonly SchemaIssue[]
+}
+
+/** A step on the way to a value. */
+export interface SchemaPathSegment {
+  /** Its name, or position. */
+  readonly key: PropertyKey
+}
 
 /** One thing that is wrong with a value. */
 export interface SchemaIssue {
   /** What is wrong. */
   readonly message: string
   /** Where: the names and positions on the way to it. */
-  readonly path?: ReadonlyArray<PropertyKey | { readonly key: PropertyKey }> | undefined
+  readonly path?: ReadonlyArray<PropertyKey | SchemaPathSegment> | undefined
 }
 
 /** What a schema takes and gives. */
