@@ -1,6 +1,6 @@
-/** docs/conformance.md tells which behaviours the contracts have cases of, leaves none out, and its samples work. */
+/** docs/conformance.md tells which behaviours are held and where, leaves none out, and its samples work. */
 import { execFile } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -30,6 +30,11 @@ function listOf(text = ''): number[] {
   )
 }
 
+/** The numbers that the document says something different of. */
+function reasonsTold(): number[] {
+  return [...document.matchAll(/^- \*\*([\d, –]+)\*\*: \S/gm)].flatMap(([, numbers]) => listOf(numbers))
+}
+
 function casesOf(contract: unknown): string[] {
   if (typeof contract !== 'function') throw new TypeError('A contract is a function')
   const cases = collectCases((framework) => contract(framework, '', () => Promise.reject(new Error('not to be run'))))
@@ -49,6 +54,22 @@ function numbersInTests(): number[] {
   return names.flatMap((name) => [...name.matchAll(/\[\d[\d, ]*\]/g)].flatMap(([list]) => numbersOf(list)))
 }
 
+/** The rows of the table of single behaviours: the number, and the files or words in the last column. */
+const [, singly = ''] = /\n## Codecs, aggregates and applications, one by one\n([\s\S]*?)\n## /.exec(document) ?? []
+const rows = [...singly.matchAll(/^\| (\d+) +\|[^|]*\| ([^|]*?) *\|$/gm)].map(([, number, place = '']) => ({
+  number: Number(number),
+  place,
+  files: [...place.matchAll(/`([^`]+)`/g)].map(([, file]) => join(root, 'test', file ?? '')),
+}))
+
+/** The numbers in the names of the tests of a file: in texts that are the first argument of a call. */
+function numbersInNames(file: string): Set<number> {
+  const names = readFileSync(file, 'utf8').matchAll(/\((['`])((?:(?!\1)[^\n])*)\1/g)
+  return new Set(
+    [...names].flatMap(([, , name = '']) => [...name.matchAll(/\[\d[\d, ]*\]/g)].flatMap(([list]) => numbersOf(list))),
+  )
+}
+
 describe('the document of the contracts', () => {
   it('tells of each contract which behaviours it has cases of, and how many cases', () => {
     const declared = contracts.map(([name, contract]) => {
@@ -61,12 +82,29 @@ describe('the document of the contracts', () => {
   })
 
   it('tells of each behaviour without a test why it has none', () => {
-    const reasons = [...document.matchAll(/^- \*\*([\d, –]+)\*\*: \S/gm)].flatMap(([, numbers]) => listOf(numbers))
+    const reasons = reasonsTold()
     const told = new Set([...numbersInTests(), ...reasons])
     const behaviours = listOf('1–205, 251–264')
     expect(behaviours.filter((number) => !told.has(number))).toEqual([])
     const inCases = new Set(contracts.flatMap(([, contract]) => casesOf(contract).flatMap(numbersOf)))
     expect(reasons.filter((number) => inCases.has(number))).toEqual([])
+  })
+
+  it('tells of each behaviour of codecs, aggregates and applications in which files it is held', () => {
+    expect(rows.map(({ number }) => number)).toEqual(listOf('103–198'))
+    const files = rows.flatMap((row) => row.files.map((file) => ({ number: row.number, file })))
+    expect(files.filter(({ file }) => !existsSync(file))).toEqual([])
+    expect(files.filter(({ number, file }) => !numbersInNames(file).has(number))).toEqual([])
+  })
+
+  it('tells what is different of each behaviour that is held in no file', () => {
+    const unheld = rows.filter(({ files }) => files.length === 0)
+    expect(unheld.filter(({ place }) => place !== 'different here')).toEqual([])
+    const reasons = new Set(reasonsTold())
+    expect(unheld.filter(({ number }) => !reasons.has(number))).toEqual([])
+    const pointing = [...singly.matchAll(/^\| (\d+) +\|[^|]*: see below +\|/gm)].map(([, number]) => Number(number))
+    expect(pointing.length).toBeGreaterThan(5)
+    expect(pointing.filter((number) => !reasons.has(number))).toEqual([])
   })
 
   it('shows samples that are files here', () => {
