@@ -134,7 +134,6 @@ class History {
   readonly #kind: SnapshotKind
   readonly #id: string
   #originator: Snapshotted | undefined
-  #failure: Found | undefined
 
   constructor(events: EventStore, kind: SnapshotKind, id: string) {
     this.#events = events
@@ -144,15 +143,11 @@ class History {
 
   /** @returns undefined where the events end before the version */
   async stateAt(version: number): Promise<Found | undefined> {
-    if (this.#failure !== undefined) return this.#failure
-    const found = await attempt(async () => {
+    return await attempt(async () => {
       await this.#readTo(version)
       if (this.#originator?.version !== version) return undefined
       return { state: written(this.#events, this.#kind, this.#originator) }
     })
-    // What cannot be applied stays in the way of all that comes after it.
-    if (found !== undefined && 'error' in found) this.#failure = found
-    return found
   }
 
   async #readTo(version: number): Promise<void> {

@@ -2,7 +2,9 @@
 /** Starts the command line. */
 import { run } from './program.js'
 
-process.exitCode = await run(process.argv.slice(2), {
+const exitCode = await run(process.argv.slice(2), {
   print: (line) => process.stdout.write(`${line}\n`),
   complain: (line) => process.stderr.write(`${line}\n`),
 })
+// Modules that a command has loaded may keep the process alive: pools, timers, servers. What was printed is written out first.
+process.stdout.write('', () => process.stderr.write('', () => process.exit(exitCode)))

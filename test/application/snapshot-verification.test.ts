@@ -1,10 +1,18 @@
 /** The verification of snapshots finds what the events say otherwise, and nothing else. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Aggregate, Application, defineDecider, event, PrismaDatastore } from '../../src/index.js'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import {
+  Aggregate,
+  Application,
+  defineDecider,
+  event,
+  MapperError,
+  PersistenceError,
+  PrismaDatastore,
+} from '../../src/index.js'
 import { inMemory, verifySnapshots } from '../../src/testing/index.js'
 import { databases, type TestDatabase } from '../support/databases.js'
 
-const rule = { factor: 1 }
+const rule = { factor: 1, forbidden: '' }
 
 class Account extends Aggregate {
   static readonly snapshots: { every: number; revision?: number } = { every: 10 }
@@ -84,6 +92,108 @@ describe('the verification of snapshots', () => {
   })
 })
 
+describe('what is wrong with one originator', () => {
+  const notes = defineDecider({
+    name: 'Note',
+    snapshots: { every: 1 },
+    initialState: () => ({ text: '' }),
+    evolve: { Written: (_state, { text }: { text: string }) => (text === rule.forbidden ? refuse(text) : { text }) },
+    decide: { write: (_state, text: string) => [{ type: 'Written', data: { text } }] },
+  })
+  function refuse(text: string): never {
+    throw new RangeError(`no more ${text}`)
+  }
+  const [first, second, third] = ['1', '2', '3'].map((n) => `00000000-0000-4000-8000-00000000000${n}`) as [
+    string,
+    string,
+    string,
+  ]
+  let book: Application
+  beforeEach(async () => {
+    book = inMemory(Application)
+    for (const id of [first, second, third]) {
+      for (const text of ['a', `${id}b`, 'c']) await book.execute(notes, id, 'write', text)
+    }
+  })
+  afterEach(() => {
+    rule.forbidden = ''
+  })
+
+  it('is a difference where its events cannot be applied, and the others are verified', async () => {
+    rule.forbidden = `${second}b`
+    const { checked, differences } = await verifySnapshots(book, notes)
+    const error = new RangeError(`no more ${second}b`)
+    expect(checked).toBe(9)
+    expect(differences).toEqual([
+      { id: second, version: 2, expected: error, actual: { text: `${second}b` } },
+      { id: second, version: 3, expected: error, actual: { text: 'c' } },
+    ])
+  })
+
+  it('is a difference where its snapshot cannot be read, or is no longer what the class restores', async () => {
+    const { recorder } = await book.snapshotStore()
+    const [stored] = await recorder.selectEvents(first, { limit: 1 })
+    await recorder.deleteEvents?.(first, { lte: 2 })
+    if (stored !== undefined) await recorder.insertEvents([{ ...stored, state: Buffer.from('{') }])
+    const { checked, differences } = await verifySnapshots(book, notes)
+    expect(checked).toBe(8)
+    expect(differences).toMatchObject([{ id: first, version: 1, expected: { text: 'a' } }])
+    expect(differences[0]?.actual).toBeInstanceOf(MapperError)
+  })
+
+  it('is a difference where its events end before the snapshot', async () => {
+    const { recorder } = await book.snapshotStore()
+    const [latest] = await recorder.selectEvents(third, { desc: true, limit: 1 })
+    if (latest !== undefined) await recorder.insertEvents([{ ...latest, originatorVersion: 4 }])
+    const { checked, differences } = await verifySnapshots(book, notes)
+    expect(checked).toBe(10)
+    expect(differences).toEqual([{ id: third, version: 4, expected: undefined, actual: { text: 'c' } }])
+  })
+
+  it('is told only of the originators that are asked for', async () => {
+    rule.forbidden = 'a'
+    const { checked, differences } = await verifySnapshots(book, notes, { ids: [third] })
+    expect([checked, ...differences.map(({ id }) => id)]).toEqual([3, third, third, third])
+  })
+
+  it('is passed over where somebody in it was forgotten', async () => {
+    class Customer extends Aggregate {
+      static readonly snapshots = { every: 2 }
+      static readonly personal = { Named: { name: true } } as const
+      name: unknown
+      @event('Named', 'name') rename(name: string): void {
+        this.name = name
+      }
+    }
+    const [ann, bob] = [new Customer(), new Customer()]
+    ann.rename('Ann')
+    bob.rename('Bob')
+    await book.save(ann, bob)
+    expect(await verifySnapshots(book, Customer)).toEqual({ checked: 2, passedOver: 0, differences: [] })
+    await book.forget(ann.id)
+    expect(await verifySnapshots(book, Customer)).toEqual({ checked: 1, passedOver: 1, differences: [] })
+  })
+})
+
+describe('many snapshots of one originator', () => {
+  it('are verified by reading its events once', async () => {
+    const bank = inMemory(Application)
+    const account = new Account()
+    for (let cents = 0; cents < 299; cents += 1) account.change(cents)
+    await bank.save(account)
+    const { recorder } = await bank.eventStore()
+    let read = 0
+    const selectEvents = recorder.selectEvents.bind(recorder)
+    recorder.selectEvents = async (id, range) => {
+      const events = await selectEvents(id, range)
+      read += events.length
+      return events
+    }
+    expect(await verifySnapshots(bank, Account)).toEqual({ checked: 30, passedOver: 0, differences: [] })
+    expect(read).toBe(300)
+  })
+})
+
 describe.each(databases)('the verification of snapshots on $name', (kind) => {
   let database: TestDatabase
   let datastore: PrismaDatastore
@@ -98,5 +208,12 @@ describe.each(databases)('the verification of snapshots on $name', (kind) => {
 
   it('finds what the events say otherwise', async () => {
     await verified(new Application({ name: '', datastore }))
+  })
+
+  it('takes no failure of the database for a difference', async () => {
+    const bank = new Application({ name: '', datastore })
+    const { account } = await withHistory(bank)
+    await database.query('ALTER TABLE stored_events RENAME TO lost_events')
+    await expect(verifySnapshots(bank, Account, { ids: [account.id] })).rejects.toBeInstanceOf(PersistenceError)
   })
 })

@@ -23,6 +23,7 @@ function command(
   const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
     env,
     encoding: 'utf8',
+    timeout: 15_000,
   })
   return { code: status, out: stdout, err: stderr }
 }
@@ -76,12 +77,41 @@ describe('the command line', () => {
     expect(command(args)).toEqual({ code: 0, out: 'Account: 1 snapshots checked, 0 passed over, 0 differ\n', err: '' })
     const { code, out, err } = command(args, { RATE: '3' })
     expect(code).toBe(1)
-    expect(out).toMatch(/^Account \S+, version 2: events give {.*"cents":300}, the snapshot {.*"cents":100}\n/)
+    expect(out).toMatch(/^Account \S+, version 2: events give { cents: 300 }, the snapshot { cents: 100 }\n/)
     expect(err).toContain('1 snapshots say something else than the events')
     const wrong = command(['verify-snapshots', '--application', `${bank}#Account`, '--kind', `${bank}#Account`])
     expect([wrong.code, wrong.err]).toEqual([
       1,
       `Error: Could not verify snapshots: ${bank}#Account is not an application.\n`,
     ])
+  })
+
+  test('verifies snapshots of classes and deciders in a database, and ends then', () => {
+    const url = `file:${join(folder, 'shop.db')}`
+    command(['migrate', ...migrations, '--url', url])
+    const shop = './test/cli/fixtures/shop.ts'
+    const args = ['verify-snapshots', '--application', `${shop}#shop`, '--kind', `${shop}#Order`, `${shop}#stocks`]
+    expect(command(args, { SHOP_URL: url, SHOP_FILL: 'yes' })).toEqual({
+      code: 0,
+      out: 'Order: 1 snapshots checked, 0 passed over, 0 differ\nStock: 2 snapshots checked, 0 passed over, 0 differ\n',
+      err: '',
+    })
+    const { code, out, err } = command(args, { SHOP_URL: url, RATE: '2' })
+    expect(code).toBe(1)
+    expect(out.split('\n').map((line) => line.replace(/ [-0-9a-f]{36}/, ''))).toEqual([
+      'Order, version 2: events give { cents: 200 }, the snapshot { cents: 100 }',
+      'Order: 1 snapshots checked, 0 passed over, 1 differ',
+      'Stock, version 1: events give { _state: 2n }, the snapshot { _state: 1n }',
+      'Stock, version 2: events give { _state: 6n }, the snapshot { _state: 3n }',
+      'Stock: 2 snapshots checked, 0 passed over, 2 differ',
+      '',
+    ])
+    expect(err).toContain('3 snapshots say something else')
+    const refused = command([...args, `${shop}#open`], { SHOP_URL: url })
+    expect(refused).toEqual({
+      code: 1,
+      out: '',
+      err: `Error: Could not verify snapshots: ${shop}#open is not a class of aggregates or a decider.\n`,
+    })
   })
 })
