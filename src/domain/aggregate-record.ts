@@ -106,7 +106,10 @@ export function creationEvent(newTarget: NewableFunction, creation: Creation): D
 /** What the class's `createId` gives for these arguments, or a random UUID where it has none. */
 export function newId(newTarget: NewableFunction, args: readonly unknown[]): unknown {
   const createId: unknown = Reflect.get(newTarget, 'createId')
-  if (createId === undefined) return randomId()
+  if (createId === undefined) {
+    if (!Reflect.has(newTarget.prototype as object, 'createId')) return randomId()
+    throw new TypeError(`${newTarget.name}.createId must be static: there is no aggregate yet when the id is made`)
+  }
   if (typeof createId !== 'function') throw new TypeError(`${newTarget.name}.createId must be a static method`)
   return Reflect.apply(createId, newTarget, args)
 }

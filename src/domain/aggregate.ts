@@ -141,8 +141,9 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     return aggregate
   }
 
-  /** @throws `TypeError` when the constructor of the class has parameters that no event keeps */
+  /** @throws `TypeError` when the constructor of the class has parameters that no event keeps; for the base class itself */
   constructor() {
+    if (new.target === Aggregate) throw new TypeError('Aggregate is a base class: extend it')
     const construction = openConstruction(new.target)
     if (construction !== undefined) {
       construction.isTaken = true

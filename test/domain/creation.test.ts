@@ -172,6 +172,12 @@ describe('the id of a new aggregate', () => {
     // @ts-expect-error an id is made by a method
     const odd: AggregateClass = Odd
     expect(() => Reflect.construct(odd, [])).toThrow('Odd.createId must be a static method')
+    class Late extends Aggregate {
+      createId(): string {
+        return 'tom'
+      }
+    }
+    expect(() => new Late()).toThrow('Late.createId must be static: there is no aggregate yet')
   })
 
   it('[142] is a random UUID unless it is made or given, and there is none of the base class', () => {
