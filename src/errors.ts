@@ -9,9 +9,7 @@ export interface ErrorDetails {
 /** The base of all errors of this package. Recognise one by `isEventSourcingError(e)` or `e.code`, also across copies of the package. */
 export class EventSourcingError extends Error {
   /** Constant per class, stable across releases. */
-  get code(): string {
-    return 'ES_ERROR'
-  }
+  readonly code: string = 'ES_ERROR'
 
   /** Marks the errors of all copies of the package. */
   get isEventSourcingError(): true {
@@ -35,30 +33,22 @@ export function isEventSourcingError(error: unknown): error is EventSourcingErro
 
 /** Something went wrong between the application and its store. */
 export class PersistenceError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_PERSISTENCE'
-  }
+  override readonly code: string = 'ES_PERSISTENCE'
 }
 
 /** The driver or Prisma was used in a way that it refuses, before the database was asked. */
 export class InterfaceError extends PersistenceError {
-  override get code(): string {
-    return 'ES_INTERFACE'
-  }
+  override readonly code: string = 'ES_INTERFACE'
 }
 
 /** The database refused or failed a statement. */
 export class DatabaseError extends PersistenceError {
-  override get code(): string {
-    return 'ES_DATABASE'
-  }
+  override readonly code: string = 'ES_DATABASE'
 }
 
 /** A value does not fit its column: too long, out of range, not of the type. */
 export class DataError extends DatabaseError {
-  override get code(): string {
-    return 'ES_DATA'
-  }
+  override readonly code: string = 'ES_DATA'
 }
 
 /** What an `OperationalError` carries beside its cause. */
@@ -69,6 +59,7 @@ export interface OperationalErrorDetails extends ErrorDetails {
 
 /** The database could not do its work: unreachable, busy, locked, shut down, a serialisation failure or a deadlock. */
 export class OperationalError extends DatabaseError {
+  override readonly code: string = 'ES_OPERATIONAL'
   /** Whether the same transaction may succeed when it is run again. */
   readonly retryable: boolean
 
@@ -76,17 +67,11 @@ export class OperationalError extends DatabaseError {
     super(message, details)
     this.retryable = details?.retryable ?? false
   }
-
-  override get code(): string {
-    return 'ES_OPERATIONAL'
-  }
 }
 
 /** A constraint of the database was violated. */
 export class IntegrityError extends DatabaseError {
-  override get code(): string {
-    return 'ES_INTEGRITY'
-  }
+  override readonly code: string = 'ES_INTEGRITY'
 }
 
 /** Where two writers of one stream met. */
@@ -101,6 +86,7 @@ export interface ConcurrencyDetails extends ErrorDetails {
 
 /** Another writer has changed the stream since it was read: load the aggregate again and repeat the command. */
 export class ConcurrencyError extends IntegrityError {
+  override readonly code: string = 'ES_CONCURRENCY'
   /** The stream. */
   readonly originatorId: string
   /** The version that the writer built on. */
@@ -114,87 +100,61 @@ export class ConcurrencyError extends IntegrityError {
     this.expectedVersion = details.expectedVersion
     this.actualVersion = details.actualVersion
   }
-
-  override get code(): string {
-    return 'ES_CONCURRENCY'
-  }
 }
 
 /** The database found itself in a state that it cannot explain. */
 export class InternalError extends DatabaseError {
-  override get code(): string {
-    return 'ES_INTERNAL'
-  }
+  override readonly code: string = 'ES_INTERNAL'
 }
 
 /** The program asks for something that cannot be: a missing table, a wrong statement, a call out of order. */
 export class ProgrammingError extends DatabaseError {
-  override get code(): string {
-    return 'ES_PROGRAMMING'
-  }
+  override readonly code: string = 'ES_PROGRAMMING'
 }
 
 /** The database or its adapter cannot do what was asked. */
 export class NotSupportedError extends DatabaseError {
-  override get code(): string {
-    return 'ES_NOT_SUPPORTED'
-  }
+  override readonly code: string = 'ES_NOT_SUPPORTED'
 }
 
 /** The connection was lost while COMMIT, or a write outside of a transaction, was under way: it may or may not be stored. Look before you repeat. */
 export class CommitUnknownError extends PersistenceError {
-  override get code(): string {
-    return 'ES_COMMIT_UNKNOWN'
-  }
+  override readonly code: string = 'ES_COMMIT_UNKNOWN'
 }
 
 /** The transaction passed its deadline and was rolled back. */
 export class TransactionTimeoutError extends PersistenceError {
-  override get code(): string {
-    return 'ES_TRANSACTION_TIMEOUT'
-  }
+  override readonly code: string = 'ES_TRANSACTION_TIMEOUT'
 }
 
 /** The transaction has ended: something still uses it, often a promise that was not awaited. */
 export class TransactionClosedError extends PersistenceError {
-  override get code(): string {
-    return 'ES_TRANSACTION_CLOSED'
-  }
+  override readonly code: string = 'ES_TRANSACTION_CLOSED'
 }
 
 /** A transaction is needed and none is open here. */
 export class NoTransactionError extends PersistenceError {
-  override get code(): string {
-    return 'ES_NO_TRANSACTION'
-  }
+  override readonly code: string = 'ES_NO_TRANSACTION'
 }
 
 /** The transaction can only roll back, because of an earlier failure or by `rollbackOnly()`. */
 export class RollbackOnlyError extends PersistenceError {
-  override get code(): string {
-    return 'ES_ROLLBACK_ONLY'
-  }
+  override readonly code: string = 'ES_ROLLBACK_ONLY'
 }
 
 /** No aggregate has this id, or it has no events up to the version asked for. */
 export class AggregateNotFoundError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_AGGREGATE_NOT_FOUND'
-  }
+  override readonly code: string = 'ES_AGGREGATE_NOT_FOUND'
 }
 
 /** An event was applied to an aggregate whose version is not the one before it. */
 export class OriginatorVersionError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_ORIGINATOR_VERSION'
-  }
+  override readonly code: string = 'ES_ORIGINATOR_VERSION'
 }
 
 /** An event was applied to an aggregate with another id. */
 export class OriginatorIdError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_ORIGINATOR_ID'
-  }
+  override readonly code: string = 'ES_ORIGINATOR_ID'
 }
 
 /** Which originator was not as it was expected. */
@@ -207,6 +167,7 @@ export interface PreconditionDetails extends ErrorDetails {
 
 /** A caller wants to change another version of an originator than there is. */
 export class PreconditionFailedError extends EventSourcingError {
+  override readonly code: string = 'ES_PRECONDITION_FAILED'
   /** The originator. */
   readonly originatorId: string
   /** The version that it has. */
@@ -217,17 +178,11 @@ export class PreconditionFailedError extends EventSourcingError {
     this.originatorId = details.originatorId
     this.actualVersion = details.actualVersion
   }
-
-  override get code(): string {
-    return 'ES_PRECONDITION_FAILED'
-  }
 }
 
 /** A caller does not say which version of an originator it wants to change. */
 export class PreconditionRequiredError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_PRECONDITION_REQUIRED'
-  }
+  override readonly code: string = 'ES_PRECONDITION_REQUIRED'
 }
 
 /** One thing that is wrong with an event's data. */
@@ -244,6 +199,7 @@ export interface EventDataDetails extends ErrorDetails {
 
 /** The data of an event are not what its definition asks for. */
 export class EventDataError extends EventSourcingError {
+  override readonly code: string = 'ES_EVENT_DATA'
   /** What the event's schema has found, each with a `path` where the schema gives one. */
   readonly issues: readonly EventDataIssue[]
 
@@ -251,50 +207,34 @@ export class EventDataError extends EventSourcingError {
     super(message, details)
     this.issues = details.issues
   }
-
-  override get code(): string {
-    return 'ES_EVENT_DATA'
-  }
 }
 
 /** A stored state could not be turned back into an event: corrupt, truncated, or encrypted with another key. */
 export class MapperError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_MAPPER'
-  }
+  override readonly code: string = 'ES_MAPPER'
 }
 
 /** A value of this type cannot be written to, or read from, an event's state: define and register a transcoding. */
 export class TranscodingNotRegisteredError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_TRANSCODING_NOT_REGISTERED'
-  }
+  override readonly code: string = 'ES_TRANSCODING_NOT_REGISTERED'
 }
 
 /** A topic names nothing that is known here. */
 export class TopicError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_TOPIC'
-  }
+  override readonly code: string = 'ES_TOPIC'
 }
 
 /** A configuration variable is missing or has a value that cannot be used. */
 export class EnvironmentError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_ENVIRONMENT'
-  }
+  override readonly code: string = 'ES_ENVIRONMENT'
 }
 
 /** What was waited for did not happen in time. */
 export class WaitTimeoutError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_WAIT_TIMEOUT'
-  }
+  override readonly code: string = 'ES_WAIT_TIMEOUT'
 }
 
 /** Waiting was interrupted by its AbortSignal. */
 export class WaitInterruptedError extends EventSourcingError {
-  override get code(): string {
-    return 'ES_WAIT_INTERRUPTED'
-  }
+  override readonly code: string = 'ES_WAIT_INTERRUPTED'
 }
