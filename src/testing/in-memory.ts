@@ -1,6 +1,7 @@
 /** Applications in memory, for tests of what they do without a database. */
 import type { Application, ApplicationOptions } from '../application/application.js'
 import type { EnvironmentVariables } from '../persistence/environment.js'
+import type { InfrastructureFactory } from '../persistence/factory.js'
 import { InMemoryFactory } from '../persistence/in-memory-factory.js'
 import type { ScenarioEvent } from './scenario-outcome.js'
 
@@ -18,12 +19,14 @@ import type { ScenarioEvent } from './scenario-outcome.js'
  * await school.register('Fido')
  * deepStrictEqual(await storedEvents(school), [{ id, version: 1, type: 'Dog.Registered', data: { name: 'Fido' } }])
  */
-export function inMemory<A extends Application>(
-  applicationClass: new (options: ApplicationOptions) => A,
-  options: Omit<ApplicationOptions, 'datastore' | 'factory'> = {},
+export function inMemory<Client, A extends Application<Client>>(
+  applicationClass: new (options: ApplicationOptions<Client>) => A,
+  options: Omit<ApplicationOptions<Client>, 'datastore' | 'factory'> = {},
 ): A {
   const env = { ...withoutProcess(applicationClass), ...options.env }
-  return new applicationClass({ ...options, env, factory: new InMemoryFactory() })
+  // There is no client where there are no transactions.
+  const factory: InfrastructureFactory = new InMemoryFactory()
+  return new applicationClass({ ...options, env, factory: factory as InfrastructureFactory<Client> })
 }
 
 /** The variables that would change what an application with a factory does. */
@@ -63,7 +66,7 @@ export interface RecordedEvent extends ScenarioEvent {
 }
 
 /** All events that an application has stored, in the order of its log; for tests, since they are all in memory. */
-export async function storedEvents(application: Application): Promise<RecordedEvent[]> {
+export async function storedEvents<Client>(application: Application<Client>): Promise<RecordedEvent[]> {
   const store = await application.eventStore()
   const recorded: RecordedEvent[] = []
   const pageSize = 500
