@@ -1,7 +1,7 @@
 /** Applications: the commands and queries on a set of aggregates, with the store that keeps their events. */
 import type { AggregateClass } from '../domain/aggregate.js'
 import { type CommandArguments, type Decider, type DeciderState, decide, initial } from '../domain/decider.js'
-import { type SnapshotKind, type Snapshotted, takeSnapshot } from '../domain/snapshot.js'
+import { type SnapshotKind, takeSnapshot } from '../domain/snapshot.js'
 import { AggregateNotFoundError } from '../errors.js'
 import type { MapperParts } from '../persistence/configured-mapper.js'
 import { Environment, type EnvironmentVariables } from '../persistence/environment.js'
@@ -11,13 +11,14 @@ import type { SubscribeOptions, Subscription } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { Transcoding } from '../persistence/transcodings.js'
 import { ApplicationSubscription, type SubscribedEvent } from './application-subscription.js'
-import { Collected, type Saveable } from './collected.js'
+import type { Saveable } from './collected.js'
 import { Infrastructure } from './infrastructure.js'
 import { originatorIds } from './listing.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
 import { type CacheOptions, configuredCache } from './originator-cache.js'
-import { type GetOptions, Repository } from './repository.js'
-import { type DueSnapshot, Snapshots } from './snapshots.js'
+import { type GetOptions, getOriginator, Repository } from './repository.js'
+import { Saves } from './saves.js'
+import { Snapshots } from './snapshots.js'
 
 /** How an application is set up. Each option counts before the variable that means the same. */
 export interface ApplicationOptions<Client = unknown> extends MapperParts {
@@ -72,6 +73,7 @@ export class Application<Client = unknown> {
   readonly notificationLog: NotificationLog
   readonly #infrastructure: Infrastructure<Client>
   readonly #snapshots: Snapshots
+  readonly #saves: Saves<Client>
 
   /**
    * Nothing is read or written here. What is named by variables is loaded at the first use, or by `ready()`.
@@ -102,6 +104,7 @@ export class Application<Client = unknown> {
         else recorder.afterCommit(fn)
       },
     })
+    this.#saves = new Saves(infrastructure, this.repository, this.#snapshots)
     this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize)
   }
 
@@ -151,20 +154,7 @@ export class Application<Client = unknown> {
    * @throws `TranscodingNotRegisteredError` when an event has a value that cannot be stored
    */
   async save(...objects: readonly Saveable[]): Promise<Recording[]> {
-    const collected = new Collected(objects, (id) => this.repository.cache?.lose(id))
-    if (collected.events.length === 0) return []
-    try {
-      const due = collected.originators.flatMap((each) =>
-        this.#snapshots.due(each.kind, each.originator, each.events.length),
-      )
-      const cached = this.repository.cache?.captured(collected.originators) ?? []
-      const recordings = due.length === 0 ? await this.#put(collected) : await this.#putWithSnapshots(collected, due)
-      this.repository.cache?.keep(cached)
-      return recordings
-    } catch (error) {
-      collected.lose()
-      throw error
-    }
+    return await this.#saves.save(objects)
   }
 
   /**
@@ -181,7 +171,10 @@ export class Application<Client = unknown> {
   ): Promise<void> {
     const snapshotKind = kind as SnapshotKind // what it is a decider of does not matter here
     this.#snapshots.assertFor(snapshotKind)
-    await this.#snapshots.put(snapshotKind, takeSnapshot(snapshotKind, await this.#get(snapshotKind, id, options)))
+    await this.#snapshots.put(
+      snapshotKind,
+      takeSnapshot(snapshotKind, await getOriginator(this.repository, snapshotKind, id, options)),
+    )
   }
 
   /**
@@ -258,32 +251,6 @@ export class Application<Client = unknown> {
   /** The same as `close`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
-  }
-
-  async #put(collected: Collected): Promise<Recording[]> {
-    return await (await this.#infrastructure.eventStore()).put(collected.events, () => collected.lose())
-  }
-
-  async #putWithSnapshots(collected: Collected, due: readonly DueSnapshot[]): Promise<Recording[]> {
-    const work = async (): Promise<Recording[]> => {
-      const recordings = await this.#put(collected)
-      for (const each of due) {
-        const snapshot =
-          'snapshot' in each
-            ? each.snapshot
-            : takeSnapshot(each.kind, await this.#get(each.kind, each.id, { version: each.version }))
-        await this.#snapshots.put(each.kind, snapshot)
-      }
-      return recordings
-    }
-    await this.ready()
-    return this.recorder.hasTransactions === false ? await work() : await this.recorder.transaction(work)
-  }
-
-  async #get(kind: SnapshotKind, id: string, options?: GetOptions): Promise<Snapshotted> {
-    return typeof kind === 'function'
-      ? await this.repository.get(kind, id, options)
-      : await this.repository.get(kind, id, options)
   }
 
   async #currentState<State, Events extends object, Commands extends object>(

@@ -12,12 +12,16 @@ export type Saveable = EventSource | DomainEvent | null | undefined
 /** Aggregates that have changed by events that are stored nowhere. */
 const strays = new WeakSet<object>()
 
+/** The last save of each object that is still going on. */
+const saves = new WeakMap<object, Promise<unknown>>()
+
 /** Collects at once: what is triggered later belongs to the next save. */
 export class Collected {
   readonly events: DomainEvent[] = []
   /** Those that are aggregates, or states of deciders. */
   readonly originators: SavedOriginator[] = []
 
+  readonly #sources: EventSource[] = []
   readonly #onLost: (originatorId: string) => void
 
   /**
@@ -37,6 +41,38 @@ export class Collected {
     }
   }
 
+  /**
+   * Stores the events. Saves of one object that overlap are stored in the order of their calls, since each builds on the one
+   * before.
+   *
+   * @param prepare - called at once, while the objects are as they were collected; gives what stores the events
+   * @throws `ConcurrencyError` when an earlier save of one of the objects goes on, and fails; what `prepare` and the store throw
+   */
+  async inOrder<T>(prepare: () => () => Promise<T>): Promise<T> {
+    const earlier = this.#sources.flatMap((source) => saves.get(source) ?? [])
+    const own = this.#stored(earlier, prepare)
+    for (const source of this.#sources) saves.set(source, own)
+    try {
+      return await own
+    } finally {
+      for (const source of this.#sources) if (saves.get(source) === own) saves.delete(source)
+    }
+  }
+
+  async #stored<T>(earlier: readonly Promise<unknown>[], prepare: () => () => Promise<T>): Promise<T> {
+    try {
+      const store = prepare()
+      if (earlier.length > 0) {
+        await Promise.allSettled(earlier)
+        for (const source of this.#sources) assertNoStray(source)
+      }
+      return await store()
+    } catch (error) {
+      this.lose()
+      throw error
+    }
+  }
+
   /** The events are not stored: those that they came from would go on from what never happened. */
   lose(): void {
     for (const { originator } of this.originators) {
@@ -47,6 +83,7 @@ export class Collected {
 
   #collect(source: EventSource, ambient: EventMetadata | undefined): void {
     const events = source.collectEvents().map((event) => annotated(event, ambient))
+    if (events.length > 0) this.#sources.push(source)
     this.events.push(...events)
     if (isAggregate(source)) {
       // The class of an aggregate is one of aggregates.
@@ -68,6 +105,10 @@ function assertSaveable(object: EventSource | DomainEvent): void {
   if (!('collectEvents' in object) && !('originatorVersion' in object)) {
     throw new ProgrammingError('Cannot save an object that is neither an event nor has events to collect')
   }
+  assertNoStray(object)
+}
+
+function assertNoStray(object: EventSource | DomainEvent): void {
   if (!isAggregate(object) || !strays.has(object)) return
   const { id, version } = object
   throw new ConcurrencyError(

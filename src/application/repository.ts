@@ -121,6 +121,16 @@ export class Repository {
   }
 }
 
+/** Gets an originator of a kind that is known at run time only. */
+export async function getOriginator(
+  repository: Repository,
+  kind: SnapshotKind,
+  id: string,
+  options?: GetOptions,
+): Promise<Snapshotted> {
+  return typeof kind === 'function' ? await repository.get(kind, id, options) : await repository.get(kind, id, options)
+}
+
 /** What was read, and the event that brought it there; undefined where a snapshot did. */
 interface Rebuilt {
   readonly originator: Snapshotted

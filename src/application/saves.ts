@@ -1,0 +1,64 @@
+/** What a save does: it stores the events of some objects together, with the snapshots that are due, and fills the cache. */
+import { takeSnapshot } from '../domain/snapshot.js'
+import type { Recording } from '../persistence/event-store.js'
+import { Collected, type Saveable } from './collected.js'
+import type { Infrastructure } from './infrastructure.js'
+import { getOriginator, type Repository } from './repository.js'
+import type { DueSnapshot, Snapshots } from './snapshots.js'
+
+/** Saves what belongs to one application. */
+export class Saves<Client> {
+  readonly #infrastructure: Infrastructure<Client>
+  readonly #repository: Repository
+  readonly #snapshots: Snapshots
+
+  constructor(infrastructure: Infrastructure<Client>, repository: Repository, snapshots: Snapshots) {
+    this.#infrastructure = infrastructure
+    this.#repository = repository
+    this.#snapshots = snapshots
+  }
+
+  /** Stores the pending events of all objects, or nothing; see `Application.save`. */
+  async save(objects: readonly Saveable[]): Promise<Recording[]> {
+    const collected = new Collected(objects, (id) => this.#repository.cache?.lose(id))
+    if (collected.events.length === 0) return []
+    return await collected.inOrder(() => this.#storing(collected))
+  }
+
+  /** What stores the events, with the snapshots and the cached states of now. */
+  #storing(collected: Collected): () => Promise<Recording[]> {
+    const { cache } = this.#repository
+    const { originators } = collected
+    const due = originators.flatMap((each) => this.#snapshots.due(each.kind, each.originator, each.events.length))
+    const cached = cache?.captured(originators) ?? []
+    return async () => {
+      const recordings = due.length === 0 ? await this.#put(collected) : await this.#putWithSnapshots(collected, due)
+      cache?.keep(cached)
+      return recordings
+    }
+  }
+
+  async #put(collected: Collected): Promise<Recording[]> {
+    return await (await this.#infrastructure.eventStore()).put(collected.events, () => collected.lose())
+  }
+
+  async #putWithSnapshots(collected: Collected, due: readonly DueSnapshot[]): Promise<Recording[]> {
+    const work = async (): Promise<Recording[]> => {
+      const recordings = await this.#put(collected)
+      for (const each of due) {
+        const snapshot =
+          'snapshot' in each
+            ? each.snapshot
+            : takeSnapshot(
+                each.kind,
+                await getOriginator(this.#repository, each.kind, each.id, { version: each.version }),
+              )
+        await this.#snapshots.put(each.kind, snapshot)
+      }
+      return recordings
+    }
+    await this.#infrastructure.eventStore()
+    const { recorder } = this.#infrastructure
+    return recorder.hasTransactions === false ? await work() : await recorder.transaction(work)
+  }
+}

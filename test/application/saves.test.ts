@@ -1,0 +1,57 @@
+/** Saves of one aggregate that overlap: each builds on the one before. */
+import { describe, expect, it } from 'vitest'
+import { Application } from '../../src/application/application.js'
+import { Aggregate } from '../../src/domain/aggregate.js'
+import { ConcurrencyError, TranscodingNotRegisteredError } from '../../src/errors.js'
+
+interface NoteEvents {
+  Written: { text: unknown }
+}
+
+class Note extends Aggregate<NoteEvents> {
+  static readonly snapshots = { every: 2 }
+  static readonly events = {
+    Written(this: Note, { text }: { text: unknown }): void {
+      this.texts.push(text)
+    },
+  }
+  readonly texts: unknown[] = []
+
+  write(text: unknown): void {
+    this.trigger('Written', { text })
+  }
+}
+
+describe('saves that overlap', () => {
+  it('are stored in the order of their calls, whichever of them takes a snapshot', async () => {
+    const app = new Application()
+    const note = new Note()
+    const saves = [app.save(note)]
+    for (const text of ['a', 'b', 'c', 'd']) {
+      note.write(text)
+      saves.push(app.save(note))
+    }
+    await Promise.all(saves)
+    const log = await app.recorder.selectNotifications(null, 10)
+    expect(log.map(({ originatorVersion }) => originatorVersion)).toEqual([1, 2, 3, 4, 5])
+    const snapshots = await (await app.snapshotStore()).get(note.id)
+    expect(snapshots.map(({ originatorVersion, data }) => [originatorVersion, data['state']])).toMatchObject([
+      [2, { texts: ['a'] }],
+      [4, { texts: ['a', 'b', 'c'] }],
+    ])
+  })
+
+  it('fail with the first of them that fails', async () => {
+    const app = new Application()
+    const note = new Note()
+    await app.save(note)
+    note.write(Symbol('nowhere'))
+    const first = app.save(note)
+    note.write('after it')
+    const second = app.save(note)
+    await expect(first).rejects.toThrow(TranscodingNotRegisteredError)
+    await expect(second).rejects.toThrow(ConcurrencyError)
+    await expect(second).rejects.toThrow('an earlier save of it was not stored')
+    expect((await app.repository.get(Note, note.id)).version).toBe(1)
+  })
+})
