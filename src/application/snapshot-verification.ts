@@ -2,8 +2,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { Aggregate, AggregateClass } from '../domain/aggregate.js'
 import { type Decider, type DeciderState, fold, initial } from '../domain/decider.js'
+import type { DomainEvent } from '../domain/event.js'
 import { rebuild } from '../domain/rebuild.js'
-import { restoreSnapshot, type SnapshotKind, type Snapshotted, takeSnapshot } from '../domain/snapshot.js'
+import { restoreSnapshot, type SnapshotKind, type Snapshotted, subjectsIn, takeSnapshot } from '../domain/snapshot.js'
 import { PersistenceError } from '../errors.js'
 import type { EventStore } from '../persistence/event-store.js'
 import type { SelectEventsRange } from '../persistence/recorder.js'
@@ -22,6 +23,8 @@ export interface SnapshotDifference {
   readonly expected: unknown
   /** The state that the snapshot gives; the error where it cannot be read. */
   readonly actual: unknown
+  /** Whether personal data are in one of the two, which do not belong into logs. */
+  readonly isPersonal: boolean
 }
 
 /** How many snapshots were verified. */
@@ -89,7 +92,12 @@ export async function verifyEach(
     const history = new History(events, kind, id)
     for await (const stored of snapshotsOf(snapshots, id)) {
       const version = stored.originatorVersion
-      const actual = await attempt(async () => await restored(snapshots, kind, stored))
+      let isPersonal = false
+      const actual = await attempt(async () => {
+        const [snapshot] = await snapshots.toDomainEvents([stored])
+        isPersonal = snapshot?.personal !== undefined
+        return snapshot === undefined ? undefined : restored(snapshots, kind, snapshot)
+      })
       if (actual === undefined) {
         passedOver += 1
         continue
@@ -98,7 +106,8 @@ export async function verifyEach(
       const expected = await history.stateAt(version)
       // Two errors that are alike say nothing about the state.
       if ('state' in actual && isDeepStrictEqual(actual, expected)) continue
-      onDifference({ id, version, expected: contentOf(expected), actual: contentOf(actual) })
+      const found = { expected: contentOf(expected), actual: contentOf(actual) }
+      onDifference({ id, version, ...found, isPersonal: isPersonal || history.isPersonal })
     }
   }
   return { checked, passedOver }
@@ -122,9 +131,8 @@ async function* snapshotsOf({ recorder }: EventStore, id: string): AsyncGenerato
   }
 }
 
-async function restored(store: EventStore, kind: SnapshotKind, stored: StoredEvent): Promise<Found | undefined> {
-  const [snapshot] = await store.toDomainEvents([stored])
-  const originator = snapshot === undefined ? undefined : restoreSnapshot(kind, snapshot)
+function restored(store: EventStore, kind: SnapshotKind, snapshot: DomainEvent): Found | undefined {
+  const originator = restoreSnapshot(kind, snapshot)
   return originator === undefined ? undefined : { state: written(store, kind, originator) }
 }
 
@@ -139,6 +147,11 @@ class History {
     this.#events = events
     this.#kind = kind
     this.#id = id
+  }
+
+  /** Whether the events that were read have personal data. */
+  get isPersonal(): boolean {
+    return this.#originator !== undefined && subjectsIn(this.#originator).size > 0
   }
 
   /** @returns undefined where the events end before the version */

@@ -1,6 +1,6 @@
 /** The snapshots of an application: when they are taken, and how the latest one is found. */
 import type { DomainEvent } from '../domain/event.js'
-import { restoreSnapshot, type SnapshotKind, type Snapshotted, takeSnapshot } from '../domain/snapshot.js'
+import { restoreSnapshot, type SnapshotKind, type Snapshotted, subjectsIn, takeSnapshot } from '../domain/snapshot.js'
 import { snapshotsDue } from '../domain/snapshot-policy.js'
 import { ProgrammingError } from '../errors.js'
 import type { EventStore } from '../persistence/event-store.js'
@@ -52,8 +52,10 @@ export class Snapshots {
     const { snapshots: policy } = kind
     if (policy === undefined || !this.isFor(kind) || eventCount === 0) return []
     const { id, version: after } = originator
+    // With personal data the state may be older than the forgetting of a person: it is rebuilt from what can be read.
+    const isOfNow = (version: number): boolean => version === after && subjectsIn(originator).size === 0
     return snapshotsDue(policy, { before: after - eventCount, after }).map((version) =>
-      version === after ? { kind, snapshot: takeSnapshot(kind, originator) } : { kind, id, version },
+      isOfNow(version) ? { kind, snapshot: takeSnapshot(kind, originator) } : { kind, id, version },
     )
   }
 
@@ -69,8 +71,10 @@ export class Snapshots {
       if (restoreSnapshot(kind, existing) !== undefined) return
       await store.recorder.deleteEvents?.(originatorId, itself)
     }
-    const events = await store.toStoredEvents([snapshot])
-    await (store.recorder.appendEvents?.(events) ?? store.recorder.insertEvents(events))
+    const stored = await store.toStoredCopy(snapshot)
+    // Somebody was forgotten meanwhile: the next one will do without.
+    if (stored === undefined) return
+    await (store.recorder.appendEvents?.([stored]) ?? store.recorder.insertEvents([stored]))
     const keep = kind.snapshots?.keep
     if (keep !== undefined) await prune(store, originatorId, keep)
   }

@@ -44,9 +44,9 @@ async function verify(
 ): Promise<number> {
   let count = 0
   const { checked, passedOver } = await verifyEach(application, kind, {
-    onDifference({ id, version, expected, actual }) {
+    onDifference({ id, version, expected, actual, isPersonal }) {
       count += 1
-      const [said, found] = different(expected, actual).map(textOf)
+      const [said, found] = different(expected, actual).map(isPersonal ? namesOf : textOf)
       print(`${kind.name} ${id}, version ${version}: events give ${said}, the snapshot ${found}`)
     },
   })
@@ -61,6 +61,13 @@ function different(expected: unknown, actual: unknown): [expected: unknown, actu
   const rest = (state: Record<string, unknown>): unknown =>
     Object.fromEntries(Object.entries(state).filter(([name]) => !isSame(name)))
   return [rest(expected), rest(actual)]
+}
+
+/** What can be said of a state with personal data. */
+function namesOf(found: unknown): string {
+  if (found === undefined) return textOf(found)
+  const names = isPlainObject(found) ? Object.keys(found).join(', ') : 'another state'
+  return `${names} (not shown: it has personal data)`
 }
 
 /** On one line. */

@@ -4,6 +4,7 @@ import type { EventData } from './event.js'
 import { argumentsOfEvent, type Signature } from './event-data.js'
 import { checkEventName, type EventDeclaration } from './event-definition.js'
 import type { EventShapes } from './event-shapes.js'
+import { checkFields, type PersonalFields } from './personal-data.js'
 import type { Timestamp } from './timestamp.js'
 import { eventNameOf } from './topic.js'
 
@@ -31,6 +32,7 @@ export interface EventHandler {
   /** For messages, such as `Dog.addTrick`. */
   readonly label: string
   readonly definition: EventDeclaration | undefined
+  readonly parameterNames: readonly string[]
   /** @throws `TypeError` for an asynchronous body, and whatever the body throws */
   apply(aggregate: object, data: EventData, timestamp: Timestamp): unknown
 }
@@ -112,6 +114,8 @@ function readEvents(prototype: object): AggregateEvents {
   const { upcasts, personal, definitions } = eventStaticsOf(line, isKnown)
   const definitionOf = (name: string): EventDeclaration | undefined =>
     definitions.get(name) ?? (name === creation?.name ? creation.definition : handlers.get(name)?.definition)
+  const parameterNamesOf = (name: string): readonly string[] =>
+    (name === creation?.name ? creation : handlers.get(name))?.parameterNames ?? []
   return {
     className: className || topic,
     topic,
@@ -122,7 +126,7 @@ function readEvents(prototype: object): AggregateEvents {
     constructorProblem: constructorProblem(line, owner),
     upcastsOf: (name) => upcasts.get(name),
     definitionOf,
-    personalOf: (name) => personal.get(name) ?? definitionOf(name)?.personal,
+    personalOf: marksOf(className, { statics: personal, definitionOf, parameterNamesOf }),
     nameOf(stored) {
       // A stream has few different topics: each is resolved once per class. Unknown ones are not kept.
       const name = names.get(stored) ?? eventNameOf({ topic, formerTopics }, stored, isKnown)
@@ -130,6 +134,24 @@ function readEvents(prototype: object): AggregateEvents {
       return name
     },
   }
+}
+
+interface Marks {
+  readonly statics: ReadonlyMap<string, PersonalFields>
+  readonly definitionOf: (eventName: string) => EventDeclaration | undefined
+  readonly parameterNamesOf: (eventName: string) => readonly string[]
+}
+
+/** The personal fields of events: what definitions and classes say, together. @throws `TypeError`, here, for marks that fit no event */
+function marksOf(className: string, marks: Marks): (eventName: string) => PersonalFields | undefined {
+  const { statics, definitionOf, parameterNamesOf } = marks
+  const merged = new Map<string, PersonalFields>()
+  for (const [name, fields] of statics) {
+    const names = parameterNamesOf(name)
+    const all = { ...definitionOf(name)?.personal, ...fields }
+    merged.set(name, checkFields(all, `${className}.personal.${name}`, names.length === 0 ? undefined : names))
+  }
+  return (name) => merged.get(name) ?? definitionOf(name)?.personal
 }
 
 function ownHandlers(prototype: object): EventHandler[] {
@@ -162,6 +184,7 @@ function handlerOf({ name, label, parameterNames, definition, body }: MethodEven
     name,
     label,
     definition,
+    parameterNames,
     apply(aggregate, data, timestamp) {
       const result: unknown = Reflect.apply(body, aggregate, argumentsOfEvent(parameterNames, data, timestamp))
       if (!(result instanceof Promise)) return result

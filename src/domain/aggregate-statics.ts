@@ -1,6 +1,6 @@
 /** The static members of a class of aggregates, and of the classes that it extends. */
 import { type EventDeclaration, isEventDefinition } from './event-definition.js'
-import type { PersonalData, PersonalFields } from './personal-data.js'
+import { checkFields, type PersonalData, type PersonalFields } from './personal-data.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
 import type { FormerTopics } from './topic.js'
 import type { Upcast, Upcasts } from './upcasting.js'
@@ -115,7 +115,8 @@ export function eventStaticsOf(line: readonly object[], isKnown: (name: string) 
     for (const [name, steps] of entries('upcasts'))
       upcasts.set(name, stepsOf(steps, `${aggregateClass.name}.upcasts.${name}`))
     for (const [name, fields] of entries('personal')) {
-      personal.set(name, fieldsOf(fields, `${aggregateClass.name}.personal.${name}`))
+      const own = checkFields(fields, `${aggregateClass.name}.personal.${name}`)
+      personal.set(name, { ...personal.get(name), ...own })
     }
     for (const definition of definitionsOf(aggregateClass)) {
       assertKnown(aggregateClass, 'definitions', definition.name)
@@ -132,12 +133,6 @@ function ownStatic(aggregateClass: NewableFunction, name: string): unknown {
 function stepsOf(steps: unknown, label: string): readonly Upcast[] {
   if (Array.isArray(steps) && steps.every((step) => typeof step === 'function')) return steps as Upcast[]
   throw new TypeError(`${label} must be a list of functions, from version 1 to 2 first`)
-}
-
-function fieldsOf(fields: unknown, label: string): PersonalFields {
-  const isUsable = (about: unknown): boolean => about === true || (typeof about === 'string' && about !== '')
-  if (typeof fields === 'object' && fields !== null && Object.values(fields).every(isUsable)) return fields
-  throw new TypeError(`${label} must be an object: by field, true or the name of the field with the person's id`)
 }
 
 function definitionsOf(aggregateClass: NewableFunction): readonly EventDeclaration[] {

@@ -6,7 +6,7 @@ import { dataOfArguments } from './event-data.js'
 import type { EventDeclaration } from './event-definition.js'
 import { type EventShapes, shapeOf } from './event-shapes.js'
 import { newEvent } from './new-event.js'
-import { noSubjects, type PersonalData, withSubjects } from './personal-data.js'
+import { checkFields, noSubjects, type PersonalData, type PersonalFields, withSubjects } from './personal-data.js'
 import { presentEvent } from './present-event.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
 import { eventNameOf, type FormerTopics } from './topic.js'
@@ -181,19 +181,41 @@ export function withKnownSubjects<S extends DeciderState<unknown>>(state: S, sub
   return state
 }
 
-/** What the events of a decider are like. */
-export function eventShapesOf(
-  decider: Pick<Decider<unknown, object, object>, 'name' | 'formerTopics' | 'upcasts' | 'events' | 'personal'>,
-): EventShapes {
-  const { name, formerTopics, upcasts, events, personal } = decider
-  const definitionOf = (eventName: string): EventDeclaration | undefined =>
-    events?.find((definition) => definition.name === eventName)
+type ShapedDecider = Pick<
+  Decider<unknown, object, object>,
+  'name' | 'formerTopics' | 'upcasts' | 'events' | 'personal' | 'evolve'
+>
+
+const shapesByDecider = new WeakMap<object, EventShapes>()
+
+/**
+ * What the events of a decider are like.
+ *
+ * @throws `TypeError` for personal fields of events that it does not have, and such that cannot be
+ */
+export function eventShapesOf(decider: ShapedDecider): EventShapes {
+  let shapes = shapesByDecider.get(decider)
+  if (shapes === undefined) {
+    shapes = readShapes(decider)
+    shapesByDecider.set(decider, shapes)
+  }
+  return shapes
+}
+
+function readShapes({ name, formerTopics, upcasts, events, personal = {}, evolve }: ShapedDecider): EventShapes {
+  const definitions = new Map(events?.map((definition) => [definition.name, definition]))
+  const marks = new Map<string, PersonalFields>()
+  for (const [eventName, fields] of Object.entries(personal)) {
+    const label = `personal.${eventName} of the decider ${name}`
+    if (!Object.hasOwn(evolve, eventName)) throw new TypeError(`${label} names no event of it`)
+    marks.set(eventName, checkFields({ ...definitions.get(eventName)?.personal, ...fields }, label))
+  }
   return {
     topic: name,
     formerTopics,
     upcastsOf: (eventName) => upcasts?.[eventName],
-    definitionOf,
-    personalOf: (eventName) => personal?.[eventName] ?? definitionOf(eventName)?.personal,
+    definitionOf: (eventName) => definitions.get(eventName),
+    personalOf: (eventName) => marks.get(eventName) ?? definitions.get(eventName)?.personal,
   }
 }
 

@@ -1,5 +1,5 @@
 /** The way to write a decider: its types follow from its functions, or from the definitions of its events. */
-import type { Decider, DeciderEvent } from './decider.js'
+import { type Decider, type DeciderEvent, eventShapesOf } from './decider.js'
 import type { EventDeclaration } from './event-definition.js'
 import type { PersonalData } from './personal-data.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
@@ -101,14 +101,16 @@ export function defineDecider<
 export function defineDecider(
   ...given: readonly [AnyDecider] | readonly [readonly EventDeclaration[], AnyDecider]
 ): AnyDecider {
-  if (given.length === 1) return given[0]
-  const [events, definition] = given
+  const [events, definition] = given.length === 1 ? [[], given[0]] : given
   for (const { name } of events) {
     if (!Object.hasOwn(definition.evolve, name)) {
       throw new TypeError(`The decider ${definition.name} has a definition of '${name}', which evolve does not have`)
     }
   }
-  return { ...definition, events }
+  const decider = given.length === 1 ? definition : { ...definition, events }
+  // Marks that fit no event are to be found now, and not when the first event is decided.
+  eventShapesOf(decider)
+  return decider
 }
 
 type AnyDecider = Decider<unknown, object, object>

@@ -1,16 +1,16 @@
 /** The placeholder of personal data that cannot be read any more. */
 
 /**
- * Stands where an event had a person's data: the person was forgotten, or the reader does not have the keys.
+ * Stands where an event had the data of persons: one of them was forgotten, or the reader does not have the keys.
  *
  * As text, and in JSON, it is `[erased]`.
  */
 export class Erased {
-  /** The person, as events name them. */
-  readonly subject: string
+  /** The persons, as events name them, in order: the data were about all of them. */
+  readonly subjects: readonly string[]
 
-  constructor(subject: string) {
-    this.subject = subject
+  constructor(...subjects: readonly string[]) {
+    this.subjects = Object.freeze([...subjects])
     Object.freeze(this)
   }
 

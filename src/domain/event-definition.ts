@@ -2,7 +2,7 @@
 import { EventDataError } from '../errors.js'
 import { type EventData, reservedDataNames } from './event.js'
 import { isPlainObject, pinned } from './event-data.js'
-import type { PersonalFields, WithErased } from './personal-data.js'
+import { checkFields, type PersonalFields, type WithErased } from './personal-data.js'
 import type { SchemaIssue, StandardSchema } from './standard-schema.js'
 
 /** What is known of a declared event without its types. */
@@ -92,6 +92,7 @@ export function defineEvent(
   { validatesOnRead = false, personal }: EventDefinitionOptions<PersonalFields> = {},
 ): EventDefinition {
   const define = (data: EventData = {}): NamedEvent<string, EventData> => ({ type: name, data })
+  if (personal !== undefined) checkFields(personal, `personal of ${name}`)
   // The function's own name is read-only, and would say 'define'.
   Object.defineProperty(define, 'name', { value: checkEventName(name), enumerable: true })
   return Object.freeze(Object.assign(define, { schema, validatesOnRead, personal }))

@@ -20,5 +20,9 @@ export interface EventShapes {
 
 /** The present shape of one event. */
 export function shapeOf(events: EventShapes, eventName: string): PresentShape {
-  return { upcasts: events.upcastsOf(eventName), definition: events.definitionOf(eventName) }
+  return {
+    upcasts: events.upcastsOf(eventName),
+    definition: events.definitionOf(eventName),
+    personal: events.personalOf(eventName),
+  }
 }

@@ -38,9 +38,13 @@ export function withSubjects(known: ReadonlySet<string>, personal: Subjects | un
   return personal === undefined ? known : new Set([...known, ...Object.values(personal).flat()])
 }
 
-/** @throws `TypeError` for anything but a text of 1 to 255 characters */
+/**
+ * Gives the name of a person back as it is stored: a UUID in lower case and with hyphens, since databases write them so.
+ *
+ * @throws `TypeError` for anything but a text of 1 to 255 characters
+ */
 export function checkSubject(subject: unknown): string {
-  if (isSubject(subject)) return subject
+  if (isSubject(subject)) return canonical(subject)
   throw new TypeError(`A person must be named by a text of 1 to ${longestSubject} characters, not ${typeof subject}`)
 }
 
@@ -70,11 +74,43 @@ interface Place {
 
 function subjectsIn(named: unknown, { topic, field, about }: Place): string[] {
   const subjects: readonly unknown[] = Array.isArray(named) ? named : [named]
-  if (subjects.length > 0 && subjects.every(isSubject)) return [...new Set(subjects)].sort()
+  if (subjects.length > 0 && subjects.every(isSubject)) return [...new Set(subjects.map(canonical))].sort()
   throw new TypeError(
     `Cannot tell whose data '${field}' of ${topic} is: ${about === true ? 'the id' : `'${about}'`} must be a text of 1 to ` +
       `${longestSubject} characters, or a list of such texts`,
   )
+}
+
+/** A UUID in lower case and with hyphens; any other text as it is. */
+export function canonical(id: string): string {
+  const digits = id.replaceAll('-', '').toLowerCase()
+  if (!/^[0-9a-f]{32}$/.test(digits) || !/^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i.test(id)) return id
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
+
+/**
+ * Checks marks where they are made.
+ *
+ * @param names - the fields that the event has, undefined where any may be
+ * @throws `TypeError` for what is no mark, for a field that the event does not have, and where the field with the person's id is
+ *   marked itself: the id is stored in clear
+ */
+export function checkFields(fields: unknown, label: string, names?: readonly string[]): PersonalFields {
+  if (typeof fields !== 'object' || fields === null) throw new TypeError(`${label} must be an object`)
+  for (const [field, about] of Object.entries(fields)) {
+    if (about !== true && (typeof about !== 'string' || about === '')) {
+      throw new TypeError(`${label}.${field} must be true, or the name of the field with the person's id`)
+    }
+    const unknown = [field, about].find((name) => typeof name === 'string' && names?.includes(name) === false)
+    if (unknown !== undefined)
+      throw new TypeError(`${label} names '${String(unknown)}', which is no field of the event`)
+    if (typeof about === 'string' && Object.hasOwn(fields, about)) {
+      throw new TypeError(
+        `${label}.${field} names '${about}', which is personal itself: name persons by an id that says nothing`,
+      )
+    }
+  }
+  return fields
 }
 
 function isSubject(value: unknown): value is string {

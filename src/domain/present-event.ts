@@ -2,6 +2,7 @@
 import { Erased } from './erased.js'
 import { type DomainEvent, domainEvent } from './event.js'
 import { type EventDeclaration, validData } from './event-definition.js'
+import { type PersonalFields, subjectsOf } from './personal-data.js'
 import { type Upcast, upcastEvent } from './upcasting.js'
 
 /** What an event's data are today. */
@@ -10,6 +11,8 @@ export interface PresentShape {
   readonly upcasts: readonly Upcast[] | undefined
   /** The event's definition, undefined where it has none. */
   readonly definition: EventDeclaration | undefined
+  /** Its personal fields, undefined where it has none. */
+  readonly personal: PersonalFields | undefined
 }
 
 /**
@@ -19,11 +22,38 @@ export interface PresentShape {
  * @throws `EventDataError` for data that the definition refuses
  * @throws `TopicError` for an event that was written by a newer program
  */
-export function presentEvent(stored: DomainEvent, { upcasts, definition }: PresentShape): DomainEvent {
-  const event = upcastEvent(stored, upcasts)
-  if (definition?.validatesOnRead !== true) return event
-  if (Object.values(event.data).some((value) => value instanceof Erased)) return event
+export function presentEvent(stored: DomainEvent, { upcasts, definition, personal }: PresentShape): DomainEvent {
+  const erased = Object.keys(stored.data).filter((field) => stored.data[field] instanceof Erased)
+  const event = upcasted(stored, { upcasts, personal }, erased)
+  if (definition?.validatesOnRead !== true || erased.length > 0) return event
   const attempted = `apply ${event.topic}, version ${event.originatorVersion} of ${event.originatorId}`
   const data = validData(definition, event.data, attempted)
   return data === event.data ? event : domainEvent({ ...event, data })
+}
+
+/** Upcasts an event, and tells anew which of its fields are personal. */
+function upcasted(
+  stored: DomainEvent,
+  { upcasts, personal: fields }: Omit<PresentShape, 'definition'>,
+  erased: readonly string[],
+): DomainEvent {
+  let event: DomainEvent
+  try {
+    event = upcastEvent(stored, upcasts)
+  } catch (error) {
+    if (erased.length === 0) throw error
+    const { topic, originatorVersion, originatorId } = stored
+    throw new TypeError(
+      `Cannot upcast ${topic}, version ${originatorVersion} of ${originatorId}, whose ${erased.join(', ')} is erased: an upcast ` +
+        `has to pass placeholders of personal data on. ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    )
+  }
+  if (event === stored || stored.personal === undefined) return event
+  const before = Object.entries(stored.personal).filter(([field]) => Object.hasOwn(event.data, field))
+  const { topic, originatorId, data } = event
+  return domainEvent({
+    ...event,
+    personal: { ...Object.fromEntries(before), ...subjectsOf(fields, { topic, originatorId, data }) },
+  })
 }

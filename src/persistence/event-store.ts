@@ -67,6 +67,16 @@ export class EventStore {
     return this.#hasLog ? recordings : []
   }
 
+  /**
+   * Writes what repeats data that are stored already, such as a snapshot.
+   *
+   * @returns undefined where somebody whose data are in it was forgotten
+   */
+  async toStoredCopy(event: DomainEvent): Promise<StoredEvent | undefined> {
+    const sealed = event.personal === undefined ? event : await this.#keys.resealed(event)
+    return sealed === undefined ? undefined : this.mapper.toStoredEvent(sealed)
+  }
+
   /** Writes events as `put` stores them, with their personal data encrypted; what they throw is what `put` throws. */
   async toStoredEvents(events: readonly DomainEvent[]): Promise<StoredEvent[]> {
     const isPersonal = events.some(({ personal }) => personal !== undefined)

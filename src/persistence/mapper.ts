@@ -4,7 +4,7 @@ import { Timestamp } from '../domain/timestamp.js'
 import { MapperError, ProgrammingError, TranscodingNotRegisteredError } from '../errors.js'
 import type { Cipher } from './cipher.js'
 import type { Compressor } from './compressor.js'
-import { readSeals, sealedIn, sealsName, writtenSeals } from './sealed-data.js'
+import { hasSeals, readSeals, sealedIn, sealsName, writtenSeals } from './sealed-data.js'
 import type { StoredEvent } from './stored-event.js'
 import type { Transcoder } from './transcoder.js'
 
@@ -93,7 +93,7 @@ export class Mapper {
     const attributes = {
       timestamp,
       ...(originatorTopic === undefined ? {} : { originator_topic: originatorTopic }),
-      ...(event.personal === undefined ? data : writtenSeals(data)),
+      ...(hasSeals(data) ? writtenSeals(data) : data),
       ...(classVersion === undefined ? {} : { class_version: classVersion }),
     }
     let state: Uint8Array

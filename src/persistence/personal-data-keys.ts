@@ -2,8 +2,8 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { Erased } from '../domain/erased.js'
 import { type DomainEvent, domainEvent } from '../domain/event.js'
-import { checkSubject } from '../domain/personal-data.js'
-import { MapperError, NotSupportedError } from '../errors.js'
+import { canonical, checkSubject } from '../domain/personal-data.js'
+import { MapperError, NotSupportedError, TranscodingNotRegisteredError } from '../errors.js'
 import type { Mapper } from './mapper.js'
 import { placeholderOf, type SealedData, sealedIn } from './sealed-data.js'
 import type { SubjectKeyRecorder } from './subject-key-recorder.js'
@@ -40,10 +40,23 @@ export class PersonalDataKeys {
    * @throws `NotSupportedError` where keys cannot be kept
    */
   async sealed(events: readonly DomainEvent[]): Promise<readonly DomainEvent[]> {
-    const subjects = new Set(events.flatMap(({ personal = {} }) => Object.values(personal).flat()))
-    if (subjects.size === 0) return events
-    const keys = await this.#keysFor([...subjects])
+    const subjects = subjectsOf(events)
+    if (subjects.length === 0) return events
+    const keys = await this.#keysFor(subjects)
     return events.map((event) => (event.personal === undefined ? event : this.#sealedEvent(event, keys)))
+  }
+
+  /**
+   * The same, for what repeats data that are stored already, such as snapshots: nobody gets a key by it.
+   *
+   * @returns undefined where a person has none, since being forgotten: the data must not be stored again
+   */
+  async resealed(event: DomainEvent): Promise<DomainEvent | undefined> {
+    const subjects = subjectsOf([event])
+    if (subjects.length === 0) return event
+    const known = await this.#keeper.selectKeys(subjects)
+    if (known.length < subjects.length) return undefined
+    return this.#sealedEvent(event, new Map(known.map(({ subject, key }) => [subject, this.#unwrapped(key)])))
   }
 
   /** Decrypts the personal fields of stored events; where a key is gone, the placeholder stays. */
@@ -100,14 +113,24 @@ export class PersonalDataKeys {
   #sealedEvent(event: DomainEvent, keys: ReadonlyMap<string, Uint8Array>): DomainEvent {
     const data: Record<string, unknown> = { ...event.data }
     for (const [field, subjects] of Object.entries(event.personal ?? {})) {
-      const { transcoder, compressor } = this.#mapper
-      const encoded = transcoder.encode(data[field])
+      const { compressor } = this.#mapper
+      const encoded = this.#encoded(event, field)
       const derived = derivedKey(subjects, keys)
       if (derived === undefined) throw new MapperError(`Cannot encrypt '${field}' of ${event.topic}: a key is missing`)
       const text = encrypted(compressor?.compress(encoded) ?? encoded, derived.key, placeOf(event, field))
       data[field] = placeholderOf({ subjects, keyId: derived.id, text })
     }
     return domainEvent({ ...event, data })
+  }
+
+  #encoded({ topic, originatorVersion, originatorId, data }: DomainEvent, field: string): Uint8Array {
+    try {
+      return this.#mapper.transcoder.encode(data[field])
+    } catch (error) {
+      if (!(error instanceof TranscodingNotRegisteredError)) throw error
+      const message = `Cannot store '${field}' of ${topic}, version ${originatorVersion} of ${originatorId}: ${error.message}`
+      throw new TranscodingNotRegisteredError(message, { cause: error })
+    }
   }
 
   #openedEvent(event: DomainEvent, keys: ReadonlyMap<string, Uint8Array>): DomainEvent {
@@ -121,7 +144,7 @@ export class PersonalDataKeys {
         data[field] = this.#openedValue(sealed, derived.key, placeOf(event, field))
         personal[field] = sealed.subjects
       } else {
-        data[field] = new Erased(sealed.subjects.find((subject) => !keys.has(subject)) ?? sealed.subjects[0] ?? '')
+        data[field] = new Erased(...sealed.subjects)
       }
     }
     return domainEvent({ ...event, data, ...(Object.keys(personal).length === 0 ? {} : { personal }) })
@@ -132,6 +155,10 @@ export class PersonalDataKeys {
     const bytes = decrypted(text, key, place)
     return transcoder.decode(compressor?.decompress(bytes) ?? bytes)
   }
+}
+
+function subjectsOf(events: readonly DomainEvent[]): string[] {
+  return [...new Set(events.flatMap(({ personal = {} }) => Object.values(personal).flat()))]
 }
 
 interface DerivedKey {
@@ -151,9 +178,9 @@ function derivedKey(subjects: readonly string[], keys: ReadonlyMap<string, Uint8
   return { key: bytes.subarray(0, keySize), id: bytes.subarray(keySize).toString('hex') }
 }
 
-// A database may write ids in its own way: PostgreSQL gives UUIDs in lower case.
+// A database may write ids in its own way: PostgreSQL gives UUIDs in lower case, with hyphens.
 function placeOf({ originatorId, originatorVersion }: DomainEvent, field: string): string {
-  return JSON.stringify([originatorId.toLowerCase(), originatorVersion, field])
+  return JSON.stringify([canonical(originatorId).toLowerCase(), originatorVersion, field])
 }
 
 function encrypted(plaintext: Uint8Array, key: Uint8Array, place: string): string {

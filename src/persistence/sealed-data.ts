@@ -19,7 +19,7 @@ const contents = new WeakMap<Erased, SealedData>()
 
 /** The placeholder of an encrypted value, which knows it. */
 export function placeholderOf(sealed: SealedData): Erased {
-  const placeholder = new Erased(sealed.subjects[0] ?? '')
+  const placeholder = new Erased(...sealed.subjects)
   contents.set(placeholder, sealed)
   return placeholder
 }
@@ -27,6 +27,12 @@ export function placeholderOf(sealed: SealedData): Erased {
 /** What a placeholder stands for, undefined for other values and for what is erased. */
 export function sealedIn(value: unknown): SealedData | undefined {
   return value instanceof Erased ? contents.get(value) : undefined
+}
+
+/** Whether something in the data is a placeholder that knows what it stands for. */
+export function hasSeals(data: Readonly<Record<string, unknown>>): boolean {
+  for (const field in data) if (sealedIn(data[field]) !== undefined) return true
+  return false
 }
 
 /** Puts the encrypted texts in the place of the placeholders, and notes how they are encrypted. */

@@ -95,12 +95,12 @@ const setAsList: Transcoding<ReadonlySet<unknown>, unknown[]> = {
   decode: (members) => new Set(listOf(members)),
 }
 
-/** The placeholder of erased personal data, which states in snapshots may have, as the person's name. */
-const erasedAsSubject: Transcoding<Erased, string> = {
+/** The placeholder of erased personal data, which states in snapshots may have, as the persons' names. */
+const erasedAsSubjects: Transcoding<Erased, readonly string[]> = {
   name: 'erased',
   type: Erased,
-  encode: (erased) => erased.subject,
-  decode: (subject) => new Erased(textOf(subject)),
+  encode: (erased) => erased.subjects,
+  decode: (subjects) => new Erased(...listOf([...subjects]).map(textOf)),
 }
 
 /** What every transcoder knows from the start. */
@@ -112,7 +112,7 @@ export const builtInTranscodings: readonly Transcoding[] = [
   bigintAsText,
   mapAsList,
   setAsList,
-  erasedAsSubject,
+  erasedAsSubjects,
 ]
 
 /** The data of the built-in types are texts; what else is stored under their names is damaged. */

@@ -125,8 +125,8 @@ describe('what is wrong with one originator', () => {
     const error = new RangeError(`no more ${second}b`)
     expect(checked).toBe(9)
     expect(differences).toEqual([
-      { id: second, version: 2, expected: error, actual: { text: `${second}b` } },
-      { id: second, version: 3, expected: error, actual: { text: 'c' } },
+      { id: second, version: 2, expected: error, actual: { text: `${second}b` }, isPersonal: false },
+      { id: second, version: 3, expected: error, actual: { text: 'c' }, isPersonal: false },
     ])
   })
 
@@ -147,7 +147,9 @@ describe('what is wrong with one originator', () => {
     if (latest !== undefined) await recorder.insertEvents([{ ...latest, originatorVersion: 4 }])
     const { checked, differences } = await verifySnapshots(book, notes)
     expect(checked).toBe(10)
-    expect(differences).toEqual([{ id: third, version: 4, expected: undefined, actual: { text: 'c' } }])
+    expect(differences).toEqual([
+      { id: third, version: 4, expected: undefined, actual: { text: 'c' }, isPersonal: false },
+    ])
   })
 
   it('is a difference where neither side can tell its state', async () => {
@@ -163,7 +165,7 @@ describe('what is wrong with one originator', () => {
     rule.forbidden = 'all'
     const error = new RangeError('no more boxes')
     expect((await verifySnapshots(book, Box)).differences).toEqual([
-      { id: box.id, version: 2, expected: error, actual: error },
+      { id: box.id, version: 2, expected: error, actual: error, isPersonal: false },
     ])
   })
 

@@ -86,6 +86,15 @@ describe('the command line', () => {
     ])
   })
 
+  test('shows no personal data of snapshots that differ', () => {
+    const bank = './test/cli/fixtures/bank.ts'
+    const args = ['verify-snapshots', '--application', `${bank}#bank`, '--kind', `${bank}#Client`]
+    const { code, out } = command(args, { RATE: '3' })
+    expect(code).toBe(1)
+    expect(out).not.toContain('Ann')
+    expect(out).toMatch(/, version 2: events give greeting \(not shown: it has personal data\), the snapshot greeting /)
+  })
+
   test('verifies snapshots of classes and deciders in a database, and ends then', () => {
     const url = `file:${join(folder, 'shop.db')}`
     command(['migrate', ...migrations, '--url', url])
