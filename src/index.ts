@@ -142,7 +142,8 @@ export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
 export type { Transcoding } from './persistence/transcodings.js'
 export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './prisma/aggregate-recorder.js'
 export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
-export { PrismaDatastore, type PrismaDatastoreOptions } from './prisma/datastore.js'
+export { PrismaDatastore } from './prisma/datastore.js'
+export type { PrismaDatastoreOptions } from './prisma/datastore-options.js'
 export { PrismaFactory } from './prisma/factory.js'
 export type { ListenConnection } from './prisma/listener.js'
 export { preparedStatementName } from './prisma/prepared-statements.js'
@@ -154,5 +155,14 @@ export type { ManagedTransaction, Transaction } from './prisma/transaction.js'
 export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
 export type { IsolationLevel, Propagation, TransactionOptions } from './transaction/options.js'
 export { isTransient } from './transaction/retry.js'
-export type { TransactionState } from './transaction/scope.js'
+export type { TransactionState } from './transaction/state.js'
+export type { DatastoreStats } from './transaction/telemetry.js'
+export type {
+  ConflictTrace,
+  FlushTrace,
+  RetryTrace,
+  RollbackTrace,
+  TracedTransaction,
+  TransactionTrace,
+} from './transaction/tracing.js'
 export { type TransactionalDecorator, type TransactionRunner, transactional } from './transaction/transactional.js'

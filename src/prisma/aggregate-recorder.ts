@@ -4,7 +4,7 @@ import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js
 import type { TransactionOptions } from '../transaction/options.js'
 import type { EventsTable, OriginatorIdType } from './dialect.js'
 import { type Engine, engineOf } from './engine.js'
-import { EventsWriter } from './events-writer.js'
+import { EventsWriter, type RunWith } from './events-writer.js'
 import { PendingEvents } from './pending-events.js'
 import { createTables, runIn } from './tables.js'
 import type { Transaction } from './transaction.js'
@@ -124,15 +124,21 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   async #insert(events: readonly StoredEvent[], predecessors: readonly StreamPosition[]): Promise<readonly bigint[]> {
     const { engine } = this
     const scope = engine.currentScope
-    if (scope !== undefined) {
-      await scope.flush()
-      return await this.#writer.write((work) => scope.execute(work), events, predecessors)
+    await scope?.flush()
+    try {
+      return await this.#writer.write(this.#runnerIn(scope, events), events, predecessors)
+    } catch (error) {
+      engine.telemetry?.writeFailed(error, scope?.session)
+      throw error
     }
+  }
+
+  #runnerIn(scope: Engine['currentScope'], events: readonly StoredEvent[]): RunWith {
+    const { engine } = this
+    if (scope !== undefined) return (work) => scope.execute(work)
     const runner = engine.runner()
-    if (runner.inTransaction || !this.table.needsTransaction(events)) {
-      return await this.#writer.write((work) => work(runner), events, predecessors)
-    }
-    return await this.#writer.write((work) => engine.atOnce(work), events, predecessors)
+    if (runner.inTransaction || !this.table.needsTransaction(events)) return (work) => work(runner)
+    return (work) => engine.atOnce(work)
   }
 
   /** Tells those in this process who follow the log, once there is something to find. */

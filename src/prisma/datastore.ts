@@ -5,47 +5,25 @@ import type { InfrastructureFactory, InfrastructureSource } from '../persistence
 import { AsyncContext } from '../transaction/context.js'
 import { defaultDeadlineMs, type TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
+import { type DatastoreStats, Telemetry } from '../transaction/telemetry.js'
 import { Transactions } from '../transaction/transactions.js'
 import { JoiningAdapterFactory } from './adapter.js'
 import { type AmbientHost, ambientClient } from './ambient-client.js'
 import { connectionSource } from './connection-source.js'
 import type { Connections, DriverConnection } from './connections.js'
 import { DatastoreFactory } from './datastore-factory.js'
-import type { Dialect, Durability } from './dialect.js'
+import { newName, type PrismaDatastoreOptions } from './datastore-options.js'
+import type { Dialect } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
 import { setEngine } from './engine.js'
-import { defaultOnEscape, type OnEscape } from './escape.js'
+import { defaultOnEscape } from './escape.js'
 import { PrismaGuest } from './guest.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
 import { isPrismaClient, type PrismaClientLike, type TransactionClient } from './prisma-client.js'
 import { ReplaceableConnections } from './replaceable-connections.js'
 import { type ManagedTransaction, NoTransaction, ScopeTransaction, type Transaction } from './transaction.js'
-
-/** What a datastore is made from. */
-export interface PrismaDatastoreOptions<Client extends object> {
-  /** Any Prisma driver adapter for PostgreSQL, SQLite, MariaDB or MySQL, such as `new PrismaPg({ connectionString })`. */
-  readonly adapter: SqlDriverAdapterFactory
-  /** Makes your client on the adapter that is passed to it: `(adapter) => new PrismaClient({ adapter })`. Without it, use `bind`. */
-  readonly client?: (adapter: SqlDriverAdapterFactory) => Client
-  /** Whether a read through a recorder writes pending events first; default true. */
-  readonly autoflush?: boolean
-  /** Milliseconds from a transaction's first statement until it is rolled back; default 5,000. */
-  readonly deadlineMs?: number
-  /** What to do about statements that pass by the transaction around them; default `throw` under test runners, else `warn`. */
-  readonly onEscape?: OnEscape
-  /** The schema of the library's tables, where the database has schemas; default: the connection's. */
-  readonly schema?: string
-  /** On SQLite: whether a commit survives a loss of power (`full`, default) or only a crash of the process (`normal`, faster). */
-  readonly durability?: Durability
-  /**
-   * On PostgreSQL: makes a connection for LISTEN, such as `() => new pg.Client({ connectionString })`; opened while somebody
-   * subscribes. With it, whoever stores events on this datastore also notifies subscriptions in other processes, at the
-   * commit; without it, those find new events by asking, up to once a second.
-   */
-  readonly listen?: () => ListenConnection
-}
 
 /**
  * One database, its PrismaClient and its current transaction. Make one for each database and share it.
@@ -58,6 +36,8 @@ export class PrismaDatastore<Client extends object = object>
 {
   /** The adapter to make a PrismaClient with, where a framework makes the client itself. */
   readonly adapter: SqlDriverAdapterFactory
+  /** What messages about its transactions call it. */
+  readonly name: string
   readonly #transactions: Transactions<DriverConnection>
   readonly #connections: Connections
   readonly #signals: LogSignals
@@ -75,12 +55,13 @@ export class PrismaDatastore<Client extends object = object>
         `Could not make a datastore with schema "${options.schema}": ${dialect.name} has no schemas.`,
       )
     }
-    const durability = options.durability ?? 'full'
-    const settings = { factory: adapter, durability, deadlineMs, dialect }
+    this.name = options.name ?? newName(adapter.provider)
+    const settings = { factory: adapter, durability: options.durability ?? 'full', deadlineMs, dialect }
     const connections = new ReplaceableConnections(dialect.connections(settings))
     this.#connections = connections
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
-    this.#transactions = new Transactions(connectionSource(dialect, this.#connections), { autoflush, deadlineMs })
+    const source = connectionSource(dialect, this.#connections)
+    this.#transactions = new Transactions(source, { autoflush, deadlineMs }, new Telemetry(this.name))
     this.adapter = new JoiningAdapterFactory(adapter, {
       dialect,
       connections: this.#connections,
@@ -98,6 +79,7 @@ export class PrismaDatastore<Client extends object = object>
         return transactions.current
       },
       signals: this.#signals,
+      telemetry: transactions.telemetry,
       runner: () => this.#connections,
       atOnce: (work) => this.#atOnce(work),
       rehearse: (work, limits) => connections.rehearse(work, { ...limits, dialect, transactions }),
@@ -130,6 +112,11 @@ export class PrismaDatastore<Client extends object = object>
   /** Sets it for transactions that begin from now on. */
   set autoflush(autoflush: boolean) {
     this.#transactions.defaults.autoflush = autoflush
+  }
+
+  /** What its transactions have come to since it was made, and how many are open now. */
+  get stats(): DatastoreStats {
+    return this.#transactions.telemetry.stats
   }
 
   /** @throws `NoTransactionError` when none is open around this code */
@@ -176,7 +163,7 @@ export class PrismaDatastore<Client extends object = object>
       onExpired: (listener) => scope.onExpired(listener),
       again: async (error) => {
         await scope.rollback()
-        const mayRunAgain = await this.#transactions.mayRunAgain(error, options, attempt)
+        const mayRunAgain = await this.#transactions.mayRunAgain(scope, error, options)
         return mayRunAgain ? this.#managed(options, attempt + 1) : undefined
       },
     }

@@ -1,6 +1,7 @@
 /** What stands behind a datastore, for the recorders on it. */
 import { InterfaceError } from '../errors.js'
 import type { Scope } from '../transaction/scope.js'
+import type { Telemetry } from '../transaction/telemetry.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { Dialect } from './dialect.js'
 import type { LogSignals } from './log-signals.js'
@@ -20,6 +21,8 @@ export interface Engine {
   readonly currentScope: Scope<DriverConnection> | undefined
   /** Who follows the logs of this database; undefined where nobody can. */
   readonly signals: LogSignals | undefined
+  /** Who is told of conflicts; undefined where somebody else manages the transactions. */
+  readonly telemetry: Telemetry | undefined
   /** Runs statements outside of our transactions. */
   runner(): StatementRunner
   /** Runs several statements as one, in a transaction that nobody else sees. */

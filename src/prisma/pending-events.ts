@@ -23,6 +23,12 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     return this.#appends.length === 0
   }
 
+  get eventCount(): number {
+    let count = 0
+    for (const { events } of this.#appends) count += events.length
+    return count
+  }
+
   add(events: readonly StoredEvent[], options: AppendOptions): void {
     if (events.length > 0) this.#appends.push({ events, options })
   }

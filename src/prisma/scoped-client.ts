@@ -44,6 +44,7 @@ export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClien
       schema: options.schema,
       currentScope: undefined,
       signals: undefined,
+      telemetry: undefined,
       runner: () => runner,
       atOnce: refuse,
       rehearse: refuse,

@@ -1,6 +1,7 @@
 /** A transaction as user code sees it. */
 import { NoTransactionError } from '../errors.js'
-import type { Scope, TransactionState } from '../transaction/scope.js'
+import type { Scope } from '../transaction/scope.js'
+import type { TransactionState } from '../transaction/state.js'
 import type { DriverConnection } from './connections.js'
 import type { TransactionClient } from './prisma-client.js'
 

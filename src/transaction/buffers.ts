@@ -22,6 +22,8 @@ export interface Written {
 /** Pending work for one table. */
 export interface PendingWork<Connection> {
   readonly empty: boolean
+  /** How many events wait to be written. */
+  readonly eventCount: number
   /** Writes everything, or rejects with nothing of it stored. */
   flush(run: Run<Connection>): Promise<Written>
   /** Forgets everything. */
@@ -40,6 +42,13 @@ export class Buffers<Connection extends TransactionConnection> {
   get pendingCount(): number {
     let count = 0
     for (const work of this.#byKey.values()) if (!work.empty) count += 1
+    return count
+  }
+
+  /** How many events are pending, in all tables. */
+  get eventCount(): number {
+    let count = 0
+    for (const work of this.#byKey.values()) count += work.eventCount
     return count
   }
 

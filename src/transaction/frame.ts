@@ -7,7 +7,8 @@ import type { Session } from './session.js'
 export interface Frame {
   open(): Promise<void>
   commit(): Promise<void>
-  rollback(): Promise<void>
+  /** @param reason - why, for those who trace it */
+  rollback(reason?: unknown): Promise<void>
 }
 
 /** What a savepoint needs of the scope around it. */
@@ -32,8 +33,8 @@ export class TransactionFrame<Connection extends TransactionConnection> implemen
     await this.#session.commit()
   }
 
-  async rollback(): Promise<void> {
-    await this.#session.rollback()
+  async rollback(reason?: unknown): Promise<void> {
+    await this.#session.rollback(reason)
   }
 }
 

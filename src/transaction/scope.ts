@@ -8,15 +8,12 @@ import { Hooks } from './hooks.js'
 import { Operations } from './operations.js'
 import { type Leave, ScopeLock } from './scope-lock.js'
 import { Session, type SessionOptions } from './session.js'
-
-/** Where a unit of work is: `idle` until its first statement; the last two are final. */
-export type TransactionState = 'idle' | 'open' | 'committing' | 'committed' | 'rolledBack'
+import type { TransactionState } from './state.js'
+import type { Ending, Telemetry } from './telemetry.js'
 
 /** What an outermost scope is made from. */
 export interface ScopeOptions extends SessionOptions {
   readonly autoflush: boolean
-  /** From 1: how often the work was begun. */
-  readonly attempt: number
 }
 
 /** Takes statements one at a time, keeps what is to be flushed, and ends exactly once. */
@@ -24,7 +21,6 @@ export class Scope<Connection extends TransactionConnection> {
   readonly session: Session<Connection>
   readonly parent: Scope<Connection> | undefined
   readonly hooks: Hooks = new Hooks()
-  readonly attempt: number
   autoflush: boolean
   readonly #source: ConnectionSource<Connection>
   readonly #frame: Frame
@@ -48,7 +44,6 @@ export class Scope<Connection extends TransactionConnection> {
   ) {
     this.#source = source
     this.autoflush = options.autoflush
-    this.attempt = options.attempt
     this.#name = inside?.name ?? 'es'
     this.parent = inside?.parent
     this.session = inside?.parent.session ?? new Session(source, options, () => void this.#expire())
@@ -67,7 +62,7 @@ export class Scope<Connection extends TransactionConnection> {
   async nested(): Promise<Scope<Connection>> {
     const leaveParent = this.#tryEnter(true) ?? (await this.#enter(true))
     this.#nestedCount += 1
-    const options = { ...this.session.options, autoflush: this.autoflush, attempt: this.attempt }
+    const options = { ...this.session.options, autoflush: this.autoflush }
     this.#part = new Scope(this.#source, options, {
       parent: this,
       name: `${this.#name}_${this.#nestedCount}`,
@@ -82,6 +77,14 @@ export class Scope<Connection extends TransactionConnection> {
   /** The nested scope that is open in this one, or in that, and so on; this one when there is none. No other has statements to send. */
   get innermost(): Scope<Connection> {
     return this.#part?.innermost ?? this
+  }
+
+  get attempt(): number {
+    return this.session.options.attempt
+  }
+
+  get #telemetry(): Telemetry {
+    return this.session.options.telemetry
   }
 
   get state(): TransactionState {
@@ -188,8 +191,11 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** As `flush`, for who holds the turn already. */
   async flushInTurn(): Promise<void> {
+    if (this.#buffers.empty) return
     const run: Run<Connection> = (work) => this.runInTurn(work)
-    await this.#buffers.flush({ run, savepoint: `${this.#name}_flush`, doom: (error) => this.doom(error) })
+    const host = { run, savepoint: `${this.#name}_flush`, doom: (error: unknown) => this.doom(error) }
+    const counts = { events: this.#buffers.eventCount, tables: this.#buffers.pendingCount }
+    await this.#telemetry.flush(this.session, counts, () => this.#buffers.flush(host))
   }
 
   /** Ends the scope well: flushes, then COMMIT or the release of the savepoint. If any of that fails it has rolled back when this rejects. */
@@ -209,8 +215,8 @@ export class Scope<Connection extends TransactionConnection> {
       this.#end('committed')
     } catch (error) {
       // Nobody knows what became of it, so neither kind of hook may run.
-      if (error instanceof CommitUnknownError) this.#end('rolledBack')
-      else await this.rollback()
+      if (error instanceof CommitUnknownError) this.#end('rolledBack', 'commitUnknown')
+      else await this.rollback(error)
       throw error
     } finally {
       leave()
@@ -219,10 +225,14 @@ export class Scope<Connection extends TransactionConnection> {
     else this.parent.hooks.adopt(this.hooks)
   }
 
-  /** Undoes everything of this scope; harmless when it has ended. */
-  async rollback(): Promise<void> {
+  /**
+   * Undoes everything of this scope; harmless when it has ended.
+   *
+   * @param reason - why, for those who trace it
+   */
+  async rollback(reason?: unknown): Promise<void> {
     if (this.#rollingBack === undefined && this.ended) return
-    this.#rollingBack ??= this.#rollBack()
+    this.#rollingBack ??= this.#rollBack(reason)
     await this.#rollingBack
   }
 
@@ -256,10 +266,10 @@ export class Scope<Connection extends TransactionConnection> {
     this.#operations.recordFailure(error, isOfGuest)
   }
 
-  async #rollBack(): Promise<void> {
+  async #rollBack(reason: unknown): Promise<void> {
     this.#state = 'rolledBack'
     this.#buffers.clear()
-    await this.#frame.rollback()
+    await this.#frame.rollback(reason)
     this.#end('rolledBack')
     await this.hooks.rolledBack()
   }
@@ -275,14 +285,15 @@ export class Scope<Connection extends TransactionConnection> {
     return await this.#lock.enter({ alone, inside: this.#operations.isInside, signal: () => this.session.signal })
   }
 
-  #end(state: 'committed' | 'rolledBack'): void {
+  #end(state: 'committed' | 'rolledBack', ending: Ending = state): void {
     this.#state = state
+    if (this.parent === undefined) this.#telemetry.ended(this.session, ending)
     for (const listener of this.#endListeners) listener()
   }
 
   async #expire(): Promise<void> {
-    await this.rollback()
     const error = this.session.ended
+    await this.rollback(error)
     if (error !== undefined) for (const listener of this.#expiryListeners) listener(error)
   }
 }

@@ -2,6 +2,7 @@
 import { RollbackOnlyError, TransactionClosedError, TransactionTimeoutError } from '../errors.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import type { IsolationLevel } from './options.js'
+import type { Telemetry } from './telemetry.js'
 import { Turn } from './turn.js'
 
 /** Something that lives inside the transaction and has to end before it. */
@@ -15,6 +16,10 @@ export interface SessionOptions {
   readonly isolationLevel: IsolationLevel | undefined
   readonly readOnly: boolean
   readonly deadlineMs: number
+  /** From 1: how often the work was begun. */
+  readonly attempt: number
+  /** Who is told what becomes of it. */
+  readonly telemetry: Telemetry
 }
 
 /** Runs statements on one connection, one at a time: the scopes see to the order. */
@@ -124,15 +129,19 @@ export class Session<Connection extends TransactionConnection> {
   /** Sends COMMIT. From here on the deadline is off: what the server has begun to commit is its to finish. */
   async commit(): Promise<void> {
     this.#close()
-    if (this.#connection !== undefined) await this.#connection.commit()
+    const connection = this.#connection
+    if (connection !== undefined) await this.options.telemetry.commit(this, () => connection.commit())
   }
 
   /** Awaits the statement in flight, then sends ROLLBACK. Never rejects: a connection that fails here is lost, and the work with it. */
-  async rollback(): Promise<void> {
+  async rollback(reason?: unknown): Promise<void> {
     this.#close()
     await this.#inFlight?.catch(ignore)
     await this.endGuests(false).catch(ignore)
-    if (this.#connection !== undefined) await this.#connection.rollback().catch(ignore)
+    const connection = this.#connection
+    if (connection !== undefined) {
+      await this.options.telemetry.rollback(this, reason, () => connection.rollback()).catch(ignore)
+    }
     // A BEGIN that is still waiting for a connection is not waited for: it is undone when it comes.
     else this.#connecting?.then((late) => late.rollback()).catch(ignore)
   }
@@ -148,10 +157,14 @@ export class Session<Connection extends TransactionConnection> {
   }
 
   async #begin(): Promise<Connection> {
-    const { isolationLevel, readOnly, deadlineMs } = this.options
+    const { isolationLevel, readOnly, deadlineMs, telemetry } = this.options
+    const options = { isolationLevel, readOnly, deadlineMs, signal: () => this.signal }
     try {
-      const connection = await this.#source.begin({ isolationLevel, readOnly, deadlineMs, signal: () => this.signal })
-      if (this.#ended === false) this.#connection = connection
+      const connection = await telemetry.begin(this, () => this.#source.begin(options))
+      if (this.#ended === false) {
+        this.#connection = connection
+        telemetry.begun()
+      } else telemetry.begunTooLate()
       return connection
     } catch (error) {
       this.#connecting = undefined
@@ -161,6 +174,7 @@ export class Session<Connection extends TransactionConnection> {
   }
 
   #expire(): void {
+    this.options.telemetry.timedOut()
     const error = new TransactionTimeoutError(
       `The transaction was rolled back: it was still open ${this.options.deadlineMs} ms after its first statement. ` +
         'Do less in it, or give it a greater deadlineMs.',

@@ -6,6 +6,7 @@ import { checkedDeadline, type Propagation, type TransactionOptions } from './op
 import { backOff } from './retry.js'
 import { Scope } from './scope.js'
 import type { Session } from './session.js'
+import type { Telemetry } from './telemetry.js'
 
 /** What holds for every transaction that does not say otherwise. */
 export interface TransactionDefaults {
@@ -19,14 +20,16 @@ export type Work<Connection extends TransactionConnection, T> = (scope: Scope<Co
 /** The transactions of one datastore. */
 export class Transactions<Connection extends TransactionConnection> {
   readonly defaults: TransactionDefaults
+  readonly telemetry: Telemetry
   readonly #source: ConnectionSource<Connection>
   readonly #context = new AsyncContext<Scope<Connection>>()
   readonly #open = new Set<Scope<Connection>>()
   #closing: Array<() => void> | undefined
 
-  constructor(source: ConnectionSource<Connection>, defaults: TransactionDefaults) {
+  constructor(source: ConnectionSource<Connection>, defaults: TransactionDefaults, telemetry: Telemetry) {
     this.#source = source
     this.defaults = defaults
+    this.telemetry = telemetry
   }
 
   /** The innermost scope around this code, ended or not; undefined outside of any. */
@@ -62,8 +65,10 @@ export class Transactions<Connection extends TransactionConnection> {
       deadlineMs: checkedDeadline(options.deadlineMs ?? this.defaults.deadlineMs),
       autoflush: options.autoflush ?? this.defaults.autoflush,
       attempt,
+      telemetry: this.telemetry,
     })
     this.#open.add(scope)
+    this.telemetry.opened(scope.session)
     scope.onEnded(() => this.#forget(scope))
     return scope
   }
@@ -95,8 +100,10 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   /** Whether work may be run again after an attempt that failed; waits before it says yes. */
-  async mayRunAgain(error: unknown, { retries = 0 }: TransactionOptions, attempt: number): Promise<boolean> {
+  async mayRunAgain(scope: Scope<Connection>, error: unknown, { retries = 0 }: TransactionOptions): Promise<boolean> {
+    const { attempt, session } = scope
     if (attempt > retries || !this.#source.mayPass(error)) return false
+    this.telemetry.retried(session, error)
     await backOff(attempt)
     return true
   }
@@ -109,21 +116,21 @@ export class Transactions<Connection extends TransactionConnection> {
 
   async #runOutermost<T>(work: Work<Connection, T>, options: TransactionOptions): Promise<T> {
     for (let attempt = 1; ; attempt += 1) {
+      const scope = this.begin(options, attempt)
       try {
-        return await this.#attempt(work, options, attempt)
+        return await this.#attempt(scope, work)
       } catch (error) {
-        if (!(await this.mayRunAgain(error, options, attempt))) throw error
+        if (!(await this.mayRunAgain(scope, error, options))) throw error
       }
     }
   }
 
-  async #attempt<T>(work: Work<Connection, T>, options: TransactionOptions, attempt: number): Promise<T> {
-    const scope = this.begin(options, attempt)
+  async #attempt<T>(scope: Scope<Connection>, work: Work<Connection, T>): Promise<T> {
     let result: T
     try {
       result = await untilExpired(scope, () => this.within(scope, () => work(scope)))
     } catch (error) {
-      await scope.rollback()
+      await scope.rollback(error)
       throw error
     }
     await scope.commit()

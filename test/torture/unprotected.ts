@@ -14,6 +14,7 @@ export function unprotect(datastore: object): void {
     dialect,
     schema: engine.schema,
     signals: engine.signals,
+    telemetry: engine.telemetry,
     get currentScope() {
       return engine.currentScope
     },

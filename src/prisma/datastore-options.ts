@@ -1,0 +1,39 @@
+/** What a datastore is made from. */
+import type { Durability } from './dialect.js'
+import type { SqlDriverAdapterFactory } from './driver.js'
+import type { OnEscape } from './escape.js'
+import type { ListenConnection } from './listener.js'
+
+/** What a datastore is made from. */
+export interface PrismaDatastoreOptions<Client extends object> {
+  /** Any Prisma driver adapter for PostgreSQL, SQLite, MariaDB or MySQL, such as `new PrismaPg({ connectionString })`. */
+  readonly adapter: SqlDriverAdapterFactory
+  /** Makes your client on the adapter that is passed to it: `(adapter) => new PrismaClient({ adapter })`. Without it, use `bind`. */
+  readonly client?: (adapter: SqlDriverAdapterFactory) => Client
+  /** What messages about its transactions call it; default: the provider and a number, such as `postgresql-1`. */
+  readonly name?: string
+  /** Whether a read through a recorder writes pending events first; default true. */
+  readonly autoflush?: boolean
+  /** Milliseconds from a transaction's first statement until it is rolled back; default 5,000. */
+  readonly deadlineMs?: number
+  /** What to do about statements that pass by the transaction around them; default `throw` under test runners, else `warn`. */
+  readonly onEscape?: OnEscape
+  /** The schema of the library's tables, where the database has schemas; default: the connection's. */
+  readonly schema?: string
+  /** On SQLite: whether a commit survives a loss of power (`full`, default) or only a crash of the process (`normal`, faster). */
+  readonly durability?: Durability
+  /**
+   * On PostgreSQL: makes a connection for LISTEN, such as `() => new pg.Client({ connectionString })`; opened while somebody
+   * subscribes. With it, whoever stores events on this datastore also notifies subscriptions in other processes, at the
+   * commit; without it, those find new events by asking, up to once a second.
+   */
+  readonly listen?: () => ListenConnection
+}
+
+let unnamed = 0
+
+/** A name for a datastore that was given none. */
+export function newName(provider: string): string {
+  unnamed += 1
+  return `${provider}-${unnamed}`
+}

@@ -1,0 +1,204 @@
+/** What goes on in the transactions of one datastore: counted always, and told to those who listen. */
+import { ConcurrencyError } from '../errors.js'
+import type { TransactionState } from './state.js'
+import {
+  type ConflictTrace,
+  channels,
+  type RetryTrace,
+  type TracedTransaction,
+  type TransactionTrace,
+  traced,
+} from './tracing.js'
+
+/**
+ * Counts since a datastore was made, and what is open now. Every transaction that the database has begun is in one of four:
+ * `begun` is `committed + rolledBack + commitUnknown + open`. One that never sends a statement is in none.
+ */
+export interface DatastoreStats {
+  /** Transactions that the database has begun. */
+  readonly begun: number
+  /** Those that are committed. */
+  readonly committed: number
+  /** Those that are rolled back, for whatever reason. */
+  readonly rolledBack: number
+  /** Those whose connection was lost while COMMIT was under way. */
+  readonly commitUnknown: number
+  /** Those that have not ended, now. */
+  readonly open: number
+  /** Transactions that wait for a connection, or a turn, to begin, now. */
+  readonly waiting: number
+  /** Attempts that were made again after a failure that may pass. */
+  readonly retries: number
+  /** Writes of events that came after another writer's. */
+  readonly conflicts: number
+  /** Transactions that were rolled back at their deadline, or have waited for a connection until then. */
+  readonly timeouts: number
+  /** How often pending events were written. */
+  readonly flushes: number
+  /** How many events that were. */
+  readonly flushedEvents: number
+}
+
+/** What is known of a transaction from its beginning: a session has it. */
+export interface Observed {
+  readonly options: { readonly attempt: number; readonly readOnly: boolean }
+  /** Whether BEGIN has been answered in time. */
+  readonly begun: boolean
+}
+
+/** How a transaction can end that the database has begun. */
+export type Ending = 'committed' | 'rolledBack' | 'commitUnknown'
+
+type Told = { -readonly [Member in keyof TracedTransaction]: TracedTransaction[Member] }
+
+/** Nothing is built for a message that nobody listens to. */
+export class Telemetry {
+  readonly datastore: string
+  readonly #counts: { -readonly [Count in keyof DatastoreStats]: DatastoreStats[Count] } = {
+    begun: 0,
+    committed: 0,
+    rolledBack: 0,
+    commitUnknown: 0,
+    open: 0,
+    waiting: 0,
+    retries: 0,
+    conflicts: 0,
+    timeouts: 0,
+    flushes: 0,
+    flushedEvents: 0,
+  }
+  readonly #told = new WeakMap<Observed, Told>()
+
+  /** @param datastore - its name */
+  constructor(datastore: string) {
+    this.datastore = datastore
+  }
+
+  /** The counts as they are now. */
+  get stats(): DatastoreStats {
+    return { ...this.#counts }
+  }
+
+  /** A transaction was made, in the context of who made it; nothing is sent yet. */
+  opened(session: Observed): void {
+    if (!channels.open.hasSubscribers) return
+    channels.open.publish({ transaction: this.#tell(session, 'idle') } satisfies TransactionTrace)
+  }
+
+  /** Waits for a connection and begins. */
+  async begin<T>(session: Observed, work: () => Promise<T>): Promise<T> {
+    this.#counts.waiting += 1
+    try {
+      if (!channels.begin.hasSubscribers) return await work()
+      const transaction = this.#tell(session, 'idle')
+      return await traced(channels.begin, { transaction }, becoming(transaction, 'open', work))
+    } finally {
+      this.#counts.waiting -= 1
+    }
+  }
+
+  /** The database has answered BEGIN. */
+  begun(): void {
+    this.#counts.begun += 1
+    this.#counts.open += 1
+  }
+
+  /** The database has answered BEGIN after the end, so that was undone at once. */
+  begunTooLate(): void {
+    this.#counts.begun += 1
+    this.#counts.rolledBack += 1
+  }
+
+  /** Writes what is pending. */
+  async flush(
+    session: Observed,
+    { events, tables }: { readonly events: number; readonly tables: number },
+    work: () => Promise<void>,
+  ): Promise<void> {
+    try {
+      if (channels.flush.hasSubscribers) {
+        const transaction = this.#tell(session, 'open')
+        await traced(channels.flush, { transaction, events, tables }, work)
+      } else await work()
+    } catch (error) {
+      this.writeFailed(error, session)
+      throw error
+    }
+    this.#counts.flushes += 1
+    this.#counts.flushedEvents += events
+  }
+
+  /** Sends COMMIT. */
+  async commit(session: Observed, work: () => Promise<void>): Promise<void> {
+    if (!channels.commit.hasSubscribers) return await work()
+    const transaction = this.#tell(session, 'committing')
+    await traced(channels.commit, { transaction }, becoming(transaction, 'committed', work))
+  }
+
+  /** Sends ROLLBACK. */
+  async rollback(session: Observed, reason: unknown, work: () => Promise<void>): Promise<void> {
+    if (!channels.rollback.hasSubscribers) return await work()
+    const transaction = this.#tell(session, 'rolledBack')
+    await traced(channels.rollback, { transaction, reason }, work)
+  }
+
+  /** A transaction is over, whether the database had begun it or not. */
+  ended(session: Observed, ending: Ending): void {
+    if (session.begun) {
+      this.#counts[ending] += 1
+      this.#counts.open -= 1
+    }
+    if (!channels.end.hasSubscribers) return
+    const state = ending === 'committed' ? 'committed' : 'rolledBack'
+    channels.end.publish({ transaction: this.#tell(session, state) } satisfies TransactionTrace)
+  }
+
+  /** The deadline has passed. */
+  timedOut(): void {
+    this.#counts.timeouts += 1
+  }
+
+  /** Work is run again, since its failure may pass. */
+  retried(session: Observed, error: unknown): void {
+    this.#counts.retries += 1
+    if (!channels.retry.hasSubscribers) return
+    channels.retry.publish({ transaction: this.#tell(session, 'rolledBack'), error } satisfies RetryTrace)
+  }
+
+  /**
+   * A write of events has failed, perhaps by a conflict.
+   *
+   * @param session - that of the transaction in which it did, undefined outside of any
+   */
+  writeFailed(error: unknown, session: Observed | undefined): void {
+    if (!(error instanceof ConcurrencyError)) return
+    this.#counts.conflicts += 1
+    if (!channels.conflict.hasSubscribers) return
+    const { originatorId, expectedVersion, actualVersion } = error
+    const transaction = session === undefined ? undefined : this.#tell(session, 'open')
+    const { datastore } = this
+    const message = { datastore, transaction, originatorId, expectedVersion, actualVersion } satisfies ConflictTrace
+    channels.conflict.publish(message)
+  }
+
+  #tell(session: Observed, state: TransactionState): Told {
+    const known = this.#told.get(session)
+    if (known !== undefined) {
+      known.state = state
+      return known
+    }
+    const { attempt, readOnly } = session.options
+    const told: Told = { datastore: this.datastore, attempt, readOnly, state }
+    this.#told.set(session, told)
+    return told
+  }
+}
+
+/** Work after which the transaction is in this state, unless it rejects. */
+function becoming<T>(transaction: Told, state: TransactionState, work: () => Promise<T>): () => Promise<T> {
+  return async () => {
+    const result = await work()
+    transaction.state = state
+    return result
+  }
+}
