@@ -185,6 +185,21 @@ export class PreconditionRequiredError extends EventSourcingError {
   override readonly code: string = 'ES_PRECONDITION_REQUIRED'
 }
 
+/** A request has no idempotency key where one is required, or one that is none. */
+export class IdempotencyKeyError extends EventSourcingError {
+  override readonly code: string = 'ES_IDEMPOTENCY_KEY'
+}
+
+/** A request with this idempotency key is still being answered: wait, and repeat it. */
+export class IdempotencyKeyInUseError extends EventSourcingError {
+  override readonly code: string = 'ES_IDEMPOTENCY_KEY_IN_USE'
+}
+
+/** An idempotency key was used before, for another request: every request needs a key of its own. */
+export class IdempotencyKeyReusedError extends EventSourcingError {
+  override readonly code: string = 'ES_IDEMPOTENCY_KEY_REUSED'
+}
+
 /** One thing that is wrong with an event's data. */
 export interface EventDataIssue {
   /** What is wrong. */

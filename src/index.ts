@@ -86,6 +86,9 @@ export {
   EventDataError,
   type EventDataIssue,
   EventSourcingError,
+  IdempotencyKeyError,
+  IdempotencyKeyInUseError,
+  IdempotencyKeyReusedError,
   IntegrityError,
   InterfaceError,
   InternalError,
@@ -116,6 +119,12 @@ export { Environment, type EnvironmentVariables } from './persistence/environmen
 export { EventStore, type Recording } from './persistence/event-store.js'
 export { DecimalText, Uuid } from './persistence/exact-values.js'
 export type { InfrastructureFactory, InfrastructureSource } from './persistence/factory.js'
+export type {
+  IdempotencyClaim,
+  IdempotencyKey,
+  IdempotencyStore,
+  RecordedResponse,
+} from './persistence/idempotency-store.js'
 export { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './persistence/in-memory-recorders.js'
 export { InMemorySubjectKeyRecorder } from './persistence/in-memory-subject-keys.js'
 export { InMemoryProcessRecorder, InMemoryTrackingRecorder } from './persistence/in-memory-tracking.js'
@@ -145,6 +154,7 @@ export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
 export { PrismaDatastore } from './prisma/datastore.js'
 export type { PrismaDatastoreOptions } from './prisma/datastore-options.js'
 export { PrismaFactory } from './prisma/factory.js'
+export { type IdempotencyStoreOptions, PrismaIdempotencyStore } from './prisma/idempotency-store.js'
 export type { ListenConnection } from './prisma/listener.js'
 export { preparedStatementName } from './prisma/prepared-statements.js'
 export type { TransactionClient } from './prisma/prisma-client.js'

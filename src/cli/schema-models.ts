@@ -27,7 +27,10 @@ export interface ModelsOptions {
  * @throws `ProgrammingError` for a name that makes no table or no model, and when two applications ask for one name
  */
 export function renderModels(options: ModelsOptions): string {
-  const models = options.applications.flatMap((name) => applicationModels(name, options))
+  const models = [
+    ...options.applications.flatMap((name) => applicationModels(name, options)),
+    idempotencyKeysModel(options),
+  ]
   if (options.types.hasPositions) models.push(positionsModel(options))
   const taken = new Map<string, string>()
   for (const { name, table } of models) {
@@ -95,6 +98,26 @@ function subjectKeysModel(application: string, types: ModelTypes): Model {
       ['createdAt', `${types.recordedAt} @default(now())`],
     ],
     keys: [],
+  }
+}
+
+function idempotencyKeysModel({ types }: ModelsOptions): Model {
+  return {
+    name: 'IdempotencyKey',
+    table: 'idempotency_keys',
+    comment:
+      'The answers to requests with an idempotency key, until they expire. Written by eventsourcing-prisma only.',
+    fields: [
+      ['scope', types.idempotencyKey],
+      ['key', types.idempotencyKey],
+      ['fingerprint', types.fingerprint],
+      ['status', 'Int'],
+      ['headers', 'Json'],
+      ['body', types.state],
+      ['createdAt', `${types.recordedAt} @default(now())`],
+      ['expiresAt', types.recordedAt],
+    ],
+    keys: ['@@id([scope, key])', '@@index([expiresAt])'],
   }
 }
 

@@ -1,5 +1,6 @@
 /** The port to one kind of database: everything that differs between them is behind it. */
 import type { EventSourcingError } from '../errors.js'
+import type { IdempotencyClaim, IdempotencyKey, RecordedResponse } from '../persistence/idempotency-store.js'
 import type { DeleteEventsRange, SelectEventsRange } from '../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition, Tracking } from '../persistence/stored-event.js'
 import type { SubjectKey } from '../persistence/subject-key-recorder.js'
@@ -79,7 +80,7 @@ export interface EventsTable {
   readonly createStatements: readonly string[]
 }
 
-/** One table of tracking positions, or of subject keys. */
+/** One table of tracking positions, of subject keys, or of idempotency keys. */
 export interface TrackingTableOptions {
   readonly name: string
   /** The schema that the table is in; default: the connection's. */
@@ -112,6 +113,29 @@ export interface SubjectKeysTable {
   readonly createStatements: readonly string[]
 }
 
+/** What is stored under an idempotency key. */
+export interface RecordedAnswer {
+  readonly fingerprint: Uint8Array
+  readonly response: RecordedResponse
+}
+
+/** The statements over one table of idempotency keys. */
+export interface IdempotencyKeysTable {
+  /**
+   * Takes a key for the transaction that the runner is in: nobody else does until its end.
+   *
+   * @returns what is stored under the key and has not expired, where that is so; the key is not taken then. `in use` where
+   * another transaction has the key: with as little waiting as the database allows
+   */
+  claim(runner: StatementRunner, claim: IdempotencyClaim): Promise<'claimed' | 'in use' | RecordedAnswer>
+  /** Stores the answer under a key that was claimed; false where there is none. */
+  complete(runner: StatementRunner, key: IdempotencyKey, response: RecordedResponse): Promise<boolean>
+  /** Deletes keys that have expired, at most so many. @returns how many it has deleted; fewer than `limit` when it met all */
+  deleteExpired(runner: StatementRunner, limit: number): Promise<number>
+  /** The statements that make the table, harmless where it exists. */
+  readonly createStatements: readonly string[]
+}
+
 /** One kind of database. */
 export interface Dialect {
   readonly name: string
@@ -140,4 +164,5 @@ export interface Dialect {
   eventsTable(options: EventsTableOptions): EventsTable
   trackingTable(options: TrackingTableOptions): TrackingTable
   subjectKeysTable(options: TrackingTableOptions): SubjectKeysTable
+  idempotencyKeysTable(options: TrackingTableOptions): IdempotencyKeysTable
 }

@@ -66,6 +66,11 @@ export function primaryKeyName(table: string, limit: number): DerivedName {
   return derivedName(table, '_pkey', '_pkey', limit)
 }
 
+/** The index over the times at which rows expire. */
+export function expiryIndexName(table: string, limit: number): DerivedName {
+  return derivedName(table, '_expires_at_idx', '_expiry_idx', limit)
+}
+
 /** A name that belongs to a table. */
 export interface DerivedName {
   readonly name: string

@@ -66,6 +66,7 @@ describe('init', () => {
       'KennelsSnapshot',
       'KennelsTracking',
       'KennelsSubjectKey',
+      'IdempotencyKey',
       'NotificationPosition',
     ])
     expect(readFileSync(file(), 'utf8')).toContain('@@map("trainingschool_events")')
@@ -74,7 +75,7 @@ describe('init', () => {
   test('writes text ids and a PostgreSQL schema on request', async () => {
     expect(await init('--provider', 'postgresql', '--originator-id-type', 'text', '--postgres-schema', 'dogs')).toBe(0)
     expect(readFileSync(file(), 'utf8')).not.toContain('@db.Uuid')
-    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(4)
+    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(5)
   })
 
   test('has nothing to do when the file is there', async () => {

@@ -29,6 +29,7 @@ export function tableStatements(provider: keyof typeof models): string[] {
     ...library.snapshotsTableStatements('stored_snapshots'),
     ...library.trackingTableStatements('notification_tracking'),
     ...library.subjectKeysTableStatements('subject_keys'),
+    ...library.idempotencyKeysTableStatements('idempotency_keys'),
     ...library.eventsTableStatements('trainingschool_events'),
   ]
 }

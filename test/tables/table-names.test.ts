@@ -3,7 +3,7 @@ import { ProgrammingError } from '../../src/errors.js'
 import * as mariadb from '../../src/prisma/dialects/mariadb-tables.js'
 import * as postgresql from '../../src/prisma/dialects/postgresql-tables.js'
 import * as sqlite from '../../src/prisma/dialects/sqlite-tables.js'
-import { positionIndexName, primaryKeyName, tableNames } from '../../src/prisma/table-names.js'
+import { expiryIndexName, positionIndexName, primaryKeyName, tableNames } from '../../src/prisma/table-names.js'
 
 describe('the names of an application’s tables', () => {
   test('have the name of the application in lower case as their prefix', () => {
@@ -44,6 +44,7 @@ describe('a table', () => {
       dialect.snapshotsTableStatements,
       dialect.trackingTableStatements,
       dialect.subjectKeysTableStatements,
+      dialect.idempotencyKeysTableStatements,
     ]
 
     test.each(kinds)('may have the longest name: %o', (statements) => {
@@ -63,7 +64,7 @@ describe('a table', () => {
 
   test('keeps its index apart from that of a table whose name begins alike', () => {
     const [one, other] = [`${'a'.repeat(62)}1`, `${'a'.repeat(62)}2`]
-    for (const nameOf of [positionIndexName, primaryKeyName]) {
+    for (const nameOf of [positionIndexName, primaryKeyName, expiryIndexName]) {
       expect(nameOf(one, 63).name).not.toBe(nameOf(other, 63).name)
       expect(nameOf(one, 63).name).toHaveLength(63)
     }

@@ -54,7 +54,7 @@ function typesOf(provider: Provider): (typeof modelTypes)[number] {
   return types
 }
 
-/** What `createTable()` of the recorders makes, and the tables of tracking positions and of subject keys. */
+/** What `createTable()` of the recorders makes, and the tables of tracking positions, subject keys and idempotency keys. */
 async function createTables(provider: Provider, url: string, options: Variant = {}): Promise<void> {
   const { application = '', schema, originatorIdType } = options
   const names = tableNames(application)
@@ -73,6 +73,7 @@ async function createTables(provider: Provider, url: string, options: Variant = 
   await snapshots.createTable()
   await runAll(url, dialects[provider].trackingTableStatements(names.tracking, { schema }))
   await runAll(url, dialects[provider].subjectKeysTableStatements(names.subjectKeys, { schema }))
+  await runAll(url, dialects[provider].idempotencyKeysTableStatements('idempotency_keys', { schema }))
 }
 
 interface Variant {

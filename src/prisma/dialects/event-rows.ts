@@ -1,6 +1,6 @@
 /** Turns rows as the adapters give them into records, alike for all databases. */
 import { InternalError } from '../../errors.js'
-import type { Metadata, Notification, StoredEvent } from '../../persistence/stored-event.js'
+import type { Notification, StoredEvent } from '../../persistence/stored-event.js'
 
 /** The columns of a stored event, in the order in which every select lists them. */
 export const eventColumns = 'originator_id, originator_version, topic, state, metadata'
@@ -26,7 +26,7 @@ export function toStoredEvent(row: readonly unknown[]): StoredEvent {
     state: toBytes(row[3]),
   }
   const metadata = row[4]
-  return metadata === null || metadata === undefined ? event : { ...event, metadata: toMetadata(metadata) }
+  return metadata === null || metadata === undefined ? event : { ...event, metadata: toJSONObject(metadata) }
 }
 
 /** Reads a row of `notificationColumns`. */
@@ -42,7 +42,7 @@ export function toNotification(row: readonly unknown[]): Notification {
   const metadata = row[4]
   return metadata === null || metadata === undefined
     ? notification
-    : { ...notification, metadata: toMetadata(metadata) }
+    : { ...notification, metadata: toJSONObject(metadata) }
 }
 
 /** Reads an originator id, which one of the databases keeps as bytes. */
@@ -70,7 +70,8 @@ export function toBytes(value: unknown): Uint8Array {
   throw new InternalError(`The database gave ${typeof value} where bytes were expected.`)
 }
 
-function toMetadata(value: unknown): Metadata {
+/** Reads a column of JSON that holds an object. */
+export function toJSONObject(value: unknown): Readonly<Record<string, unknown>> {
   const parsed: unknown = typeof value === 'string' ? JSON.parse(value) : value
   if (typeof parsed === 'object' && parsed !== null) return { ...parsed }
   throw new InternalError(`The database gave ${typeof parsed} where a JSON object was expected.`)

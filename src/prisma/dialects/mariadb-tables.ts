@@ -1,5 +1,5 @@
 /** The tables on MariaDB and MySQL: as statements, and as the types of the Prisma models that make the same. */
-import { checkIdentifier, positionIndexName } from '../table-names.js'
+import { checkIdentifier, expiryIndexName, positionIndexName } from '../table-names.js'
 import type { ModelTypes, TableOptions } from './table-options.js'
 
 /** @see https://mariadb.com/kb/en/identifier-names/#maximum-length */
@@ -9,7 +9,7 @@ const longestName = 64
 export const positionsTable = 'notification_positions'
 
 /**
- * How the fields of the models are typed. Originator ids, names of applications and of persons are bytes of UTF-8: a text column of
+ * How the fields of the models are typed. Originator ids, names of applications and of persons, and idempotency keys are bytes of UTF-8: a text column of
  * a Prisma model always has a collation for which "A", "a" and "a " are one key, and a collation cannot be written in
  * a Prisma schema. 3,072 bytes is the longest key of InnoDB.
  */
@@ -27,6 +27,8 @@ export const mysqlModelTypes: ModelTypes = {
   applicationName: 'Bytes @db.VarBinary(3072)',
   subject: 'Bytes @db.VarBinary(1020)',
   key: 'Bytes @db.VarBinary(1024)',
+  idempotencyKey: 'Bytes @db.VarBinary(1020)',
+  fingerprint: 'Bytes @db.VarBinary(64)',
 }
 
 const eventColumns = `\`originator_id\` VARBINARY(255) NOT NULL,
@@ -106,6 +108,29 @@ export function subjectKeysTableStatements(name: string, _options: TableOptions 
     \`created_at\` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
 
     PRIMARY KEY (\`subject\`)
+) ${tableCharacters}`,
+  ]
+}
+
+/**
+ * The statements that make a table of idempotency keys; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function idempotencyKeysTableStatements(name: string, _options: TableOptions = {}): string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${checked(name)} (
+    \`scope\` VARBINARY(1020) NOT NULL,
+    \`key\` VARBINARY(1020) NOT NULL,
+    \`fingerprint\` VARBINARY(64) NOT NULL,
+    \`status\` INTEGER NOT NULL,
+    \`headers\` JSON NOT NULL,
+    \`body\` LONGBLOB NOT NULL,
+    \`created_at\` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+    \`expires_at\` DATETIME(3) NOT NULL,
+
+    INDEX \`${expiryIndexName(name, longestName).name}\`(\`expires_at\`),
+    PRIMARY KEY (\`scope\`, \`key\`)
 ) ${tableCharacters}`,
   ]
 }

@@ -1,5 +1,5 @@
 /** The tables on PostgreSQL: as statements, and as the types of the Prisma models that make the same. */
-import { checkIdentifier, positionIndexName, primaryKeyName } from '../table-names.js'
+import { checkIdentifier, expiryIndexName, positionIndexName, primaryKeyName } from '../table-names.js'
 import type { ModelTypes, TableOptions } from './table-options.js'
 
 /** A longer name would be cut by the server. @see https://www.postgresql.org/docs/current/sql-syntax-lexical.html */
@@ -20,6 +20,8 @@ export const postgresqlModelTypes: ModelTypes = {
   applicationName: 'String',
   subject: 'String',
   key: 'Bytes',
+  idempotencyKey: 'String',
+  fingerprint: 'Bytes',
 }
 
 /**
@@ -89,6 +91,31 @@ export function subjectKeysTableStatements(name: string, options: TableOptions =
 
     CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("subject")
 )`,
+  ]
+}
+
+/**
+ * The statements that make a table of idempotency keys; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function idempotencyKeysTableStatements(name: string, options: TableOptions = {}): string[] {
+  const table = qualified(name, options)
+  return [
+    ...schemaStatements(options),
+    `CREATE TABLE IF NOT EXISTS ${table} (
+    "scope" TEXT NOT NULL,
+    "key" TEXT NOT NULL,
+    "fingerprint" BYTEA NOT NULL,
+    "status" INTEGER NOT NULL,
+    "headers" JSONB NOT NULL,
+    "body" BYTEA NOT NULL,
+    "created_at" TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    "expires_at" TIMESTAMPTZ(6) NOT NULL,
+
+    CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("scope","key")
+)`,
+    `CREATE INDEX IF NOT EXISTS "${expiryIndexName(name, longestName).name}" ON ${table}("expires_at")`,
   ]
 }
 

@@ -7,6 +7,7 @@ import { isConnectionLoss } from '../translate-error.js'
 import { ErrorTable } from './error-rules.js'
 import { postgresqlErrors } from './postgresql-errors.js'
 import { PostgresqlEventsTable } from './postgresql-events.js'
+import { postgresqlIdempotencyKeysTable } from './postgresql-idempotency-keys.js'
 import { postgresqlSubjectKeysTable } from './postgresql-subject-keys.js'
 import { postgresqlTrackingTable } from './postgresql-tracking.js'
 
@@ -55,6 +56,7 @@ export const postgresql: Dialect = {
   eventsTable: (options) => new PostgresqlEventsTable(options),
   trackingTable: postgresqlTrackingTable,
   subjectKeysTable: postgresqlSubjectKeysTable,
+  idempotencyKeysTable: postgresqlIdempotencyKeysTable,
 }
 
 function isGoingDown({ kind, code }: DriverErrorFacts): boolean {

@@ -1,5 +1,5 @@
 /** The tables on SQLite: as statements, and as the types of the Prisma models that make the same. */
-import { checkIdentifier, positionIndexName } from '../table-names.js'
+import { checkIdentifier, expiryIndexName, positionIndexName } from '../table-names.js'
 import type { ModelTypes, TableOptions } from './table-options.js'
 
 /** SQLite has no limit; this is where Prisma begins to cut. */
@@ -23,6 +23,8 @@ export const sqliteModelTypes: ModelTypes = {
   applicationName: 'String',
   subject: 'String',
   key: 'Bytes',
+  idempotencyKey: 'String',
+  fingerprint: 'Bytes',
 }
 
 const eventColumns = `"originator_id" TEXT NOT NULL,
@@ -90,6 +92,30 @@ export function subjectKeysTableStatements(name: string, _options: TableOptions 
     "key" BLOB NOT NULL,
     "created_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP
 )`,
+  ]
+}
+
+/**
+ * The statements that make a table of idempotency keys; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that has odd characters
+ */
+export function idempotencyKeysTableStatements(name: string, _options: TableOptions = {}): string[] {
+  const table = checked(name)
+  return [
+    `CREATE TABLE IF NOT EXISTS ${table} (
+    "scope" TEXT NOT NULL,
+    "key" TEXT NOT NULL,
+    "fingerprint" BLOB NOT NULL,
+    "status" INTEGER NOT NULL,
+    "headers" JSONB NOT NULL,
+    "body" BLOB NOT NULL,
+    "created_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    "expires_at" DATETIME NOT NULL,
+
+    PRIMARY KEY ("scope", "key")
+)`,
+    `CREATE INDEX IF NOT EXISTS "${expiryIndexName(name, longestName).name}" ON ${table}("expires_at")`,
   ]
 }
 

@@ -29,4 +29,6 @@ export interface ModelTypes {
   readonly applicationName: string
   readonly subject: string
   readonly key: string
+  readonly idempotencyKey: string
+  readonly fingerprint: string
 }

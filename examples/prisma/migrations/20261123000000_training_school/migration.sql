@@ -42,8 +42,25 @@ CREATE TABLE "trainingschool_keys" (
     "created_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP
 );
 
+-- CreateTable
+CREATE TABLE "idempotency_keys" (
+    "scope" TEXT NOT NULL,
+    "key" TEXT NOT NULL,
+    "fingerprint" BLOB NOT NULL,
+    "status" INTEGER NOT NULL,
+    "headers" JSONB NOT NULL,
+    "body" BLOB NOT NULL,
+    "created_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    "expires_at" DATETIME NOT NULL,
+
+    PRIMARY KEY ("scope", "key")
+);
+
 -- CreateIndex
 CREATE UNIQUE INDEX "Owner_dog_key" ON "Owner"("dog");
 
 -- CreateIndex
 CREATE UNIQUE INDEX "trainingschool_events_originator_id_originator_version_key" ON "trainingschool_events"("originator_id", "originator_version");
+
+-- CreateIndex
+CREATE INDEX "idempotency_keys_expires_at_idx" ON "idempotency_keys"("expires_at");

@@ -42,6 +42,21 @@ CREATE TABLE `subject_keys` (
 ) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 
 -- CreateTable
+CREATE TABLE `idempotency_keys` (
+    `scope` VARBINARY(1020) NOT NULL,
+    `key` VARBINARY(1020) NOT NULL,
+    `fingerprint` VARBINARY(64) NOT NULL,
+    `status` INTEGER NOT NULL,
+    `headers` JSON NOT NULL,
+    `body` LONGBLOB NOT NULL,
+    `created_at` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+    `expires_at` DATETIME(3) NOT NULL,
+
+    INDEX `idempotency_keys_expires_at_idx`(`expires_at`),
+    PRIMARY KEY (`scope`, `key`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+
+-- CreateTable
 CREATE TABLE `notification_positions` (
     `log` VARCHAR(64) NOT NULL,
     `notification_id` BIGINT NOT NULL,

@@ -43,5 +43,22 @@ CREATE TABLE "subject_keys" (
     CONSTRAINT "subject_keys_pkey" PRIMARY KEY ("subject")
 );
 
+-- CreateTable
+CREATE TABLE "idempotency_keys" (
+    "scope" TEXT NOT NULL,
+    "key" TEXT NOT NULL,
+    "fingerprint" BYTEA NOT NULL,
+    "status" INTEGER NOT NULL,
+    "headers" JSONB NOT NULL,
+    "body" BYTEA NOT NULL,
+    "created_at" TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    "expires_at" TIMESTAMPTZ(6) NOT NULL,
+
+    CONSTRAINT "idempotency_keys_pkey" PRIMARY KEY ("scope","key")
+);
+
 -- CreateIndex
 CREATE UNIQUE INDEX "stored_events_originator_id_originator_version_key" ON "stored_events"("originator_id", "originator_version");
+
+-- CreateIndex
+CREATE INDEX "idempotency_keys_expires_at_idx" ON "idempotency_keys"("expires_at");

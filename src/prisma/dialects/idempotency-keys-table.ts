@@ -1,0 +1,74 @@
+/** The statements over one table of idempotency keys, alike on all databases but for how a key is claimed and deleted. */
+import type { IdempotencyClaim, IdempotencyKey, RecordedResponse } from '../../persistence/idempotency-store.js'
+import type { StatementRunner } from '../connections.js'
+import type { IdempotencyKeysTable, RecordedAnswer } from '../dialect.js'
+import { statement } from '../driver.js'
+import { toBytes, toJSONObject } from './event-rows.js'
+
+/** What differs between the databases. */
+export interface IdempotencyKeysStatements {
+  readonly createStatements: readonly string[]
+  /** The table and its column for the key, quoted. */
+  readonly table: string
+  readonly key: string
+  /** How parameters are written. */
+  readonly parameter: (position: number, type: 'text' | 'bytes' | 'integer' | 'json') => string
+  /** Ends a select so that it sees the row that a claim has met. */
+  readonly seesLatest: string
+  /** Inserts the row of a key, or takes one that has expired; `known` for a row that has not. */
+  readonly claim: (runner: StatementRunner, claim: IdempotencyClaim) => Promise<'claimed' | 'in use' | 'known'>
+  readonly deleteExpired: (runner: StatementRunner, limit: number) => Promise<number>
+}
+
+/** The status of a key that was claimed and has no answer yet. */
+const unanswered = 0
+
+/**
+ * One table on any of the databases. A claim is a row, which nobody else sees before its transaction has committed, and by
+ * then it has its answer.
+ */
+export class KeysOfRequestsTable implements IdempotencyKeysTable {
+  readonly createStatements: readonly string[]
+  readonly #words: IdempotencyKeysStatements
+
+  constructor(words: IdempotencyKeysStatements) {
+    this.createStatements = words.createStatements
+    this.#words = words
+  }
+
+  async claim(runner: StatementRunner, claim: IdempotencyClaim): Promise<'claimed' | 'in use' | RecordedAnswer> {
+    const outcome = await this.#words.claim(runner, claim)
+    // What is known has no answer only in the transaction that has claimed it, and is gone only where somebody is deleting it.
+    return outcome === 'known' ? ((await this.#select(runner, claim)) ?? 'in use') : outcome
+  }
+
+  async complete(
+    runner: StatementRunner,
+    { scope, key }: IdempotencyKey,
+    response: RecordedResponse,
+  ): Promise<boolean> {
+    const { table, key: keyColumn, parameter } = this.#words
+    const sql =
+      `UPDATE ${table} SET status = ${parameter(1, 'integer')}, headers = ${parameter(2, 'json')}, body = ${parameter(3, 'bytes')} ` +
+      `WHERE scope = ${parameter(4, 'text')} AND ${keyColumn} = ${parameter(5, 'text')}`
+    const { status, headers, body } = response
+    return (await runner.execute(statement(sql, [status, JSON.stringify(headers), body, scope, key]))) > 0
+  }
+
+  async deleteExpired(runner: StatementRunner, limit: number): Promise<number> {
+    return await this.#words.deleteExpired(runner, limit)
+  }
+
+  async #select(runner: StatementRunner, { scope, key }: IdempotencyKey): Promise<RecordedAnswer | undefined> {
+    const { table, key: keyColumn, parameter, seesLatest } = this.#words
+    const sql =
+      `SELECT fingerprint, status, headers, body FROM ${table} ` +
+      `WHERE scope = ${parameter(1, 'text')} AND ${keyColumn} = ${parameter(2, 'text')}${seesLatest}`
+    const { rows } = await runner.query(statement(sql, [scope, key]))
+    const row = rows[0]
+    if (row === undefined || Number(row[1]) === unanswered) return undefined
+    // Written by `complete` only, so the values of the object are those of headers.
+    const headers = toJSONObject(row[2]) as RecordedResponse['headers']
+    return { fingerprint: toBytes(row[0]), response: { status: Number(row[1]), headers, body: toBytes(row[3]) } }
+  }
+}
