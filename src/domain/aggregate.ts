@@ -12,7 +12,7 @@ import {
 } from './aggregate-record.js'
 import type { AggregateStatics } from './aggregate-statics.js'
 import type { DomainEvent, EventMetadata } from './event.js'
-import { dataOfArguments, pinned } from './event-data.js'
+import { dataOfArguments, givenTimestamp, pinned } from './event-data.js'
 import type { DataArgument, EventDeclaration, EventDefinition } from './event-definition.js'
 import type { Timestamp } from './timestamp.js'
 import { triggerEvent } from './trigger.js'
@@ -132,7 +132,12 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     assertDefined(events, declared)
     const given = dataOfArguments({ label, parameterNames: [] }, [data])
     const originatorId = options.id ?? newId(this, [data])
-    const event = creationEvent(this, { eventName: name, originatorId, ...pinnedOptions(options), data: given.data })
+    const event = creationEvent(this, {
+      eventName: name,
+      originatorId,
+      ...pinnedOptions(label, options),
+      data: given.data,
+    })
     const aggregate = constructBy(constructionOf(this, event, 'applying'), () => new this())
     const record = aggregate.#record
     handler.apply(aggregate, event.data, event.timestamp)
@@ -240,7 +245,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
       handler.apply(this, given.data, record.modifiedOn)
       return
     }
-    triggerEvent(this, record, { handler, ...pinnedOptions(options), data: given.data }, isAggregate)
+    triggerEvent(this, record, { handler, ...pinnedOptions(handler.label, options), data: given.data }, isAggregate)
   }
 }
 
@@ -269,7 +274,8 @@ function shownInLogs(this: Aggregate<object>, depth: number, options: InspectOpt
   return `${name} ${inspect(shown, { ...options, depth: options.depth === null ? null : depth })}`
 }
 
-function pinnedOptions({ timestamp, metadata }: TriggerOptions): TriggerOptions {
+function pinnedOptions(label: string, { timestamp: given, metadata }: TriggerOptions): TriggerOptions {
+  const timestamp = givenTimestamp(label, given)
   const copy = metadata === undefined ? undefined : (pinned(metadata) as EventMetadata) // of the same shape
   return { ...(timestamp === undefined ? {} : { timestamp }), ...(copy === undefined ? {} : { metadata: copy }) }
 }

@@ -56,6 +56,19 @@ export function pinned(value: unknown): unknown {
   return isPlainObject(value) ? Object.freeze(mapped(value, pinned)) : collection(value, pinned)
 }
 
+/** The same, not frozen. */
+export function copied(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(copied)
+  return isPlainObject(value) ? mapped(value, copied) : collection(value, copied)
+}
+
+/** @throws `TypeError` for what is no time */
+export function givenTimestamp(label: string, value: unknown): Date | undefined {
+  if (value === undefined || value === null) return undefined
+  if (value instanceof Date && !Number.isNaN(value.getTime())) return value
+  throw new TypeError(`${label} was given a timestamp that is not a valid Date`)
+}
+
 function dataOfObject(label: string, args: readonly unknown[]): EventData {
   const [value] = args
   if (args.length > 1 || (value !== undefined && !isPlainObject(value))) {
@@ -67,17 +80,6 @@ function dataOfObject(label: string, args: readonly unknown[]): EventData {
     throw new TypeError(`${label} was given '${reserved}', a name that belongs to the event itself: choose another`)
   }
   return Object.freeze(mapped(data, pinned))
-}
-
-function givenTimestamp(label: string, value: unknown): Date | undefined {
-  if (value === undefined || value === null) return undefined
-  if (value instanceof Date) return value
-  throw new TypeError(`${label} was given a timestamp that is not a Date`)
-}
-
-function copied(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(copied)
-  return isPlainObject(value) ? mapped(value, copied) : collection(value, copied)
 }
 
 /** Instances of subclasses may hold more than their base class knows. */

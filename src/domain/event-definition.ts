@@ -1,7 +1,7 @@
 /** Event definitions: events that have a declaration of their own, apart from what triggers and applies them. */
 import { EventDataError } from '../errors.js'
 import { type EventData, reservedDataNames } from './event.js'
-import { isPlainObject, pinned } from './event-data.js'
+import { copied, isPlainObject, pinned } from './event-data.js'
 import { checkFields, type PersonalFields, type WithErased } from './personal-data.js'
 import type { SchemaIssue, StandardSchema } from './standard-schema.js'
 
@@ -69,7 +69,7 @@ export interface EventDefinitionOptions<Personal> {
  * @param name - not empty and without a dot
  * @param schema - for its data, of any library with the Standard Schema interface, such as zod, valibot or arktype; it has to
  *   answer at once. What it gives is what is stored. `typed<Data>()` gives a type only.
- * @throws `TypeError` for any other name
+ * @throws `TypeError` for any other name, for what is no such schema, and for personal fields that cannot be
  *
  * @example
  * const TrickAdded = defineEvent('TrickAdded', z.object({ trick: z.string().min(1) }))
@@ -92,10 +92,22 @@ export function defineEvent(
   { validatesOnRead = false, personal }: EventDefinitionOptions<PersonalFields> = {},
 ): EventDefinition {
   const define = (data: EventData = {}): NamedEvent<string, EventData> => ({ type: name, data })
-  if (personal !== undefined) checkFields(personal, `personal of ${name}`)
   // The function's own name is read-only, and would say 'define'.
   Object.defineProperty(define, 'name', { value: checkEventName(name), enumerable: true })
+  if (schema !== undefined && !isSchema(schema)) {
+    throw new TypeError(
+      `The schema of '${name}' has no Standard Schema interface: give one of zod, valibot, arktype or another library that ` +
+        'has it, or typed<Data>()',
+    )
+  }
+  if (personal !== undefined) checkFields(personal, `personal of ${name}`)
   return Object.freeze(Object.assign(define, { schema, validatesOnRead, personal }))
+}
+
+// Those of arktype are functions.
+function isSchema(schema: unknown): boolean {
+  const standard = (Object(schema) as Partial<StandardSchema>)['~standard'] // every object may have it
+  return typeof standard?.validate === 'function'
 }
 
 /** Whether a value is an event definition. */
@@ -114,7 +126,8 @@ export function isEventDefinition(value: unknown): value is EventDeclaration {
 export function validData(definition: EventDeclaration | undefined, data: EventData, attempted: string): EventData {
   const schema = definition?.schema
   if (schema === undefined) return data
-  const result = schema['~standard'].validate(data)
+  // Some schemas change in place what they are given.
+  const result = schema['~standard'].validate(copied(data))
   if (result instanceof Promise) {
     // What it will say is of no more use.
     result.catch(() => undefined)

@@ -85,7 +85,9 @@ describe('a decorated constructor', () => {
     expect(roundTrip(Diary, diary).days).toEqual(days)
     const before = Date.now()
     for (const none of [undefined, null]) expect(new Diary(none).createdOn.getTime()).toBeGreaterThanOrEqual(before)
-    expect(() => new Diary('2000-01-01' as never)).toThrow('timestamp that is not a Date')
+    for (const odd of ['2000-01-01', new Date(Number.NaN)]) {
+      expect(() => new Diary(odd as never)).toThrow('new Diary() was given a timestamp that is not a valid Date')
+    }
   })
 })
 
@@ -109,6 +111,10 @@ describe('a class without a decorated constructor', () => {
       'Door.Found',
     ])
     expect(doors.map((door) => roundTrip(Door, door).origin)).toEqual(['created', 'built', 'attic'])
+    const timestamp = new Date(Number.NaN)
+    expect(() => Door.create('Built', {}, { timestamp })).toThrow(
+      "Door.create('Built') was given a timestamp that is not a valid Date",
+    )
   })
 
   it('[131] [133] has its own event for the beginning where the class names it', () => {

@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { Aggregate, type AggregateClass } from '../../src/domain/aggregate.js'
 import { applies, event } from '../../src/domain/event-decorator.js'
-import { defineEvent } from '../../src/domain/event-definition.js'
+import { defineEvent, validData } from '../../src/domain/event-definition.js'
 import { rebuild } from '../../src/domain/rebuild.js'
 import { type StandardSchema, typed } from '../../src/domain/standard-schema.js'
 import { EventDataError, ProgrammingError } from '../../src/errors.js'
@@ -255,6 +255,44 @@ describe('an event definition', () => {
     expect(() => thing.listed({ a: 'a' })).toThrow('something else than a plain object')
     expect(() => thing.clash({ a: 'a' })).toThrow("'originatorId', which belongs to the event itself")
     expect(thing.version).toBe(1)
+  })
+
+  it('may change what it is given while it judges it, as morphs of arktype do', () => {
+    const Measured = defineEvent('Measured', type({ cm: 'string.numeric.parse' }))
+    class Plank extends Aggregate {
+      cm = 0
+      @applies(Measured, 'cm') protected whenMeasured(cm: number): void {
+        this.cm = cm
+      }
+      measure(text: string): void {
+        this.trigger(Measured, { cm: text })
+      }
+    }
+    const plank = new Plank()
+    plank.measure('12')
+    expect([plank.cm, plank.pendingEvents[1]?.data]).toEqual([12, { cm: 12 }])
+    const inPlace: StandardSchema<{ list: string[] }> = {
+      '~standard': {
+        version: 1,
+        vendor: 'test',
+        validate(value) {
+          const data = value as { list: string[] }
+          data.list.push('added')
+          return { value: data }
+        },
+      },
+    }
+    const data = { list: ['own'] }
+    expect(validData(defineEvent('Listed', inPlace), data, 'try')).toEqual({ list: ['own', 'added'] })
+    expect(data).toEqual({ list: ['own'] })
+  })
+
+  it('is refused at once where it is no schema', () => {
+    for (const odd of [{ trick: 'string' }, 'string', null, { '~standard': {} }]) {
+      expect(() => defineEvent('TrickAdded', odd as never)).toThrow(
+        "The schema of 'TrickAdded' has no Standard Schema interface: give one of zod, valibot, arktype or another library",
+      )
+    }
   })
 
   it('judges stored data, too, where it is asked to', () => {
