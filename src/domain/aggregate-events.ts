@@ -5,6 +5,7 @@ import { argumentsOfEvent, type Signature } from './event-data.js'
 import { checkEventName, type EventDeclaration } from './event-definition.js'
 import type { EventShapes } from './event-shapes.js'
 import { checkFields, type PersonalFields } from './personal-data.js'
+import { checkSnapshotPolicy } from './snapshot-policy.js'
 import type { Timestamp } from './timestamp.js'
 import { eventNameOf } from './topic.js'
 
@@ -108,6 +109,7 @@ function readEvents(prototype: object): AggregateEvents {
   const creation = owner === undefined ? undefined : creationEvents.get(owner)
   if (creation !== undefined && handlers.has(creation.name)) throw alreadyDefined(className, creation.name)
   const { topic, formerTopics } = topicsOfClass(aggregateClass)
+  checkSnapshotPolicy(Reflect.get(aggregateClass, 'snapshots'), `${className}.snapshots`)
   const isKnown = (name: string): boolean =>
     handlers.has(name) || name === (creation === undefined ? defaultCreationName : creation.name)
   const names = new Map<string, string | undefined>()
@@ -168,8 +170,9 @@ function ownHandlers(prototype: object): EventHandler[] {
 function decoratedHandlers(prototype: object, className: string): EventHandler[] {
   const creationName = creationEvents.get(prototype)?.name
   const handlers: EventHandler[] = []
-  for (const descriptor of Object.values(Object.getOwnPropertyDescriptors(prototype))) {
-    const member: unknown = Reflect.get(descriptor, descriptor.set === undefined ? 'value' : 'set')
+  for (const key of Reflect.ownKeys(prototype)) {
+    const descriptor: object = Object.getOwnPropertyDescriptor(prototype, key) ?? {}
+    const member: unknown = Reflect.get(descriptor, 'set') ?? Reflect.get(descriptor, 'value')
     const event = typeof member === 'function' ? methodEvents.get(member) : undefined
     if (event === undefined) continue
     const isTaken = event.name === creationName || handlers.some((handler) => handler.name === event.name)

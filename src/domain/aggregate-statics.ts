@@ -1,6 +1,7 @@
 /** The static members of a class of aggregates, and of the classes that it extends. */
 import { type EventDeclaration, isEventDefinition } from './event-definition.js'
 import { checkFields, type PersonalData, type PersonalFields } from './personal-data.js'
+import { assertPlainFunction } from './plain-function.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
 import type { FormerTopics } from './topic.js'
 import type { Upcast, Upcasts } from './upcasting.js'
@@ -57,11 +58,11 @@ export function classOf(prototype: object): NewableFunction {
   return aggregateClass
 }
 
-/** The bodies in a class's own `static events`, by name. @throws `TypeError` for what is no function */
+/** The bodies in a class's own `static events`, by name. @throws `TypeError` for what is no function, or works later */
 export function ownBodies(aggregateClass: NewableFunction): Array<[string, (...args: unknown[]) => unknown]> {
   return Object.entries(Object(ownStatic(aggregateClass, 'events')) as object).map(([name, body]) => {
-    if (typeof body !== 'function') throw new TypeError(`${aggregateClass.name}.events.${name} must be a function`)
-    return [name, body as (...args: unknown[]) => unknown]
+    assertPlainFunction(body, `${aggregateClass.name}.events.${name}`)
+    return [name, body]
   })
 }
 

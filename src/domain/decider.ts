@@ -1,12 +1,13 @@
 /** Deciders: the functional way to write an originator, as data and pure functions instead of a class. */
 import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors.js'
 import type { EventSource } from './aggregate.js'
+import { eventShapesOf } from './decider-shapes.js'
 import type { DomainEvent, EventData, EventMetadata } from './event.js'
 import { dataOfArguments } from './event-data.js'
 import type { EventDeclaration } from './event-definition.js'
-import { type EventShapes, shapeOf } from './event-shapes.js'
+import { shapeOf } from './event-shapes.js'
 import { newEvent } from './new-event.js'
-import { checkFields, noSubjects, type PersonalData, type PersonalFields, withSubjects } from './personal-data.js'
+import { noSubjects, type PersonalData, withSubjects } from './personal-data.js'
 import { presentEvent } from './present-event.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
 import { eventNameOf, type FormerTopics } from './topic.js'
@@ -77,11 +78,12 @@ export interface Decision<State> extends DeciderState<State>, EventSource {
   readonly pendingEvents: readonly DomainEvent[]
 }
 
-/** The originator before its first event. */
+/** The originator before its first event. @throws `TypeError` for a decider that cannot be */
 export function initial<State, Events extends object, Commands extends object>(
   decider: Decider<State, Events, Commands>,
   id: string,
 ): DeciderState<State> {
+  eventShapesOf(decider)
   return Object.freeze({ id, version: 0, state: decider.initialState() })
 }
 
@@ -179,44 +181,6 @@ export function knownSubjects(state: DeciderState<unknown>): ReadonlySet<string>
 export function withKnownSubjects<S extends DeciderState<unknown>>(state: S, subjects: ReadonlySet<string>): S {
   if (subjects.size > 0) subjectsByState.set(state, subjects)
   return state
-}
-
-type ShapedDecider = Pick<
-  Decider<unknown, object, object>,
-  'name' | 'formerTopics' | 'upcasts' | 'events' | 'personal' | 'evolve'
->
-
-const shapesByDecider = new WeakMap<object, EventShapes>()
-
-/**
- * What the events of a decider are like.
- *
- * @throws `TypeError` for personal fields of events that it does not have, and such that cannot be
- */
-export function eventShapesOf(decider: ShapedDecider): EventShapes {
-  let shapes = shapesByDecider.get(decider)
-  if (shapes === undefined) {
-    shapes = readShapes(decider)
-    shapesByDecider.set(decider, shapes)
-  }
-  return shapes
-}
-
-function readShapes({ name, formerTopics, upcasts, events, personal = {}, evolve }: ShapedDecider): EventShapes {
-  const definitions = new Map(events?.map((definition) => [definition.name, definition]))
-  const marks = new Map<string, PersonalFields>()
-  for (const [eventName, fields] of Object.entries(personal)) {
-    const label = `personal.${eventName} of the decider ${name}`
-    if (!Object.hasOwn(evolve, eventName)) throw new TypeError(`${label} names no event of it`)
-    marks.set(eventName, checkFields({ ...definitions.get(eventName)?.personal, ...fields }, label))
-  }
-  return {
-    topic: name,
-    formerTopics,
-    upcastsOf: (eventName) => upcasts?.[eventName],
-    definitionOf: (eventName) => definitions.get(eventName),
-    personalOf: (eventName) => marks.get(eventName) ?? definitions.get(eventName)?.personal,
-  }
 }
 
 const deciders = new WeakMap<object, Decider<unknown, object, object>>()

@@ -1,5 +1,6 @@
 /** The way to write a decider: its types follow from its functions, or from the definitions of its events. */
-import { type Decider, type DeciderEvent, eventShapesOf } from './decider.js'
+import type { Decider, DeciderEvent } from './decider.js'
+import { eventShapesOf } from './decider-shapes.js'
 import type { EventDeclaration } from './event-definition.js'
 import type { PersonalData } from './personal-data.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
@@ -31,6 +32,9 @@ export type DefinedEvents<Definitions extends readonly EventDeclaration[]> =
  * A command without parameters takes the state all the same, `(_state) => …`: the compiler looks at functions without any
  * parameter before it knows the events.
  *
+ * @throws `TypeError` for a decider that cannot work: without a name, with asynchronous functions, or with upcasts, definitions or
+ *   personal fields of events that `evolve` does not have
+ *
  * @example
  * const dogs = defineDecider({
  *   name: 'Dog',
@@ -60,8 +64,6 @@ export function defineDecider<
 }): Decider<State, Events, Commands>
 /**
  * The same, with the definitions of its events, from which the types of their data follow.
- *
- * @throws `TypeError` for a definition that `evolve` has nothing for
  *
  * @example
  * const dogs = defineDecider([TrickAdded], {
@@ -101,14 +103,8 @@ export function defineDecider<
 export function defineDecider(
   ...given: readonly [AnyDecider] | readonly [readonly EventDeclaration[], AnyDecider]
 ): AnyDecider {
-  const [events, definition] = given.length === 1 ? [[], given[0]] : given
-  for (const { name } of events) {
-    if (!Object.hasOwn(definition.evolve, name)) {
-      throw new TypeError(`The decider ${definition.name} has a definition of '${name}', which evolve does not have`)
-    }
-  }
-  const decider = given.length === 1 ? definition : { ...definition, events }
-  // Marks that fit no event are to be found now, and not when the first event is decided.
+  const decider = given.length === 1 ? given[0] : { ...given[1], events: given[0] }
+  // What is wrong with it is to be found now, and not when the first event is decided.
   eventShapesOf(decider)
   return decider
 }

@@ -14,6 +14,7 @@ import { type EventData, reservedDataNames } from './event.js'
 import { dataOfArguments } from './event-data.js'
 import { checkEventName, type EventDefinition, isEventDefinition } from './event-definition.js'
 import type { EventDecorator, MemberDecorator } from './event-fit.js'
+import { assertPlainFunction } from './plain-function.js'
 import { triggerEvent } from './trigger.js'
 
 /** The names that the parameters for an event's data can have. */
@@ -36,8 +37,8 @@ export type ParameterName<Data extends object> = (keyof Data & string) | 'timest
  *
  * @param event - a name, without dots, or an event definition
  * @param parameterNames - one per parameter, in order; none where a single plain object is the data itself
- * @throws `TypeError`, when the class is defined, for unusable names, names that do not fit the parameters, and anything but
- *   public instance methods, setters and classes. Two events of one name are found then as well; in a class that is not
+ * @throws `TypeError`, when the class is defined, for unusable names, names that do not fit the parameters, asynchronous bodies,
+ *   generators, and anything but public instance methods, setters and classes. Two events of one name are found then as well; in a class that is not
  *   decorated itself, and where the compiler gives decorators no metadata (tsc), at the first use of the class
  */
 export function event<const Names extends readonly string[]>(
@@ -108,7 +109,7 @@ function decoratorOf(declared: Declared) {
 function decorateStandard(declared: Declared, target: unknown, context: DecoratorContext): unknown {
   if (context.kind === 'class') return decorateClass(declared, target)
   const member = String(context.name)
-  if (context.kind !== 'method' && context.kind !== 'setter') throw misuse(declared, `a ${context.kind}`, member)
+  if (context.kind !== 'method' && context.kind !== 'setter') throw misuse(declared, withArticle(context.kind), member)
   if (context.static) throw misuse(declared, `a static ${context.kind}`, member)
   if (context.private) throw misuse(declared, `a private ${context.kind}`, member)
   // An object of its own for each class, where the compiler gives one.
@@ -154,6 +155,7 @@ function claim({ name }: Declared, classIdentity: object | null | undefined, cla
 function triggering(declared: Declared, body: MethodEvent['body'], member: string): MethodEvent['body'] {
   const { name, parameterNames, definition, isCallable } = declared
   if (isMarked(body)) throw new TypeError(`${member} has more than one @event decorator`)
+  assertPlainFunction(body, `The body of @event('${name}'), ${member},`)
   checkParameters(declared, body.length, member)
   function trigger(this: object, ...args: unknown[]): unknown {
     const record = tryRecordOf(this)
@@ -203,6 +205,10 @@ function checkParameterNames(name: string, parameterNames: readonly unknown[]): 
     if (reason === undefined) continue
     throw new TypeError(`@event('${name}') has a parameter name '${String(parameter)}': each must be ${reason}`)
   }
+}
+
+function withArticle(kind: string): string {
+  return `${kind === 'accessor' ? 'an' : 'a'} ${kind}`
 }
 
 function misuse({ name, isCallable }: Declared, kind: string, member: string): TypeError {

@@ -1,7 +1,8 @@
 /** Reading events one by one, as projections and policies do: of which kind one is, and its data in their present shape. */
 import type { Aggregate, AggregateClass, EventsOf } from './aggregate.js'
 import { eventsOf } from './aggregate-events.js'
-import { type Decider, eventShapesOf } from './decider.js'
+import type { Decider } from './decider.js'
+import { eventShapesOf } from './decider-shapes.js'
 import type { DomainEvent } from './event.js'
 import type { EventDeclaration, EventDefinition } from './event-definition.js'
 import { type EventShapes, shapeOf } from './event-shapes.js'

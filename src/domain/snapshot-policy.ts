@@ -1,4 +1,5 @@
 /** When snapshots of an originator are taken, and which of them are good. */
+import { assertPlainFunction } from './plain-function.js'
 import type { Upcast } from './upcasting.js'
 
 /** The versions before and after a save. */
@@ -23,16 +24,32 @@ export interface SnapshotPolicy {
   readonly upcasts?: readonly Upcast[]
 }
 
-/** The versions at which a save takes snapshots, in order. @throws `TypeError` for an interval that is none */
-export function snapshotsDue(policy: SnapshotPolicy, { before, after }: SavedVersions): number[] {
-  const { every, when } = policy
-  const due = new Set<number>()
-  if (every !== undefined) {
-    if (!Number.isSafeInteger(every) || every < 1) {
-      throw new TypeError(`Cannot take a snapshot every ${every} events: give a whole number from 1`)
-    }
-    for (let version = before - (before % every) + every; version <= after; version += every) due.add(version)
+/**
+ * Checks a policy where it is first used.
+ *
+ * @param label - what it is, such as `Dog.snapshots`
+ * @throws `TypeError` for what is no policy
+ */
+export function checkSnapshotPolicy(policy: unknown, label: string): void {
+  if (policy === undefined) return
+  if (typeof policy !== 'object' || policy === null) throw new TypeError(`${label} must be an object`)
+  const { every, keep, when, upcasts }: Readonly<Record<string, unknown>> = { ...policy }
+  for (const [name, count] of Object.entries({ every, keep })) {
+    if (count !== undefined && !(Number.isSafeInteger(count) && (count as number) >= 1))
+      // just checked
+      throw new TypeError(`${label}.${name} must be a whole number from 1, not ${String(count)}`)
   }
+  if (when !== undefined) assertPlainFunction(when, `${label}.when`)
+  if (upcasts === undefined) return
+  if (!Array.isArray(upcasts)) throw new TypeError(`${label}.upcasts must be a list of functions`)
+  for (const [index, step] of upcasts.entries()) assertPlainFunction(step, `${label}.upcasts[${index}]`)
+}
+
+/** The versions at which a save takes snapshots, in order. */
+export function snapshotsDue({ every, when }: SnapshotPolicy, { before, after }: SavedVersions): number[] {
+  const due = new Set<number>()
+  if (every !== undefined)
+    for (let version = before - (before % every) + every; version <= after; version += every) due.add(version)
   if (after > before && when?.({ before, after }) === true) due.add(after)
   return [...due].sort((a, b) => a - b)
 }

@@ -243,7 +243,7 @@ describe('personal data', () => {
     expect(() => new Mistyped()).toThrow("Mistyped.personal.Met names 'nmae', which is no field of the event")
     const odd = { name: 'Odd', initialState: () => 0, evolve: { Joined: (state: number) => state }, decide: {} }
     expect(() => defineDecider({ ...odd, personal: { Jioned: { name: true } } })).toThrow(
-      'personal.Jioned of the decider Odd names no event of it',
+      "personal of the decider Odd names 'Jioned', which evolve does not have",
     )
     expect(() => defineDecider({ ...odd, personal: { Joined: { name: 7 as never } } })).toThrow(TypeError)
   })

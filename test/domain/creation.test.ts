@@ -130,6 +130,22 @@ describe('a class without a decorated constructor', () => {
     expect(roundTrip(Engine, engine).isOn).toBe(true)
   })
 
+  it('is refused with a policy of snapshots that is none, not when the first one is due', () => {
+    const wrongs: Array<[object, string]> = [
+      [{ every: 0 }, 'snapshots.every must be a whole number from 1, not 0'],
+      [{ every: 1.5 }, 'snapshots.every must be a whole number from 1, not 1.5'],
+      [{ keep: 0 }, 'snapshots.keep must be a whole number from 1, not 0'],
+      [{ when: async () => Promise.resolve(true) }, 'snapshots.when is asynchronous'],
+      [{ upcasts: [{}] }, 'snapshots.upcasts[0] must be a function'],
+    ]
+    for (const [policy, message] of wrongs) {
+      class Odd extends Aggregate {
+        static readonly snapshots = policy
+      }
+      expect(() => new Odd()).toThrow(`Odd.${message}`)
+    }
+  })
+
   it('[137] refuses an initial version that is none', () => {
     for (const version of [-1, 1.5, '1', Number.NaN]) {
       class Odd extends Aggregate {

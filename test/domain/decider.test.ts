@@ -3,6 +3,7 @@ import { describe, expect, expectTypeOf, it } from 'vitest'
 import { type Decider, type DeciderState, decide, fold, initial } from '../../src/domain/decider.js'
 import { defineDecider } from '../../src/domain/define-decider.js'
 import { type DomainEvent, domainEvent } from '../../src/domain/event.js'
+import { defineEvent } from '../../src/domain/event-definition.js'
 import { rebuild } from '../../src/domain/rebuild.js'
 import { OriginatorIdError, OriginatorVersionError, TopicError } from '../../src/errors.js'
 import { Dog } from './dog.js'
@@ -105,13 +106,37 @@ describe('a decider', () => {
       name: 'Odd',
       initialState: () => 0,
       evolve: { Moved: (state: number) => state + 1 },
-      decide: { later: async () => Promise.resolve([]), lose: () => [{ type: 'Lost', data: {} }] },
+      decide: { later: () => Promise.resolve([]), lose: () => [{ type: 'Lost', data: {} }] },
     } as unknown as Decider<number, { Moved: object }, { later: []; lose: []; nothing: [] }>
     expect(() => decide(odd, initial(odd, id), { name: 'later', args: [] })).toThrow('it gave a promise')
     expect(() => decide(odd, initial(odd, id), { name: 'lose', args: [] })).toThrow(
       "gave 'Lost', which evolve does not have",
     )
     expect(() => decide(odd, initial(odd, id), { name: 'nothing', args: [] })).toThrow('does not exist')
+  })
+
+  it('is refused when it is defined, or else at its first use, where it cannot work', () => {
+    const good = { name: 'Odd', initialState: () => 0, evolve: { Moved: (state: number) => state + 1 }, decide: {} }
+    const wrongs: Array<[object, string]> = [
+      [{ name: '' }, 'A decider needs a name'],
+      [{ initialState: async () => Promise.resolve(0) }, 'initialState of the decider Odd is asynchronous'],
+      [{ evolve: { Moved: async () => Promise.resolve(0) } }, 'evolve.Moved of the decider Odd is asynchronous'],
+      [{ evolve: { Moved: 1 } }, 'evolve.Moved of the decider Odd must be a function'],
+      [{ evolve: { 'Moved.on': () => 0 } }, "'Moved.on' cannot be the name of an event"],
+      [{ decide: { move: async () => Promise.resolve([]) } }, 'decide.move of the decider Odd is asynchronous'],
+      [{ snapshots: { every: 0 } }, 'the decider Odd: snapshots.every must be a whole number from 1, not 0'],
+      [{ upcasts: { Lost: [] } }, "upcasts of the decider Odd names 'Lost', which evolve does not have"],
+      [{ upcasts: { Moved: [1] } }, 'upcasts.Moved of the decider Odd must be a function'],
+    ]
+    for (const [part, message] of wrongs) {
+      const odd = { ...good, ...part }
+      expect(() => defineDecider(odd as never)).toThrow(message)
+      expect(() => initial(odd as never, id)).toThrow(message)
+    }
+    const Moved = defineEvent('Moved')
+    expect(() => defineDecider([Moved, Moved], good)).toThrow(
+      "events of the decider Odd has two definitions of 'Moved'",
+    )
   })
 
   it('has its types inferred from its definition', () => {

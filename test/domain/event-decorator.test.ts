@@ -146,12 +146,12 @@ describe('a decorated method', () => {
     expect(order.pendingEvents).toHaveLength(1)
   })
 
-  it('[157] refuses an asynchronous body', () => {
+  it('[157] refuses a body that gives a promise', () => {
     class Slow extends Aggregate {
       // @ts-expect-error the body of an event cannot be asynchronous
       @event('Waited')
-      async wait(): Promise<void> {
-        await Promise.reject(new Error('nobody sees this'))
+      wait(): Promise<void> {
+        return Promise.reject(new Error('nobody sees this'))
       }
     }
     const slow = new Slow()
@@ -166,6 +166,19 @@ describe('a decorated method', () => {
     const addNote = Reflect.get(order, 'addNote') as (this: unknown, text: string) => void
     expect(() => Reflect.apply(addNote, undefined, ['lost'])).toThrow("addNote expects an aggregate as 'this'")
     expect(() => Reflect.apply(addNote, {}, ['lost'])).toThrow(TypeError)
+  })
+
+  it('may be named by a symbol', () => {
+    const add = Symbol('add')
+    class Counter extends Aggregate {
+      count = 0
+      @event('Added', 'count') [add](count: number): void {
+        this.count += count
+      }
+    }
+    const counter = new Counter()
+    counter[add](2)
+    expect([counter.count, roundTrip(Counter, counter).count]).toEqual([2, 2])
   })
 
   it('[162] keeps the name and the number of parameters of the method', () => {
@@ -339,6 +352,27 @@ describe('misuse of @event', () => {
       }
       return Odd
     }).toThrow('field')
+  })
+
+  it('[157] fails when the class is defined: asynchronous bodies, and generators, which would do nothing', () => {
+    expect(() => {
+      class Odd extends Aggregate {
+        // @ts-expect-error the body of an event cannot be asynchronous
+        @event('Made') async make(): Promise<void> {
+          await Promise.resolve()
+        }
+      }
+      return Odd
+    }).toThrow("The body of @event('Made'), make, is asynchronous")
+    expect(() => {
+      class Odd extends Aggregate {
+        count = 0
+        @event('Made') *make(): Generator<number> {
+          yield (this.count += 1)
+        }
+      }
+      return Odd
+    }).toThrow("The body of @event('Made'), make, is a generator")
   })
 
   it('[136] fails on a class that is not an aggregate, and twice on one class', () => {

@@ -55,7 +55,7 @@ describe('a decorated setter', () => {
     const setter = { kind: 'setter', name: 'value', static: false, private: false }
     expect(decorate(setter)).not.toThrow()
     expect(decorate({ ...setter, kind: 'getter' })).toThrow('cannot be on a getter (value)')
-    expect(decorate({ ...setter, kind: 'accessor' })).toThrow('cannot be on a accessor (value)')
+    expect(decorate({ ...setter, kind: 'accessor' })).toThrow('cannot be on an accessor (value)')
     expect(decorate({ ...setter, static: true })).toThrow('cannot be on a static setter')
     expect(decorate({ ...setter, private: true })).toThrow('cannot be on a private setter')
   })

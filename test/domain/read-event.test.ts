@@ -95,6 +95,6 @@ describe('a decider with definitions', () => {
           add: (_state: number) => [TrickAdded({})],
         },
       }),
-    ).toThrow("The decider Odd has a definition of 'Unused', which evolve does not have")
+    ).toThrow("events of the decider Odd names 'Unused', which evolve does not have")
   })
 })

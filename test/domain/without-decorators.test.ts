@@ -143,6 +143,14 @@ describe('static events in TypeScript', () => {
       static events = { Moved: 'left' }
     }
     expect(() => new Odd()).toThrow('Odd.events.Moved must be a function')
+    class Late extends Aggregate {
+      static events = {
+        async Moved(): Promise<void> {
+          await Promise.resolve()
+        },
+      }
+    }
+    expect(() => new Late()).toThrow('Late.events.Moved is asynchronous')
     class Own extends Aggregate {
       static events = { Created(): void {} }
     }

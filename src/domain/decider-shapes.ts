@@ -1,0 +1,99 @@
+/** What the events of a decider are like: read from it and checked at its first use, once. */
+import { checkEventName, type EventDeclaration } from './event-definition.js'
+import type { EventShapes } from './event-shapes.js'
+import { checkFields, type PersonalData, type PersonalFields } from './personal-data.js'
+import { assertPlainFunction } from './plain-function.js'
+import { checkSnapshotPolicy } from './snapshot-policy.js'
+import type { FormerTopics } from './topic.js'
+import type { Upcasts } from './upcasting.js'
+
+/** A decider as far as its events go. Projections read events with less of it than commands need. */
+interface ShapedDecider {
+  readonly name: string
+  readonly formerTopics?: FormerTopics
+  readonly upcasts?: Upcasts
+  readonly snapshots?: unknown
+  readonly events?: readonly EventDeclaration[]
+  readonly personal?: PersonalData
+  readonly initialState?: unknown
+  readonly decide?: object
+  readonly evolve: object
+}
+
+const shapesByDecider = new WeakMap<object, EventShapes>()
+
+/**
+ * What the events of a decider are like.
+ *
+ * @throws `TypeError` for a decider without a name, functions that do not work at once, definitions and personal fields of events
+ *   that it does not have, and a policy of snapshots that is none
+ */
+export function eventShapesOf(decider: ShapedDecider): EventShapes {
+  let shapes = shapesByDecider.get(decider)
+  if (shapes === undefined) {
+    shapes = readShapes(decider)
+    shapesByDecider.set(decider, shapes)
+  }
+  return shapes
+}
+
+function readShapes(decider: ShapedDecider): EventShapes {
+  const { name, formerTopics, upcasts = {} } = decider
+  const label = `the decider ${name}`
+  if (typeof name !== 'string' || name === '')
+    throw new TypeError('A decider needs a name, which its topics begin with')
+  checkFunctions(decider, label)
+  checkSnapshotPolicy(decider.snapshots, `${label}: snapshots`)
+  for (const [eventName, steps] of Object.entries(upcasts)) {
+    assertKnown(decider, eventName, `upcasts of ${label}`)
+    for (const step of steps) assertPlainFunction(step, `upcasts.${eventName} of ${label}`)
+  }
+  const definitions = definitionsOf(decider, label)
+  const marks = marksOf(decider, definitions)
+  return {
+    topic: name,
+    formerTopics,
+    upcastsOf: (eventName) => (Object.hasOwn(upcasts, eventName) ? upcasts[eventName] : undefined),
+    definitionOf: (eventName) => definitions.get(eventName),
+    personalOf: (eventName) => marks.get(eventName) ?? definitions.get(eventName)?.personal,
+  }
+}
+
+function checkFunctions({ initialState, evolve, decide = {} }: ShapedDecider, label: string): void {
+  if (initialState !== undefined) assertPlainFunction(initialState, `initialState of ${label}`)
+  for (const [name, body] of Object.entries(evolve)) {
+    checkEventName(name)
+    assertPlainFunction(body, `evolve.${name} of ${label}`)
+  }
+  for (const [name, command] of Object.entries(decide)) assertPlainFunction(command, `decide.${name} of ${label}`)
+}
+
+function definitionsOf(decider: ShapedDecider, label: string): ReadonlyMap<string, EventDeclaration> {
+  const definitions = new Map<string, EventDeclaration>()
+  for (const definition of decider.events ?? []) {
+    const { name } = definition
+    assertKnown(decider, name, `events of ${label}`)
+    if (definitions.has(name)) throw new TypeError(`events of ${label} has two definitions of '${name}'`)
+    definitions.set(name, definition)
+  }
+  return definitions
+}
+
+/** The personal fields that the decider marks, with those of the definition. */
+function marksOf(
+  decider: ShapedDecider,
+  definitions: ReadonlyMap<string, EventDeclaration>,
+): ReadonlyMap<string, PersonalFields> {
+  const marks = new Map<string, PersonalFields>()
+  for (const [name, fields] of Object.entries(decider.personal ?? {})) {
+    const label = `personal.${name} of the decider ${decider.name}`
+    assertKnown(decider, name, `personal of the decider ${decider.name}`)
+    marks.set(name, checkFields({ ...definitions.get(name)?.personal, ...fields }, label))
+  }
+  return marks
+}
+
+function assertKnown({ evolve }: ShapedDecider, eventName: string, label: string): void {
+  if (!Object.hasOwn(evolve, eventName))
+    throw new TypeError(`${label} names '${eventName}', which evolve does not have`)
+}
