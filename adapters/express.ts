@@ -146,7 +146,9 @@ function begin(
     return true
   }
   const exchange = { request, response, streamsByWriting: true, fail }
-  const transaction = new RequestTransaction(datastore, options, exchange)
+  // The route is known when it has been found, which is after this.
+  const label = (): string => labelOf(request)
+  const transaction = new RequestTransaction(datastore, { label, ...options }, exchange)
   const all = transactionsOf.get(request) ?? new Map<TransactionalDatastore, RequestTransaction<Request>>()
   transactionsOf.set(request, all.set(datastore, transaction))
   if (handler === undefined) {
@@ -182,6 +184,13 @@ async function restart(
     if (options === false || options.skip?.(request) === true) proceed(exchange)
     else begin(datastore, mergeOptions(known.options, options), exchange)
   })
+}
+
+/** `POST /dogs/:name`: the pattern of the route, with the path of its router. */
+function labelOf({ method, baseUrl, path, route }: Request): string {
+  // Typed as always there and of any type.
+  const pattern = (route as { readonly path?: unknown } | undefined)?.path
+  return `${method} ${baseUrl}${typeof pattern === 'string' ? pattern : path}`
 }
 
 async function rollBack(request: Request): Promise<void> {

@@ -108,7 +108,8 @@ function begin(
     return true
   }
   // A body that a hook compresses is written in parts as well.
-  return new RequestTransaction(datastore, options, { request, response, streamsByWriting: false, fail })
+  const label = `${request.method} ${request.routeOptions.url ?? 'no route'}`
+  return new RequestTransaction(datastore, { label, ...options }, { request, response, streamsByWriting: false, fail })
 }
 
 /** A handler that is run again as long as its transaction says so. */

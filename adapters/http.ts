@@ -19,7 +19,7 @@ export interface TransactionalDatastore {
  * handler that reads the body by itself runs once, and so does one with transactions on two datastores.
  */
 export interface RouteTransactionOptions<Request = unknown>
-  extends Pick<TransactionOptions, 'isolationLevel' | 'readOnly' | 'deadlineMs' | 'autoflush' | 'retries'> {
+  extends Pick<TransactionOptions, 'isolationLevel' | 'readOnly' | 'deadlineMs' | 'autoflush' | 'retries' | 'label'> {
   /** Whether a response commits; default: a status below 400. */
   readonly commitOn?: (status: number, request: Request) => boolean
   /**

@@ -112,6 +112,11 @@ export class ProgrammingError extends DatabaseError {
   override readonly code: string = 'ES_PROGRAMMING'
 }
 
+/** Something passes by the transaction that is open around it, or is not done when that is to commit. */
+export class EscapeError extends ProgrammingError {
+  override readonly code: string = 'ES_ESCAPE'
+}
+
 /** The database or its adapter cannot do what was asked. */
 export class NotSupportedError extends DatabaseError {
   override readonly code: string = 'ES_NOT_SUPPORTED'

@@ -82,6 +82,7 @@ export {
   DataError,
   EnvironmentError,
   type ErrorDetails,
+  EscapeError,
   type EventDataDetails,
   EventDataError,
   type EventDataIssue,
@@ -163,7 +164,8 @@ export { PrismaSubjectKeyRecorder, type SubjectKeyOptions } from './prisma/subje
 export { PrismaTrackingRecorder, type TrackingOptions, type TrackingRecorderClass } from './prisma/tracking-recorder.js'
 export type { ManagedTransaction, Transaction } from './prisma/transaction.js'
 export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
-export type { IsolationLevel, Propagation, TransactionOptions } from './transaction/options.js'
+export type { OnEscape } from './transaction/escapes.js'
+export type { IsolationLevel, Propagation, TransactionLabel, TransactionOptions } from './transaction/options.js'
 export { isTransient } from './transaction/retry.js'
 export type { TransactionState } from './transaction/state.js'
 export type { DatastoreStats } from './transaction/telemetry.js'

@@ -19,7 +19,7 @@ import type {
   SqlQuery,
   SqlResultSet,
 } from './driver.js'
-import { type OnEscape, reportEscape } from './escape.js'
+import { reportEscape } from './escape.js'
 import { ConnectionTransaction, GuestTransaction, SavepointTransaction } from './joined-transaction.js'
 
 /** What the adapter needs of its datastore. */
@@ -29,7 +29,6 @@ export interface AdapterHost {
   readonly transactions: Transactions<DriverConnection>
   /** Set while the library itself opens a Prisma transaction as a guest of this scope. */
   readonly guestOpening: AsyncContext<Scope<DriverConnection>>
-  readonly onEscape: OnEscape
   readonly deadlineMs: number
 }
 
@@ -117,12 +116,12 @@ class JoiningAdapter implements SqlDriverAdapter {
   }
 
   #watch(sql: string): void {
-    const { transactions, onEscape, dialect } = this.#host
+    const { transactions, dialect } = this.#host
     const around = transactions.current
     if (around === undefined || around.session.ended instanceof TransactionClosedError) return
     // Prisma 7 sends the `findUnique` calls of one tick together, those outside of any transaction too, in the context of
     // the first: that of an operation of ours says nothing about a statement that does not come through its guest.
     if (seemsInsideOperation()) return
-    reportEscape(onEscape, sql, dialect.singleWriter && around.session.begun)
+    reportEscape(around.session, sql, dialect.singleWriter && around.session.begun)
   }
 }

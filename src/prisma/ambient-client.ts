@@ -1,12 +1,13 @@
 /** The user's PrismaClient as `db` and `tx.client`: the same calls and types, joining the transaction that is open around them. */
 import type { TransactionOptions } from '../transaction/options.js'
-import { asGuestOperation, guestOperation, type OnGuest } from './guest-operation.js'
+import type { AnyMethod } from './client-call.js'
+import { carryOutIn, type GuestPlace, guestOperation, takeOver } from './guest-operation.js'
 import type { PrismaClientLike } from './prisma-client.js'
 
 /** What an ambient client needs of its datastore. */
 export interface AmbientHost {
-  /** How to carry out operations in the transaction around this code, undefined when there is none. */
-  guest(base: PrismaClientLike): OnGuest | undefined
+  /** Where to carry out operations in the transaction around this code, undefined when there is none. */
+  guest(base: PrismaClientLike): GuestPlace | undefined
   /** Runs `work` in a transaction: a nested one inside another. `client` gives the client to work with, made from the same base. */
   transaction(
     base: PrismaClientLike,
@@ -92,14 +93,15 @@ interface Operation {
 function operationMethod(
   host: AmbientHost,
   base: PrismaClientLike,
-  { path, method, owner }: Operation,
-): (...args: unknown[]) => unknown {
-  return (...args) => {
-    const onGuest = host.guest(base)
-    if (onGuest === undefined) return call(method, owner, args)
+  { path, method: ofBase, owner }: Operation,
+): AnyMethod {
+  const method = (...args: unknown[]): unknown => {
+    const place = host.guest(base)
+    if (place === undefined) return call(ofBase, owner, args)
     const steps = path.map((property, index) => (index === path.length - 1 ? { property, args } : { property }))
-    return guestOperation(onGuest, steps)
+    return guestOperation(place, steps, method)
   }
+  return method
 }
 
 function transactionMethod(base: PrismaClientLike, host: AmbientHost): PrismaClientLike['$transaction'] {
@@ -107,6 +109,7 @@ function transactionMethod(base: PrismaClientLike, host: AmbientHost): PrismaCli
     if (isCallback(work)) return await host.transaction(base, work, toOptions(options))
     const operations: readonly unknown[] = Array.isArray(work) ? work : []
     if (host.guest(base) === undefined) return await base.$transaction(operations, options)
+    takeOver(operations)
     return await host.transaction(base, () => runInOrder(operations, host.guest(base)), toOptions(options))
   }
   // The implementation serves both forms, which overloads of an arrow function cannot say.
@@ -114,10 +117,10 @@ function transactionMethod(base: PrismaClientLike, host: AmbientHost): PrismaCli
 }
 
 /** The array form inside a transaction: a part that fails as a whole. */
-async function runInOrder(operations: readonly unknown[], onGuest: OnGuest | undefined): Promise<unknown[]> {
+async function runInOrder(operations: readonly unknown[], place: GuestPlace | undefined): Promise<unknown[]> {
   const results: unknown[] = []
   for (const operation of operations) {
-    results.push(await (onGuest?.((client) => asGuestOperation(client, operation)) ?? operation))
+    results.push(await (place === undefined ? operation : carryOutIn(place, operation)))
   }
   return results
 }

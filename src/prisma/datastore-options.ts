@@ -1,7 +1,7 @@
 /** What a datastore is made from. */
+import type { OnEscape } from '../transaction/escapes.js'
 import type { Durability } from './dialect.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
-import type { OnEscape } from './escape.js'
 import type { ListenConnection } from './listener.js'
 
 /** What a datastore is made from. */
@@ -16,7 +16,10 @@ export interface PrismaDatastoreOptions<Client extends object> {
   readonly autoflush?: boolean
   /** Milliseconds from a transaction's first statement until it is rolled back; default 5,000. */
   readonly deadlineMs?: number
-  /** What to do about statements that pass by the transaction around them; default `throw` under test runners, else `warn`. */
+  /**
+   * What to do about what passes by a transaction or outlives it, such as a call that is not awaited; default `throw` under test
+   * runners, else `warn`.
+   */
   readonly onEscape?: OnEscape
   /** The schema of the library's tables, where the database has schemas; default: the connection's. */
   readonly schema?: string

@@ -3,6 +3,7 @@ import { NoTransactionError, NotSupportedError, ProgrammingError } from '../erro
 import type { Environment } from '../persistence/environment.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { AsyncContext } from '../transaction/context.js'
+import { defaultOnEscape, Escapes } from '../transaction/escapes.js'
 import { defaultDeadlineMs, type TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import { type DatastoreStats, Telemetry } from '../transaction/telemetry.js'
@@ -17,7 +18,6 @@ import type { Dialect } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
 import { setEngine } from './engine.js'
-import { defaultOnEscape } from './escape.js'
 import { PrismaGuest } from './guest.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
@@ -60,14 +60,15 @@ export class PrismaDatastore<Client extends object = object>
     const connections = new ReplaceableConnections(dialect.connections(settings))
     this.#connections = connections
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
+    const escapes = new Escapes(options.onEscape ?? defaultOnEscape())
     const source = connectionSource(dialect, this.#connections)
-    this.#transactions = new Transactions(source, { autoflush, deadlineMs }, new Telemetry(this.name))
+    const telemetry = new Telemetry(this.name)
+    this.#transactions = new Transactions(source, { autoflush, deadlineMs }, telemetry, escapes)
     this.adapter = new JoiningAdapterFactory(adapter, {
       dialect,
       connections: this.#connections,
       transactions: this.#transactions,
       guestOpening: this.#guestOpening,
-      onEscape: options.onEscape ?? defaultOnEscape(),
       deadlineMs,
     })
     this.#ambientHost = this.#hostWithin(() => this.#transactions.current)
@@ -157,7 +158,7 @@ export class PrismaDatastore<Client extends object = object>
       transaction: this.#viewOf(scope),
       run: (fn) => this.#transactions.within(scope, fn),
       outside: (fn) => this.#transactions.within(undefined, fn),
-      commit: () => scope.commit(),
+      commit: () => this.#transactions.commit(scope),
       rollback: () => scope.rollback(),
       abort: (reason) => scope.session.abort(reason),
       onExpired: (listener) => scope.onExpired(listener),
@@ -228,9 +229,7 @@ export class PrismaDatastore<Client extends object = object>
     return {
       guest: (base) => {
         const scope = scopeAround()
-        if (scope === undefined) return undefined
-        return async (operation) =>
-          await scope.operation(async () => await operation(await this.#guestClient(scope, base)))
+        return scope === undefined ? undefined : { scope, client: () => this.#guestClient(scope, base) }
       },
       transaction: async (base, work, options) => {
         const scope = scopeAround()

@@ -1,26 +1,43 @@
 /** A call on a PrismaClient that is carried out by the guest client when it is awaited. */
 import { ProgrammingError } from '../errors.js'
+import { closedError } from '../transaction/closed.js'
+import type { Operation } from '../transaction/operations.js'
+import type { Scope } from '../transaction/scope.js'
+import { type AnyMethod, ClientCall, type Step } from './client-call.js'
+import type { DriverConnection } from './connections.js'
 
-/** Property by property, what was called: `db.owner.findUnique({…}).toys()` is three steps. */
-export interface Step {
-  readonly property: string
-  /** Undefined for a property that was only read. */
-  readonly args?: readonly unknown[]
+/** Where operations are carried out. */
+export interface GuestPlace {
+  readonly scope: Scope<DriverConnection>
+  /** Opens the guest at its first use. */
+  client(): Promise<object>
 }
 
-/** Carries out one operation on the guest client, opening the guest at its first use. */
-export type OnGuest = (operation: (client: object) => unknown) => Promise<unknown>
+interface Made {
+  readonly place: GuestPlace
+  readonly call: ClientCall
+  readonly operation: Operation
+}
 
-const operations = new WeakMap<object, readonly Step[]>()
+const madeOperations = new WeakMap<object, Made>()
 
 /**
  * Makes an operation that behaves as Prisma's do: it starts when it is awaited, runs once however often it is awaited,
  * can go on to a relation, and can be an element of `$transaction([…])`.
+ *
+ * @param method - which was called for it: what called that is where the operation was made
  */
-export function guestOperation(onGuest: OnGuest, steps: readonly Step[]): object {
+export function guestOperation(place: GuestPlace, steps: readonly Step[], method: AnyMethod): object {
+  const { scope } = place
+  const call = new ClientCall(steps, scope.session.options.escapes.areLocated ? method : undefined)
+  const made: Made = { place, call, operation: scope.operations.make(call) }
+  // Made here, where the code that is late is on the stack.
+  const late = scope.ended
+    ? (scope.session.timedOut ?? closedError(`${String(call)} was called`, scope.title))
+    : undefined
   let result: Promise<unknown> | undefined
-  const run = (): Promise<unknown> => (result ??= onGuest((client) => replay(client, steps)))
-  const operation = new Proxy(Object.create(null) as object, {
+  const run = (): Promise<unknown> => (result ??= late === undefined ? carryOut(made) : Promise.reject(late))
+  const proxy = new Proxy(Object.create(null) as object, {
     get(_target, property) {
       switch (property) {
         case 'then':
@@ -34,30 +51,44 @@ export function guestOperation(onGuest: OnGuest, steps: readonly Step[]): object
         case 'requestTransaction':
           return refuse
         default:
-          if (typeof property === 'symbol') return undefined
-          return (...args: unknown[]) => guestOperation(onGuest, [...steps, { property, args }])
+          return typeof property === 'symbol' ? undefined : nextStep(made, property)
       }
     },
   })
-  operations.set(operation, steps)
-  return operation
+  madeOperations.set(proxy, made)
+  return proxy
 }
 
-/** Turns operations that were made in a transaction into operations of its guest client; leaves others as they are. */
-export function asGuestOperation(client: object, operation: unknown): unknown {
-  const steps = typeof operation === 'object' && operation !== null ? operations.get(operation) : undefined
-  return steps === undefined ? operation : replay(client, steps)
-}
-
-function replay(client: object, steps: readonly Step[]): unknown {
-  let value: unknown = client
-  for (const { property, args } of steps) {
-    // Prisma's clients are proxies: what they have shows only when it is asked for.
-    const owner = value as Record<string, unknown>
-    const member = owner[property]
-    value = args === undefined ? member : (member as (...args: unknown[]) => unknown).apply(owner, [...args])
+/** Says of operations that something else carries them out, as soon as they are given to it. */
+export function takeOver(operations: readonly unknown[]): void {
+  for (const operation of operations) {
+    const made = madeOf(operation)
+    made?.place.scope.operations.forget(made.operation)
   }
-  return value
+}
+
+/** Carries out an operation that was made in a transaction in a part of that; awaits any other. */
+export async function carryOutIn(place: GuestPlace, operation: unknown): Promise<unknown> {
+  const made = madeOf(operation)
+  if (made === undefined) return await operation
+  const { call } = made
+  return await carryOut({ place, call, operation: place.scope.operations.make(call) })
+}
+
+function carryOut({ place, call, operation }: Made): Promise<unknown> {
+  return place.scope.operation(operation, async () => await call.on(await place.client()))
+}
+
+function nextStep({ place, call, operation }: Made, property: string): AnyMethod {
+  const method = (...args: unknown[]): object => {
+    place.scope.operations.forget(operation)
+    return guestOperation(place, [...call.steps, { property, args }], method)
+  }
+  return method
+}
+
+function madeOf(operation: unknown): Made | undefined {
+  return typeof operation === 'object' && operation !== null ? madeOperations.get(operation) : undefined
 }
 
 function refuse(): never {

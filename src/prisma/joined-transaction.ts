@@ -41,15 +41,15 @@ export class GuestTransaction implements SqlDriverTransaction {
   async rollback(): Promise<void> {}
 
   createSavepoint(name: string): Promise<void> {
-    return this.#scope.innermost.mark(name)
+    return this.#scope.innermost.marks.set(name)
   }
 
   rollbackToSavepoint(name: string): Promise<void> {
-    return this.#scope.innermost.returnToMark(name)
+    return this.#scope.innermost.marks.returnTo(name)
   }
 
   releaseSavepoint(name: string): Promise<void> {
-    return this.#scope.innermost.removeMark(name)
+    return this.#scope.innermost.marks.remove(name)
   }
 }
 
@@ -83,15 +83,15 @@ export class SavepointTransaction implements SqlDriverTransaction {
   }
 
   createSavepoint(name: string): Promise<void> {
-    return this.#scope.mark(name)
+    return this.#scope.marks.set(name)
   }
 
   rollbackToSavepoint(name: string): Promise<void> {
-    return this.#scope.returnToMark(name)
+    return this.#scope.marks.returnTo(name)
   }
 
   releaseSavepoint(name: string): Promise<void> {
-    return this.#scope.removeMark(name)
+    return this.#scope.marks.remove(name)
   }
 }
 

@@ -1,9 +1,18 @@
-/** The operations of guests that run in a scope, such as the calls on a PrismaClient. */
+/** The operations of guests that belong to a scope, such as the calls on a PrismaClient. */
 import { type EventSourcingError, isEventSourcingError } from '../errors.js'
 import { AsyncContext } from './context.js'
 
-interface Operation {
+/** What was called, for messages: made into text only when there is one. */
+export interface Call {
+  toString(): string
+}
+
+/** One operation, from when it is made to its end. */
+export interface Operation {
   readonly all: Operations
+  readonly call: Call
+  /** Guests are lazy: what is made does nothing before it is awaited. */
+  isStarted: boolean
   /** An error of ours, which the guest may hide in one of its own. */
   failure?: EventSourcingError
 }
@@ -21,16 +30,50 @@ export function seemsInsideOperation(): boolean {
 
 /** Those of one scope. */
 export class Operations {
+  readonly #areWatched: boolean
+  /** Made and not ended, where they are watched. */
+  readonly #unfinished = new Set<Operation>()
   readonly #running = new Set<Operation>()
+
+  /** @param areWatched - whether those are remembered that have not ended */
+  constructor(areWatched: boolean) {
+    this.#areWatched = areWatched
+  }
 
   /** Whether the code runs in one of them. */
   get isInside(): boolean {
     return currentOperation.get()?.all === this
   }
 
+  /** What was made and never awaited. */
+  get neverStarted(): Call[] {
+    return this.#calls(false)
+  }
+
+  /** What was started and has not ended. */
+  get started(): Call[] {
+    return this.#calls(true)
+  }
+
+  /** Makes one: nothing is done before it is started. */
+  make(call: Call): Operation {
+    const operation: Operation = { all: this, call, isStarted: false }
+    if (this.#areWatched) this.#unfinished.add(operation)
+    return operation
+  }
+
+  /** Somebody starts it. */
+  start(operation: Operation): void {
+    operation.isStarted = true
+  }
+
+  /** It has ended, or something else is done in its place. */
+  forget(operation: Operation): void {
+    this.#unfinished.delete(operation)
+  }
+
   /** Runs one. When it fails after an error of ours, it rejects with that. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
-    const operation: Operation = { all: this }
+  async run<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
     this.#running.add(operation)
     try {
       return await currentOperation.run(operation, work)
@@ -47,5 +90,10 @@ export class Operations {
     const operation = currentOperation.get()
     if (operation?.all === this) operation.failure = error
     else if (isOfGuest) for (const running of this.#running) running.failure ??= error
+  }
+
+  #calls(areStarted: boolean): Call[] {
+    if (this.#unfinished.size === 0) return []
+    return [...this.#unfinished].filter(({ isStarted }) => isStarted === areStarted).map(({ call }) => call)
   }
 }

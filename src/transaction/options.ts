@@ -17,6 +17,9 @@ export type IsolationLevel = 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRe
  */
 export type Propagation = 'required' | 'nested' | 'requiresNew' | 'mandatory' | 'supports' | 'notSupported' | 'never'
 
+/** A text, or a function that makes it when there is a message to put it into. */
+export type TransactionLabel = string | (() => string)
+
 /** Options of one transaction. */
 export interface TransactionOptions {
   /** Default `required`. */
@@ -34,6 +37,8 @@ export interface TransactionOptions {
   readonly retries?: number
   /** Whether a read through a recorder writes the pending events first; default: the datastore's. */
   readonly autoflush?: boolean
+  /** What the transaction is for, such as `POST /dogs`: messages about it tell it. The adapters and `transactional` give one. */
+  readonly label?: TransactionLabel
 }
 
 /** Milliseconds a transaction may last when nobody says otherwise. */

@@ -1,15 +1,18 @@
 /** A unit of work: the whole of a transaction, or a nested part of one that can fail alone. */
-import { CommitUnknownError, TransactionClosedError } from '../errors.js'
+import { CommitUnknownError } from '../errors.js'
 import { Buffers, type PendingWork, type Run } from './buffers.js'
+import { closedError } from './closed.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { Doom } from './doom.js'
 import { type Frame, SavepointFrame, TransactionFrame } from './frame.js'
 import { Hooks } from './hooks.js'
-import { Operations } from './operations.js'
+import { Marks } from './marks.js'
+import { type Operation, Operations } from './operations.js'
 import { type Leave, ScopeLock } from './scope-lock.js'
 import { Session, type SessionOptions } from './session.js'
 import type { TransactionState } from './state.js'
 import type { Ending, Telemetry } from './telemetry.js'
+import { reportUnfinished, runningWork } from './unfinished.js'
 
 /** What an outermost scope is made from. */
 export interface ScopeOptions extends SessionOptions {
@@ -21,15 +24,17 @@ export class Scope<Connection extends TransactionConnection> {
   readonly session: Session<Connection>
   readonly parent: Scope<Connection> | undefined
   readonly hooks: Hooks = new Hooks()
+  /** The calls of guests in it. */
+  readonly operations: Operations
+  /** The savepoints of guests in it. */
+  readonly marks: Marks<Connection>
   autoflush: boolean
   readonly #source: ConnectionSource<Connection>
   readonly #frame: Frame
   readonly #name: string
   readonly #lock = new ScopeLock()
-  readonly #operations = new Operations()
   readonly #buffers = new Buffers<Connection>()
   readonly #doom = new Doom()
-  readonly #marks: string[] = []
   readonly #expiryListeners: Array<(error: Error) => void> = []
   readonly #endListeners: Array<() => void> = []
   #state: TransactionState = 'idle'
@@ -51,6 +56,8 @@ export class Scope<Connection extends TransactionConnection> {
       inside === undefined
         ? new TransactionFrame(this.session)
         : new SavepointFrame(inside.parent, inside.name, inside.leaveParent)
+    this.operations = new Operations(options.escapes.areWatched)
+    this.marks = new Marks((work) => this.execute(work), this.#doom)
   }
 
   /** A transaction of its own. Nothing is sent to the database yet. */
@@ -87,6 +94,11 @@ export class Scope<Connection extends TransactionConnection> {
     return this.session.options.telemetry
   }
 
+  /** Which one this is, for messages. */
+  get title(): string {
+    return this.parent === undefined ? this.session.title : `a nested part of ${this.session.title}`
+  }
+
   get state(): TransactionState {
     return this.#state
   }
@@ -98,11 +110,7 @@ export class Scope<Connection extends TransactionConnection> {
   /** @throws `TransactionClosedError` or `TransactionTimeoutError` when nothing can be done in this scope any more */
   assertUsable(): void {
     this.session.assertOpen()
-    if (this.ended) {
-      throw new TransactionClosedError(
-        `A transaction was used after it had ended (${this.#state}). Await every database call before the transaction, or the request, ends.`,
-      )
-    }
+    if (this.ended) throw closedError('A statement was sent', this.title)
   }
 
   /** From now on this scope can only roll back. */
@@ -153,12 +161,17 @@ export class Scope<Connection extends TransactionConnection> {
   }
 
   /** Runs an operation of a guest, which sends its statements by `runInTurn`: side by side with others, but not with a nested scope. */
-  async operation<T>(work: () => Promise<T>): Promise<T> {
-    const leave = this.#tryEnter(false) ?? (await this.#enter(false))
+  async operation<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+    this.operations.start(operation)
     try {
-      return await this.#operations.run(work)
+      const leave = this.#tryEnter(false) ?? (await this.#enter(false))
+      try {
+        return await this.operations.run(operation, work)
+      } finally {
+        leave()
+      }
     } finally {
-      leave()
+      this.operations.forget(operation)
     }
   }
 
@@ -198,14 +211,19 @@ export class Scope<Connection extends TransactionConnection> {
     await this.#telemetry.flush(this.session, counts, () => this.#buffers.flush(host))
   }
 
-  /** Ends the scope well: flushes, then COMMIT or the release of the savepoint. If any of that fails it has rolled back when this rejects. */
-  async commit(): Promise<void> {
+  /**
+   * Ends the scope well: flushes, then COMMIT or the release of the savepoint. If any of that fails it has rolled back when this rejects.
+   *
+   * @param isFromInside - whether what asks for it runs in a part of the scope, which ends later
+   */
+  async commit(isFromInside: boolean = false): Promise<void> {
     this.assertUsable()
-    const leave =
-      this.#lock.tryEnter(true, false) ??
-      (await this.#lock.enter({ alone: true, inside: false, signal: () => this.session.signal }))
+    const free = this.#lock.tryEnter(true, false)
+    const running = free === undefined && !isFromInside ? runningWork(this, this.#part !== undefined) : undefined
+    const leave = free ?? (await this.#lock.enter({ alone: true, inside: false, signal: () => this.session.signal }))
     try {
       this.#doom.assertCommittable()
+      reportUnfinished(this, running, this.session.options.escapes)
       if (this.parent === undefined) await this.session.endGuests(true)
       await this.flushInTurn()
       this.assertUsable()
@@ -236,34 +254,11 @@ export class Scope<Connection extends TransactionConnection> {
     await this.#rollingBack
   }
 
-  /** Sets a savepoint for a guest inside this scope. */
-  async mark(name: string): Promise<void> {
-    await this.execute((connection) => connection.savepoint(name))
-    this.#marks.push(name)
-  }
-
-  /** Goes back to a guest's savepoint, which is gone then: what failed since is healed. */
-  async returnToMark(name: string): Promise<void> {
-    await this.execute((connection) => connection.rollbackTo(name))
-    const depth = this.#marks.lastIndexOf(name)
-    if (depth < 0) return
-    this.#marks.length = depth
-    this.#doom.heal(depth)
-  }
-
-  /** Forgets a guest's savepoint; one that was returned to is gone already. */
-  async removeMark(name: string): Promise<void> {
-    const depth = this.#marks.lastIndexOf(name)
-    if (depth < 0) return
-    await this.execute((connection) => connection.release(name))
-    this.#marks.length = depth
-  }
-
   #recordFailure(error: unknown, isOfGuest: boolean): void {
     const damage = this.#source.damageOf(error)
-    if (damage === 'scope') this.#doom.record(error, this.#marks.length)
+    if (damage === 'scope') this.#doom.record(error, this.marks.depth)
     if (damage === 'transaction') this.doom(error)
-    this.#operations.recordFailure(error, isOfGuest)
+    this.operations.recordFailure(error, isOfGuest)
   }
 
   async #rollBack(reason: unknown): Promise<void> {
@@ -278,11 +273,11 @@ export class Scope<Connection extends TransactionConnection> {
   #tryEnter(alone: boolean): Leave | undefined {
     this.assertUsable()
     this.session.startDeadline()
-    return this.#lock.tryEnter(alone, this.#operations.isInside)
+    return this.#lock.tryEnter(alone, this.operations.isInside)
   }
 
   async #enter(alone: boolean): Promise<Leave> {
-    return await this.#lock.enter({ alone, inside: this.#operations.isInside, signal: () => this.session.signal })
+    return await this.#lock.enter({ alone, inside: this.operations.isInside, signal: () => this.session.signal })
   }
 
   #end(state: 'committed' | 'rolledBack', ending: Ending = state): void {

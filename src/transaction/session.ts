@@ -1,7 +1,9 @@
 /** One database transaction from its first statement to its end: the connection, the deadline and the guests in it. */
-import { RollbackOnlyError, TransactionClosedError, TransactionTimeoutError } from '../errors.js'
+import { RollbackOnlyError, TransactionTimeoutError } from '../errors.js'
+import { closedError } from './closed.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
-import type { IsolationLevel } from './options.js'
+import type { Escapes } from './escapes.js'
+import type { IsolationLevel, TransactionLabel } from './options.js'
 import type { Telemetry } from './telemetry.js'
 import { Turn } from './turn.js'
 
@@ -20,6 +22,9 @@ export interface SessionOptions {
   readonly attempt: number
   /** Who is told what becomes of it. */
   readonly telemetry: Telemetry
+  /** What the transaction is for, for messages. */
+  readonly label: TransactionLabel | undefined
+  readonly escapes: Escapes
 }
 
 /** Runs statements on one connection, one at a time: the scopes see to the order. */
@@ -44,6 +49,12 @@ export class Session<Connection extends TransactionConnection> {
     this.#onDeadline = onDeadline
   }
 
+  /** Which transaction this is, for messages. */
+  get title(): string {
+    const { label } = this.options
+    return label === undefined ? 'the transaction' : `the transaction "${typeof label === 'string' ? label : label()}"`
+  }
+
   /** Whether BEGIN has been answered. */
   get begun(): boolean {
     return this.#connection !== undefined
@@ -52,8 +63,13 @@ export class Session<Connection extends TransactionConnection> {
   /** Why no statement can start any more, undefined while one can. */
   get ended(): Error | undefined {
     // Made when it is asked for: few transactions are used after their end.
-    if (this.#ended === true) this.#ended = closedError()
+    if (this.#ended === true) this.#ended = closedError('A statement was sent', this.title)
     return this.#ended === false ? undefined : this.#ended
+  }
+
+  /** What the deadline has ended it with, undefined where that has not. */
+  get timedOut(): TransactionTimeoutError | undefined {
+    return this.#ended instanceof TransactionTimeoutError ? this.#ended : undefined
   }
 
   /** Aborts at the deadline, or when `abort` is called. */
@@ -176,19 +192,13 @@ export class Session<Connection extends TransactionConnection> {
   #expire(): void {
     this.options.telemetry.timedOut()
     const error = new TransactionTimeoutError(
-      `The transaction was rolled back: it was still open ${this.options.deadlineMs} ms after its first statement. ` +
-        'Do less in it, or give it a greater deadlineMs.',
+      `The deadline has passed: ${this.title} was still open ${this.options.deadlineMs} ms after its first statement, and was ` +
+        'rolled back. Do less in it, or give it a greater deadlineMs.',
     )
     if (this.#ended === false) this.#ended = error
     this.abort(error)
     this.#onDeadline()
   }
-}
-
-function closedError(): Error {
-  return new TransactionClosedError(
-    'A statement was sent through a transaction that has ended. Await every database call before the transaction, or the request, ends.',
-  )
 }
 
 function lostError(cause: unknown): Error {

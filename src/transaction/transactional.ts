@@ -26,7 +26,7 @@ type AsyncMethod = (...args: unknown[]) => Promise<unknown>
 
 /**
  * Makes the calls of an asynchronous method transactions: what is stored in one is stored when it resolves, and not when it rejects.
- * Inside another transaction of the datastore it joins that, or does what `propagation` says.
+ * Inside another transaction of the datastore it joins that, or does what `propagation` says. Its `label` is the name of the method.
  *
  * @param datastore - whose transactions they are; a function where it is made later, called at each call of the method
  * @param options - as for `datastore.transaction`
@@ -49,7 +49,8 @@ export function transactional(
     function transactionalMethod(this: unknown, ...args: unknown[]): Promise<unknown> {
       const runner = typeof datastore === 'function' ? datastore() : datastore
       // A method that is typed as asynchronous.
-      return runner.transaction(async () => await Reflect.apply(method as AsyncMethod, this, args), options)
+      const work = async (): Promise<unknown> => await Reflect.apply(method as AsyncMethod, this, args)
+      return runner.transaction(work, { label: () => nameOf(this, member), ...options })
     }
     Object.defineProperty(transactionalMethod, 'name', { value: method.name || member, configurable: true })
     Object.defineProperty(transactionalMethod, 'length', { value: method.length, configurable: true })
@@ -63,4 +64,10 @@ export function transactional(
     return wrapped(target, String(name))
   }
   return decorate as TransactionalDecorator // its overloads say which arguments come together
+}
+
+/** `Kennel.register`, for messages. */
+function nameOf(owner: unknown, member: string): string {
+  const ofClass: unknown = typeof owner === 'function' ? owner : Object(owner).constructor
+  return typeof ofClass === 'function' ? `${ofClass.name}.${member}` : member
 }

@@ -2,6 +2,7 @@
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
+import type { Escapes } from './escapes.js'
 import { checkedDeadline, type Propagation, type TransactionOptions } from './options.js'
 import { backOff } from './retry.js'
 import { Scope } from './scope.js'
@@ -22,14 +23,21 @@ export class Transactions<Connection extends TransactionConnection> {
   readonly defaults: TransactionDefaults
   readonly telemetry: Telemetry
   readonly #source: ConnectionSource<Connection>
+  readonly #escapes: Escapes
   readonly #context = new AsyncContext<Scope<Connection>>()
   readonly #open = new Set<Scope<Connection>>()
   #closing: Array<() => void> | undefined
 
-  constructor(source: ConnectionSource<Connection>, defaults: TransactionDefaults, telemetry: Telemetry) {
+  constructor(
+    source: ConnectionSource<Connection>,
+    defaults: TransactionDefaults,
+    telemetry: Telemetry,
+    escapes: Escapes,
+  ) {
     this.#source = source
     this.defaults = defaults
     this.telemetry = telemetry
+    this.#escapes = escapes
   }
 
   /** The innermost scope around this code, ended or not; undefined outside of any. */
@@ -63,6 +71,8 @@ export class Transactions<Connection extends TransactionConnection> {
       isolationLevel: options.isolationLevel,
       readOnly: options.readOnly ?? false,
       deadlineMs: checkedDeadline(options.deadlineMs ?? this.defaults.deadlineMs),
+      label: options.label,
+      escapes: this.#escapes,
       autoflush: options.autoflush ?? this.defaults.autoflush,
       attempt,
       telemetry: this.telemetry,
@@ -71,6 +81,13 @@ export class Transactions<Connection extends TransactionConnection> {
     this.telemetry.opened(scope.session)
     scope.onEnded(() => this.#forget(scope))
     return scope
+  }
+
+  /** Commits an outermost scope that the caller has begun. */
+  async commit(scope: Scope<Connection>): Promise<void> {
+    // A request that is answered inside a nested part of its transaction is to wait for that part, which goes on.
+    const { current } = this
+    await scope.commit(current !== undefined && current !== scope && current.session === scope.session)
   }
 
   /** Runs work as the propagation asks, and ends what it has begun for it. */
@@ -92,7 +109,7 @@ export class Transactions<Connection extends TransactionConnection> {
       case 'supports':
         return current === undefined ? await work(undefined) : await join(current, work, options)
       case 'never':
-        if (current !== undefined) throw new ProgrammingError(present('never'))
+        assertOutside(current)
         return await work(undefined)
       case 'notSupported':
         return await this.within(undefined, () => work(undefined))
@@ -198,6 +215,12 @@ function untilExpired<C extends TransactionConnection, T>(scope: Scope<C>, work:
     scope.onExpired(reject)
     work().then(resolve, reject)
   })
+}
+
+function assertOutside<C extends TransactionConnection>(current: Scope<C> | undefined): void {
+  if (current === undefined) return
+  current.assertUsable()
+  throw new ProgrammingError(present('never'))
 }
 
 function missing(propagation: Propagation): string {

@@ -177,7 +177,7 @@ describe.each(databases)('on $name', (database) => {
         await db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
         await base.owner.count()
       }),
-    ).rejects.toThrow('does not join the open transaction')
+    ).rejects.toThrow('does not join the transaction')
     expect(await open.dogs()).toEqual([])
   })
 

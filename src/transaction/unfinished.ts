@@ -1,0 +1,51 @@
+/** What a commit finds that should be done by then: work that still runs, and operations that nobody has awaited. */
+import type { Escapes } from './escapes.js'
+import type { Call, Operations } from './operations.js'
+
+/** A scope that is about to commit. */
+interface Ending {
+  /** Which one, for messages. */
+  readonly title: string
+  readonly operations: Operations
+}
+
+/** How many calls a message names. */
+const mostNamed = 5
+
+/**
+ * Says what still runs in a scope in which something does.
+ *
+ * @param hasPart - whether a nested scope is open
+ */
+export function runningWork({ operations }: Ending, hasPart: boolean): string {
+  const names = named(operations.started)
+  if (hasPart) names.push('a nested transaction')
+  return names.length === 0 ? 'a read or write of a recorder' : names.join(', ')
+}
+
+/**
+ * Reports what was found: of work that runs, what is not started may only be waiting for it.
+ *
+ * @param running - what still ran when the commit was asked for, undefined for nothing
+ * @throws `EscapeError` where escapes are refused
+ */
+export function reportUnfinished({ title, operations }: Ending, running: string | undefined, escapes: Escapes): void {
+  if (running !== undefined) {
+    escapes.report(
+      `Work was still running in ${title} when it was to commit: ${running}. Await everything before the end, with ` +
+        'Promise.all for what runs side by side; what is to go on longer needs a transaction of its own (propagation "requiresNew").',
+    )
+    return
+  }
+  const { neverStarted } = operations
+  if (neverStarted.length === 0) return
+  escapes.report(
+    `An operation was made in ${title} and never awaited, so it did not run: ${named(neverStarted).join(', ')}. ` +
+      'Await it, or give it to $transaction([…]): Prisma sends nothing before that.',
+  )
+}
+
+function named(calls: readonly Call[]): string[] {
+  const names = calls.slice(0, mostNamed).map((call) => String(call))
+  return calls.length > mostNamed ? [...names, `${calls.length - mostNamed} more`] : names
+}
