@@ -1,4 +1,5 @@
 /** When snapshots of an originator are taken, and which of them are good. */
+import { inspect } from 'node:util'
 import { assertPlainFunction } from './plain-function.js'
 import type { Upcast } from './upcasting.js'
 
@@ -35,9 +36,8 @@ export function checkSnapshotPolicy(policy: unknown, label: string): void {
   if (typeof policy !== 'object' || policy === null) throw new TypeError(`${label} must be an object`)
   const { every, keep, when, upcasts }: Readonly<Record<string, unknown>> = { ...policy }
   for (const [name, count] of Object.entries({ every, keep })) {
-    if (count !== undefined && !(Number.isSafeInteger(count) && (count as number) >= 1))
-      // just checked
-      throw new TypeError(`${label}.${name} must be a whole number from 1, not ${String(count)}`)
+    if (count === undefined || (typeof count === 'number' && Number.isSafeInteger(count) && count >= 1)) continue
+    throw new TypeError(`${label}.${name} must be a whole number from 1, not ${inspect(count)}`)
   }
   if (when !== undefined) assertPlainFunction(when, `${label}.when`)
   if (upcasts === undefined) return
