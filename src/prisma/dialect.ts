@@ -9,6 +9,7 @@ import type { IsolationLevel } from '../transaction/options.js'
 import type { Connections, DriverConnection, StatementRunner } from './connections.js'
 import type { SqlDriverAdapterFactory, SqlQuery } from './driver.js'
 import type { DriverErrorFacts } from './driver-error.js'
+import type { FaultDialect } from './fault-dialect.js'
 
 /** How the database keeps what was committed: `full` through a loss of power, `normal` through a crash of the process. */
 export type Durability = 'full' | 'normal'
@@ -165,4 +166,6 @@ export interface Dialect {
   trackingTable(options: TrackingTableOptions): TrackingTable
   subjectKeysTable(options: TrackingTableOptions): SubjectKeysTable
   idempotencyKeysTable(options: TrackingTableOptions): IdempotencyKeysTable
+  /** For the test kit. */
+  readonly faults: FaultDialect
 }

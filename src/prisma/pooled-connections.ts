@@ -125,6 +125,8 @@ class PooledConnection implements DriverConnection {
     try {
       if (!this.#transaction.options.usePhantomQuery) await this.#transaction.executeRaw(statement('COMMIT'))
     } catch (error) {
+      // A COMMIT that the driver has not sent leaves the transaction open, and whoever gets the connection next would commit it.
+      await this.#transaction.executeRaw(statement('ROLLBACK')).catch(ignore)
       await this.#transaction.rollback().catch(ignore)
       throw this.#commitFailed(error)
     }

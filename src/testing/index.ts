@@ -9,7 +9,10 @@ export {
 } from '../application/snapshot-verification.js'
 export { aggregateRecorderContract } from './aggregate-recorder-contract.js'
 export { applicationRecorderContract } from './application-recorder-contract.js'
+export { checkEveryFault, type FaultCheck, type FaultCheckOptions, type FaultOutcome } from './check-every-fault.js'
 export { eventStoreContract } from './event-store-contract.js'
+export type { FaultKind } from './fault.js'
+export { type FaultOptions, type FaultyAdapter, faultyAdapter, type StruckStatement } from './faulty-adapter.js'
 export {
   type FixedClock,
   type FixedClockOptions,
@@ -30,6 +33,8 @@ export { type AggregateScenario, type DeciderScenario, given, type OlderEvent } 
 export type { Outcome, ScenarioEvent } from './scenario-outcome.js'
 export { subjectKeyRecorderContract } from './subject-key-recorder-contract.js'
 export { subscriptionContract } from './subscription-contract.js'
+export type { TableChange } from './table-contents.js'
 export type { Expect, Expectation, MakeRecorder, RecorderUnderTest, TestFramework } from './test-framework.js'
+export type { Verdict } from './told.js'
 export { trackingRecorderContract } from './tracking-recorder-contract.js'
 export { type RollbackOptions, withRollback } from './with-rollback.js'

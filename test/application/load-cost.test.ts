@@ -1,7 +1,7 @@
 /** What loading and a command cost, in statements and in events that are read, however long the history is. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Aggregate, Application, event, JSONTranscoder, PrismaDatastore } from '../../src/index.js'
-import { FaultyFactory } from '../faults/faulty-adapter.js'
+import { type FaultyAdapter, faultyAdapter } from '../../src/testing/index.js'
 import { databases, type TestDatabase } from '../support/databases.js'
 
 class Counter extends Aggregate {
@@ -29,12 +29,12 @@ describe.each(databases)('on $name', (kind) => {
   // MariaDB takes the ids from a counter first, which keeps the log in order.
   const writes = kind.provider === 'mysql' ? 2 : 1
   let database: TestDatabase
-  let adapter: FaultyFactory
+  let adapter: FaultyAdapter
   let datastore: PrismaDatastore
   const transcoder = new CountingTranscoder()
   beforeAll(async () => {
     database = await kind.createDatabase()
-    adapter = new FaultyFactory(database.adapter(), undefined)
+    adapter = faultyAdapter(database.adapter())
     datastore = new PrismaDatastore({ adapter })
   })
   afterAll(async () => {
@@ -44,11 +44,11 @@ describe.each(databases)('on $name', (kind) => {
 
   /** The statements that work sends, and how many states it reads. */
   async function costOf(work: () => Promise<unknown>): Promise<{ statements: string[]; states: number }> {
-    adapter.arm(undefined, -1)
+    adapter.record()
     transcoder.decoded = 0
     await work()
-    const { points } = adapter.disarm()
-    return { statements: points.map((sql) => sql.split(/\s/, 1)[0] ?? ''), states: transcoder.decoded }
+    adapter.stop()
+    return { statements: adapter.statements.map((sql) => sql.split(/\s/, 1)[0] ?? ''), states: transcoder.decoded }
   }
 
   it('loading costs as much after 100,000 events as after 150', async () => {

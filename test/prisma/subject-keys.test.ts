@@ -9,8 +9,7 @@ import {
   PrismaSubjectKeyRecorder,
   type SubjectKey,
 } from '../../src/index.js'
-import { subjectKeyRecorderContract } from '../../src/testing/index.js'
-import { FaultyFactory } from '../faults/faulty-adapter.js'
+import { faultyAdapter, subjectKeyRecorderContract } from '../../src/testing/index.js'
 import { databases, databasesOf } from '../support/databases.js'
 import { inMemorySqlites } from '../support/in-memory-sqlite.js'
 import { newGate } from './gate.js'
@@ -163,15 +162,15 @@ describe.each(databases)('on $name', (kind) => {
   })
 
   it('says that it does not know whether a key is deleted whose answer was lost', async () => {
-    const faulty = new FaultyFactory(open.database.adapter(), undefined)
+    const faulty = faultyAdapter(open.database.adapter())
     await using datastore = new PrismaDatastore({ adapter: faulty })
     const recorder = new PrismaSubjectKeyRecorder(datastore)
     await recorder.insertKeys([key('ann', 1)])
-    faulty.arm('failed before', 0)
+    faulty.failAt(1, 'failed')
     await expect(recorder.deleteKey('ann')).rejects.toBeInstanceOf(InterfaceError)
     expect(await recorder.selectKeys(['ann'])).toHaveLength(1)
     if (kind.provider === 'sqlite') return
-    faulty.arm('lost after', 0)
+    faulty.failAt(1, 'unanswered')
     await expect(recorder.deleteKey('ann')).rejects.toBeInstanceOf(CommitUnknownError)
     expect(await recorder.selectKeys(['ann'])).toEqual([])
   })

@@ -8,6 +8,7 @@ import { isConnectionLoss } from '../translate-error.js'
 import { ErrorTable } from './error-rules.js'
 import { connectionLostCodes, mariadbErrors } from './mariadb-errors.js'
 import { MariadbEventsTable } from './mariadb-events.js'
+import { mariadbFaults } from './mariadb-faults.js'
 import { mariadbIdempotencyKeysTable } from './mariadb-idempotency-keys.js'
 import { mariadbSubjectKeysTable } from './mariadb-subject-keys.js'
 import { MariadbTrackingTable } from './mariadb-tracking.js'
@@ -41,6 +42,7 @@ export const mariadb: Dialect = {
   trackingTable: (options) => new MariadbTrackingTable(options),
   subjectKeysTable: mariadbSubjectKeysTable,
   idempotencyKeysTable: mariadbIdempotencyKeysTable,
+  faults: mariadbFaults,
 }
 
 /** A failed statement is undone alone, except for those failures after which the server rolls everything back. */

@@ -7,6 +7,7 @@ import { isConnectionLoss } from '../translate-error.js'
 import { ErrorTable } from './error-rules.js'
 import { postgresqlErrors } from './postgresql-errors.js'
 import { PostgresqlEventsTable } from './postgresql-events.js'
+import { postgresqlFaults } from './postgresql-faults.js'
 import { postgresqlIdempotencyKeysTable } from './postgresql-idempotency-keys.js'
 import { postgresqlSubjectKeysTable } from './postgresql-subject-keys.js'
 import { postgresqlTrackingTable } from './postgresql-tracking.js'
@@ -57,6 +58,7 @@ export const postgresql: Dialect = {
   trackingTable: postgresqlTrackingTable,
   subjectKeysTable: postgresqlSubjectKeysTable,
   idempotencyKeysTable: postgresqlIdempotencyKeysTable,
+  faults: postgresqlFaults,
 }
 
 function isGoingDown({ kind, code }: DriverErrorFacts): boolean {

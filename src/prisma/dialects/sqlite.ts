@@ -6,6 +6,7 @@ import { ErrorTable, errorsByKind } from './error-rules.js'
 import { SqliteConnections } from './sqlite-connections.js'
 import { primaryCode, sqliteErrors } from './sqlite-errors.js'
 import { SqliteEventsTable } from './sqlite-events.js'
+import { sqliteFaults } from './sqlite-faults.js'
 import { sqliteIdempotencyKeysTable } from './sqlite-idempotency-keys.js'
 import { sqliteSubjectKeysTable } from './sqlite-subject-keys.js'
 import { sqliteTrackingTable } from './sqlite-tracking.js'
@@ -38,6 +39,7 @@ export const sqlite: Dialect = {
   trackingTable: sqliteTrackingTable,
   subjectKeysTable: sqliteSubjectKeysTable,
   idempotencyKeysTable: sqliteIdempotencyKeysTable,
+  faults: sqliteFaults,
 }
 
 const errors = new ErrorTable(sqliteErrors)
