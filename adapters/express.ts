@@ -2,6 +2,7 @@
 import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Response } from 'express'
 import { ProgrammingError } from '../src/index.js'
 import {
+  isWebSocket,
   mergeOptions,
   type ProblemOptions,
   problemHeaders,
@@ -66,7 +67,7 @@ export function transactions(
     const exchange = { request, response, next, handler }
     const known = transactionsOf.get(request)?.get(datastore)
     if (known !== undefined) void restart(known, datastore, options, exchange)
-    else if (options === false || options.skip?.(request) === true) proceed(exchange)
+    else if (options === false || isSkipped(request, options)) proceed(exchange)
     else begin(datastore, options, exchange)
   }
 }
@@ -181,7 +182,7 @@ async function restart(
   }
   transactionsOf.get(request)?.delete(datastore)
   known.outside(() => {
-    if (options === false || options.skip?.(request) === true) proceed(exchange)
+    if (options === false || isSkipped(request, options)) proceed(exchange)
     else begin(datastore, mergeOptions(known.options, options), exchange)
   })
 }
@@ -191,6 +192,10 @@ function labelOf({ method, baseUrl, path, route }: Request): string {
   // Typed as always there and of any type.
   const pattern = (route as { readonly path?: unknown } | undefined)?.path
   return `${method} ${baseUrl}${typeof pattern === 'string' ? pattern : path}`
+}
+
+function isSkipped(request: Request, { skip }: TransactionsOptions): boolean {
+  return isWebSocket(request) || skip?.(request) === true
 }
 
 async function rollBack(request: Request): Promise<void> {

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import {
+  isWebSocket,
   mergeOptions,
   type ProblemOptions,
   problemHeaders,
@@ -67,7 +68,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
   })
   fastify.addHook('preHandler', (request, reply, next) => {
     const { transaction: own } = request.routeOptions.config
-    if (own === false) return next()
+    if (own === false || isWebSocket(request)) return next()
     // `reply.callNotFound()` comes here a second time.
     const transaction = requests.get(request) ?? begin(datastore, mergeOptions(appOptions, own), reply)
     requests.set(request, transaction)

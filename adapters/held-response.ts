@@ -1,14 +1,7 @@
 /** Holds what a handler sends until the transaction has ended: status line, headers and body leave after that, or never. */
 import type { ServerResponse } from 'node:http'
+import { type ResponseOwner, ResponseOwners } from './response-owners.js'
 import { assertChunk, assertHead, headersSentError } from './sendable.js'
-
-/** Who decides about a response; with two datastores there are two, who are asked one after the other. */
-export interface ResponseOwner {
-  /** Is asked at the first call that would send something. The response leaves when all have resolved and is dropped when one rejects. */
-  settle(status: number, isStream: boolean): Promise<void>
-  /** The response was dropped: another one is to be sent. */
-  dropped(error: unknown): void
-}
 
 type Method = (...args: unknown[]) => unknown
 type Sending = 'writeHead' | 'write' | 'end' | 'flushHeaders'
@@ -29,8 +22,8 @@ interface Source {
 
 /** Stands before the methods of a response that send something. Works for HTTP/1 and for Node's compatible HTTP/2 responses. */
 export class HeldResponse {
+  readonly owners: ResponseOwners = new ResponseOwners()
   readonly #response: ServerResponse
-  readonly #owners = new Set<ResponseOwner>()
   /** What others have put on the response before; the rest comes from its prototype. */
   readonly #ownBefore = new Map<string, Method>()
   readonly #sources: Source[] = []
@@ -44,6 +37,7 @@ export class HeldResponse {
   #hasEnded = false
   #wasDropped = false
   #mustDrain = false
+  #heldBytes = 0
   /** Changes when a response is dropped, so that who still writes it cannot write into the next one. */
   #turn = 0
 
@@ -60,26 +54,25 @@ export class HeldResponse {
     response.on('pipe', addSource)
   }
 
-  /** Lets an owner decide about a response. */
-  static hold(response: ServerResponse, owner: ResponseOwner): HeldResponse {
+  /**
+   * Lets an owner decide about a response.
+   *
+   * @param datastore - whose transaction the owner is; another owner of the same datastore is replaced
+   */
+  static hold(response: ServerResponse, datastore: object, owner: ResponseOwner): HeldResponse {
     const held = heldOf(response) ?? new HeldResponse(response)
-    held.#owners.add(owner)
+    held.owners.add(datastore, owner)
     return held
-  }
-
-  /** The owner decides no more. */
-  leave(owner: ResponseOwner): void {
-    this.#owners.delete(owner)
-  }
-
-  /** Whether several owners decide about the response. */
-  get isShared(): boolean {
-    return this.#owners.size > 1
   }
 
   /** Whether nobody has asked yet to send anything. */
   get isOpen(): boolean {
     return this.#state === 'open'
+  }
+
+  /** Whether a response is there and waits for the end of the transactions. */
+  get isSettling(): boolean {
+    return this.#state === 'holding'
   }
 
   /** Whether the answer in place of a dropped response is complete: what is sent now is lost. */
@@ -94,6 +87,7 @@ export class HeldResponse {
     this.#calls = []
     this.#state = 'open'
     this.#hasHead = this.#hasEnded = this.#mustDrain = false
+    this.#heldBytes = 0
     this.#wasDropped = true
     // From here on the methods are ours alone: what others have put around them was for the response that is gone.
     const turn = this.#turn
@@ -151,10 +145,20 @@ export class HeldResponse {
     if (!this.#hasHead) assertHead([this.#response.statusCode])
     this.#calls.push({ method, args })
     this.#hasEnded = method === 'end'
-    if (method === 'write') this.#mustDrain = true
     if (this.#state === 'open') this.#settle(method !== 'end')
-    // Who writes is to wait for `drain`: a large body is not to be kept in memory.
-    return method === 'write' ? false : this.#response
+    return method === 'write' ? this.#hasRoomFor(args[0]) : this.#response
+  }
+
+  /**
+   * Who writes much is to wait for `drain`: a large body is not to be kept in memory. Who writes little goes on, as in Node: a
+   * compressor before ours emits `drain` by itself, and only for more than that.
+   */
+  #hasRoomFor(chunk: unknown): boolean {
+    // What is written is text or bytes.
+    this.#heldBytes += (chunk as string | Uint8Array).length
+    if (this.#heldBytes < this.#response.writableHighWaterMark) return true
+    this.#mustDrain = true
+    return false
   }
 
   /** Nothing leaves by this alone. */
@@ -182,24 +186,12 @@ export class HeldResponse {
   }
 
   async #releaseOrDrop(turn: number, status: number, message: string, isStream: boolean): Promise<void> {
-    const failure = await this.#askOwners(status, isStream)
+    const refusal = await this.owners.settle(status, isStream)
     // Dropped meanwhile, and perhaps another response is under way.
     if (turn !== this.#turn) return
-    if (failure === undefined) return this.#release(status, message)
+    if (refusal === undefined) return this.#release(status, message)
     this.drop()
-    failure.owner.dropped(failure.error)
-  }
-
-  /** The last one first, as they were begun inside one another. */
-  async #askOwners(status: number, isStream: boolean): Promise<{ owner: ResponseOwner; error: unknown } | undefined> {
-    for (const owner of [...this.#owners].toReversed()) {
-      try {
-        await owner.settle(status, isStream)
-      } catch (error) {
-        return { owner, error }
-      }
-    }
-    return undefined
+    refusal.owner.dropped(refusal.error)
   }
 
   #release(status: number, message: string): void {

@@ -8,6 +8,8 @@ import {
 
 /** What a request's transaction needs of a datastore. */
 export interface TransactionalDatastore {
+  /** What it is called in messages. */
+  readonly name: string
   /** Begins a transaction; nothing is sent before its first statement. */
   begin(options?: TransactionOptions): ManagedTransaction
 }
@@ -56,6 +58,14 @@ export function requestMetadata({ id, headers }: IdentifiedRequest): Readonly<Re
     ...(correlationId === undefined ? {} : { correlationId }),
     ...(traceparent === undefined ? {} : { traceparent }),
   }
+}
+
+/**
+ * Whether a request has become a WebSocket, as `@fastify/websocket` and `express-ws` tell: there is no response to wait for the
+ * end of a transaction. The header of the request tells nothing, since any client can send it.
+ */
+export function isWebSocket(request: object): boolean {
+  return 'ws' in request && Boolean(request.ws)
 }
 
 /** The options of a route over those of the app. */

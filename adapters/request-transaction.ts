@@ -1,7 +1,7 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
 import type { ServerResponse } from 'node:http'
 import { type ManagedTransaction, ProgrammingError, withMetadata } from '../src/index.js'
-import { HeldResponse, type ResponseOwner } from './held-response.js'
+import { HeldResponse } from './held-response.js'
 import {
   isSuccess,
   problemHeaders,
@@ -10,6 +10,7 @@ import {
   type TransactionalDatastore,
   withStatus,
 } from './http.js'
+import type { ResponseOwner } from './response-owners.js'
 
 /** One request in the framework that serves it. */
 export interface Exchange<Request> {
@@ -28,16 +29,18 @@ export interface Exchange<Request> {
 
 /** A transaction and the response that waits for it. */
 export class RequestTransaction<Request> implements ResponseOwner {
+  readonly name: string
   readonly options: RouteTransactionOptions<Request>
   /** Runs the handler again, after an attempt that came to nothing; undefined where it cannot be run again. */
   rerun: (() => void) | undefined
   #managed: ManagedTransaction
+  readonly #datastore: TransactionalDatastore
   readonly #exchange: Exchange<Request>
   readonly #held: HeldResponse
   /** Whether the body of the request had been read before the handler: what the handler reads itself, it reads once. */
   readonly #isBodyRead: boolean
   /** Settled once the transaction has ended, undefined before its end has begun. */
-  #end: Promise<void> | undefined
+  #end: Promise<unknown> | undefined
   #expired: Error | undefined
   #isGone = false
   #hasFailed = false
@@ -47,11 +50,13 @@ export class RequestTransaction<Request> implements ResponseOwner {
     options: RouteTransactionOptions<Request>,
     exchange: Exchange<Request>,
   ) {
+    this.name = datastore.name
     this.options = options
+    this.#datastore = datastore
     this.#exchange = exchange
     this.#managed = this.#watched(datastore.begin(options))
     this.#isBodyRead = exchange.response.req.readableDidRead
-    this.#held = HeldResponse.hold(exchange.response, this)
+    this.#held = HeldResponse.hold(exchange.response, datastore, this)
     // Comes after every response, whether it was sent or not.
     exchange.response.once('close', () => this.#close())
   }
@@ -79,7 +84,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
    * @returns whether the handler is to be run again
    */
   async again(error: unknown): Promise<boolean> {
-    if (this.rerun === undefined || !this.#held.isOpen || this.#held.isShared) return false
+    if (this.rerun === undefined || !this.#held.isOpen || this.#held.owners.isShared) return false
     if (this.#isGone || this.#expired !== undefined || this.#hasFailed) return false
     if (!this.#isBodyRead && this.#exchange.response.req.readableDidRead) return false
     const failed = this.#managed
@@ -114,7 +119,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
       )
     }
     await this.rollBack()
-    this.#held.leave(this)
+    this.#held.owners.remove(this.#datastore)
   }
 
   /**
@@ -126,12 +131,20 @@ export class RequestTransaction<Request> implements ResponseOwner {
     if (this.#end === undefined) await this.#refuseStream()
   }
 
-  /** Ends the transaction as the response says. */
-  async settle(status: number, isStream: boolean): Promise<void> {
+  /**
+   * Ends the transaction as the response says.
+   *
+   * @returns whether something is stored by that, where other transactions of the request have to know it
+   */
+  async settle(status: number, isStream: boolean): Promise<boolean> {
     if (this.#expired !== undefined && this.#commits(status)) throw this.#expired
-    if (this.#end !== undefined) return await this.#end.catch(ignore)
-    this.#end = this.#endAs(status, isStream)
-    await this.#end
+    if (this.#end !== undefined) {
+      await this.#end.catch(ignore)
+      return false
+    }
+    const end = this.#endAs(status, isStream)
+    this.#end = end
+    return await end
   }
 
   /** Lets the error be answered that has kept the response from being sent, unless the handler is run again. */
@@ -149,10 +162,15 @@ export class RequestTransaction<Request> implements ResponseOwner {
     return managed
   }
 
-  async #endAs(status: number, isStream: boolean): Promise<void> {
-    if (!this.#commits(status)) return await this.#managed.rollback()
+  async #endAs(status: number, isStream: boolean): Promise<boolean> {
+    if (!this.#commits(status)) {
+      await this.#managed.rollback()
+      return false
+    }
     if (isStream && this.#exchange.streamsByWriting) await this.#refuseStream()
+    const isStored = this.#held.owners.isShared && this.options.readOnly !== true && (await this.#isUsed())
     await this.#managed.commit()
+    return isStored
   }
 
   async #refuseStream(): Promise<void> {
@@ -178,7 +196,8 @@ export class RequestTransaction<Request> implements ResponseOwner {
     if (this.#end !== undefined) return
     this.#end = over
     this.#expired = withStatus(error)
-    if (this.#isGone) return
+    // When others are ending, perhaps committing, the response waits for this one too, which will refuse it.
+    if (this.#isGone || this.#held.isSettling) return
     this.#held.drop()
     // The handler may still be at work, and Express closes the connection of one that fails after the answer.
     this.#exchange.response.shouldKeepAlive = false
@@ -195,7 +214,8 @@ export class RequestTransaction<Request> implements ResponseOwner {
   }
 
   #close(): void {
-    if (this.#end !== undefined || this.#isGone) return
+    // Once one transaction of the request has begun to commit, the others do as well.
+    if (this.#end !== undefined || this.#isGone || this.#held.isSettling) return
     this.#isGone = true
     this.#managed.abort(new DOMException('The client closed the connection before it was answered.', 'AbortError'))
     if (this.options.onAbort !== 'finish') void this.rollBack()

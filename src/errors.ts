@@ -147,6 +147,37 @@ export class RollbackOnlyError extends PersistenceError {
   override readonly code: string = 'ES_ROLLBACK_ONLY'
 }
 
+/** Which datastores of a request have committed, and which have not. */
+export interface PartialCommitDetails extends ErrorDetails {
+  /** The names of the datastores that have committed, in that order. */
+  readonly committed: readonly string[]
+  /** The name of the datastore that was not committed. */
+  readonly failed: string
+  /** The names of those that came after it, which were rolled back. */
+  readonly rolledBack: readonly string[]
+}
+
+/**
+ * A request with transactions on several datastores is stored in part: one could not be committed after others had been. The
+ * cause says why, and whether it is certain.
+ */
+export class PartialCommitError extends PersistenceError {
+  override readonly code: string = 'ES_PARTIAL_COMMIT'
+  /** The names of the datastores that have committed, in that order. */
+  readonly committed: readonly string[]
+  /** The name of the datastore that was not committed. */
+  readonly failed: string
+  /** The names of those that came after it, which were rolled back. */
+  readonly rolledBack: readonly string[]
+
+  constructor(message: string, details: PartialCommitDetails) {
+    super(message, details)
+    this.committed = details.committed
+    this.failed = details.failed
+    this.rolledBack = details.rolledBack
+  }
+}
+
 /** No aggregate has this id, or it has no events up to the version asked for. */
 export class AggregateNotFoundError extends EventSourcingError {
   override readonly code: string = 'ES_AGGREGATE_NOT_FOUND'

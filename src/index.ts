@@ -101,6 +101,8 @@ export {
   type OperationalErrorDetails,
   OriginatorIdError,
   OriginatorVersionError,
+  type PartialCommitDetails,
+  PartialCommitError,
   PersistenceError,
   type PreconditionDetails,
   PreconditionFailedError,

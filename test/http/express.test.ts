@@ -416,42 +416,6 @@ describe.each(expresses)('$name', ({ express }) => {
     expect(await open.dogs()).toEqual([])
   })
 
-  it('commits the transactions of two datastores, and sends nothing unless both have committed', async () => {
-    const other = await openDatabase(sqlite)
-    try {
-      app.use(transactions(open.datastore), transactions(other.datastore))
-      app.post(
-        '/dogs',
-        passingErrors(async (_request, response) => {
-          await save()
-          await other.db.owner.create({ data: { name: 'Bob', dog: 'Rex' } })
-          response.status(201).json({ made: true })
-        }),
-      )
-      app.post(
-        '/failing',
-        passingErrors(async (_request, response) => {
-          await save()
-          await other.db.owner.create({ data: { name: 'Bob', dog: 'Max' } })
-          other.datastore.currentTransaction.rollbackOnly()
-          response.status(201).json({ made: true })
-        }),
-      )
-      app.use(problemDetails())
-      const url = await serve()
-      expect((await post(`${url}/dogs`)).status).toBe(201)
-      expect([await open.dogs(), await other.dogs()]).toEqual([['Fido'], ['Rex']])
-      await open.clear()
-      const failed = await post(`${url}/failing`)
-      expect(failed.status).toBe(500)
-      expect(await failed.json()).toMatchObject({ code: 'ES_ROLLBACK_ONLY' })
-      expect([await open.dogs(), await other.dogs()]).toEqual([[], ['Rex']])
-    } finally {
-      await server?.close()
-      await other.close()
-    }
-  })
-
   it('skips what the app says', async () => {
     app.use(transactions(open.datastore, { skip: (request) => request.path === '/events' }))
     app.post('/events', (_request, response) => {

@@ -374,28 +374,4 @@ describe('Fastify', () => {
       await server.close()
     }
   })
-
-  it('runs with two datastores, and sends nothing unless both have committed', async () => {
-    const other = await openDatabase(sqlite)
-    try {
-      await fastify.register(transactions, { datastore: open.datastore })
-      await fastify.register(transactions, { datastore: other.datastore })
-      fastify.setErrorHandler(problemDetails())
-      fastify.post<{ Querystring: { fails?: string } }>('/dogs', async (request, reply) => {
-        await save()
-        await other.db.owner.create({ data: { name: 'Bob', dog: 'Rex' } })
-        if (request.query.fails !== undefined) other.datastore.currentTransaction.rollbackOnly()
-        return await reply.code(201).send({ made: true })
-      })
-      const failed = await post('/dogs?fails')
-      expect(failed.status).toBe(500)
-      expect(await failed.json()).toMatchObject({ code: 'ES_ROLLBACK_ONLY' })
-      expect([await open.dogs(), await other.dogs()]).toEqual([[], []])
-      expect((await post('/dogs')).status).toBe(201)
-      expect([await open.dogs(), await other.dogs()]).toEqual([['Fido'], ['Rex']])
-    } finally {
-      await fastify.close()
-      await other.close()
-    }
-  })
 })

@@ -43,16 +43,21 @@ export interface RunningServer {
   close(): Promise<void>
 }
 
+type Datastores = TransactionalDatastore | readonly TransactionalDatastore[]
+
 export interface Framework {
   readonly name: string
-  start(datastore: TransactionalDatastore, routes: readonly Route[], options?: ServerOptions): Promise<RunningServer>
+  /** @param datastores - one, or several in the order in which they are registered */
+  start(datastores: Datastores, routes: readonly Route[], options?: ServerOptions): Promise<RunningServer>
 }
 
 const fastify: Framework = {
   name: 'Fastify 5',
-  async start(datastore, routes, { problems = true, describe, ...options } = {}) {
+  async start(datastores, routes, { problems = true, describe, ...options } = {}) {
     const server = Fastify({ forceCloseConnections: true })
-    await server.register(fastifyAdapter.transactions, { datastore, ...options })
+    for (const datastore of [datastores].flat()) {
+      await server.register(fastifyAdapter.transactions, { datastore, ...options })
+    }
     if (problems) server.setErrorHandler(fastifyAdapter.problemDetails(describe === undefined ? {} : { describe }))
     for (const { method, path, handle, transaction } of routes) {
       server.route({
@@ -94,10 +99,14 @@ export function passingErrors(handle: (...args: Parameters<RequestHandler>) => P
 function express(name: string, makeApp: () => Express, json: typeof express5.json): Framework {
   return {
     name,
-    async start(datastore, routes, { problems = true, describe, ...options } = {}) {
+    async start(datastores, routes, { problems = true, describe, ...options } = {}) {
       const app = makeApp()
       app.use(json())
-      app.use(expressAdapter.transactions(datastore, options))
+      const all = [datastores].flat()
+      for (const datastore of all) app.use(expressAdapter.transactions(datastore, options))
+      // The options of a route are for the first one.
+      const own = (...given: [Options | false, RequestHandler?]): RequestHandler[] =>
+        all.slice(0, 1).map((datastore) => expressAdapter.transactions(datastore, ...given))
       for (const { method, path, handle, transaction } of routes) {
         const handler = passingErrors((request, response) => handle(exchangeOf(request, response)))
         const hasRetries = transaction !== undefined && transaction !== false && (transaction.retries ?? 0) > 0
@@ -105,8 +114,8 @@ function express(name: string, makeApp: () => Express, json: typeof express5.jso
           transaction === undefined
             ? [handler]
             : hasRetries
-              ? [expressAdapter.transactions(datastore, transaction, handler)]
-              : [expressAdapter.transactions(datastore, transaction), handler]
+              ? own(transaction, handler)
+              : [...own(transaction), handler]
         if (method === 'GET') app.get(path, ...handlers)
         else app.post(path, ...handlers)
       }
