@@ -149,7 +149,13 @@ function begin(
   const exchange = { request, response, streamsByWriting: true, fail }
   // The route is known when it has been found, which is after this.
   const label = (): string => labelOf(request)
-  const transaction = new RequestTransaction(datastore, { label, ...options }, exchange)
+  let transaction: RequestTransaction<Request>
+  try {
+    transaction = new RequestTransaction(datastore, { label, ...options }, exchange)
+  } catch (error) {
+    next(error)
+    return
+  }
   const all = transactionsOf.get(request) ?? new Map<TransactionalDatastore, RequestTransaction<Request>>()
   transactionsOf.set(request, all.set(datastore, transaction))
   if (handler === undefined) {

@@ -1,6 +1,6 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
 import type { ServerResponse } from 'node:http'
-import { type ManagedTransaction, ProgrammingError, withMetadata } from '../src/index.js'
+import { isEventSourcingError, type ManagedTransaction, ProgrammingError, withMetadata } from '../src/index.js'
 import { HeldResponse } from './held-response.js'
 import {
   isSuccess,
@@ -45,6 +45,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
   #isGone = false
   #hasFailed = false
 
+  /** @throws why there is none, with its status: the datastore is closed, say */
   constructor(
     datastore: TransactionalDatastore,
     options: RouteTransactionOptions<Request>,
@@ -54,7 +55,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
     this.options = options
     this.#datastore = datastore
     this.#exchange = exchange
-    this.#managed = this.#watched(datastore.begin(options))
+    this.#managed = this.#watched(begin(datastore, options, exchange.response))
     this.#isBodyRead = exchange.response.req.readableDidRead
     this.#held = HeldResponse.hold(exchange.response, datastore, this)
     // Comes after every response, whether it was sent or not.
@@ -219,6 +220,20 @@ export class RequestTransaction<Request> implements ResponseOwner {
     this.#isGone = true
     this.#managed.abort(new DOMException('The client closed the connection before it was answered.', 'AbortError'))
     if (this.options.onAbort !== 'finish') void this.rollBack()
+  }
+}
+
+function begin(
+  datastore: TransactionalDatastore,
+  options: RouteTransactionOptions<never>,
+  response: ServerResponse,
+): ManagedTransaction {
+  try {
+    return datastore.begin(options)
+  } catch (error) {
+    // This process is about to end: the client shall ask another one, on another connection.
+    if (isEventSourcingError(error) && error.code === 'ES_DATASTORE_CLOSED') response.shouldKeepAlive = false
+    throw withStatus(error)
   }
 }
 

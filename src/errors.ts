@@ -117,6 +117,11 @@ export class EscapeError extends ProgrammingError {
   override readonly code: string = 'ES_ESCAPE'
 }
 
+/** The datastore is closed, or about to be: no transaction begins any more, and what was open too long is rolled back. */
+export class DatastoreClosedError extends ProgrammingError {
+  override readonly code: string = 'ES_DATASTORE_CLOSED'
+}
+
 /** The database or its adapter cannot do what was asked. */
 export class NotSupportedError extends DatabaseError {
   override readonly code: string = 'ES_NOT_SUPPORTED'

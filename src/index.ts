@@ -80,6 +80,7 @@ export {
   ConcurrencyError,
   DatabaseError,
   DataError,
+  DatastoreClosedError,
   EnvironmentError,
   type ErrorDetails,
   EscapeError,
@@ -167,6 +168,7 @@ export { PrismaTrackingRecorder, type TrackingOptions, type TrackingRecorderClas
 export type { ManagedTransaction, Transaction } from './prisma/transaction.js'
 export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
 export type { OnEscape } from './transaction/escapes.js'
+export type { CloseOptions } from './transaction/open-scopes.js'
 export type { IsolationLevel, Propagation, TransactionLabel, TransactionOptions } from './transaction/options.js'
 export { isTransient } from './transaction/retry.js'
 export type { TransactionState } from './transaction/state.js'

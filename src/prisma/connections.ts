@@ -1,5 +1,5 @@
 /** How statements reach the database: one at a time by themselves, or in a transaction with a connection of its own. */
-import { ProgrammingError } from '../errors.js'
+import { DatastoreClosedError } from '../errors.js'
 import type { BeginOptions, TransactionConnection } from '../transaction/connection.js'
 import type { SqlDriverAdapter, SqlQuery, SqlResultSet } from './driver.js'
 
@@ -15,8 +15,8 @@ export interface StatementRunner {
 }
 
 /** What connections say that are used after `close`. */
-export function closedError(): ProgrammingError {
-  return new ProgrammingError('Could not reach the database: the datastore is closed.')
+export function closedError(): DatastoreClosedError {
+  return new DatastoreClosedError('Could not reach the database: the datastore is closed.')
 }
 
 /** A transaction on a connection of its own. */

@@ -4,6 +4,7 @@ import type { Environment } from '../persistence/environment.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { AsyncContext } from '../transaction/context.js'
 import { defaultOnEscape, Escapes } from '../transaction/escapes.js'
+import type { CloseOptions } from '../transaction/open-scopes.js'
 import { defaultDeadlineMs, type TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import { type DatastoreStats, Telemetry } from '../transaction/telemetry.js'
@@ -46,6 +47,7 @@ export class PrismaDatastore<Client extends object = object>
   readonly #ambientHost: AmbientHost
   #base: (Client & PrismaClientLike) | undefined
   #ambient: Client | undefined
+  #disconnected: Promise<void> | undefined
 
   constructor(options: PrismaDatastoreOptions<Client>) {
     const { adapter, deadlineMs = defaultDeadlineMs, autoflush = true } = options
@@ -175,14 +177,26 @@ export class PrismaDatastore<Client extends object = object>
     return new DatastoreFactory(this, environment)
   }
 
-  /** Refuses new transactions, waits for the open ones, ends subscriptions, and disconnects. What is used after that raises `ProgrammingError`. */
-  async close(): Promise<void> {
-    await this.#transactions.close()
+  /**
+   * Refuses new transactions at once, waits for the open ones and their hooks up to a limit, and rolls back those that are open
+   * then, with a process warning; ends subscriptions, and disconnects. What is used after that raises `ProgrammingError`. When it
+   * is called again it does the same: the limit that comes first counts.
+   *
+   * @throws `ProgrammingError` inside of a transaction
+   */
+  async close(options?: CloseOptions): Promise<void> {
+    const rolledBack = await this.#transactions.close(options)
+    if (rolledBack > 0) warnOfClose(this.name, rolledBack)
+    this.#disconnected ??= this.#disconnect()
+    await this.#disconnected
+  }
+
+  async #disconnect(): Promise<void> {
     await this.#signals.close()
     await this.#connections.close()
   }
 
-  /** The same as `close`. */
+  /** The same as `close()`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
   }
@@ -261,6 +275,14 @@ function listenerOf(dialect: Dialect, listen: (() => ListenConnection) | undefin
   if (dialect.listenStatement !== undefined) return new Listener(listen, dialect.listenStatement)
   throw new NotSupportedError(
     `Could not make a datastore with the option listen: ${dialect.name} sends no notifications. Subscriptions work without it.`,
+  )
+}
+
+function warnOfClose(name: string, rolledBack: number): void {
+  process.emitWarning(
+    `The datastore ${name} was closed while ${rolledBack} of its transactions were open: they were rolled back. ` +
+      'Let the server answer its requests first, or give close() a greater timeoutMs.',
+    { code: 'ES_CLOSED_WHILE_OPEN' },
   )
 }
 

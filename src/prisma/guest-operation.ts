@@ -33,7 +33,7 @@ export function guestOperation(place: GuestPlace, steps: readonly Step[], method
   const made: Made = { place, call, operation: scope.operations.make(call) }
   // Made here, where the code that is late is on the stack.
   const late = scope.ended
-    ? (scope.session.timedOut ?? closedError(`${String(call)} was called`, scope.title))
+    ? (scope.session.stopped ?? closedError(`${String(call)} was called`, scope.title))
     : undefined
   let result: Promise<unknown> | undefined
   const run = (): Promise<unknown> => (result ??= late === undefined ? carryOut(made) : Promise.reject(late))

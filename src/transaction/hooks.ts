@@ -8,6 +8,7 @@ export type Hook = () => unknown
 export class Hooks {
   readonly #afterCommit: Hook[] = []
   readonly #afterRollback: Hook[] = []
+  #settled: () => void = nothing
 
   /** Adds a function for the case that the transaction commits. */
   afterCommit(hook: Hook): void {
@@ -19,6 +20,11 @@ export class Hooks {
     this.#afterRollback.push(hook)
   }
 
+  /** Calls back once the transaction has ended and the hooks for that have run. */
+  onSettled(listener: () => void): void {
+    this.#settled = listener
+  }
+
   /** Takes over the hooks of a nested scope that has ended well: the outer transaction decides now. */
   adopt(nested: Hooks): void {
     this.#afterCommit.push(...nested.#afterCommit)
@@ -28,13 +34,22 @@ export class Hooks {
   /** Runs the commit hooks in order. None can fail the caller: the data is stored, whatever a hook does. */
   async committed(): Promise<void> {
     await runAll(this.#afterCommit, 'afterCommit')
+    this.#settled()
   }
 
   /** Runs the rollback hooks in order. */
   async rolledBack(): Promise<void> {
     await runAll(this.#afterRollback, 'afterRollback')
+    this.#settled()
+  }
+
+  /** Runs none: nobody knows how the transaction has ended. */
+  skipped(): void {
+    this.#settled()
   }
 }
+
+function nothing(): void {}
 
 async function runAll(hooks: readonly Hook[], name: string): Promise<void> {
   for (const hook of hooks) {

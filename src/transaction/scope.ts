@@ -284,6 +284,7 @@ export class Scope<Connection extends TransactionConnection> {
     this.#state = state
     if (this.parent === undefined) this.#telemetry.ended(this.session, ending)
     for (const listener of this.#endListeners) listener()
+    if (ending === 'commitUnknown') this.hooks.skipped()
   }
 
   async #expire(): Promise<void> {

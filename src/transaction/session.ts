@@ -31,7 +31,7 @@ export interface SessionOptions {
 export class Session<Connection extends TransactionConnection> {
   readonly options: SessionOptions
   readonly #source: ConnectionSource<Connection>
-  readonly #onDeadline: () => void
+  readonly #onStopped: () => void
   readonly #guests = new Map<object, Guest>()
   readonly #turn = new Turn()
   #controller: AbortController | undefined
@@ -39,14 +39,16 @@ export class Session<Connection extends TransactionConnection> {
   #connecting: Promise<Connection> | undefined
   #connection: Connection | undefined
   #inFlight: Promise<unknown> | undefined
+  #undone: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
   #ended: Error | boolean = false
+  #stopped: Error | undefined
   #lost: { readonly cause: unknown } | undefined
 
-  constructor(source: ConnectionSource<Connection>, options: SessionOptions, onDeadline: () => void) {
+  constructor(source: ConnectionSource<Connection>, options: SessionOptions, onStopped: () => void) {
     this.#source = source
     this.options = options
-    this.#onDeadline = onDeadline
+    this.#onStopped = onStopped
   }
 
   /** Which transaction this is, for messages. */
@@ -67,9 +69,9 @@ export class Session<Connection extends TransactionConnection> {
     return this.#ended === false ? undefined : this.#ended
   }
 
-  /** What the deadline has ended it with, undefined where that has not. */
-  get timedOut(): TransactionTimeoutError | undefined {
-    return this.#ended instanceof TransactionTimeoutError ? this.#ended : undefined
+  /** What has ended it from outside, such as the deadline; undefined where nothing has. */
+  get stopped(): Error | undefined {
+    return this.#stopped
   }
 
   /** Aborts at the deadline, or when `abort` is called. */
@@ -159,7 +161,25 @@ export class Session<Connection extends TransactionConnection> {
       await this.options.telemetry.rollback(this, reason, () => connection.rollback()).catch(ignore)
     }
     // A BEGIN that is still waiting for a connection is not waited for: it is undone when it comes.
-    else this.#connecting?.then((late) => late.rollback()).catch(ignore)
+    else if (this.#connecting !== undefined) this.#undone = undo(this.#connecting)
+  }
+
+  /** Resolves when a BEGIN that came after the end is undone, too. */
+  get undone(): Promise<void> {
+    return this.#undone
+  }
+
+  /**
+   * Ends the transaction from outside: it rolls back, and whoever goes on using it gets the error.
+   *
+   * @returns false when its end has begun already
+   */
+  stop(error: Error): boolean {
+    if (this.#ended !== false) return false
+    this.#ended = this.#stopped = error
+    this.abort(error)
+    this.#onStopped()
+    return true
   }
 
   #close(): void {
@@ -191,13 +211,12 @@ export class Session<Connection extends TransactionConnection> {
 
   #expire(): void {
     this.options.telemetry.timedOut()
-    const error = new TransactionTimeoutError(
-      `The deadline has passed: ${this.title} was still open ${this.options.deadlineMs} ms after its first statement, and was ` +
-        'rolled back. Do less in it, or give it a greater deadlineMs.',
+    this.stop(
+      new TransactionTimeoutError(
+        `The deadline has passed: ${this.title} was still open ${this.options.deadlineMs} ms after its first statement, and was ` +
+          'rolled back. Do less in it, or give it a greater deadlineMs.',
+      ),
     )
-    if (this.#ended === false) this.#ended = error
-    this.abort(error)
-    this.#onDeadline()
   }
 }
 
@@ -207,6 +226,14 @@ function lostError(cause: unknown): Error {
       'Let that error propagate; with the option retries the work is then run again.',
     { cause },
   )
+}
+
+async function undo(connecting: Promise<TransactionConnection>): Promise<void> {
+  try {
+    await (await connecting).rollback()
+  } catch {
+    // It never came, or is lost with what was begun on it.
+  }
 }
 
 function ignore(): void {}

@@ -3,6 +3,7 @@ import { NoTransactionError, NotSupportedError, ProgrammingError } from '../erro
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
 import type { Escapes } from './escapes.js'
+import { type CloseOptions, OpenScopes } from './open-scopes.js'
 import { checkedDeadline, type Propagation, type TransactionOptions } from './options.js'
 import { backOff } from './retry.js'
 import { Scope } from './scope.js'
@@ -25,8 +26,7 @@ export class Transactions<Connection extends TransactionConnection> {
   readonly #source: ConnectionSource<Connection>
   readonly #escapes: Escapes
   readonly #context = new AsyncContext<Scope<Connection>>()
-  readonly #open = new Set<Scope<Connection>>()
-  #closing: Array<() => void> | undefined
+  readonly #open = new OpenScopes<Connection>()
 
   constructor(
     source: ConnectionSource<Connection>,
@@ -47,7 +47,7 @@ export class Transactions<Connection extends TransactionConnection> {
 
   /** The outermost scopes that have not ended. */
   get open(): ReadonlySet<Scope<Connection>> {
-    return this.#open
+    return this.#open.all
   }
 
   /** The transactions around this code that have not ended, innermost first, also where it has stepped out of them. */
@@ -64,9 +64,7 @@ export class Transactions<Connection extends TransactionConnection> {
 
   /** A new outermost scope; the caller ends it. */
   begin(options: TransactionOptions = {}, attempt = 1): Scope<Connection> {
-    if (this.#closing !== undefined) {
-      throw new ProgrammingError('Could not begin a transaction: the datastore is closed, or about to be.')
-    }
+    this.#open.assertAdmits(() => this.#isInside)
     const scope: Scope<Connection> = Scope.outermost(this.#source, {
       isolationLevel: options.isolationLevel,
       readOnly: options.readOnly ?? false,
@@ -79,7 +77,6 @@ export class Transactions<Connection extends TransactionConnection> {
     })
     this.#open.add(scope)
     this.telemetry.opened(scope.session)
-    scope.onEnded(() => this.#forget(scope))
     return scope
   }
 
@@ -119,16 +116,29 @@ export class Transactions<Connection extends TransactionConnection> {
   /** Whether work may be run again after an attempt that failed; waits before it says yes. */
   async mayRunAgain(scope: Scope<Connection>, error: unknown, { retries = 0 }: TransactionOptions): Promise<boolean> {
     const { attempt, session } = scope
-    if (attempt > retries || !this.#source.mayPass(error)) return false
+    if (attempt > retries || this.#open.isClosing || !this.#source.mayPass(error)) return false
     this.telemetry.retried(session, error)
     await backOff(attempt)
-    return true
+    return !this.#open.isClosing
   }
 
-  /** Refuses new transactions and waits for the open ones. */
-  async close(): Promise<void> {
-    const waiting = (this.#closing ??= [])
-    if (this.#open.size > 0) await new Promise<void>((resolve) => waiting.push(resolve))
+  /**
+   * Refuses new transactions, waits for the open ones, and rolls back what is open at the limit.
+   *
+   * @returns how many were rolled back
+   * @throws `ProgrammingError` inside of one, which would wait for itself
+   */
+  async close(options?: CloseOptions): Promise<number> {
+    if (this.#isInside) {
+      throw new ProgrammingError(
+        'Could not close the datastore inside of a transaction on it, which would wait for itself: close it after the transaction has ended.',
+      )
+    }
+    return await this.#open.close(options)
+  }
+
+  get #isInside(): boolean {
+    return this.around().next().done !== true
   }
 
   async #runOutermost<T>(work: Work<Connection, T>, options: TransactionOptions): Promise<T> {
@@ -176,11 +186,6 @@ export class Transactions<Connection extends TransactionConnection> {
       'Could not open a second transaction inside the current one (propagation "requiresNew"): this database has one writer, ' +
         'so it would wait for the current transaction for ever. Use "nested", or begin it after the current one has ended.',
     )
-  }
-
-  #forget(scope: Scope<Connection>): void {
-    this.#open.delete(scope)
-    if (this.#open.size === 0) for (const resolve of this.#closing?.splice(0) ?? []) resolve()
   }
 }
 

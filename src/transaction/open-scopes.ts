@@ -1,0 +1,124 @@
+/** The transactions of a datastore that are open, and the end of them all. */
+import { DatastoreClosedError, ProgrammingError } from '../errors.js'
+import type { TransactionConnection } from './connection.js'
+import type { Scope } from './scope.js'
+
+/** How long to wait when a datastore is closed. */
+export interface CloseOptions {
+  /**
+   * Milliseconds that open transactions get to end by themselves, with their hooks; default 10,000. Those that are open then
+   * are rolled back. 0 is no time at all, `Infinity` no limit.
+   */
+  readonly timeoutMs?: number
+  /** Ends the time before that. */
+  readonly signal?: AbortSignal
+}
+
+const defaultTimeoutMs = 10_000
+// Node's timers fire at once beyond.
+const longestTimeoutMs = 2_147_483_647
+
+/** The outermost scopes that have not ended, and those whose hooks are still running. */
+export class OpenScopes<Connection extends TransactionConnection> {
+  readonly #open = new Set<Scope<Connection>>()
+  readonly #unsettled = new Set<Scope<Connection>>()
+  readonly #watchers = new Set<() => void>()
+  #isClosing = false
+  #isStopped = false
+
+  /** Those that have not ended. */
+  get all(): ReadonlySet<Scope<Connection>> {
+    return this.#open
+  }
+
+  /** Whether the end of them all has begun. */
+  get isClosing(): boolean {
+    return this.#isClosing
+  }
+
+  /**
+   * @param isInside - whether an open transaction asks, which may need another one to come to its own end
+   * @throws `DatastoreClosedError` when no transaction begins any more
+   */
+  assertAdmits(isInside: () => boolean): void {
+    if (!this.#isClosing || (!this.#isStopped && isInside())) return
+    throw new DatastoreClosedError(
+      'Could not begin a transaction: the datastore is closed, or about to be. Ask another instance of this service.',
+    )
+  }
+
+  /** Takes in a scope until it has ended and its hooks have run. */
+  add(scope: Scope<Connection>): void {
+    this.#open.add(scope)
+    this.#unsettled.add(scope)
+    scope.onEnded(() => this.#remove(this.#open, scope))
+    scope.hooks.onSettled(() => this.#remove(this.#unsettled, scope))
+  }
+
+  /**
+   * Admits no others, waits for those that are here, and rolls back what is open at the limit. When it is called again
+   * meanwhile, the limit that comes first counts.
+   *
+   * @returns how many were rolled back
+   * @throws `ProgrammingError` for a limit that no timer can measure
+   */
+  async close({ timeoutMs = defaultTimeoutMs, signal }: CloseOptions = {}): Promise<number> {
+    if (!(timeoutMs >= 0) || (timeoutMs > longestTimeoutMs && timeoutMs !== Infinity)) {
+      throw new ProgrammingError(
+        `Could not close the datastore with a timeoutMs of ${timeoutMs}: give a number from 0 to 2,147,483,647, or Infinity.`,
+      )
+    }
+    this.#isClosing = true
+    if (await this.#isSettledWithin(timeoutMs, signal)) return 0
+    this.#isStopped = true
+    return await this.#stopAll()
+  }
+
+  /** Rolls back what can be; what the server has begun to commit is its to finish. Hooks are not waited for. */
+  async #stopAll(): Promise<number> {
+    const stopped = [...this.#open].filter(({ session }) => session.stop(stoppedError()))
+    while (this.#open.size > 0) await this.#change()
+    for (const { session } of stopped) await session.undone
+    return stopped.length
+  }
+
+  async #isSettledWithin(timeoutMs: number, signal: AbortSignal | undefined): Promise<boolean> {
+    const limit = new AbortController()
+    const reached = (): void => limit.abort()
+    // Unlike that of `AbortSignal.timeout`, this timer keeps the process alive.
+    const timer = timeoutMs === Infinity ? undefined : setTimeout(reached, timeoutMs)
+    if (signal?.aborted) reached()
+    else signal?.addEventListener('abort', reached)
+    try {
+      while (this.#unsettled.size > 0 && !limit.signal.aborted) await this.#change(limit.signal)
+      return this.#unsettled.size === 0
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', reached)
+    }
+  }
+
+  /** Waits until one is removed, or the limit is there. */
+  async #change(limit?: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const changed = (): void => {
+        this.#watchers.delete(changed)
+        limit?.removeEventListener('abort', changed)
+        resolve()
+      }
+      this.#watchers.add(changed)
+      limit?.addEventListener('abort', changed)
+    })
+  }
+
+  #remove(scopes: Set<Scope<Connection>>, scope: Scope<Connection>): void {
+    scopes.delete(scope)
+    for (const changed of this.#watchers) changed()
+  }
+}
+
+function stoppedError(): DatastoreClosedError {
+  return new DatastoreClosedError(
+    'The transaction was rolled back: its datastore was closed, and it had not ended in the time that close() gives.',
+  )
+}
