@@ -1,4 +1,5 @@
-/** `npm run torture -- --database postgresql|sqlite|mariadb`: a log under writers that are killed; the options are in docs/torture.md. */
+/** `npm run torture -- --database postgresql|sqlite|mariadb`: a log under writers that are killed; with `--http` servers
+ * under hostile requests. The options are in docs/torture.md. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
@@ -8,7 +9,8 @@ prepare()
 const server = process.env.TEST_POSTGRES_URL ? undefined : await startPostgres()
 try {
   const env = { ...process.env, ...(server === undefined ? {} : { TEST_POSTGRES_URL: server.url }) }
-  const args = ['--import', 'tsx', join(root, 'test/torture/run.ts'), ...process.argv.slice(2)]
+  const run = process.argv.includes('--http') ? 'test/torture/http/run.ts' : 'test/torture/run.ts'
+  const args = ['--import', 'tsx', join(root, run), ...process.argv.slice(2)]
   // A log that lost something is a result, whose table is the message, and no failure of this script.
   const { status, error } = spawnSync(process.execPath, args, { cwd: root, env, stdio: 'inherit' })
   if (error !== undefined) throw error

@@ -2,7 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases, type TestDatabaseKind } from '../support/databases.js'
+import { connectionCounts } from '../support/connections.js'
+import { databases } from '../support/databases.js'
 import { type Exchange, frameworks, type Route, type RunningServer } from './servers.js'
 
 const requests = 1_000
@@ -22,22 +23,6 @@ const expected: Readonly<Record<Ending, number | undefined>> = {
 }
 // All of them, by the type above.
 const endings = Object.keys(expected) as Ending[]
-
-/** What the server of a database says of the connections that are not the observer's; undefined where it has no server. */
-async function connections(
-  kind: TestDatabaseKind,
-  { database }: OpenDatabase,
-): Promise<{ idle: number; busy: number } | undefined> {
-  if (kind.provider === 'sqlite') return undefined
-  const rows = await database.query(
-    kind.provider === 'postgresql'
-      ? `SELECT coalesce(state, '') = 'idle' AS idle FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
-      : `SELECT command = 'Sleep' AND id NOT IN (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx) AS idle ` +
-          `FROM information_schema.processlist WHERE db = database() AND id <> connection_id()`,
-  )
-  const idle = rows.filter((row) => Number(row['idle']) === 1).length
-  return { idle, busy: rows.length - idle }
-}
 
 describe.each(databases)('on $name', (kind) => {
   let open: OpenDatabase
@@ -128,7 +113,7 @@ describe.each(databases)('on $name', (kind) => {
       const server = await framework.start(open.datastore, routes)
       try {
         await warmUp(server, 'before')
-        const before = await connections(kind, open)
+        const before = await connectionCounts(kind, open.database)
         await open.clear()
         const stored: string[] = []
         const unexpected: string[] = []
@@ -149,9 +134,9 @@ describe.each(databases)('on $name', (kind) => {
         expect(await open.dogs()).toEqual(stored.sort())
         expect(unexpected).toEqual([])
         expect(stored.length).toBeGreaterThan(requests / endings.length)
-        if (before !== undefined) expect(await connections(kind, open)).toMatchObject({ busy: 0 })
+        if (before !== undefined) expect(await connectionCounts(kind, open.database)).toMatchObject({ busy: 0 })
         await warmUp(server, 'after')
-        expect(await connections(kind, open)).toEqual(before)
+        expect(await connectionCounts(kind, open.database)).toEqual(before)
       } finally {
         await server.close()
       }

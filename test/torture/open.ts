@@ -22,7 +22,8 @@ export function openTortured(plan: WorkerPlan): PrismaDatastore {
   return datastore
 }
 
-function adapterOf({ provider, database, url }: TorturePlan): Adapter {
+/** The adapter of a worker, or of a server. */
+export function adapterOf({ provider, database, url }: Pick<TorturePlan, 'provider' | 'database' | 'url'>): Adapter {
   if (provider === 'postgresql') return new PrismaPg({ connectionString: url })
   if (provider === 'mysql') return new PrismaMariaDb(url)
   if (database.includes('libsql')) return new PrismaLibSql({ url })
