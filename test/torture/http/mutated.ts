@@ -11,6 +11,7 @@ export function mutated(datastore: TransactionalDatastore, mutation: Mutation | 
   if (mutation === undefined) return datastore
   const endsOf = endings[mutation]()
   return {
+    name: datastore.name,
     begin: (options?: RouteTransactionOptions) => withEnds(datastore.begin({ ...options, deadlineMs }), endsOf),
   }
 }
