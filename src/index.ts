@@ -175,6 +175,7 @@ export type { TransactionState } from './transaction/state.js'
 export type { DatastoreStats } from './transaction/telemetry.js'
 export type {
   ConflictTrace,
+  EscapeTrace,
   FlushTrace,
   RetryTrace,
   RollbackTrace,

@@ -9,11 +9,13 @@ import type { DriverConnection } from './connections.js'
  * @param wouldWait - true when the statement waits for that transaction to end, and that one for the statement
  * @throws `EscapeError` where escapes are refused, and for a statement that would wait
  */
-export function reportEscape({ title, options }: Session<DriverConnection>, sql: string, wouldWait: boolean): void {
+export function reportEscape(session: Session<DriverConnection>, sql: string, wouldWait: boolean): void {
+  const { title, options } = session
   const shown = sql.length > 120 ? `${sql.slice(0, 117)}...` : sql
   const message =
     `A statement was sent by a PrismaClient that does not join ${title}, which is open around it, so it would neither see ` +
     `its work nor be undone with it: ${shown} — use datastore.client (or tx.client) instead of the client that you made.`
+  options.telemetry.escaped(session, message)
   if (wouldWait) {
     throw new EscapeError(`${message} It would also wait for that transaction for ever: this database has one writer.`)
   }

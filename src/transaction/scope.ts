@@ -223,7 +223,7 @@ export class Scope<Connection extends TransactionConnection> {
     const leave = free ?? (await this.#lock.enter({ alone: true, inside: false, signal: () => this.session.signal }))
     try {
       this.#doom.assertCommittable()
-      reportUnfinished(this, running, this.session.options.escapes)
+      reportUnfinished(this, running)
       if (this.parent === undefined) await this.session.endGuests(true)
       await this.flushInTurn()
       this.assertUsable()

@@ -1,9 +1,11 @@
 /** What goes on in the transactions of one datastore: counted always, and told to those who listen. */
 import { ConcurrencyError } from '../errors.js'
+import type { TransactionLabel } from './options.js'
 import type { TransactionState } from './state.js'
 import {
   type ConflictTrace,
   channels,
+  type EscapeTrace,
   type RetryTrace,
   type TracedTransaction,
   type TransactionTrace,
@@ -31,6 +33,8 @@ export interface DatastoreStats {
   readonly retries: number
   /** Writes of events that came after another writer's. */
   readonly conflicts: number
+  /** What has passed by a transaction, or outlived it. */
+  readonly escapes: number
   /** Transactions that were rolled back at their deadline, or have waited for a connection until then. */
   readonly timeouts: number
   /** How often pending events were written. */
@@ -41,7 +45,11 @@ export interface DatastoreStats {
 
 /** What is known of a transaction from its beginning: a session has it. */
 export interface Observed {
-  readonly options: { readonly attempt: number; readonly readOnly: boolean }
+  readonly options: {
+    readonly attempt: number
+    readonly readOnly: boolean
+    readonly label: TransactionLabel | undefined
+  }
   /** Whether BEGIN has been answered in time. */
   readonly begun: boolean
 }
@@ -49,7 +57,7 @@ export interface Observed {
 /** How a transaction can end that the database has begun. */
 export type Ending = 'committed' | 'rolledBack' | 'commitUnknown'
 
-type Told = { -readonly [Member in keyof TracedTransaction]: TracedTransaction[Member] }
+type Told = TracedTransaction & { state: TransactionState }
 
 /** Nothing is built for a message that nobody listens to. */
 export class Telemetry {
@@ -63,6 +71,7 @@ export class Telemetry {
     waiting: 0,
     retries: 0,
     conflicts: 0,
+    escapes: 0,
     timeouts: 0,
     flushes: 0,
     flushedEvents: 0,
@@ -153,6 +162,13 @@ export class Telemetry {
     channels.end.publish({ transaction: this.#tell(session, state) } satisfies TransactionTrace)
   }
 
+  /** Something passes by a transaction, or outlives it. */
+  escaped(session: Observed, message: string): void {
+    this.#counts.escapes += 1
+    if (!channels.escape.hasSubscribers) return
+    channels.escape.publish({ transaction: this.#tell(session, 'open'), message } satisfies EscapeTrace)
+  }
+
   /** The deadline has passed. */
   timedOut(): void {
     this.#counts.timeouts += 1
@@ -187,8 +203,17 @@ export class Telemetry {
       known.state = state
       return known
     }
-    const { attempt, readOnly } = session.options
-    const told: Told = { datastore: this.datastore, attempt, readOnly, state }
+    const { attempt, readOnly, label } = session.options
+    const told: Told = {
+      datastore: this.datastore,
+      // Asked for when it is read: the route of a request is not known from the beginning.
+      get label() {
+        return typeof label === 'function' ? label() : label
+      },
+      attempt,
+      readOnly,
+      state,
+    }
     this.#told.set(session, told)
     return told
   }

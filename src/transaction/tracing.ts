@@ -6,6 +6,8 @@ import type { TransactionState } from './state.js'
 export interface TracedTransaction {
   /** The datastore's name. */
   readonly datastore: string
+  /** What it is for, such as `POST /dogs`; undefined where nobody has said it. */
+  readonly label: string | undefined
   /** From 1; greater when the work is run again by `retries`. */
   readonly attempt: number
   /** Whether it refuses to write. */
@@ -58,6 +60,14 @@ export interface ConflictTrace {
   readonly actualVersion: number | undefined
 }
 
+/** Each message of the channel `transaction.escape`: something passes by a transaction, or outlives it. */
+export interface EscapeTrace {
+  /** The transaction. */
+  readonly transaction: TracedTransaction
+  /** What it is, where, and what to do about it. */
+  readonly message: string
+}
+
 /** What happens during a traced statement, published around it. */
 type Traced<Message extends object> = TracingChannel<unknown, Message>
 
@@ -71,6 +81,7 @@ export const channels: {
   readonly end: Channel
   readonly retry: Channel
   readonly conflict: Channel
+  readonly escape: Channel
 } = {
   open: channel('eventsourcing-prisma:transaction.open'),
   begin: tracingChannel('eventsourcing-prisma:transaction.begin'),
@@ -80,6 +91,7 @@ export const channels: {
   end: channel('eventsourcing-prisma:transaction.end'),
   retry: channel('eventsourcing-prisma:transaction.retry'),
   conflict: channel('eventsourcing-prisma:transaction.conflict'),
+  escape: channel('eventsourcing-prisma:transaction.escape'),
 }
 
 /** Runs work between the messages of a tracing channel. */

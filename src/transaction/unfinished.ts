@@ -1,12 +1,14 @@
 /** What a commit finds that should be done by then: work that still runs, and operations that nobody has awaited. */
 import type { Escapes } from './escapes.js'
 import type { Call, Operations } from './operations.js'
+import type { Observed, Telemetry } from './telemetry.js'
 
 /** A scope that is about to commit. */
 interface Ending {
   /** Which one, for messages. */
   readonly title: string
   readonly operations: Operations
+  readonly session: Observed & { readonly options: { readonly escapes: Escapes; readonly telemetry: Telemetry } }
 }
 
 /** How many calls a message names. */
@@ -29,9 +31,10 @@ export function runningWork({ operations }: Ending, hasPart: boolean): string {
  * @param running - what still ran when the commit was asked for, undefined for nothing
  * @throws `EscapeError` where escapes are refused
  */
-export function reportUnfinished({ title, operations }: Ending, running: string | undefined, escapes: Escapes): void {
+export function reportUnfinished({ title, operations, session }: Ending, running: string | undefined): void {
   if (running !== undefined) {
-    escapes.report(
+    report(
+      session,
       `Work was still running in ${title} when it was to commit: ${running}. Await everything before the end, with ` +
         'Promise.all for what runs side by side; what is to go on longer needs a transaction of its own (propagation "requiresNew").',
     )
@@ -39,10 +42,17 @@ export function reportUnfinished({ title, operations }: Ending, running: string 
   }
   const { neverStarted } = operations
   if (neverStarted.length === 0) return
-  escapes.report(
+  report(
+    session,
     `An operation was made in ${title} and never awaited, so it did not run: ${named(neverStarted).join(', ')}. ` +
       'Await it, or give it to $transaction([…]): Prisma sends nothing before that.',
   )
+}
+
+function report(session: Ending['session'], message: string): void {
+  const { escapes, telemetry } = session.options
+  telemetry.escaped(session, message)
+  escapes.report(message)
 }
 
 function named(calls: readonly Call[]): string[] {

@@ -1,9 +1,11 @@
 /** What is published of transactions, in which order, and with what in it. */
 import { channel, subscribe, tracingChannel, unsubscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   type ConflictTrace,
+  EscapeError,
   type FlushTrace,
   PrismaApplicationRecorder,
   type RetryTrace,
@@ -24,7 +26,7 @@ interface Seen {
 }
 
 const statements = ['begin', 'flush', 'commit', 'rollback']
-const plain = ['open', 'end', 'retry', 'conflict']
+const plain = ['open', 'end', 'retry', 'conflict', 'escape']
 
 /** Everything that is published from now on; `end` unsubscribes. */
 function listenToAll(): { readonly seen: Seen[]; readonly names: () => string[]; end(): void } {
@@ -112,11 +114,11 @@ describe.each(databases)('on $name', (database) => {
 
   it('tells the deadline as a reason', async () => {
     const late = open.datastore.transaction(
-      async () => {
+      async (tx) => {
         await newOwner('Fido')
-        await delay(100)
+        await once(tx.signal, 'abort')
       },
-      { deadlineMs: 30 },
+      { deadlineMs: 500 },
     )
     await expect(late).rejects.toBeInstanceOf(TransactionTimeoutError)
     const rollback = all.seen.find(({ event }) => event === 'rollback start')
@@ -173,6 +175,29 @@ describe.each(databases)('on $name', (database) => {
     await expect(recorder.insertEvents([storedEvent(id, 1)])).rejects.toMatchObject({ code: 'ES_CONCURRENCY' })
     const conflicts = all.seen.filter(({ event }) => event === 'conflict')
     expect(conflicts.map(({ message }) => message)).toMatchObject([{ originatorId: id, transaction: undefined }])
+  })
+
+  it('tells what passes by a transaction, and what the transaction is for', async () => {
+    const label = (): string => 'count the owners'
+    const escaping = open.datastore.transaction(async () => await open.base.owner.count(), { label })
+    await expect(escaping).rejects.toThrow('does not join')
+    const [escape, ...others] = all.seen.filter(({ event }) => event === 'escape')
+    expect(others).toEqual([])
+    expect(escape?.message).toMatchObject({
+      transaction: { label: 'count the owners' },
+      message: expect.stringContaining('does not join the transaction "count the owners"'),
+    })
+  })
+
+  it('tells a call that is not awaited', async () => {
+    const forgetful = open.datastore.transaction(async () => {
+      await newOwner('Fido')
+      void open.db.owner.count()
+    })
+    await expect(forgetful).rejects.toBeInstanceOf(EscapeError)
+    const names = all.names()
+    expect(names.slice(names.indexOf('escape'))).toEqual(['escape', 'rollback start', 'rollback asyncEnd', 'end'])
+    expect(open.datastore.stats.escapes).toBeGreaterThan(0)
   })
 
   it('goes on when a listener throws', async () => {
