@@ -1,6 +1,6 @@
 /** Express: one transaction per request, committed before the response leaves. For Express 5 and 4. */
 import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Response } from 'express'
-import { ProgrammingError } from '../src/index.js'
+import { ProgrammingError, type RecordedResponse } from '../src/index.js'
 import {
   isWebSocket,
   mergeOptions,
@@ -10,6 +10,7 @@ import {
   type RouteTransactionOptions,
   type TransactionalDatastore,
 } from './http.js'
+import { replayedHeader } from './idempotency.js'
 import { RequestTransaction } from './request-transaction.js'
 
 export {
@@ -20,6 +21,7 @@ export {
   requestMetadata,
   type TransactionalDatastore,
 } from './http.js'
+export type { IdempotencyOptions } from './idempotency.js'
 export { assertIfMatch, etagOf, type IfMatchOptions, type RequestWithHeaders, type Versioned } from './preconditions.js'
 
 /** Options of the middleware. */
@@ -146,7 +148,8 @@ function begin(
     next(error)
     return true
   }
-  const exchange = { request, response, streamsByWriting: true, fail }
+  const replay = (answer: RecordedResponse): void => send(response, answer)
+  const exchange = { request, response, streamsByWriting: true, fail, replay }
   // The route is known when it has been found, which is after this.
   const label = (): string => labelOf(request)
   let transaction: RequestTransaction<Request>
@@ -159,7 +162,7 @@ function begin(
   const all = transactionsOf.get(request) ?? new Map<TransactionalDatastore, RequestTransaction<Request>>()
   transactionsOf.set(request, all.set(datastore, transaction))
   if (handler === undefined) {
-    transaction.run(next)
+    start(transaction, next, next)
     return
   }
   const againOrPass = async (error: unknown): Promise<void> => {
@@ -167,9 +170,39 @@ function begin(
     else next(error)
   }
   const failed = (error: unknown): void => void againOrPass(error)
-  const attempt = (): void => transaction.run(() => call(handler, { request, response, next }, failed))
+  const attempt = (): void => start(transaction, () => call(handler, { request, response, next }, failed), failed)
   transaction.rerun = attempt
   attempt()
+}
+
+/** Runs what serves the request in its transaction, unless it is answered as it was before. */
+function start(transaction: RequestTransaction<Request>, serve: () => void, failed: (error: unknown) => void): void {
+  if (transaction.hasKey) void startOnce(transaction, serve, failed)
+  else transaction.run(serve)
+}
+
+async function startOnce(
+  transaction: RequestTransaction<Request>,
+  serve: () => void,
+  failed: (error: unknown) => void,
+): Promise<void> {
+  let isToBeServed: boolean
+  try {
+    isToBeServed = await transaction.claim()
+  } catch (error) {
+    failed(error)
+    return
+  }
+  if (isToBeServed) transaction.run(serve)
+}
+
+/** Sends an answer that was stored, byte for byte. */
+function send(response: Response, { status, headers, body }: RecordedResponse): void {
+  response.status(status)
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
+  response.setHeader(replayedHeader, 'true')
+  if (body.byteLength === 0) response.end()
+  else response.end(body)
 }
 
 /** A route with options of its own, below an app that has begun a transaction: it is replaced. */

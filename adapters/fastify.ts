@@ -1,6 +1,7 @@
 /** Fastify: one transaction per request, committed before the response leaves. */
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
+import type { RecordedResponse } from '../src/index.js'
 import {
   isWebSocket,
   mergeOptions,
@@ -11,6 +12,7 @@ import {
   type TransactionalDatastore,
   withStatus,
 } from './http.js'
+import { replayedHeader } from './idempotency.js'
 import { RequestTransaction } from './request-transaction.js'
 
 export {
@@ -21,6 +23,7 @@ export {
   requestMetadata,
   type TransactionalDatastore,
 } from './http.js'
+export type { IdempotencyOptions } from './idempotency.js'
 export { assertIfMatch, etagOf, type IfMatchOptions, type RequestWithHeaders, type Versioned } from './preconditions.js'
 
 /** Options of the plugin. */
@@ -70,10 +73,12 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     const { transaction: own } = request.routeOptions.config
     if (own === false || isWebSocket(request)) return next()
     // `reply.callNotFound()` comes here a second time.
-    const transaction = requests.get(request) ?? begin(datastore, mergeOptions(appOptions, own), reply)
+    const known = requests.get(request)
+    const transaction = known ?? begin(datastore, mergeOptions(appOptions, own), reply)
     requests.set(request, transaction)
+    if (known === undefined && transaction.hasKey) void startOnce(transaction, next)
     // The context of `next` is that of the handler, whatever the hooks before have done to theirs.
-    transaction.run(next)
+    else transaction.run(next)
   })
   fastify.addHook('onError', (request, _reply, error, next) => {
     withStatus(error)
@@ -89,6 +94,21 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     void checkStream(transaction, (refusal) => (refusal === null ? next(null, payload) : next(refusal)))
   })
   done()
+}
+
+/** Goes on with the request, unless it is refused, or answered as it was before. */
+async function startOnce(
+  transaction: RequestTransaction<FastifyRequest>,
+  next: (error?: Error) => void,
+): Promise<void> {
+  let isToBeServed: boolean
+  try {
+    isToBeServed = await transaction.claim()
+  } catch (error) {
+    next(withStatus(error))
+    return
+  }
+  if (isToBeServed) transaction.run(next)
 }
 
 function begin(
@@ -108,9 +128,14 @@ function begin(
     void reply.send(error)
     return true
   }
+  const replay = ({ status, headers, body }: RecordedResponse): void => {
+    void reply.code(status).headers({ ...headers, [replayedHeader]: 'true' })
+    void reply.send(body.byteLength === 0 ? undefined : Buffer.from(body.buffer, body.byteOffset, body.byteLength))
+  }
   // A body that a hook compresses is written in parts as well.
   const label = `${request.method} ${request.routeOptions.url ?? 'no route'}`
-  return new RequestTransaction(datastore, { label, ...options }, { request, response, streamsByWriting: false, fail })
+  const exchange = { request, response, streamsByWriting: false, fail, replay }
+  return new RequestTransaction(datastore, { label, ...options }, exchange)
 }
 
 /** A handler that is run again as long as its transaction says so. */
@@ -129,13 +154,19 @@ function runAgain(
     }
     const failed = async (error: unknown): Promise<unknown> => {
       if (!(await transaction.again(error))) throw error
-      resetHeaders(reply, headersBefore)
-      return await transaction.run(attempt)
+      return await attemptAgain()
     }
-    transaction.rerun = () => {
+    const attemptAgain = async (): Promise<unknown> => {
       resetHeaders(reply, headersBefore)
-      void answered(reply, async () => await transaction.run(attempt))
+      let isToBeServed: boolean
+      try {
+        isToBeServed = await transaction.claim()
+      } catch (error) {
+        return await failed(error)
+      }
+      return isToBeServed ? await transaction.run(attempt) : reply
     }
+    transaction.rerun = () => void answered(reply, attemptAgain)
     return attempt()
   }
 }

@@ -2,18 +2,14 @@
 import type { ServerResponse } from 'node:http'
 import { type ResponseOwner, ResponseOwners } from './response-owners.js'
 import { assertChunk, assertHead, headersSentError } from './sendable.js'
+import type { SendingCall, WholeResponse } from './whole-response.js'
 
 type Method = (...args: unknown[]) => unknown
-type Sending = 'writeHead' | 'write' | 'end' | 'flushHeaders'
+type Sending = SendingCall['method']
 
 const sending: readonly Sending[] = ['writeHead', 'write', 'end', 'flushHeaders']
 const ofHeaders = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader'] as const
 type OfHeaders = (typeof ofHeaders)[number]
-
-interface HeldCall {
-  readonly method: Sending
-  readonly args: readonly unknown[]
-}
 
 /** Something that is piped into the response. */
 interface Source {
@@ -23,6 +19,8 @@ interface Source {
 /** Stands before the methods of a response that send something. Works for HTTP/1 and for Node's compatible HTTP/2 responses. */
 export class HeldResponse {
   readonly owners: ResponseOwners = new ResponseOwners()
+  /** Set where the owners are asked when all of the response is there, up to a limit. */
+  whole: WholeResponse | undefined
   readonly #response: ServerResponse
   /** What others have put on the response before; the rest comes from its prototype. */
   readonly #ownBefore = new Map<string, Method>()
@@ -32,7 +30,7 @@ export class HeldResponse {
   /** HTTP/2 has no status messages, and Node warns whoever looks at one. */
   readonly #hasMessage: boolean
   #state: 'open' | 'holding' | 'passing' | 'over' = 'open'
-  #calls: HeldCall[] = []
+  #calls: SendingCall[] = []
   #hasHead = false
   #hasEnded = false
   #wasDropped = false
@@ -67,7 +65,12 @@ export class HeldResponse {
 
   /** Whether nobody has asked yet to send anything. */
   get isOpen(): boolean {
-    return this.#state === 'open'
+    return this.#state === 'open' && this.whole?.hasBegun !== true
+  }
+
+  /** What would send the response. */
+  get calls(): readonly SendingCall[] {
+    return this.#calls
   }
 
   /** Whether a response is there and waits for the end of the transactions. */
@@ -88,6 +91,7 @@ export class HeldResponse {
     this.#state = 'open'
     this.#hasHead = this.#hasEnded = this.#mustDrain = false
     this.#heldBytes = 0
+    this.whole?.clear()
     this.#wasDropped = true
     // From here on the methods are ours alone: what others have put around them was for the response that is gone.
     const turn = this.#turn
@@ -145,6 +149,10 @@ export class HeldResponse {
     if (!this.#hasHead) assertHead([this.#response.statusCode])
     this.#calls.push({ method, args })
     this.#hasEnded = method === 'end'
+    if (this.#state === 'open' && this.whole?.waitsAfter({ method, args }) === true) {
+      this.#hasHead = true
+      return method === 'write' ? true : this.#response
+    }
     if (this.#state === 'open') this.#settle(method !== 'end')
     return method === 'write' ? this.#hasRoomFor(args[0]) : this.#response
   }

@@ -1,10 +1,12 @@
 /** The rules of HTTP, once for all frameworks: how a route says what it wants, and what errors mean to a client. */
+
 import {
   type EventSourcingError,
   isEventSourcingError,
   type ManagedTransaction,
   type TransactionOptions,
 } from '../src/index.js'
+import { type IdempotencyOptions, mergeIdempotency } from './idempotency.js'
 
 /** What a request's transaction needs of a datastore. */
 export interface TransactionalDatastore {
@@ -33,6 +35,11 @@ export interface RouteTransactionOptions<Request = unknown>
   readonly stream?: 'commit' | 'refuse'
   /** Facts about the request that every event saved in it is stored with: `requestMetadata`, or a function of yours that adds the user. */
   readonly metadata?: (request: Request) => Readonly<Record<string, unknown>>
+  /**
+   * Whether a request with the header Idempotency-Key is served once, and gets the answer of the first time when it is sent
+   * again; default false. A transaction that is `readOnly` pays no attention to it.
+   */
+  readonly idempotency?: boolean | IdempotencyOptions<Request>
 }
 
 /** A request as far as its ids go, in any framework. */
@@ -73,7 +80,9 @@ export function mergeOptions<Request>(
   app: RouteTransactionOptions<Request>,
   route: RouteTransactionOptions<Request> | undefined,
 ): RouteTransactionOptions<Request> {
-  return route === undefined ? app : { ...app, ...route }
+  if (route === undefined) return app
+  const idempotency = mergeIdempotency(app.idempotency, route.idempotency)
+  return { ...app, ...route, ...(idempotency === undefined ? {} : { idempotency }) }
 }
 
 /** Whether a response with this status commits when nobody says otherwise. */
@@ -100,6 +109,9 @@ const statuses: Readonly<Record<string, number>> = {
   ES_DATASTORE_CLOSED: 503,
   ES_PRECONDITION_FAILED: 412,
   ES_PRECONDITION_REQUIRED: 428,
+  ES_IDEMPOTENCY_KEY: 400,
+  ES_IDEMPOTENCY_KEY_IN_USE: 409,
+  ES_IDEMPOTENCY_KEY_REUSED: 422,
 }
 
 /** Seconds after which a client may try again what failed with 503. */
@@ -119,7 +131,7 @@ export function withStatus(error: unknown): Error {
 export interface Problem {
   /** Always `about:blank`: the status says it all. */
   readonly type: string
-  /** The same text for all problems with this status. */
+  /** The same text for all problems with this status, or with this code. */
   readonly title: string
   /** From 400 to 599. */
   readonly status: number
@@ -140,6 +152,12 @@ export interface ProblemOptions {
   readonly describe?: (error: unknown) => Partial<Problem> | undefined
 }
 
+const titlesOfCodes: Readonly<Record<string, string>> = {
+  ES_IDEMPOTENCY_KEY: 'An idempotency key is needed',
+  ES_IDEMPOTENCY_KEY_IN_USE: 'Still being answered',
+  ES_IDEMPOTENCY_KEY_REUSED: 'The key of another request',
+}
+
 const titles: Readonly<Record<number, string>> = {
   404: 'Not found',
   409: 'Changed by someone else',
@@ -152,13 +170,14 @@ const titles: Readonly<Record<number, string>> = {
 export function problemOf(error: unknown, { describe: describeError }: ProblemOptions = {}): Problem {
   const own = describeError?.(error) ?? {}
   const status = own.status ?? statusOf(error) ?? statusIn(error) ?? 500
-  const title = titles[status] ?? (status < 500 ? 'The request cannot be served' : 'Internal server error')
+  const code = isEventSourcingError(error) ? error.code : undefined
+  const otherTitle = status < 500 ? 'The request cannot be served' : 'Internal server error'
   return {
     type: 'about:blank',
-    title,
+    title: titlesOfCodes[code ?? ''] ?? titles[status] ?? otherTitle,
     status,
     ...(status < 500 && error instanceof Error ? { detail: error.message } : {}),
-    ...(isEventSourcingError(error) ? { code: error.code } : {}),
+    ...(code === undefined ? {} : { code }),
     ...own,
   }
 }

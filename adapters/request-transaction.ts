@@ -1,6 +1,12 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
 import type { ServerResponse } from 'node:http'
-import { isEventSourcingError, type ManagedTransaction, ProgrammingError, withMetadata } from '../src/index.js'
+import {
+  isEventSourcingError,
+  type ManagedTransaction,
+  ProgrammingError,
+  type RecordedResponse,
+  withMetadata,
+} from '../src/index.js'
 import { HeldResponse } from './held-response.js'
 import {
   isSuccess,
@@ -10,6 +16,7 @@ import {
   type TransactionalDatastore,
   withStatus,
 } from './http.js'
+import { IdempotentRequest } from './idempotency.js'
 import type { ResponseOwner } from './response-owners.js'
 
 /** One request in the framework that serves it. */
@@ -25,6 +32,8 @@ export interface Exchange<Request> {
    * @returns false when the framework cannot answer this request any more
    */
   fail(error: Error): boolean
+  /** Answers, in the way of the framework, as the request was answered before. */
+  replay(response: RecordedResponse): void
 }
 
 /** A transaction and the response that waits for it. */
@@ -37,11 +46,14 @@ export class RequestTransaction<Request> implements ResponseOwner {
   readonly #datastore: TransactionalDatastore
   readonly #exchange: Exchange<Request>
   readonly #held: HeldResponse
+  readonly #idempotent: IdempotentRequest<Request> | undefined
   /** Whether the body of the request had been read before the handler: what the handler reads itself, it reads once. */
   readonly #isBodyRead: boolean
   /** Settled once the transaction has ended, undefined before its end has begun. */
   #end: Promise<unknown> | undefined
   #expired: Error | undefined
+  /** How often the database had been used when the idempotency key was claimed. */
+  #usesOfClaim = 0
   #isGone = false
   #hasFailed = false
 
@@ -58,6 +70,10 @@ export class RequestTransaction<Request> implements ResponseOwner {
     this.#managed = this.#watched(begin(datastore, options, exchange.response))
     this.#isBodyRead = exchange.response.req.readableDidRead
     this.#held = HeldResponse.hold(exchange.response, datastore, this)
+    const { request, response } = exchange
+    const idempotency = options.readOnly === true ? false : options.idempotency
+    this.#idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
+    if (this.#idempotent !== undefined) this.#held.whole = this.#idempotent.whole
     // Comes after every response, whether it was sent or not.
     exchange.response.once('close', () => this.#close())
   }
@@ -76,6 +92,33 @@ export class RequestTransaction<Request> implements ResponseOwner {
   /** Runs `fn`, and all that it calls, as if there were no transaction. */
   outside<T>(fn: () => T): T {
     return this.#managed.outside(fn)
+  }
+
+  /** Whether the request has an idempotency key, so that `claim` comes before each attempt. */
+  get hasKey(): boolean {
+    return this.#idempotent !== undefined
+  }
+
+  /**
+   * Claims the idempotency key of the request; where the request was served before, it is answered as then.
+   *
+   * @returns whether the handler is to be run
+   * @throws why the request is refused, with its status
+   */
+  async claim(): Promise<boolean> {
+    let known: RecordedResponse | undefined
+    try {
+      known = await this.#idempotent?.claim(this.#managed)
+    } catch (error) {
+      // At the deadline it was answered already.
+      if (this.#hasFailed) return false
+      throw withStatus(error)
+    }
+    this.#usesOfClaim = this.#managed.useCount
+    if (known === undefined) return true
+    await this.rollBack()
+    this.#exchange.replay(known)
+    return false
   }
 
   /**
@@ -121,6 +164,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
     }
     await this.rollBack()
     this.#held.owners.remove(this.#datastore)
+    if (this.#held.whole === this.#idempotent?.whole) this.#held.whole = undefined
   }
 
   /**
@@ -170,8 +214,18 @@ export class RequestTransaction<Request> implements ResponseOwner {
     }
     if (isStream && this.#exchange.streamsByWriting) await this.#refuseStream()
     const isStored = this.#held.owners.isShared && this.options.readOnly !== true && (await this.#isUsed())
+    await this.#record(status)
     await this.#managed.commit()
     return isStored
+  }
+
+  async #record(status: number): Promise<void> {
+    try {
+      await this.#idempotent?.record(this.#managed, { status, calls: this.#held.calls })
+    } catch (error) {
+      await this.#managed.rollback()
+      throw error
+    }
   }
 
   async #refuseStream(): Promise<void> {
@@ -185,7 +239,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
   async #isUsed(): Promise<boolean> {
     // What was saved and is not written yet counts as well.
     await this.#managed.transaction.flush()
-    return this.#managed.transaction.state !== 'idle'
+    return this.#managed.useCount > this.#usesOfClaim
   }
 
   #commits(status: number): boolean {

@@ -11,8 +11,7 @@ export function assertHead(args: readonly unknown[]): void {
   if (!(status >= 100 && status <= 999)) {
     throw nodeError(new RangeError(`Invalid status code: ${String(args[0])}`), 'ERR_HTTP_INVALID_STATUS_CODE')
   }
-  const headers = typeof args[1] === 'string' ? args[2] : (args[2] ?? args[1])
-  for (const [name, value] of entriesOf(headers)) {
+  for (const [name, value] of headersIn(args)) {
     validateHeaderName(name)
     // Node takes numbers and arrays as well.
     validateHeaderValue(name, value as string)
@@ -36,7 +35,13 @@ export function headersSentError(what: 'write' | 'set' | 'remove'): Error {
   return nodeError(new Error(`Cannot ${what} headers after they are sent to the client`), 'ERR_HTTP_HEADERS_SENT')
 }
 
-function entriesOf(headers: unknown): ReadonlyArray<readonly [string, unknown]> {
+/**
+ * The headers that a call of `writeHead` gives.
+ *
+ * @param args - status, message?, headers?
+ */
+export function headersIn(args: readonly unknown[]): ReadonlyArray<readonly [string, unknown]> {
+  const headers = typeof args[1] === 'string' ? args[2] : (args[2] ?? args[1])
   if (typeof headers !== 'object' || headers === null) return []
   if (!Array.isArray(headers)) return Object.entries(headers)
   const list: unknown[] = Array.isArray(headers[0]) ? headers.flat() : headers

@@ -158,6 +158,9 @@ export class PrismaDatastore<Client extends object = object>
     const scope = this.#transactions.begin(options, attempt)
     return {
       transaction: this.#viewOf(scope),
+      get useCount() {
+        return scope.session.useCount
+      },
       run: (fn) => this.#transactions.within(scope, fn),
       outside: (fn) => this.#transactions.within(undefined, fn),
       commit: () => this.#transactions.commit(scope),

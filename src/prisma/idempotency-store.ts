@@ -23,10 +23,10 @@ export interface IdempotencyStoreOptions {
 }
 
 /** How many keys are deleted by one transaction. */
-const partSize = 500
+const partSize = 200
 
-/** After so many answers a store deletes what has expired, more than it has stored meanwhile. */
-const answersPerCleanUp = 200
+/** After so many answers a store deletes what has expired, up to twice as many. */
+const answersPerCleanUp = 100
 
 /**
  * An `IdempotencyStore` on a datastore: what adapters use where the option `idempotency` is set.

@@ -140,6 +140,8 @@ export class NoTransaction<Client> implements Transaction<Client> {
 export interface ManagedTransaction<Client = unknown> {
   /** The transaction as user code sees it. */
   readonly transaction: Transaction<Client>
+  /** How often the database was used in it so far. */
+  readonly useCount: number
   /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
   run<T>(fn: () => T): T
   /** Runs `fn` as if this transaction were not there. */

@@ -43,6 +43,7 @@ export class Session<Connection extends TransactionConnection> {
   #timer: NodeJS.Timeout | undefined
   #ended: Error | boolean = false
   #stopped: Error | undefined
+  #useCount = 0
   #lost: { readonly cause: unknown } | undefined
 
   constructor(source: ConnectionSource<Connection>, options: SessionOptions, onStopped: () => void) {
@@ -60,6 +61,11 @@ export class Session<Connection extends TransactionConnection> {
   /** Whether BEGIN has been answered. */
   get begun(): boolean {
     return this.#connection !== undefined
+  }
+
+  /** How often the connection was asked for, from whatever scope. */
+  get useCount(): number {
+    return this.#useCount
   }
 
   /** Why no statement can start any more, undefined while one can. */
@@ -122,6 +128,7 @@ export class Session<Connection extends TransactionConnection> {
 
   /** Runs one piece of work on the connection, after those that were asked for before; the first one begins the transaction. */
   async use<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    this.#useCount += 1
     const endTurn = this.#turn.tryTake() ?? (await this.#turn.take())
     try {
       this.assertOpen()

@@ -157,10 +157,9 @@ describe.each(databases)('idempotency keys on $name', (kind) => {
   })
 
   it('are deleted when they have expired, however many they are', async () => {
-    await open.datastore.transaction(async () => {
-      for (let n = 0; n < 1_010; n += 1) await store.claim(claimOf(`old ${n}`))
-    })
-    await expire()
+    const rows = Array.from({ length: 1_010 }, (_, n) => `('', 'old ${n}', '', 200, '{}', '', '2001-01-01 00:00:00')`)
+    const columns = `scope, ${open.quoted('key')}, fingerprint, status, headers, body, expires_at`
+    await open.database.query(`INSERT INTO ${open.quoted('idempotency_keys')} (${columns}) VALUES ${rows.join(', ')}`)
     await work('new')
     expect(await store.deleteExpired()).toBe(1_010)
     expect(await store.deleteExpired()).toBe(0)
@@ -182,13 +181,13 @@ describe.each(databases)('idempotency keys on $name', (kind) => {
     for (let n = 0; n < 5; n += 1) await work(`old ${n}`)
     await expire()
     const own = new PrismaIdempotencyStore(open.datastore)
-    for (let n = 0; n < 200; n += 1) {
+    for (let n = 0; n < 100; n += 1) {
       await open.datastore.transaction(async () => {
         await own.claim(claimOf(`new ${n}`))
         await own.complete({ scope: '', key: `new ${n}` }, answer)
       })
     }
-    expect(await stored()).toBe(200)
+    expect(await stored()).toBe(100)
   })
 
   it('run work once of which many copies begin at the same time, and give the others its answer or say that it runs', async () => {

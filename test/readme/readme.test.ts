@@ -142,6 +142,11 @@ describe('the README, with the package as it is published', () => {
     runBlock('scoped-client.ts')
   })
 
+  it('a request that is sent twice with one key', () => {
+    runBlock('idempotency.ts')
+    expect(count('idempotency_keys', "key = '8e03978e-40d5-43dd' AND status = 201")).toBe(1)
+  })
+
   it('following the log: a projection with its tracking', () => {
     runBlock('projection.ts')
     expect(count('trainingschool_tracking', "application_name = 'TrainingSchool'")).toBe(1)

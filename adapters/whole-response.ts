@@ -1,0 +1,81 @@
+/** Puts a response together that is to be kept, from the calls that send it. */
+import type { ServerResponse } from 'node:http'
+import type { RecordedResponse } from '../src/index.js'
+import { headersIn } from './sendable.js'
+
+/** A call of a response's method that has been held. */
+export interface SendingCall {
+  readonly method: 'writeHead' | 'write' | 'end' | 'flushHeaders'
+  readonly args: readonly unknown[]
+}
+
+/** Says how much of a response has to be there before the transaction ends: all of it, up to a limit. */
+export class WholeResponse {
+  readonly #maxBodyBytes: number
+  #size = 0
+  #hasBegun = false
+
+  /** @param maxBodyBytes - with a longer body it is a stream like any other */
+  constructor(maxBodyBytes: number) {
+    this.#maxBodyBytes = maxBodyBytes
+  }
+
+  /** Whether a part of the body has been waited for. */
+  get hasBegun(): boolean {
+    return this.#hasBegun
+  }
+
+  /** Counts a part in. @returns whether more has to come before the response is asked for */
+  waitsAfter({ method, args }: SendingCall): boolean {
+    this.#size += bytesOf(args).byteLength
+    this.#hasBegun = true
+    return method !== 'end' && this.#size <= this.#maxBodyBytes
+  }
+
+  /** Whether the body is longer than that. */
+  get isTooLong(): boolean {
+    return this.#size > this.#maxBodyBytes
+  }
+
+  /** Forgets the response, since another one takes its place. */
+  clear(): void {
+    this.#size = 0
+    this.#hasBegun = false
+  }
+}
+
+/** A response that is about to be sent. */
+export interface ResponseToRecord {
+  readonly response: ServerResponse
+  readonly status: number
+  /** All that send it. */
+  readonly calls: readonly SendingCall[]
+}
+
+/**
+ * What is kept of a response.
+ *
+ * @param names - of the headers to keep, in lower case
+ */
+export function recordOf({ response, status, calls }: ResponseToRecord, names: ReadonlySet<string>): RecordedResponse {
+  const headers: Record<string, string | readonly string[]> = {}
+  const given = calls.flatMap(({ method, args }) => (method === 'writeHead' ? headersIn(args) : []))
+  for (const [name, value] of [...Object.entries(response.getHeaders()), ...given]) {
+    const lowerCase = name.toLowerCase()
+    if (names.has(lowerCase)) headers[lowerCase] = Array.isArray(value) ? value.map(String) : String(value)
+  }
+  return {
+    status,
+    headers,
+    body: Buffer.concat(calls.map(({ method, args }) => (method === 'writeHead' ? noBytes : bytesOf(args)))),
+  }
+}
+
+const noBytes = new Uint8Array()
+
+/** @param args - of `write` and `end`: chunk?, encoding?, callback? */
+function bytesOf([chunk, encoding]: readonly unknown[]): Uint8Array {
+  if (chunk instanceof Uint8Array) return chunk
+  if (typeof chunk !== 'string') return noBytes
+  return Buffer.from(chunk, typeof encoding === 'string' && Buffer.isEncoding(encoding) ? encoding : 'utf8')
+}
