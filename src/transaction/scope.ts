@@ -217,6 +217,8 @@ export class Scope<Connection extends TransactionConnection> {
    * @param isFromInside - whether what asks for it runs in a part of the scope, which ends later
    */
   async commit(isFromInside: boolean = false): Promise<void> {
+    // Work that ends when the signal aborts comes here while the deadline is rolling back.
+    if (this.#rollingBack !== undefined) await this.#rollingBack
     this.assertUsable()
     const free = this.#lock.tryEnter(true, false)
     const running = free === undefined && !isFromInside ? runningWork(this, this.#part !== undefined) : undefined
