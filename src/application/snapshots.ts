@@ -1,5 +1,7 @@
 /** The snapshots of an application: when they are taken, and how the latest one is found. */
+import { isAggregate } from '../domain/aggregate.js'
 import type { DomainEvent } from '../domain/event.js'
+import { assertVisible } from '../domain/private-members.js'
 import { restoreSnapshot, type SnapshotKind, type Snapshotted, subjectsIn, takeSnapshot } from '../domain/snapshot.js'
 import { snapshotsDue } from '../domain/snapshot-policy.js'
 import { ProgrammingError } from '../errors.js'
@@ -51,6 +53,8 @@ export class Snapshots {
   due(kind: SnapshotKind, originator: Snapshotted, eventCount: number): DueSnapshot[] {
     const { snapshots: policy } = kind
     if (policy === undefined || !this.isFor(kind) || eventCount === 0) return []
+    // Not when the first one is due: that is in production, and nothing could be saved then.
+    if (isAggregate(originator)) assertVisible(originator)
     const { id, version: after } = originator
     // With personal data the state may be older than the forgetting of a person: it is rebuilt from what can be read.
     const isOfNow = (version: number): boolean => version === after && subjectsIn(originator).size === 0

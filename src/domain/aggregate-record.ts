@@ -38,6 +38,8 @@ export interface Construction {
   isOwned: boolean
   /** Whether the base class has used it. */
   isTaken: boolean
+  /** An aggregate that the constructor is to run on once more, instead of on a new one. */
+  readonly onto?: object
 }
 
 /** Prepares a construction for `constructBy`. */

@@ -57,7 +57,8 @@ export function aggregateWith(aggregateClass: AggregateClass, whole: WholeState)
   return aggregate
 }
 
-function constructorArguments(aggregateClass: AggregateClass, event: DomainEvent): unknown[] {
+/** The arguments with which the event that created an aggregate calls its constructor again. */
+export function constructorArguments(aggregateClass: AggregateClass, event: DomainEvent): unknown[] {
   const events = eventsOf(aggregateClass.prototype as object)
   if (events.creation === undefined) return []
   const { data, timestamp } = upcastEvent(event, events.upcastsOf(events.creation.name))

@@ -65,6 +65,9 @@ export interface EventSource {
   collectEvents(): DomainEvent[]
 }
 
+/** What a field of a subclass must not hide: saves and snapshots rely on it. */
+const hiddenMembers = ['id', 'version', 'createdOn', 'modifiedOn', 'pendingEvents']
+
 let readRecord: (value: object) => AggregateRecord | undefined
 
 /** Gives the record of an aggregate to the rest of the domain layer; undefined for anything else. */
@@ -153,6 +156,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     if (construction !== undefined) {
       construction.isTaken = true
       this.#record = recordFor(construction.event, construction.mode)
+      if (construction.onto !== undefined) return construction.onto as this // made by the same class
       return
     }
     const events = eventsOf(new.target.prototype)
@@ -194,8 +198,19 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     return [...this.#record.pending]
   }
 
-  /** Hands over the pending events, oldest first, and forgets them. */
+  /**
+   * Hands over the pending events, oldest first, and forgets them.
+   *
+   * @throws `TypeError` where a field of the class hides a member of this one, which the compiler refuses as well
+   */
   collectEvents(): DomainEvent[] {
+    const hidden = hiddenMembers.find((name) => Object.hasOwn(this, name))
+    if (hidden !== undefined) {
+      const { className } = eventsOf(Object.getPrototypeOf(this))
+      throw new TypeError(
+        `${className} has a field '${hidden}', which every aggregate has already: give it another name`,
+      )
+    }
     const collected = this.#record.pending
     this.#record.pending = []
     return collected

@@ -1,6 +1,8 @@
 /** Copies of originators, which share nothing that can change: what a cache keeps and gives out. */
 import { type AggregateClass, isAggregate, tryRecordOf } from './aggregate.js'
 import { aggregateWith, stateOf } from './aggregate-state.js'
+import { type DeciderState, knownSubjects, withKnownSubjects } from './decider.js'
+import { assertVisible } from './private-members.js'
 import type { Snapshotted } from './snapshot.js'
 import { Timestamp } from './timestamp.js'
 
@@ -8,21 +10,30 @@ import { Timestamp } from './timestamp.js'
  * Copies an originator, without its pending events.
  *
  * Copied are arrays, maps, sets, dates, typed arrays, plain objects and instances of classes, at any depth, also in circles.
- * Frozen instances of classes are shared, and so is the state of a decider, since nobody changes them. The state of an aggregate that has
- * `snapshotState` and `restoreState` is copied by them.
+ * Frozen instances of classes are shared. The state of an aggregate that has `snapshotState` and `restoreState` is copied by them.
  *
- * @returns undefined for an aggregate with a function in its state, which would still be about the original
+ * @returns undefined for a state with a function in it, which would still be about the original
+ * @throws `TypeError` for one with `#private` members that does not keep its state by itself
  */
 export function copyOriginator(originator: Snapshotted): Snapshotted | undefined {
-  if (!isAggregate(originator)) return originator
+  if (!isAggregate(originator)) return copyOfState(originator)
   const record = tryRecordOf(originator)
   if (record === undefined) return undefined
+  assertVisible(originator)
   const { creation, version, modifiedOn, subjects } = record
   const copier = new Copier()
   const state = copier.copy(stateOf(originator)) as object // as what it is a copy of
   if (copier.hasFailed) return undefined
   const aggregateClass = originator.constructor as AggregateClass // of an aggregate
   return aggregateWith(aggregateClass, { creation, version, modifiedOn, subjects, state })
+}
+
+function copyOfState(originator: DeciderState<unknown>): DeciderState<unknown> | undefined {
+  const { id, version } = originator
+  const copier = new Copier()
+  const state = copier.copy(originator.state)
+  if (copier.hasFailed) return undefined
+  return withKnownSubjects(Object.freeze({ id, version, state }), knownSubjects(originator))
 }
 
 // What is frozen may hold what is not.

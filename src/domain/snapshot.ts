@@ -6,6 +6,7 @@ import { type Decider, type DeciderState, knownSubjects, withKnownSubjects } fro
 import { type DomainEvent, domainEvent } from './event.js'
 import { pinned } from './event-data.js'
 import { noSubjects, withSubjects } from './personal-data.js'
+import { assertVisible } from './private-members.js'
 import { createTimestamp, Timestamp } from './timestamp.js'
 import { isTopicOf, type TopicOwner } from './topic.js'
 import { upcastData, writtenVersion } from './upcasting.js'
@@ -22,11 +23,15 @@ const snapshotTopic = 'eventsourcing.domain:Snapshot'
 /** A state that is no object, such as a decider's number, is kept under this name. */
 const wholeState = '_state'
 
+/** Says that the state is undefined, which nothing can be stored as. */
+const noState = '_no_state'
+
 /**
  * Takes a snapshot, as an event for the store of snapshots. It shares no arrays and plain objects with the originator. Its
  * state as a whole is personal data of everybody whose data the originator knows.
  *
- * @throws `TypeError` for an aggregate that has one of `snapshotState()` and `restoreState(state)`
+ * @throws `TypeError` for an aggregate that has one of `snapshotState()` and `restoreState(state)`, or none of them and `#private`
+ *   members
  */
 export function takeSnapshot(kind: SnapshotKind, originator: Snapshotted): DomainEvent {
   const { upcasts, revision } = kind.snapshots ?? {}
@@ -75,6 +80,7 @@ function ownerOf(kind: SnapshotKind): TopicOwner {
 }
 
 function stateOfAggregate(aggregate: Aggregate<object>): object {
+  assertVisible(aggregate)
   const times = { _created_on: aggregate.createdOn, _modified_on: aggregate.modifiedOn }
   const state = stateOf(aggregate)
   if (!keepsOwnState(aggregate)) return Object.assign(times, state)
@@ -83,6 +89,7 @@ function stateOfAggregate(aggregate: Aggregate<object>): object {
 }
 
 function stateOfDecider({ state }: DeciderState<unknown>): object {
+  if (state === undefined) return { [noState]: true }
   return isRecord(state) ? state : { [wholeState]: state }
 }
 
@@ -109,7 +116,8 @@ function restoreDecider(
 ): DeciderState<unknown> | undefined {
   const { _created_on: _created, _modified_on: _modified, _creation: creation, ...fields } = present
   if (creation !== undefined) return undefined
-  const state = Object.hasOwn(fields, wholeState) ? fields[wholeState] : fields
+  const whole = fields[noState] === true ? undefined : fields
+  const state = Object.hasOwn(fields, wholeState) ? fields[wholeState] : whole
   return withKnownSubjects(
     Object.freeze({ id: originatorId, version: originatorVersion, state }),
     withSubjects(noSubjects, personal),

@@ -1,5 +1,8 @@
 /** The cache: what it keeps and gives out, what it reads again, and what never gets into it. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { Aggregate } from '../../src/domain/aggregate.js'
+import { defineDecider } from '../../src/domain/define-decider.js'
+import { event } from '../../src/domain/event-decorator.js'
 import {
   Application,
   ConcurrencyError,
@@ -141,6 +144,56 @@ describe('an application with a cache', () => {
     expect(await readsOf(school, () => school.execute(accounts, 'account', 'change', 5))).toBe(1 + 1)
     expect((await school.repository.get(accounts, 'account')).state.balance).toBe(15)
     expect((await school.repository.get(Dog, id)).tricks).toEqual([])
+  })
+
+  it('[185] gives copies of the states of deciders', async () => {
+    const lists = defineDecider({
+      name: 'List',
+      initialState: () => ({ items: [] as string[], seen: new Map<string, number>() }),
+      evolve: {
+        Added: (state, { item }: { item: string }) => {
+          // Not how it should be written: the next reader must not see it twice even so.
+          state.items.push(item)
+          state.seen.set(item, state.items.length)
+          return state
+        },
+      },
+      decide: { add: (_state, item: string) => [{ type: 'Added', data: { item } }] },
+    })
+    for (const item of ['a', 'b', 'c']) await school.execute(lists, 'list', 'add', item)
+    const { state } = await school.repository.get(lists, 'list')
+    state.items.push('mine')
+    state.seen.clear()
+    const again = await school.repository.get(lists, 'list')
+    expect(again.state).toEqual({
+      items: ['a', 'b', 'c'],
+      seen: new Map([
+        ['a', 1],
+        ['b', 2],
+        ['c', 3],
+      ]),
+    })
+    const shared = await school.repository.get(lists, 'list', { deepCopy: false })
+    expect((await school.repository.get(lists, 'list', { deepCopy: false })).state).toBe(shared.state)
+  })
+
+  it('refuses aggregates with private members that it could not copy', async () => {
+    class Safe extends Aggregate {
+      #cents = 0
+      @event('Filled', 'cents') fill(cents: number): void {
+        this.#cents += cents
+      }
+      get cents(): number {
+        return this.#cents
+      }
+    }
+    const safe = new Safe()
+    await school.save(safe)
+    await expect(school.repository.get(Safe, safe.id)).rejects.toThrow(
+      'Safe has #private members, which snapshots and caches cannot see: give it snapshotState() and restoreState(state)',
+    )
+    const uncached = new Application({ factory })
+    expect((await uncached.repository.get(Safe, safe.id)).cents).toBe(0)
   })
 
   it('reads anew what is not the same any more', async () => {

@@ -274,6 +274,51 @@ describe.each(stores)('snapshots on $name', ({ open }) => {
     expect((await bank.repository.get(Vault, vault.id)).opened).toBe(2)
   })
 
+  it('is refused at the first save of a class with private members that it could not keep', async () => {
+    class Methods extends Aggregate {
+      static readonly snapshots = { every: 100 }
+      count = 0
+      @event('Counted') tick(): void {
+        this.#add()
+      }
+      #add(): void {
+        this.count += 1
+      }
+    }
+    @event('Opened', 'name')
+    class Fields extends Aggregate {
+      static readonly snapshots = { every: 100 }
+      readonly #name: string
+      constructor(name: string) {
+        super()
+        this.#name = name
+      }
+      get name(): string {
+        return this.#name
+      }
+    }
+    class Inheriting extends Fields {}
+    for (const odd of [new Methods(), new Fields('Ann'), new Inheriting('Bob')]) {
+      await expect(bank.save(odd)).rejects.toThrow(`${odd.constructor.name} has #private members`)
+      expect(await bank.repository.has(Methods, odd.id)).toBe(false)
+    }
+  })
+
+  it('is kept of a state that is undefined', async () => {
+    const id = crypto.randomUUID()
+    const flags = defineDecider({
+      name: 'Flag',
+      snapshots: { every: 1 },
+      initialState: (): string | undefined => undefined,
+      evolve: { Set: (_state, { color }: { color?: string }) => color },
+      decide: { set: (_state, data: { color?: string }) => [{ type: 'Set', data }] },
+    })
+    for (const data of [{ color: 'red' }, {}]) await bank.execute(flags, id, 'set', data)
+    expect(await readsOf(() => bank.repository.get(flags, id))).toBe(0)
+    expect(await bank.repository.get(flags, id)).toEqual({ id, version: 2, state: undefined })
+    expect((await bank.repository.get(flags, id, { version: 1 })).state).toBe('red')
+  })
+
   it('serves a class and a decider over one stream alike', async () => {
     const { id } = await opened(10, 25)
     const accounts = defineDecider({

@@ -146,6 +146,15 @@ describe('a class without a decorated constructor', () => {
     }
   })
 
+  it('is refused with a field that hides what every aggregate has', () => {
+    class Odd extends Aggregate {
+      // @ts-expect-error it is an accessor of the base class
+      override readonly version = 7
+    }
+    const odd = new Odd()
+    expect(() => odd.collectEvents()).toThrow("Odd has a field 'version', which every aggregate has already")
+  })
+
   it('[137] refuses an initial version that is none', () => {
     for (const version of [-1, 1.5, '1', Number.NaN]) {
       class Odd extends Aggregate {
