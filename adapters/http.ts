@@ -98,7 +98,7 @@ export function isSuccess(status: number): boolean {
 function statusOf(error: unknown): number | undefined {
   // By code, since an application may hold more than one copy of the package.
   if (!isEventSourcingError(error)) return undefined
-  if (error.code === 'ES_OPERATIONAL') return isRetryable(error) ? 503 : undefined
+  if (error.code === 'ES_OPERATIONAL' || error.code === 'ES_POOL_EXHAUSTED') return isRetryable(error) ? 503 : undefined
   return statuses[error.code]
 }
 

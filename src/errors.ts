@@ -69,6 +69,29 @@ export class OperationalError extends DatabaseError {
   }
 }
 
+/** What a `PoolExhaustedError` carries beside its cause. */
+export interface PoolExhaustedDetails extends OperationalErrorDetails {
+  /** How many connections the pool can have. */
+  readonly poolSize: number
+  /** How many of them transactions hold. */
+  readonly held: number
+}
+
+/** A transaction inside another one would wait for a connection that nobody gives back, until the deadlines pass. */
+export class PoolExhaustedError extends OperationalError {
+  override readonly code: string = 'ES_POOL_EXHAUSTED'
+  /** How many connections the pool can have. */
+  readonly poolSize: number
+  /** How many of them transactions hold. */
+  readonly held: number
+
+  constructor(message: string, details: PoolExhaustedDetails) {
+    super(message, details)
+    this.poolSize = details.poolSize
+    this.held = details.held
+  }
+}
+
 /** A constraint of the database was violated. */
 export class IntegrityError extends DatabaseError {
   override readonly code: string = 'ES_INTEGRITY'

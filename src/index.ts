@@ -105,6 +105,8 @@ export {
   type PartialCommitDetails,
   PartialCommitError,
   PersistenceError,
+  type PoolExhaustedDetails,
+  PoolExhaustedError,
   type PreconditionDetails,
   PreconditionFailedError,
   PreconditionRequiredError,

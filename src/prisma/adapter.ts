@@ -106,6 +106,7 @@ class JoiningAdapter implements SqlDriverAdapter {
       isolationLevel: isolationLevel === undefined ? undefined : levels[isolationLevel],
       readOnly: false,
       deadlineMs,
+      heldAround: [...transactions.around()].flatMap(({ connection: held }) => held ?? []),
       signal: () => AbortSignal.timeout(deadlineMs),
     })
     return new ConnectionTransaction(this, connection)

@@ -21,6 +21,11 @@ export interface PrismaDatastoreOptions<Client extends object> {
    * runners, else `warn`.
    */
   readonly onEscape?: OnEscape
+  /**
+   * How many connections the adapter's pool can have, which tells when a transaction inside another one would wait for ever;
+   * default: what the pool of node-postgres or of the MariaDB connector says.
+   */
+  readonly poolSize?: number
   /** The schema of the library's tables, where the database has schemas; default: the connection's. */
   readonly schema?: string
   /** On SQLite: whether a commit survives a loss of power (`full`, default) or only a crash of the process (`normal`, faster). */

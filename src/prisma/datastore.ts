@@ -51,14 +51,10 @@ export class PrismaDatastore<Client extends object = object>
 
   constructor(options: PrismaDatastoreOptions<Client>) {
     const { adapter, deadlineMs = defaultDeadlineMs, autoflush = true } = options
-    const dialect = dialectOf(adapter.provider)
-    if (options.schema !== undefined && !dialect.hasSchemas) {
-      throw new NotSupportedError(
-        `Could not make a datastore with schema "${options.schema}": ${dialect.name} has no schemas.`,
-      )
-    }
+    const dialect = dialectWith(adapter, options.schema)
     this.name = options.name ?? newName(adapter.provider)
-    const settings = { factory: adapter, durability: options.durability ?? 'full', deadlineMs, dialect }
+    const { durability = 'full', poolSize } = options
+    const settings = { factory: adapter, durability, deadlineMs, poolSize, dialect }
     const connections = new ReplaceableConnections(dialect.connections(settings))
     this.#connections = connections
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
@@ -271,6 +267,12 @@ export class PrismaDatastore<Client extends object = object>
     const guest = scope.session.guest(base, () => this.#guestOpening.run(outermost, () => new PrismaGuest(base)))
     return await guest.client
   }
+}
+
+function dialectWith({ provider }: SqlDriverAdapterFactory, schema: string | undefined): Dialect {
+  const dialect = dialectOf(provider)
+  if (schema === undefined || dialect.hasSchemas) return dialect
+  throw new NotSupportedError(`Could not make a datastore with schema "${schema}": ${dialect.name} has no schemas.`)
 }
 
 function listenerOf(dialect: Dialect, listen: (() => ListenConnection) | undefined): Listener | undefined {

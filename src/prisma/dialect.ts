@@ -20,6 +20,8 @@ export interface ConnectionSettings {
   readonly durability: Durability
   /** The deadline of a transaction that sets none: the server's own guards are set a little beyond it. */
   readonly deadlineMs: number
+  /** How many connections the pool can have, where its user tells it. */
+  readonly poolSize: number | undefined
   readonly dialect: Dialect
 }
 

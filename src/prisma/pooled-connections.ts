@@ -2,6 +2,7 @@
 import { CommitUnknownError } from '../errors.js'
 import type { BeginOptions } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
+import { ConnectionPool, poolSizeOf } from './connection-pool.js'
 import { type Connections, closedError, type DriverConnection } from './connections.js'
 import type { ConnectionSettings, Dialect } from './dialect.js'
 import {
@@ -31,10 +32,12 @@ export class PooledConnections implements Connections {
   readonly givesInsertIds = true
   readonly #settings: ConnectionSettings
   #connected: Promise<SqlDriverAdapter> | undefined
+  #pool: ConnectionPool
   #isClosed = false
 
   constructor(settings: ConnectionSettings) {
     this.#settings = settings
+    this.#pool = new ConnectionPool(settings.poolSize)
   }
 
   async adapter(): Promise<SqlDriverAdapter> {
@@ -60,7 +63,11 @@ export class PooledConnections implements Connections {
     try {
       const adapter = await this.adapter()
       const isolationLevel = options.isolationLevel === undefined ? undefined : sqlNames[options.isolationLevel]
-      const connection = new PooledConnection(await adapter.startTransaction(isolationLevel), dialect)
+      const stopWaiting = this.#pool.wait(options.heldAround, options.signal)
+      const transaction = await adapter.startTransaction(isolationLevel).finally(stopWaiting)
+      const pool = this.#pool
+      const connection = new PooledConnection(transaction, dialect, () => pool.giveBack(connection))
+      pool.hold(connection)
       await connection.prepare([
         ...dialect.afterBegin(options),
         ...(options.deadlineMs > deadlineMs ? dialect.guards(options.deadlineMs + guardMarginMs, 'transaction') : []),
@@ -80,9 +87,11 @@ export class PooledConnections implements Connections {
 
   async #connect(): Promise<SqlDriverAdapter> {
     try {
-      const { factory, dialect, deadlineMs } = this.#settings
+      const { factory, dialect, deadlineMs, poolSize } = this.#settings
       const adapter = await factory.connect()
-      guardNewConnections(adapter.underlyingDriver?.(), dialect.guards(deadlineMs + guardMarginMs, 'session'))
+      const pool = adapter.underlyingDriver?.()
+      this.#pool = new ConnectionPool(poolSize ?? poolSizeOf(pool))
+      guardNewConnections(pool, dialect.guards(deadlineMs + guardMarginMs, 'session'))
       return adapter
     } catch (error) {
       this.#connected = undefined
@@ -96,11 +105,13 @@ class PooledConnection implements DriverConnection {
   readonly givesInsertIds = true
   readonly #transaction: SqlDriverTransaction
   readonly #dialect: Dialect
+  readonly #givenBack: () => void
   #ended = false
 
-  constructor(transaction: SqlDriverTransaction, dialect: Dialect) {
+  constructor(transaction: SqlDriverTransaction, dialect: Dialect, givenBack: () => void) {
     this.#transaction = transaction
     this.#dialect = dialect
+    this.#givenBack = givenBack
   }
 
   async prepare(statements: readonly SqlQuery[]): Promise<void> {
@@ -123,17 +134,9 @@ class PooledConnection implements DriverConnection {
   async commit(): Promise<void> {
     this.#ended = true
     try {
-      if (!this.#transaction.options.usePhantomQuery) await this.#transaction.executeRaw(statement('COMMIT'))
-    } catch (error) {
-      // A COMMIT that the driver has not sent leaves the transaction open, and whoever gets the connection next would commit it.
-      await this.#transaction.executeRaw(statement('ROLLBACK')).catch(ignore)
-      await this.#transaction.rollback().catch(ignore)
-      throw this.#commitFailed(error)
-    }
-    try {
-      await this.#transaction.commit()
-    } catch (error) {
-      throw this.#commitFailed(error)
+      await this.#commit()
+    } finally {
+      this.#givenBack()
     }
   }
 
@@ -143,7 +146,7 @@ class PooledConnection implements DriverConnection {
     try {
       if (!this.#transaction.options.usePhantomQuery) await this.#transaction.executeRaw(statement('ROLLBACK'))
     } finally {
-      await this.#transaction.rollback()
+      await this.#transaction.rollback().finally(this.#givenBack)
     }
   }
 
@@ -162,6 +165,22 @@ class PooledConnection implements DriverConnection {
   async release(name: string): Promise<void> {
     if (this.#transaction.releaseSavepoint === undefined) await this.execute(statement(`RELEASE SAVEPOINT ${name}`))
     else await this.#transaction.releaseSavepoint(name)
+  }
+
+  async #commit(): Promise<void> {
+    try {
+      if (!this.#transaction.options.usePhantomQuery) await this.#transaction.executeRaw(statement('COMMIT'))
+    } catch (error) {
+      // A COMMIT that the driver has not sent leaves the transaction open, and whoever gets the connection next would commit it.
+      await this.#transaction.executeRaw(statement('ROLLBACK')).catch(ignore)
+      await this.#transaction.rollback().catch(ignore)
+      throw this.#commitFailed(error)
+    }
+    try {
+      await this.#transaction.commit()
+    } catch (error) {
+      throw this.#commitFailed(error)
+    }
   }
 
   #commitFailed(error: unknown): Error {

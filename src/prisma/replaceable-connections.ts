@@ -49,6 +49,7 @@ export class ReplaceableConnections implements Connections {
         isolationLevel: undefined,
         readOnly: false,
         deadlineMs,
+        heldAround: [],
         signal: () => AbortSignal.timeout(patienceMs),
       })
       const host = { dialect, transactions, connections: this.#own }

@@ -23,6 +23,8 @@ export interface BeginOptions {
   readonly readOnly: boolean
   /** Milliseconds until the library ends the transaction; the server's own guards are set beyond that. */
   readonly deadlineMs: number
+  /** The connections of the transactions around it: they are not given back before it ends. */
+  readonly heldAround: readonly object[]
   /** Makes the signal that gives up waiting for a connection: called only by who has to wait. */
   readonly signal: () => AbortSignal
 }

@@ -13,6 +13,11 @@ export interface Guest {
   end(commit: boolean): Promise<void>
 }
 
+/** What may hold a connection. */
+interface Holder {
+  readonly connection: object | undefined
+}
+
 /** What a session needs to know when it starts. */
 export interface SessionOptions {
   readonly isolationLevel: IsolationLevel | undefined
@@ -25,6 +30,8 @@ export interface SessionOptions {
   /** What the transaction is for, for messages. */
   readonly label: TransactionLabel | undefined
   readonly escapes: Escapes
+  /** The transactions that are open around this one. */
+  readonly around: readonly Holder[]
 }
 
 /** Runs statements on one connection, one at a time: the scopes see to the order. */
@@ -56,6 +63,11 @@ export class Session<Connection extends TransactionConnection> {
   get title(): string {
     const { label } = this.options
     return label === undefined ? 'the transaction' : `the transaction "${typeof label === 'string' ? label : label()}"`
+  }
+
+  /** What it holds of the pool, undefined before BEGIN has been answered. */
+  get connection(): object | undefined {
+    return this.#connection
   }
 
   /** Whether BEGIN has been answered. */
@@ -200,8 +212,9 @@ export class Session<Connection extends TransactionConnection> {
   }
 
   async #begin(): Promise<Connection> {
-    const { isolationLevel, readOnly, deadlineMs, telemetry } = this.options
-    const options = { isolationLevel, readOnly, deadlineMs, signal: () => this.signal }
+    const { isolationLevel, readOnly, deadlineMs, telemetry, around } = this.options
+    const heldAround = around.flatMap(({ connection }) => connection ?? [])
+    const options = { isolationLevel, readOnly, deadlineMs, heldAround, signal: () => this.signal }
     try {
       const connection = await telemetry.begin(this, () => this.#source.begin(options))
       if (this.#ended === false) {

@@ -70,6 +70,7 @@ export class Transactions<Connection extends TransactionConnection> {
       readOnly: options.readOnly ?? false,
       deadlineMs: checkedDeadline(options.deadlineMs ?? this.defaults.deadlineMs),
       label: options.label,
+      around: [...this.around()],
       escapes: this.#escapes,
       autoflush: options.autoflush ?? this.defaults.autoflush,
       attempt,
