@@ -17,7 +17,7 @@ const layerRules = Object.entries(layers).map(([layer, below]) => ({
   name: `${layer}-imports-downward`,
   severity: 'error',
   from: { path: `^src/${layer}/` },
-  to: { path: '^src/', pathNot: `^src/(errors\\.ts$|(${[layer, ...below].join('|')})/)` },
+  to: { path: '^src/', pathNot: `^src/((request-)?errors\\.ts$|(${[layer, ...below].join('|')})/)` },
 }))
 
 export default {
@@ -33,7 +33,7 @@ export default {
     {
       name: 'no-orphans',
       severity: 'error',
-      from: { orphan: true, pathNot: '^src/(errors|cli/main)\\.ts$' },
+      from: { orphan: true, pathNot: '^src/((request-)?errors|cli/main)\\.ts$' },
       to: {},
     },
     {

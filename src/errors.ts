@@ -1,4 +1,4 @@
-/** Every error class of the package, each with a constant code; docs/errors.md lists them. */
+/** The error classes, each with a constant code; docs/errors.md lists them. Those about HTTP requests are in request-errors.ts. */
 
 /** What every error constructor takes beside its message. */
 export interface ErrorDetails {
@@ -69,27 +69,9 @@ export class OperationalError extends DatabaseError {
   }
 }
 
-/** What a `PoolExhaustedError` carries beside its cause. */
-export interface PoolExhaustedDetails extends OperationalErrorDetails {
-  /** How many connections the pool can have. */
-  readonly poolSize: number
-  /** How many of them transactions hold. */
-  readonly held: number
-}
-
-/** A transaction inside another one would wait for a connection that nobody gives back, until the deadlines pass. */
+/** A transaction inside another one would wait for a connection of the pool that nobody gives back, until the deadlines pass. */
 export class PoolExhaustedError extends OperationalError {
   override readonly code: string = 'ES_POOL_EXHAUSTED'
-  /** How many connections the pool can have. */
-  readonly poolSize: number
-  /** How many of them transactions hold. */
-  readonly held: number
-
-  constructor(message: string, details: PoolExhaustedDetails) {
-    super(message, details)
-    this.poolSize = details.poolSize
-    this.held = details.held
-  }
 }
 
 /** A constraint of the database was violated. */
@@ -175,37 +157,6 @@ export class RollbackOnlyError extends PersistenceError {
   override readonly code: string = 'ES_ROLLBACK_ONLY'
 }
 
-/** Which datastores of a request have committed, and which have not. */
-export interface PartialCommitDetails extends ErrorDetails {
-  /** The names of the datastores that have committed, in that order. */
-  readonly committed: readonly string[]
-  /** The name of the datastore that was not committed. */
-  readonly failed: string
-  /** The names of those that came after it, which were rolled back. */
-  readonly rolledBack: readonly string[]
-}
-
-/**
- * A request with transactions on several datastores is stored in part: one could not be committed after others had been. The
- * cause says why, and whether it is certain.
- */
-export class PartialCommitError extends PersistenceError {
-  override readonly code: string = 'ES_PARTIAL_COMMIT'
-  /** The names of the datastores that have committed, in that order. */
-  readonly committed: readonly string[]
-  /** The name of the datastore that was not committed. */
-  readonly failed: string
-  /** The names of those that came after it, which were rolled back. */
-  readonly rolledBack: readonly string[]
-
-  constructor(message: string, details: PartialCommitDetails) {
-    super(message, details)
-    this.committed = details.committed
-    this.failed = details.failed
-    this.rolledBack = details.rolledBack
-  }
-}
-
 /** No aggregate has this id, or it has no events up to the version asked for. */
 export class AggregateNotFoundError extends EventSourcingError {
   override readonly code: string = 'ES_AGGREGATE_NOT_FOUND'
@@ -219,49 +170,6 @@ export class OriginatorVersionError extends EventSourcingError {
 /** An event was applied to an aggregate with another id. */
 export class OriginatorIdError extends EventSourcingError {
   override readonly code: string = 'ES_ORIGINATOR_ID'
-}
-
-/** Which originator was not as it was expected. */
-export interface PreconditionDetails extends ErrorDetails {
-  /** The originator. */
-  readonly originatorId: string
-  /** The version that it has. */
-  readonly actualVersion: number
-}
-
-/** A caller wants to change another version of an originator than there is. */
-export class PreconditionFailedError extends EventSourcingError {
-  override readonly code: string = 'ES_PRECONDITION_FAILED'
-  /** The originator. */
-  readonly originatorId: string
-  /** The version that it has. */
-  readonly actualVersion: number
-
-  constructor(message: string, details: PreconditionDetails) {
-    super(message, details)
-    this.originatorId = details.originatorId
-    this.actualVersion = details.actualVersion
-  }
-}
-
-/** A caller does not say which version of an originator it wants to change. */
-export class PreconditionRequiredError extends EventSourcingError {
-  override readonly code: string = 'ES_PRECONDITION_REQUIRED'
-}
-
-/** A request has no idempotency key where one is required, or one that is none. */
-export class IdempotencyKeyError extends EventSourcingError {
-  override readonly code: string = 'ES_IDEMPOTENCY_KEY'
-}
-
-/** A request with this idempotency key is still being answered: wait, and repeat it. */
-export class IdempotencyKeyInUseError extends EventSourcingError {
-  override readonly code: string = 'ES_IDEMPOTENCY_KEY_IN_USE'
-}
-
-/** An idempotency key was used before, for another request: every request needs a key of its own. */
-export class IdempotencyKeyReusedError extends EventSourcingError {
-  override readonly code: string = 'ES_IDEMPOTENCY_KEY_REUSED'
 }
 
 /** One thing that is wrong with an event's data. */

@@ -88,9 +88,6 @@ export {
   EventDataError,
   type EventDataIssue,
   EventSourcingError,
-  IdempotencyKeyError,
-  IdempotencyKeyInUseError,
-  IdempotencyKeyReusedError,
   IntegrityError,
   InterfaceError,
   InternalError,
@@ -102,14 +99,8 @@ export {
   type OperationalErrorDetails,
   OriginatorIdError,
   OriginatorVersionError,
-  type PartialCommitDetails,
-  PartialCommitError,
   PersistenceError,
-  type PoolExhaustedDetails,
   PoolExhaustedError,
-  type PreconditionDetails,
-  PreconditionFailedError,
-  PreconditionRequiredError,
   ProgrammingError,
   RollbackOnlyError,
   TopicError,
@@ -168,6 +159,16 @@ export { PrismaProcessRecorder, type ProcessRecorderOptions } from './prisma/pro
 export { PrismaSubjectKeyRecorder, type SubjectKeyOptions } from './prisma/subject-key-recorder.js'
 export { PrismaTrackingRecorder, type TrackingOptions, type TrackingRecorderClass } from './prisma/tracking-recorder.js'
 export type { ManagedTransaction, Transaction } from './prisma/transaction.js'
+export {
+  IdempotencyKeyError,
+  IdempotencyKeyInUseError,
+  IdempotencyKeyReusedError,
+  type PartialCommitDetails,
+  PartialCommitError,
+  type PreconditionDetails,
+  PreconditionFailedError,
+  PreconditionRequiredError,
+} from './request-errors.js'
 export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
 export type { OnEscape } from './transaction/escapes.js'
 export type { CloseOptions } from './transaction/open-scopes.js'

@@ -56,16 +56,15 @@ export class ConnectionPool {
   }
 
   #exhausted(depth: number): PoolExhaustedError {
-    const poolSize = this.#size ?? this.#held.size
-    const held = this.#held.size
-    const isTooDeep = depth >= poolSize
+    const size = this.#size ?? 0 // known, where it is exhausted
+    const isTooDeep = depth >= size
     const what = isTooDeep
-      ? `it would be number ${depth + 1} inside of each other, and the pool has ${poolSize}`
-      : `all ${poolSize} connections of the pool are held by ${held} transactions that wait for another one themselves, so none would be given back`
+      ? `it would be number ${depth + 1} inside of each other, and the pool has ${size}`
+      : `all ${size} connections of the pool are held by ${this.#held.size} transactions that wait for another one themselves, so none would be given back`
     return new PoolExhaustedError(
       `Could not begin a transaction inside another one: ${what}. Make the pool larger than the transactions that are open ` +
         'at the same time, or use propagation "nested", which needs no connection, or tx.afterCommit().',
-      { poolSize, held, retryable: !isTooDeep },
+      { retryable: !isTooDeep },
     )
   }
 }

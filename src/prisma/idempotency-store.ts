@@ -1,11 +1,12 @@
 /** Keeps the answers to requests in a table of the Prisma schema. */
-import { IdempotencyKeyInUseError, IdempotencyKeyReusedError, NoTransactionError, ProgrammingError } from '../errors.js'
+import { NoTransactionError, ProgrammingError } from '../errors.js'
 import type {
   IdempotencyClaim,
   IdempotencyKey,
   IdempotencyStore,
   RecordedResponse,
 } from '../persistence/idempotency-store.js'
+import { IdempotencyKeyInUseError, IdempotencyKeyReusedError } from '../request-errors.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { IdempotencyKeysTable } from './dialect.js'

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import * as errors from '../../src/errors.js'
+import * as requestErrors from '../../src/request-errors.js'
 import { errorTableRows } from './error-table.js'
 
 const document = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')
@@ -15,7 +16,7 @@ const documented = [...document.matchAll(/^\| `(ES_\w+)`\s+\| `(\w+)`\s+\| `(\w+
 
 type ErrorClass = new (message: string, details: errors.ConcurrencyDetails) => errors.EventSourcingError
 
-const exported: Array<[string, unknown]> = Object.entries(errors)
+const exported: Array<[string, unknown]> = Object.entries({ ...errors, ...requestErrors })
 const existing = exported
   .filter((entry): entry is [string, ErrorClass] => entry[0].endsWith('Error') && entry[0] !== 'isEventSourcingError')
   .map(([name, ErrorClass]) => ({

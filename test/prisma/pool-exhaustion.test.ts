@@ -88,7 +88,7 @@ describe.each(databasesOf('postgresql', 'mysql'))('on $name', (kind) => {
           const results = await Promise.allSettled(names.map((name) => rowAndEvent(datastore, name)))
           for (const [n, result] of results.entries()) {
             if (result.status === 'fulfilled') stored.push(names[n] ?? '')
-            else expect(result.reason).toMatchObject({ code: 'ES_POOL_EXHAUSTED', retryable: true, poolSize: size })
+            else expect(result.reason).toMatchObject({ code: 'ES_POOL_EXHAUSTED', retryable: true })
           }
           expect(await dogs()).toEqual(stored.sort())
           expect((await streams(datastore)).sort()).toEqual(stored.map(streamOf).sort())
@@ -135,7 +135,6 @@ describe.each(databasesOf('postgresql', 'mysql'))('on $name', (kind) => {
       const refused = results.find((result) => result.status === 'rejected')
       expect(refused?.reason).toBeInstanceOf(PoolExhaustedError)
       expect(refused?.reason).toMatchObject({
-        held: 2,
         message: expect.stringContaining(
           'all 2 connections of the pool are held by 2 transactions that wait for another',
         ),
@@ -155,7 +154,7 @@ describe.each(databasesOf('postgresql', 'mysql'))('on $name', (kind) => {
   it('what is deeper than the pool is refused for good', async () => {
     await withPool(1, async (datastore) => {
       const error: unknown = await rowAndEvent(datastore, 'x', { retries: 5 }).catch((reason: unknown) => reason)
-      expect(error).toMatchObject({ code: 'ES_POOL_EXHAUSTED', retryable: false, poolSize: 1, held: 1 })
+      expect(error).toMatchObject({ code: 'ES_POOL_EXHAUSTED', retryable: false })
       expect(error).toMatchObject({
         message: expect.stringContaining('number 2 inside of each other, and the pool has 1'),
       })
