@@ -26,8 +26,8 @@ export async function postgresqlServers(url: string): Promise<Served[]> {
   const pool = new pg.Pool({ connectionString: url, max: 16 })
   // `end` does not wait for the connections to close, and the database is dropped then.
   pool.on('error', () => undefined)
-  await pool.query('CREATE TABLE owners (id SERIAL PRIMARY KEY, name TEXT NOT NULL, dog TEXT NOT NULL)')
-  const ids = await streams(url)
+  await prepareStreams(url)
+  const ids = await streamIds(url)
   const idOf = (n: string): string => ids[Number(n) % ids.length] ?? ''
   const prepared = { statementNameGenerator: preparedStatementName }
   return [
@@ -38,22 +38,51 @@ export async function postgresqlServers(url: string): Promise<Served[]> {
   ]
 }
 
-async function streams(url: string): Promise<string[]> {
+/** Makes the tables and the streams. */
+export async function prepareStreams(url: string): Promise<void> {
+  await once(url, 'CREATE TABLE owners (id SERIAL PRIMARY KEY, name TEXT NOT NULL, dog TEXT NOT NULL)')
   const datastore = new PrismaDatastore({ adapter: new PrismaPg({ connectionString: url }) })
   const application = new Application({ name: 'Bench', datastore })
   await application.recorder.createTable()
-  const ids: string[] = []
   for (let n = 0; n < 400; n += 1) {
     const stream = new Stream()
     for (let version = 1; version < streamLength; version += 1) stream.append('x')
     await application.save(stream)
-    ids.push(stream.id)
   }
   await datastore.close()
-  return ids
 }
 
-async function byMiddleware(name: string, adapter: PrismaPg, idOf: (n: string) => string): Promise<Served> {
+/** The streams that are to be loaded. */
+export async function streamIds(url: string): Promise<string[]> {
+  const ids = 'SELECT originator_id AS id FROM bench_events WHERE originator_version = $1'
+  return (await once<{ id: string }>(url, ids, [streamLength])).map(({ id }) => id)
+}
+
+async function once<Row extends pg.QueryResultRow>(url: string, sql: string, args: unknown[] = []): Promise<Row[]> {
+  const client = new pg.Client(url)
+  await client.connect()
+  try {
+    return (await client.query<Row>(sql, args)).rows
+  } finally {
+    await client.end()
+  }
+}
+
+/** What the handler does beside the row. */
+interface Work {
+  /** Awaited before the row is written. */
+  readonly between?: () => Promise<void>
+  /** Whether a stream is loaded, and another one saved; default true. */
+  readonly events?: boolean
+}
+
+/** A server with the middleware. */
+export async function byMiddleware(
+  name: string,
+  adapter: PrismaPg,
+  idOf: (n: string) => string,
+  { between, events = true }: Work = {},
+): Promise<Served> {
   const datastore = new PrismaDatastore({
     adapter,
     client: (joining) => new PrismaClient({ adapter: joining }),
@@ -62,11 +91,14 @@ async function byMiddleware(name: string, adapter: PrismaPg, idOf: (n: string) =
   const server = Fastify()
   await server.register(transactions, { datastore })
   server.post<{ Params: { n: string } }>('/streams/:n', async (request, reply) => {
-    const stream = await application.repository.get(Stream, idOf(request.params.n), { version: streamLength })
-    // Each request appends to a stream of its own, so that none is in another's way.
-    const copy = new Stream()
-    copy.append(String(stream.length))
-    await application.save(copy)
+    if (events) {
+      const stream = await application.repository.get(Stream, idOf(request.params.n), { version: streamLength })
+      // Each request appends to a stream of its own, so that none is in another's way.
+      const copy = new Stream()
+      copy.append(String(stream.length))
+      await application.save(copy)
+    }
+    await between?.()
     await datastore.client.$executeRaw`INSERT INTO owners (name, dog) VALUES ('Ann', 'Fido')`
     return await reply.code(201).send()
   })
@@ -107,7 +139,8 @@ function byDriver(pool: pg.Pool, idOf: (n: string) => string): Served {
   return { name: 'pg', server }
 }
 
-function byTransaction(url: string, idOf: (n: string) => string): Served {
+/** A server whose handler has the statements of the library by hand, in an interactive transaction. */
+export function byTransaction(url: string, idOf: (n: string) => string): Served {
   const client = new PrismaClient({ adapter: new PrismaPg({ connectionString: url, max: 16 }) })
   const server = Fastify()
   server.post<{ Params: { n: string } }>('/streams/:n', async (request, reply) => {

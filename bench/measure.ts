@@ -26,7 +26,8 @@ export async function medians(rounds: number, timed: readonly Timed[]): Promise<
   return new Map([...times].map(([contender, values]) => [contender, median(values)]))
 }
 
-function median(values: readonly number[]): number {
+/** The value in the middle. */
+export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = Math.floor(sorted.length / 2)
   const upper = sorted[middle] ?? Number.NaN

@@ -1,4 +1,5 @@
-/** `npm run bench [-- --database postgresql|better-sqlite3|libsql] [--quick] [--json file]`: a table of ratios, and JSON. */
+/** `npm run bench [-- --database postgresql|better-sqlite3|libsql] [--quick] [--json file]`: a table of ratios, and JSON;
+ * with `--http` what a request costs. */
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
 import { prepare, root, run } from './install.mjs'
@@ -7,7 +8,10 @@ prepare()
 const server = process.env.TEST_POSTGRES_URL ? undefined : await startPostgres()
 try {
   const env = { ...process.env, ...(server === undefined ? {} : { TEST_POSTGRES_URL: server.url }) }
-  run(process.execPath, ['--import', 'tsx', join(root, 'bench/run.ts'), ...process.argv.slice(2)], env)
+  const isHttp = process.argv.includes('--http')
+  if (isHttp) run('npm', ['run', '--silent', 'build'])
+  const file = isHttp ? 'bench/run-http.ts' : 'bench/run.ts'
+  run(process.execPath, ['--import', 'tsx', join(root, file), ...process.argv.slice(2)], env)
 } finally {
   await server?.stop()
 }

@@ -1,0 +1,79 @@
+/** The servers whose requests are compared: each with the middleware, and without. */
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { PrismaPg } from '@prisma/adapter-pg'
+import { PrismaDatastore } from 'eventsourcing-prisma'
+import { transactions as expressTransactions } from 'eventsourcing-prisma/express'
+import { transactions as fastifyTransactions } from 'eventsourcing-prisma/fastify'
+import express, { type Express } from 'express'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { byMiddleware, byTransaction, streamIds } from './http-postgresql.js'
+
+/** Where a server listens, and what it is to be asked. */
+export interface Target {
+  readonly url: string
+  readonly method: 'GET' | 'POST'
+  readonly paths: readonly string[]
+}
+
+type Start = (databaseUrl: string) => Promise<Target>
+
+const answer = { hello: 'world' }
+
+/** By name. */
+export const httpServers: Readonly<Record<string, Start>> = {
+  Fastify: async () => await listenFastify(withRoute(Fastify())),
+  async 'Fastify with transactions'(databaseUrl) {
+    const server = Fastify()
+    await server.register(fastifyTransactions, { datastore: unused(databaseUrl) })
+    return await listenFastify(withRoute(server))
+  },
+  Express: async () => await listenExpress(express()),
+  'Express with transactions': async (databaseUrl) =>
+    await listenExpress(express().use(expressTransactions(unused(databaseUrl)))),
+  'Prisma $transaction': async (databaseUrl) => {
+    const ids = await streamIds(databaseUrl)
+    return await listenStreams(byTransaction(databaseUrl, (n) => ids[Number(n) % ids.length] ?? '').server)
+  },
+  transactions: async (databaseUrl) => await listenStreams((await ours(databaseUrl)).server),
+  'transactions, row only, 10 ms': async (databaseUrl) =>
+    await listenStreams((await ours(databaseUrl, { between: () => delay(10), events: false })).server),
+  'transactions, 10 ms': async (databaseUrl) =>
+    await listenStreams((await ours(databaseUrl, { between: () => delay(10) })).server),
+}
+
+/** On a database that is never asked. */
+function unused(databaseUrl: string): PrismaDatastore {
+  return new PrismaDatastore({ adapter: new PrismaPg({ connectionString: databaseUrl }) })
+}
+
+async function ours(databaseUrl: string, options: Parameters<typeof byMiddleware>[3] = {}) {
+  const ids = await streamIds(databaseUrl)
+  const adapter = new PrismaPg({ connectionString: databaseUrl, max: 16 })
+  return await byMiddleware('transactions', adapter, (n) => ids[Number(n) % ids.length] ?? '', options)
+}
+
+function withRoute(server: FastifyInstance): FastifyInstance {
+  server.get('/', async () => answer)
+  return server
+}
+
+async function listenFastify(server: FastifyInstance): Promise<Target> {
+  return { url: await server.listen({ host: '127.0.0.1', port: 0 }), method: 'GET', paths: ['/'] }
+}
+
+async function listenStreams(server: FastifyInstance): Promise<Target> {
+  const url = await server.listen({ host: '127.0.0.1', port: 0 })
+  return { url, method: 'POST', paths: Array.from({ length: 100 }, (_, n) => `/streams/${n}`) }
+}
+
+async function listenExpress(app: Express): Promise<Target> {
+  app.get('/', (_request, response) => {
+    response.json(answer)
+  })
+  const server = app.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  return { url: `http://127.0.0.1:${port}`, method: 'GET', paths: ['/'] }
+}

@@ -1,0 +1,70 @@
+/** `npm run bench -- --http`: what a request costs with the middleware, beside the same without it. */
+import { randomBytes } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { parseArgs } from 'node:util'
+import pg from 'pg'
+import { type ComparedCost, type Comparison, compareCosts } from './http-cost.js'
+import { prepareStreams } from './http-postgresql.js'
+
+const { values } = parseArgs({
+  options: {
+    http: { type: 'boolean' },
+    only: { type: 'string' },
+    rounds: { type: 'string', default: '21' },
+    json: { type: 'string' },
+  },
+})
+const comparisons: readonly Comparison[] = [
+  { name: 'no database, Fastify', servers: ['Fastify', 'Fastify with transactions'], amount: 4_000 },
+  { name: 'no database, Express', servers: ['Express', 'Express with transactions'], amount: 4_000 },
+  { name: 'command and row', servers: ['Prisma $transaction', 'transactions'], amount: 800 },
+  {
+    name: 'command and row, awaiting 10 ms',
+    servers: ['transactions, row only, 10 ms', 'transactions, 10 ms'],
+    amount: 800,
+  },
+]
+const { TEST_POSTGRES_URL: server } = process.env
+if (server === undefined) throw new Error('This compares requests on PostgreSQL: name a server in TEST_POSTGRES_URL.')
+const name = `es_bench_${randomBytes(4).toString('hex')}`
+const url = new URL(server)
+url.pathname = `/${name}`
+const admin = new pg.Client(server)
+await admin.connect()
+await admin.query(`CREATE DATABASE ${name}`)
+const compared: ComparedCost[] = []
+try {
+  await prepareStreams(url.href)
+  for (const comparison of comparisons) {
+    if (!comparison.name.includes(values.only ?? '')) continue
+    compared.push(await compareCosts(comparison, Number(values.rounds), url.href))
+    show(compared.slice(-1))
+  }
+} finally {
+  await admin.query(`DROP DATABASE ${name} WITH (FORCE)`)
+  await admin.end()
+}
+if (values.json !== undefined) {
+  const machine = { node: process.version, cores: cpus().length, model: cpus()[0]?.model }
+  writeFileSync(values.json, JSON.stringify({ machine, rounds: Number(values.rounds), compared }, null, 2))
+}
+
+function show(costs: readonly ComparedCost[]): void {
+  for (const { name: comparison, costs: each, requestsPerSecond, cpuPerRequest } of costs) {
+    console.log(
+      `\n${comparison}: requests/s ${requestsPerSecond.toFixed(3)}, processor time ${cpuPerRequest.toFixed(3)}`,
+    )
+    console.table(
+      Object.fromEntries(
+        Object.entries(each).map(([server, cost]) => [
+          server,
+          {
+            'requests/s': cost.requestsPerSecond.toFixed(0),
+            'processor µs per request': cost.cpuPerRequest.toFixed(1),
+          },
+        ]),
+      ),
+    )
+  }
+}
