@@ -1,78 +1,32 @@
 /** The code of the README does what the README says: every block that names a file is written and run, against SQLite and the packed package. */
-import { spawn, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { blocksOf, DocumentProject, installPacked, readDocument } from '../support/document-project.js'
 import { sqliteQuery } from '../support/sqlite-query.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const readme = readFileSync(join(root, 'README.md'), 'utf8')
-
-/** The blocks that begin with `// file: name`. */
-const blocks = new Map(
-  [...readme.matchAll(/```ts\n\/\/ file: (\S+)\n([\s\S]*?)```/g)].map(([, name = '', code = '']) => [name, code]),
-)
-
-/** What a user's project has, as strict as it can be. */
-const compilerOptions = {
-  target: 'ES2022',
-  lib: ['ES2023', 'ESNext.Disposable'],
-  module: 'NodeNext',
-  types: ['node'],
-  strict: true,
-  exactOptionalPropertyTypes: true,
-  noEmit: true,
-  skipLibCheck: true,
-}
-
-/** Puts the package where npm would put it, from what would be published; its dependencies are found in the checkout. */
-function installPackage(project: string): void {
-  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
-  const packed = spawnSync(npm, ['pack', '--json', '--pack-destination', project], { cwd: root, encoding: 'utf8' })
-  const tarball = /"filename": "([^"]+\.tgz)"/.exec(packed.stdout)?.[1]
-  if (tarball === undefined) throw new Error(`npm pack failed:\n${packed.stdout}${packed.stderr}`)
-  const folder = join(project, 'node_modules/eventsourcing-prisma')
-  mkdirSync(folder, { recursive: true })
-  const { status, stderr } = spawnSync('tar', ['-xzf', join(project, tarball), '-C', folder, '--strip-components=1'])
-  if (status !== 0) throw new Error(`tar failed: ${String(stderr)}`)
-}
+const readme = readDocument('README.md')
+// What docs/testing.md shows stands on the README's modules.
+const blocks = new Map([...blocksOf(readme), ...blocksOf(readDocument('docs/testing.md'))])
 
 describe('the README, with the package as it is published', () => {
-  let project: string
+  let project: DocumentProject
   let database: string
   beforeAll(() => {
-    mkdirSync(join(root, '.tmp'), { recursive: true })
-    // Inside of the checkout, so that its packages are found.
-    project = mkdtempSync(join(root, '.tmp/readme-'))
-    database = join(project, 'dev.db')
-    cpSync(join(root, 'examples/prisma'), join(project, 'prisma'), { recursive: true })
-    const schema = join(project, 'prisma/schema/schema.prisma')
+    project = new DocumentProject({ name: 'readme', blocks, install: installPacked })
+    database = join(project.folder, 'dev.db')
+    cpSync(join(root, 'examples/prisma'), join(project.folder, 'prisma'), { recursive: true })
+    const schema = join(project.folder, 'prisma/schema/schema.prisma')
     writeFileSync(schema, readFileSync(schema, 'utf8').replace('../../generated', '../../generated/prisma'))
-    run([join(root, 'node_modules/prisma/build/index.js'), 'generate', '--schema', join(project, 'prisma/schema')])
-    for (const [name, code] of blocks) writeFileSync(join(project, name), code)
-    writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'kennel', private: true, type: 'module' }))
-    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }))
-    installPackage(project)
-    run([join(project, 'node_modules/eventsourcing-prisma/dist/src/cli/main.js'), 'migrate', '--url', 'file:./dev.db'])
+    project.generateClient('prisma/schema')
+    run(['node_modules/eventsourcing-prisma/dist/src/cli/main.js', 'migrate', '--url', 'file:./dev.db'])
   }, 240_000)
-  afterAll(() => {
-    rmSync(project, { recursive: true, force: true })
-  })
+  afterAll(() => project.remove())
 
-  const env = (): NodeJS.ProcessEnv => ({
-    ...process.env,
-    PRISMA_SCHEMA_ENGINE_BINARY: process.execPath,
-  })
-  const run = (args: readonly string[]): string => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, args, { cwd: project, env: env(), encoding: 'utf8' })
-    if (status !== 0) throw new Error(`node ${args.join(' ')} failed:\n${stdout}${stderr}`)
-    return stdout
-  }
-  const runBlock = (name: string): string => {
-    expect(blocks.has(name)).toBe(true)
-    return run(['--import', 'tsx', name])
-  }
+  const run = (args: readonly string[]): string => project.run(args)
+  const runBlock = (name: string): string => project.runBlock(name)
   const count = (table: string, condition: string): number =>
     Number(sqliteQuery(database, `SELECT count(*) AS n FROM ${table} WHERE ${condition}`)[0]?.['n'])
 
@@ -84,11 +38,7 @@ describe('the README, with the package as it is published', () => {
 
   it('quick start: a route changes a row and an aggregate in one transaction', async () => {
     const port = 20_000 + Math.floor(Math.random() * 20_000)
-    const server = spawn(process.execPath, ['--import', 'tsx', 'quick-start.ts'], {
-      cwd: project,
-      env: { ...env(), PORT: String(port) },
-      stdio: 'inherit',
-    })
+    const server = project.startBlock('quick-start.ts', { PORT: String(port) })
     try {
       const post = async (body: object): Promise<number> =>
         (
@@ -164,13 +114,17 @@ describe('the README, with the package as it is published', () => {
     expect(runBlock('dogs.test.ts')).toMatch(/# pass 2\n# fail 0\n/)
   })
 
+  it('testing: a fault at every statement', () => {
+    expect(runBlock('every-fault.test.ts')).toMatch(/# pass 1\n# fail 0\n/)
+  })
+
   it('without decorators', () => {
     runBlock('plain.ts')
   })
 
   it('has the types that it shows', () => {
-    run([join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'])
-  })
+    project.checkTypes()
+  }, 120_000)
 
   it.each(['.', './express', './fastify', './testing'])(
     '%s can be required, and is the same as what is imported',

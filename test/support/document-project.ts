@@ -1,0 +1,136 @@
+/** A user's project made of the code of a document: every block that names a file becomes that file. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** What a user's project has, as strict as it can be. */
+const compilerOptions = {
+  target: 'ES2022',
+  lib: ['ES2023', 'ESNext.Disposable'],
+  module: 'NodeNext',
+  types: ['node'],
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noEmit: true,
+  skipLibCheck: true,
+}
+
+/** A document of the repository, by its path. */
+export function readDocument(path: string): string {
+  return readFileSync(join(root, path), 'utf8')
+}
+
+/** The blocks of a document that begin with `// file: name`, in TypeScript or as a Prisma schema. */
+export function blocksOf(document: string): Map<string, string> {
+  const blocks = document.matchAll(/```(?:ts|prisma)\n\/\/ file: (\S+)\n([\s\S]*?)```/g)
+  return new Map([...blocks].map(([, name = '', code = '']) => [name, code]))
+}
+
+/** Puts the package where npm would put it. */
+export type Install = (project: string) => void
+
+/** From what would be published. One test at a time may do this: it builds the package in the checkout. */
+export function installPacked(project: string): void {
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
+  const packed = spawnSync(npm, ['pack', '--json', '--pack-destination', project], { cwd: root, encoding: 'utf8' })
+  const tarball = /"filename": "([^"]+\.tgz)"/.exec(packed.stdout)?.[1]
+  if (tarball === undefined) throw new Error(`npm pack failed:\n${packed.stdout}${packed.stderr}`)
+  const folder = join(project, 'node_modules/eventsourcing-prisma')
+  mkdirSync(folder, { recursive: true })
+  const { status, stderr } = spawnSync('tar', ['-xzf', join(project, tarball), '-C', folder, '--strip-components=1'])
+  if (status !== 0) throw new Error(`tar failed: ${String(stderr)}`)
+}
+
+let compiled: string | undefined
+
+/** Compiled for this test file alone. */
+export function installCompiled(project: string): void {
+  compiled ??= compilePackage()
+  cpSync(compiled, join(project, 'node_modules/eventsourcing-prisma'), { recursive: true })
+}
+
+function compilePackage(): string {
+  const folder = mkdtempSync(join(root, '.tmp/package-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  cpSync(join(root, 'package.json'), join(folder, 'package.json'))
+  const tsc = join(root, 'node_modules/typescript/bin/tsc')
+  runNode([tsc, '-p', 'tsconfig.build.json', '--outDir', join(folder, 'dist')], { cwd: root, env: process.env })
+  return folder
+}
+
+/** How a project is made. */
+export interface DocumentProjectOptions {
+  readonly name: string
+  readonly blocks: ReadonlyMap<string, string>
+  readonly install: Install
+  /** Overrides what the compiler is told. */
+  readonly compilerOptions?: object
+  /** Variables of its processes. */
+  readonly env?: NodeJS.ProcessEnv
+}
+
+/** A folder inside of the checkout, so that its packages are found. */
+export class DocumentProject {
+  readonly folder: string
+  readonly blocks: ReadonlyMap<string, string>
+  readonly env: NodeJS.ProcessEnv
+
+  constructor({ name, blocks, install, env, ...options }: DocumentProjectOptions) {
+    mkdirSync(join(root, '.tmp'), { recursive: true })
+    this.folder = mkdtempSync(join(root, `.tmp/${name}-`))
+    this.blocks = blocks
+    // `prisma generate` asks for an engine that it does not use: any file will do.
+    this.env = { ...process.env, PRISMA_SCHEMA_ENGINE_BINARY: process.execPath, ...env }
+    for (const [file, code] of blocks) this.write(file, code)
+    this.write('package.json', JSON.stringify({ name, private: true, type: 'module' }))
+    const tsconfig = { compilerOptions: { ...compilerOptions, ...options.compilerOptions }, include: ['*.ts'] }
+    this.write('tsconfig.json', JSON.stringify(tsconfig))
+    install(this.folder)
+  }
+
+  write(file: string, content: string): void {
+    const path = join(this.folder, file)
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, content)
+  }
+
+  /** Runs Node. @returns what it prints */
+  run(args: readonly string[], env: NodeJS.ProcessEnv = {}): string {
+    return runNode(args, { cwd: this.folder, env: { ...this.env, ...env } })
+  }
+
+  /** Runs a block. @returns what it prints */
+  runBlock(name: string, env?: NodeJS.ProcessEnv): string {
+    if (!this.blocks.has(name)) throw new Error(`The document has no block for ${name}.`)
+    return this.run(['--import', 'tsx', name], env)
+  }
+
+  /** Starts a block that goes on. */
+  startBlock(name: string, env: NodeJS.ProcessEnv): ChildProcess {
+    const options = { cwd: this.folder, env: { ...this.env, ...env }, stdio: 'inherit' } as const
+    return spawn(process.execPath, ['--import', 'tsx', name], options)
+  }
+
+  /** Makes the Prisma client. */
+  generateClient(schema: string): void {
+    this.run([join(root, 'node_modules/prisma/build/index.js'), 'generate', '--schema', join(this.folder, schema)])
+  }
+
+  /** Compiles all blocks. */
+  checkTypes(): void {
+    this.run([join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'])
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+function runNode(args: readonly string[], options: { cwd: string; env: NodeJS.ProcessEnv }): string {
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { ...options, encoding: 'utf8' })
+  if (status !== 0) throw new Error(`node ${args.join(' ')} failed:\n${stdout}${stderr}`)
+  return stdout
+}
