@@ -1,6 +1,7 @@
 /** Personal data in a database: none of them is left in it once their person was forgotten, and nobody else's is lost. */
+import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Aggregate, Application, Erased, event } from '../../src/index.js'
+import { Aggregate, Application, defineDecider, Erased, event } from '../../src/index.js'
 import { databases } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 
@@ -17,6 +18,19 @@ class Person extends Aggregate {
     this.texts.push(text)
   }
 }
+
+const threads = defineDecider({
+  name: 'Thread',
+  snapshots: { every: 3 },
+  personal: { Said: { text: 'by' } },
+  initialState: () => ({ lines: [] as ReadonlyArray<readonly [by: string, text: string | Erased]> }),
+  evolve: {
+    Said: ({ lines }, { by, text }: { by: string; text: string | Erased }) => ({
+      lines: [...lines, [by, text] as const],
+    }),
+  },
+  decide: { say: (_state, by: string, text: string) => [{ type: 'Said', data: { by, text } }] },
+})
 
 const undo = new Error('undo')
 
@@ -148,6 +162,34 @@ describe.each(databases)('personal data on $name', (kind) => {
     })
     await expect(saving).rejects.toBe(undo)
     expect(await shop.forget(person.id)).toBe(false)
+  })
+
+  it('of deciders are what was said or erased, while their persons are forgotten and go on', async () => {
+    const thread = crypto.randomUUID()
+    const persons = [crypto.randomUUID(), crypto.randomUUID(), crypto.randomUUID()]
+    const said = new Map<string, string>()
+    const talks = persons.map(async (by) => {
+      for (let line = 1; line <= 6; line += 1) {
+        const text = `${by} says the secret ${line}`
+        said.set(text, by)
+        await open.datastore.transaction(async () => await shop.execute(threads, thread, 'say', by, text), {
+          retries: 50,
+        })
+        if (line % 2 === 0) await shop.forget(by)
+        const { state } = await shop.repository.get(threads, thread)
+        for (const [speaker, found] of state.lines) {
+          if (found instanceof Erased) expect(found.subjects).toEqual([speaker])
+          else expect(said.get(found)).toBe(speaker)
+        }
+      }
+    })
+    await Promise.all(talks)
+    for (const by of persons) await shop.forget(by)
+    const { version, state } = await shop.repository.get(threads, thread)
+    expect([version, state.lines.length]).toEqual([18, 18])
+    expect(state.lines.every(([by, text]) => text instanceof Erased && text.subjects[0] === by)).toBe(true)
+    expect(await dump()).not.toContain('says the secret')
+    expect(inspect(shop.repository.cache, { depth: null })).not.toContain('says the secret')
   })
 
   it('of one person are saved by many at the same time', async () => {
