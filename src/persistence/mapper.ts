@@ -1,11 +1,11 @@
 /** The mapper: between domain events and stored events. */
 import { type DomainEvent, domainEvent, type EventData } from '../domain/event.js'
 import { Timestamp } from '../domain/timestamp.js'
-import { MapperError, ProgrammingError, TranscodingNotRegisteredError } from '../errors.js'
+import { DataError, MapperError, ProgrammingError, TranscodingNotRegisteredError } from '../errors.js'
 import type { Cipher } from './cipher.js'
 import type { Compressor } from './compressor.js'
 import { hasSeals, readSeals, sealedIn, sealsName, writtenSeals } from './sealed-data.js'
-import type { StoredEvent } from './stored-event.js'
+import type { Metadata, StoredEvent } from './stored-event.js'
 import type { Transcoder } from './transcoder.js'
 
 /** What a mapper is made from. */
@@ -40,6 +40,7 @@ export class Mapper {
    * Writes an event. Its personal data have to be encrypted before, as an `EventStore` does.
    *
    * @throws `TranscodingNotRegisteredError` when the data has a value of a type that is not known
+   * @throws `DataError` when the data or the metadata have a value that JSON cannot hold
    * @throws `ProgrammingError` when personal data are not encrypted
    */
   toStoredEvent(event: DomainEvent): StoredEvent {
@@ -48,7 +49,7 @@ export class Mapper {
     const state = this.#stateOf(event)
     return metadata === undefined
       ? { originatorId, originatorVersion, topic, state }
-      : { originatorId, originatorVersion, topic, state, metadata }
+      : { originatorId, originatorVersion, topic, state, metadata: storedMetadata(event, metadata) }
   }
 
   /**
@@ -100,9 +101,7 @@ export class Mapper {
     try {
       state = this.transcoder.encode(attributes)
     } catch (error) {
-      if (!(error instanceof TranscodingNotRegisteredError)) throw error
-      const message = `Cannot store ${event.topic}, version ${event.originatorVersion} of ${event.originatorId}: ${error.message}`
-      throw new TranscodingNotRegisteredError(message, { cause: error })
+      throw unwritable(error, event)
     }
     if (this.compressor !== undefined) state = this.compressor.compress(state)
     return this.cipher === undefined ? state : this.cipher.encrypt(state)
@@ -116,6 +115,35 @@ export class Mapper {
     if (typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes))
       return attributes as EventData
     throw new MapperError('the state is not an object')
+  }
+}
+
+/**
+ * What is thrown where the data of an event cannot be written: the error that says why, with the event and, if it is known, the field.
+ * Whatever else has failed is given back as it is.
+ */
+export function unwritable(
+  error: unknown,
+  { topic, originatorVersion, originatorId }: DomainEvent,
+  field?: string,
+): unknown {
+  const place = field === undefined ? topic : `'${field}' of ${topic}`
+  const message = `Cannot store ${place}, version ${originatorVersion} of ${originatorId}: ${error instanceof Error ? error.message : ''}`
+  if (error instanceof TranscodingNotRegisteredError)
+    return new TranscodingNotRegisteredError(message, { cause: error })
+  return error instanceof DataError ? new DataError(message, { cause: error }) : error
+}
+
+/** Metadata as they are stored, at once: what they share with others may change before they are. */
+function storedMetadata({ topic, originatorVersion, originatorId }: DomainEvent, metadata: Metadata): Metadata {
+  try {
+    return JSON.parse(JSON.stringify(metadata)) as Metadata // an object is written as one
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new DataError(
+      `Cannot store ${topic}, version ${originatorVersion} of ${originatorId}: its metadata are not what JSON can hold. ${reason}`,
+      { cause: error },
+    )
   }
 }
 

@@ -3,8 +3,8 @@ import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:cr
 import { Erased } from '../domain/erased.js'
 import { type DomainEvent, domainEvent } from '../domain/event.js'
 import { canonical, checkSubject } from '../domain/personal-data.js'
-import { MapperError, NotSupportedError, TranscodingNotRegisteredError } from '../errors.js'
-import type { Mapper } from './mapper.js'
+import { MapperError, NotSupportedError } from '../errors.js'
+import { type Mapper, unwritable } from './mapper.js'
 import { placeholderOf, type SealedData, sealedIn } from './sealed-data.js'
 import type { SubjectKeyRecorder } from './subject-key-recorder.js'
 
@@ -123,13 +123,11 @@ export class PersonalDataKeys {
     return domainEvent({ ...event, data })
   }
 
-  #encoded({ topic, originatorVersion, originatorId, data }: DomainEvent, field: string): Uint8Array {
+  #encoded(event: DomainEvent, field: string): Uint8Array {
     try {
-      return this.#mapper.transcoder.encode(data[field])
+      return this.#mapper.transcoder.encode(event.data[field])
     } catch (error) {
-      if (!(error instanceof TranscodingNotRegisteredError)) throw error
-      const message = `Cannot store '${field}' of ${topic}, version ${originatorVersion} of ${originatorId}: ${error.message}`
-      throw new TranscodingNotRegisteredError(message, { cause: error })
+      throw unwritable(error, event, field)
     }
   }
 

@@ -197,6 +197,9 @@ function isPlain(value: object): boolean {
 }
 
 function notRegistered(value: unknown): TranscodingNotRegisteredError {
+  if (value === undefined) {
+    return new TranscodingNotRegisteredError('Cannot write undefined to an event: use null, or leave the name out')
+  }
   const isObject = typeof value === 'object' && value !== null
   const type = isObject ? value.constructor?.name || 'an unnamed class' : typeof value
   return new TranscodingNotRegisteredError(

@@ -67,6 +67,21 @@ describe.each(databases)('metadata on $name', (kind) => {
     expect(await metadataOf(task.id)).toEqual([{ user: 'ann' }, { user: 'robot', tries: 3 }])
   })
 
+  it('is stored as it was at the save, or refused with the name of the event', async () => {
+    const task = new Task()
+    const request = { user: { name: 'ann' }, at: new Date(0), none: undefined }
+    await open.datastore.transaction(async () => {
+      await withMetadata(request, () => tasks.save(task))
+      request.user.name = 'somebody else'
+    })
+    expect(await metadataOf(task.id)).toEqual([{ user: { name: 'ann' }, at: '1970-01-01T00:00:00.000Z' }])
+    task.done('ann', { tries: 3n })
+    await expect(tasks.save(task)).rejects.toThrow(
+      `Cannot store Task.Done, version 2 of ${task.id}: its metadata are not what JSON can hold.`,
+    )
+    for (const odd of [null, 5, 'ann', ['ann']]) expect(() => withMetadata(odd as never, () => 0)).toThrow(TypeError)
+  })
+
   it('is seen by subscriptions, and links what follows to what it follows from', async () => {
     const start = await tasks.recorder.maxNotificationId()
     const next = async (gt: bigint | null): Promise<SubscribedEvent> => {

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { type DomainEvent, domainEvent } from '../../src/domain/event.js'
 import { createTimestamp, Timestamp } from '../../src/domain/timestamp.js'
-import { MapperError, TranscodingNotRegisteredError } from '../../src/errors.js'
+import { DataError, MapperError, TranscodingNotRegisteredError } from '../../src/errors.js'
 import { AESCipher } from '../../src/persistence/cipher.js'
 import { ZlibCompressor } from '../../src/persistence/compressor.js'
 import { Mapper } from '../../src/persistence/mapper.js'
@@ -123,5 +123,9 @@ describe('a mapper', () => {
     const writing = (): StoredEvent => new Mapper({ transcoder }).toStoredEvent(unwritable)
     expect(writing).toThrow(TranscodingNotRegisteredError)
     expect(writing).toThrow(/Dog\.TrickAdded, version 123456 of b2723fe2.*type WeakSet/)
+    const numberless = domainEvent({ ...event, data: { tricks: Number.NaN } })
+    const second = (): StoredEvent => new Mapper({ transcoder }).toStoredEvent(numberless)
+    expect(second).toThrow(DataError)
+    expect(second).toThrow(/^Cannot store Dog\.TrickAdded, version 123456 of b2723fe2.*: Cannot write NaN to an event/)
   })
 })
