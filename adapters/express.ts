@@ -2,6 +2,7 @@
 import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Response } from 'express'
 import { ProgrammingError, type RecordedResponse } from '../src/index.js'
 import {
+  assertBodyFits,
   isWebSocket,
   mergeOptions,
   type ProblemOptions,
@@ -44,12 +45,13 @@ const transactionsOf = new WeakMap<Request, Map<TransactionalDatastore, RequestT
  *
  * With `retries` a handler is run again, in a fresh transaction, after a conflict or another failure that may pass: nothing has
  * been sent by then. It is given as the last argument, since Express runs what comes after a middleware once:
- * `app.post('/dogs', transactions(datastore, { retries: 3 }, handler))`. A handler that reads the body by itself is run once.
+ * `app.post('/dogs', transactions(datastore, { retries: 3 }, handler))`. A handler that reads the body by
+ * itself is run once; `body: 'stream'` says that it does.
  *
  * An error handler that answers a failed request with a status below 400 has to come after `problemDetails()` or
  * `rollbackOnError()`: only an error handler sees that the request has failed.
  *
- * @throws `ProgrammingError` for retries without a handler
+ * @throws `ProgrammingError` for retries without a handler, and for those of a handler that reads the body by itself
  *
  * @example
  * app.use(transactions(datastore))
@@ -65,6 +67,7 @@ export function transactions(
         'app.post(path, transactions(datastore, { retries: 3 }, handler)).',
     )
   }
+  if (options !== false) assertBodyFits(options)
   return (request, response, next) => {
     const exchange = { request, response, next, handler }
     const known = transactionsOf.get(request)?.get(datastore)
@@ -166,34 +169,41 @@ function begin(
     return
   }
   const againOrPass = async (error: unknown): Promise<void> => {
-    if (await transaction.again(error)) attempt()
+    if (await transaction.again(error)) rerun()
     else next(error)
   }
   const failed = (error: unknown): void => void againOrPass(error)
-  const attempt = (): void => start(transaction, () => call(handler, { request, response, next }, failed), failed)
-  transaction.rerun = attempt
-  attempt()
+  const attempt = (): void => call(handler, { request, response, next }, failed)
+  const rerun = (): void =>
+    void startOnce(
+      () => transaction.claimAgain(),
+      () => transaction.runAgain(attempt),
+      failed,
+    )
+  transaction.rerun = rerun
+  start(transaction, attempt, failed)
 }
 
 /** Runs what serves the request in its transaction, unless it is answered as it was before. */
 function start(transaction: RequestTransaction<Request>, serve: () => void, failed: (error: unknown) => void): void {
-  if (transaction.hasKey) void startOnce(transaction, serve, failed)
-  else transaction.run(serve)
+  const run = (): void => transaction.run(serve)
+  if (transaction.hasKey) void startOnce(() => transaction.claim(), run, failed)
+  else run()
 }
 
 async function startOnce(
-  transaction: RequestTransaction<Request>,
+  claim: () => Promise<boolean>,
   serve: () => void,
   failed: (error: unknown) => void,
 ): Promise<void> {
   let isToBeServed: boolean
   try {
-    isToBeServed = await transaction.claim()
+    isToBeServed = await claim()
   } catch (error) {
     failed(error)
     return
   }
-  if (isToBeServed) transaction.run(serve)
+  if (isToBeServed) serve()
 }
 
 /** Sends an answer that was stored, byte for byte. */

@@ -1,8 +1,9 @@
 /** Fastify: one transaction per request, committed before the response leaves. */
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
-import type { RecordedResponse } from '../src/index.js'
+import { ProgrammingError, type RecordedResponse } from '../src/index.js'
 import {
+  assertBodyFits,
   isWebSocket,
   mergeOptions,
   type ProblemOptions,
@@ -60,21 +61,25 @@ export const transactions: FastifyPluginCallback<TransactionsOptions> = fastifyP
  * Why the response is held below Fastify, instead of in an `onSend` hook: hooks of others that come later would run after the
  * commit, a handler that does not return its reply would send a second one meanwhile, and a hijacked reply has no hooks.
  */
-function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, done: () => void): void {
+function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, done: (error?: Error) => void): void {
   const { datastore, ...appOptions } = options
   const requests = new WeakMap<FastifyRequest, RequestTransaction<FastifyRequest>>()
 
-  fastify.addHook('onRoute', (route) => {
-    const own = route.config?.transaction
-    if (own === false || (mergeOptions(appOptions, own).retries ?? 0) === 0) return
-    route.handler = runAgain(route.handler, (request) => requests.get(request))
-  })
+  const transactionOf: TransactionOf = (request) => requests.get(request)
+  try {
+    assertBodyFits(appOptions)
+  } catch (error) {
+    return done(error as Error)
+  }
+  const lacksRetries = prepareRoutes(fastify, appOptions, transactionOf)
   fastify.addHook('preHandler', (request, reply, next) => {
     const { transaction: own } = request.routeOptions.config
     if (own === false || isWebSocket(request)) return next()
+    const ownOptions = mergeOptions(appOptions, own)
+    if (lacksRetries(request, ownOptions)) return next(unprepared(request))
     // `reply.callNotFound()` comes here a second time.
     const known = requests.get(request)
-    const transaction = known ?? begin(datastore, mergeOptions(appOptions, own), reply)
+    const transaction = known ?? begin(datastore, ownOptions, reply)
     requests.set(request, transaction)
     if (known === undefined && transaction.hasKey) void startOnce(transaction, next)
     // The context of `next` is that of the handler, whatever the hooks before have done to theirs.
@@ -94,6 +99,31 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     void checkStream(transaction, (refusal) => (refusal === null ? next(null, payload) : next(refusal)))
   })
   done()
+}
+
+type TransactionOf = (request: FastifyRequest) => RequestTransaction<FastifyRequest> | undefined
+
+/**
+ * Lets the handlers of routes that have retries be run again.
+ *
+ * @returns tells whether the route of a request should have been prepared and was not
+ */
+function prepareRoutes(
+  fastify: FastifyInstance,
+  appOptions: RouteTransactionOptions<FastifyRequest>,
+  transactionOf: TransactionOf,
+): (request: FastifyRequest, options: RouteTransactionOptions<FastifyRequest>) => boolean {
+  /** In the configuration of a route: its handler can be run again. */
+  const prepared = Symbol('prepared')
+  fastify.addHook('onRoute', (route) => {
+    const own = route.config?.transaction
+    // The route for HEAD comes with the handler and the configuration of the one for GET.
+    if (own === false || (route.config !== undefined && prepared in route.config)) return
+    if ((mergeOptions(appOptions, own).retries ?? 0) === 0) return
+    route.handler = runAgain(route.handler, transactionOf)
+    route.config = Object.assign({ [prepared]: true }, route.config)
+  })
+  return (request, { retries = 0 }) => retries > 0 && !request.is404 && !(prepared in request.routeOptions.config)
 }
 
 /** Goes on with the request, unless it is refused, or answered as it was before. */
@@ -138,11 +168,16 @@ function begin(
   return new RequestTransaction(datastore, { label, ...options }, exchange)
 }
 
+/** Fastify tells a plugin nothing of the routes before it. */
+function unprepared({ method, routeOptions }: FastifyRequest): ProgrammingError {
+  return new ProgrammingError(
+    `Could not give ${method} ${routeOptions.url} its retries: the route was added before the plugin was loaded. ` +
+      'Await fastify.register(transactions, { datastore }) before the routes.',
+  )
+}
+
 /** A handler that is run again as long as its transaction says so. */
-function runAgain(
-  handler: RouteHandlerMethod,
-  transactionOf: (request: FastifyRequest) => RequestTransaction<FastifyRequest> | undefined,
-): RouteHandlerMethod {
+function runAgain(handler: RouteHandlerMethod, transactionOf: TransactionOf): RouteHandlerMethod {
   return function (request, reply) {
     const transaction = transactionOf(request)
     // A body that is a stream can be read once.
@@ -160,11 +195,11 @@ function runAgain(
       resetHeaders(reply, headersBefore)
       let isToBeServed: boolean
       try {
-        isToBeServed = await transaction.claim()
+        isToBeServed = await transaction.claimAgain()
       } catch (error) {
         return await failed(error)
       }
-      return isToBeServed ? await transaction.run(attempt) : reply
+      return isToBeServed ? await transaction.runAgain(attempt) : reply
     }
     transaction.rerun = () => void answered(reply, attemptAgain)
     return attempt()

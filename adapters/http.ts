@@ -4,6 +4,7 @@ import {
   type EventSourcingError,
   isEventSourcingError,
   type ManagedTransaction,
+  ProgrammingError,
   type TransactionOptions,
 } from '../src/index.js'
 import { type IdempotencyOptions, mergeIdempotency } from './idempotency.js'
@@ -19,8 +20,8 @@ export interface TransactionalDatastore {
 /**
  * How a route's transaction is run. What a route sets counts before what the app sets.
  *
- * With `retries` the handler runs again in a fresh transaction, with a deadline of its own, after a failure that may pass; a
- * handler that reads the body by itself runs once, and so does one with transactions on two datastores.
+ * With `retries` the handler runs again in a fresh transaction after a failure that may pass, as long as the deadline, which
+ * counts for all attempts together, has not passed. With several datastores all of them begin again, unless one has committed.
  */
 export interface RouteTransactionOptions<Request = unknown>
   extends Pick<TransactionOptions, 'isolationLevel' | 'readOnly' | 'deadlineMs' | 'autoflush' | 'retries' | 'label'> {
@@ -31,6 +32,11 @@ export interface RouteTransactionOptions<Request = unknown>
    * on and decides by what it answers in the end.
    */
   readonly onAbort?: 'rollback' | 'finish'
+  /**
+   * `stream` where the handler reads the body of the request by itself: what was read cannot be read again, so a route with
+   * `retries` of its own is refused, and the app's do not count for it. Default `parsed`.
+   */
+  readonly body?: 'parsed' | 'stream'
   /** Whether a body that is a stream is sent after the commit (`commit`, default) or refused with an error (`refuse`). */
   readonly stream?: 'commit' | 'refuse'
   /** Facts about the request that every event saved in it is stored with: `requestMetadata`, or a function of yours that adds the user. */
@@ -75,14 +81,36 @@ export function isWebSocket(request: object): boolean {
   return 'ws' in request && Boolean(request.ws)
 }
 
-/** The options of a route over those of the app. */
+/**
+ * The options of a route over those of the app.
+ *
+ * @throws `ProgrammingError` for retries of a handler that reads the body by itself
+ */
 export function mergeOptions<Request>(
   app: RouteTransactionOptions<Request>,
   route: RouteTransactionOptions<Request> | undefined,
 ): RouteTransactionOptions<Request> {
-  if (route === undefined) return app
+  const merged = route === undefined ? app : { ...app, ...route, ...idempotencyOf(app, route) }
+  if (merged.body !== 'stream' || merged.retries === undefined) return merged
+  assertBodyFits({ ...route, body: merged.body })
+  return { ...merged, retries: 0 }
+}
+
+function idempotencyOf<Request>(
+  app: RouteTransactionOptions<Request>,
+  route: RouteTransactionOptions<Request>,
+): Pick<RouteTransactionOptions<Request>, 'idempotency'> {
   const idempotency = mergeIdempotency(app.idempotency, route.idempotency)
-  return { ...app, ...route, ...(idempotency === undefined ? {} : { idempotency }) }
+  return idempotency === undefined ? {} : { idempotency }
+}
+
+/** @throws `ProgrammingError` for retries of a handler that reads the body by itself */
+export function assertBodyFits({ body, retries = 0 }: Pick<RouteTransactionOptions, 'body' | 'retries'>): void {
+  if (body !== 'stream' || retries === 0) return
+  throw new ProgrammingError(
+    `Could not give a handler ${retries} retries that reads the body of its request by itself (body: 'stream'): there is nothing ` +
+      'to read any more when it runs again. Let a parser read the body, or leave the retries to the client.',
+  )
 }
 
 /** Whether a response with this status commits when nobody says otherwise. */

@@ -1,12 +1,7 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
 import type { ServerResponse } from 'node:http'
-import {
-  isEventSourcingError,
-  type ManagedTransaction,
-  ProgrammingError,
-  type RecordedResponse,
-  withMetadata,
-} from '../src/index.js'
+import { type ManagedTransaction, ProgrammingError, type RecordedResponse, withMetadata } from '../src/index.js'
+import { Attempt, beginManaged } from './attempt.js'
 import { HeldResponse } from './held-response.js'
 import {
   isSuccess,
@@ -40,9 +35,8 @@ export interface Exchange<Request> {
 export class RequestTransaction<Request> implements ResponseOwner {
   readonly name: string
   readonly options: RouteTransactionOptions<Request>
-  /** Runs the handler again, after an attempt that came to nothing; undefined where it cannot be run again. */
   rerun: (() => void) | undefined
-  #managed: ManagedTransaction
+  #attempt: Attempt<Request>
   readonly #datastore: TransactionalDatastore
   readonly #exchange: Exchange<Request>
   readonly #held: HeldResponse
@@ -52,8 +46,6 @@ export class RequestTransaction<Request> implements ResponseOwner {
   /** Settled once the transaction has ended, undefined before its end has begun. */
   #end: Promise<unknown> | undefined
   #expired: Error | undefined
-  /** How often the database had been used when the idempotency key was claimed. */
-  #usesOfClaim = 0
   #isGone = false
   #hasFailed = false
 
@@ -67,13 +59,14 @@ export class RequestTransaction<Request> implements ResponseOwner {
     this.options = options
     this.#datastore = datastore
     this.#exchange = exchange
-    this.#managed = this.#watched(begin(datastore, options, exchange.response))
+    const managed = beginManaged(datastore, options, exchange.response)
     this.#isBodyRead = exchange.response.req.readableDidRead
     this.#held = HeldResponse.hold(exchange.response, datastore, this)
     const { request, response } = exchange
     const idempotency = options.readOnly === true ? false : options.idempotency
     this.#idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
     if (this.#idempotent !== undefined) this.#held.whole = this.#idempotent.whole
+    this.#attempt = this.#watched(managed)
     // Comes after every response, whether it was sent or not.
     exchange.response.once('close', () => this.#close())
   }
@@ -83,7 +76,10 @@ export class RequestTransaction<Request> implements ResponseOwner {
     return this.#held.isOver
   }
 
-  /** Runs `fn`, and all that it calls, inside the transaction. */
+  get isOver(): boolean {
+    return this.#isGone || this.#expired !== undefined || this.#hasFailed
+  }
+
   run<T>(fn: () => T): T {
     const metadata = this.options.metadata?.(this.#exchange.request)
     return this.#managed.run(() => (metadata === undefined ? fn() : withMetadata(metadata, fn)))
@@ -108,41 +104,63 @@ export class RequestTransaction<Request> implements ResponseOwner {
   async claim(): Promise<boolean> {
     let known: RecordedResponse | undefined
     try {
-      known = await this.#idempotent?.claim(this.#managed)
+      known = await this.#attempt.claim()
     } catch (error) {
       // At the deadline it was answered already.
       if (this.#hasFailed) return false
       throw withStatus(error)
     }
-    this.#usesOfClaim = this.#managed.useCount
     if (known === undefined) return true
     await this.rollBack()
     this.#exchange.replay(known)
     return false
   }
 
+  /** As `claim`, for another attempt: what any transaction of the request had claimed was undone with it. */
+  async claimAgain(): Promise<boolean> {
+    return await this.#held.owners.claim()
+  }
+
+  /** Runs `fn`, and all that it calls, inside the transactions of all datastores of the request, for another attempt. */
+  runAgain<T>(fn: () => T): T {
+    return this.#held.owners.run(fn)
+  }
+
   /**
-   * Begins another attempt in a fresh transaction, where the options allow one, the failure may pass, and nothing has been
-   * sent. What the failed attempt has set on the response is taken back.
+   * Begins another attempt in fresh transactions, where the options allow one, the failure may pass, and nothing has been sent
+   * or committed. What the failed attempt has set on the response is taken back.
    *
    * @returns whether the handler is to be run again
    */
   async again(error: unknown): Promise<boolean> {
-    if (this.rerun === undefined || !this.#held.isOpen || this.#held.owners.isShared) return false
-    if (this.#isGone || this.#expired !== undefined || this.#hasFailed) return false
+    const owners = this.#held.owners.all
+    const isPossible = (): boolean => !this.#exchange.response.destroyed && !owners.some(({ isOver }) => isOver)
+    if (this.rerun === undefined || !this.#held.isOpen || !isPossible()) return false
     if (!this.#isBodyRead && this.#exchange.response.req.readableDidRead) return false
-    const failed = this.#managed
-    await this.rollBack()
-    const fresh = await failed.again(error)
+    for (const owner of owners) await owner.rollBack()
+    const fresh = await this.#managed.again(error)
     if (fresh === undefined) return false
-    if (this.#exchange.response.destroyed) {
+    if (!isPossible()) {
       await fresh.rollback()
       return false
     }
     this.#held.drop()
-    this.#managed = this.#watched(fresh)
-    this.#end = undefined
+    this.#goOnWith(fresh)
+    for (const owner of owners) if (owner !== this) owner.join()
     return true
+  }
+
+  join(): void {
+    this.#goOnWith(this.#managed.next())
+  }
+
+  #goOnWith(fresh: ManagedTransaction): void {
+    this.#attempt = this.#watched(fresh)
+    this.#end = undefined
+  }
+
+  get #managed(): ManagedTransaction {
+    return this.#attempt.managed
   }
 
   /** Rolls back, because the request has failed; waits for the end when that has begun already. Never rejects. */
@@ -157,7 +175,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
    * @throws `ProgrammingError` when something was done in it
    */
   async giveWay(): Promise<void> {
-    if (await this.#isUsed()) {
+    if (await this.#attempt.isUsed()) {
       throw new ProgrammingError(
         "Could not apply the route's own options: its transaction has been used already. Use the database only after the options are set.",
       )
@@ -173,7 +191,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
    * @throws `ProgrammingError` when the options refuse one, and the transaction has been used
    */
   async checkStream(): Promise<void> {
-    if (this.#end === undefined) await this.#refuseStream()
+    if (this.#end === undefined && this.options.stream === 'refuse') await this.#attempt.refuseUse()
   }
 
   /**
@@ -198,13 +216,13 @@ export class RequestTransaction<Request> implements ResponseOwner {
   }
 
   async #againOrAnswer(error: unknown): Promise<void> {
-    if (await this.again(error)) this.rerun?.()
-    else this.#answer(withStatus(error))
+    for (const owner of this.#held.owners.all) if (await owner.again(error)) return owner.rerun?.()
+    this.#answer(withStatus(error))
   }
 
-  #watched(managed: ManagedTransaction): ManagedTransaction {
+  #watched(managed: ManagedTransaction): Attempt<Request> {
     managed.onExpired((error) => this.#expire(error))
-    return managed
+    return new Attempt(managed, this.#idempotent)
   }
 
   async #endAs(status: number, isStream: boolean): Promise<boolean> {
@@ -212,34 +230,11 @@ export class RequestTransaction<Request> implements ResponseOwner {
       await this.#managed.rollback()
       return false
     }
-    if (isStream && this.#exchange.streamsByWriting) await this.#refuseStream()
-    const isStored = this.#held.owners.isShared && this.options.readOnly !== true && (await this.#isUsed())
-    await this.#record(status)
-    await this.#managed.commit()
-    return isStored
-  }
-
-  async #record(status: number): Promise<void> {
-    try {
-      await this.#idempotent?.record(this.#managed, { status, calls: this.#held.calls })
-    } catch (error) {
-      await this.#managed.rollback()
-      throw error
-    }
-  }
-
-  async #refuseStream(): Promise<void> {
-    if (this.options.stream !== 'refuse' || !(await this.#isUsed())) return
-    await this.#managed.rollback()
-    throw new ProgrammingError(
-      'The body of this response is a stream, which the options of the transaction refuse: send it whole, or use `transaction: false`.',
-    )
-  }
-
-  async #isUsed(): Promise<boolean> {
-    // What was saved and is not written yet counts as well.
-    await this.#managed.transaction.flush()
-    return this.#managed.useCount > this.#usesOfClaim
+    return await this.#attempt.commit({
+      answer: { status, calls: this.#held.calls },
+      refusesUse: isStream && this.#exchange.streamsByWriting && this.options.stream === 'refuse',
+      tellsUse: this.#held.owners.isShared && this.options.readOnly !== true,
+    })
   }
 
   #commits(status: number): boolean {
@@ -274,20 +269,6 @@ export class RequestTransaction<Request> implements ResponseOwner {
     this.#isGone = true
     this.#managed.abort(new DOMException('The client closed the connection before it was answered.', 'AbortError'))
     if (this.options.onAbort !== 'finish') void this.rollBack()
-  }
-}
-
-function begin(
-  datastore: TransactionalDatastore,
-  options: RouteTransactionOptions<never>,
-  response: ServerResponse,
-): ManagedTransaction {
-  try {
-    return datastore.begin(options)
-  } catch (error) {
-    // This process is about to end: the client shall ask another one, on another connection.
-    if (isEventSourcingError(error) && error.code === 'ES_DATASTORE_CLOSED') response.shouldKeepAlive = false
-    throw withStatus(error)
   }
 }
 

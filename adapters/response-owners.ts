@@ -14,6 +14,18 @@ export interface ResponseOwner {
   settle(status: number, isStream: boolean): Promise<boolean>
   /** Undoes what is not committed. Never rejects. */
   rollBack(): Promise<void>
+  /** Runs `fn`, and all that it calls, inside the transaction. */
+  run<T>(fn: () => T): T
+  /** Whether nothing can come of another attempt: the request was answered, or its client has gone away. */
+  readonly isOver: boolean
+  /** Runs the handler again, after an attempt that came to nothing; undefined where it cannot be run again. */
+  readonly rerun: (() => void) | undefined
+  /** Begins another attempt, where the failure may pass. @returns whether the handler is to be run again */
+  again(error: unknown): Promise<boolean>
+  /** Begins another attempt, since another owner does. */
+  join(): void
+  /** Claims the idempotency key of the request, where it has one. @returns whether the handler is to be run */
+  claim(): Promise<boolean>
   /** The response was dropped: another one is to be sent. */
   dropped(error: unknown): void
 }
@@ -42,6 +54,17 @@ export class ResponseOwners {
   /** Those that have not left, in the order in which they were registered. */
   get all(): readonly ResponseOwner[] {
     return [...this.#owners.values()].filter((owner) => owner !== undefined)
+  }
+
+  /** Runs `fn` inside the transactions of all of them. */
+  run<T>(fn: () => T): T {
+    return this.all.reduceRight((inner, owner) => () => owner.run(inner), fn)()
+  }
+
+  /** @returns whether the handler is to be run, as all of them say */
+  async claim(): Promise<boolean> {
+    for (const owner of this.all) if (!(await owner.claim())) return false
+    return true
   }
 
   /** Whether there are several. */

@@ -147,11 +147,11 @@ export class PrismaDatastore<Client extends object = object>
 
   /** Begins a transaction without a callback, for adapters of web frameworks. Nothing is sent until its first statement. */
   begin(options: TransactionOptions = {}): ManagedTransaction<Client> {
-    return this.#managed(options, 1)
+    return this.#managed(options)
   }
 
-  #managed(options: TransactionOptions, attempt: number): ManagedTransaction<Client> {
-    const scope = this.#transactions.begin(options, attempt)
+  #managed(options: TransactionOptions, failed?: Scope<DriverConnection>): ManagedTransaction<Client> {
+    const scope = this.#transactions.begin(options, failed)
     return {
       transaction: this.#viewOf(scope),
       get useCount() {
@@ -166,8 +166,9 @@ export class PrismaDatastore<Client extends object = object>
       again: async (error) => {
         await scope.rollback()
         const mayRunAgain = await this.#transactions.mayRunAgain(scope, error, options)
-        return mayRunAgain ? this.#managed(options, attempt + 1) : undefined
+        return mayRunAgain ? this.#managed(options, scope) : undefined
       },
+      next: () => this.#managed(options, scope),
     }
   }
 

@@ -162,6 +162,8 @@ export interface ManagedTransaction<Client = unknown> {
    * @returns undefined where it was the last attempt
    */
   again(error: unknown): Promise<ManagedTransaction<Client> | undefined>
+  /** Begins another attempt at once, because another transaction of the same request is begun again. This one must have ended. */
+  next(): ManagedTransaction<Client>
   /** Calls back once the deadline has passed and the rollback is done. */
   onExpired(listener: (error: Error) => void): void
 }

@@ -1,5 +1,6 @@
 /** How a transaction is to be run. */
 import { ProgrammingError } from '../errors.js'
+import { Deadline } from './deadline.js'
 
 /** The isolation levels by the names that Prisma gives them; which ones exist depends on the database. */
 export type IsolationLevel = 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable'
@@ -28,10 +29,11 @@ export interface TransactionOptions {
   readonly isolationLevel?: IsolationLevel
   /** A transaction that sees one snapshot and refuses to write; default false. */
   readonly readOnly?: boolean
-  /** Milliseconds from the first use of the database until the transaction is rolled back; default 5,000. */
+  /** Milliseconds from the first use of the database until the transaction is rolled back, all attempts together; default 5,000. */
   readonly deadlineMs?: number
   /**
-   * How often `fn` may be run again, in a fresh transaction, after a conflict or another failure that may pass; default 0.
+   * How often `fn` may be run again, in a fresh transaction, after a conflict or another failure that may pass, as long as the
+   * deadline has not passed; the error of the last attempt is the one that is thrown. Default 0.
    * A joined or nested transaction leaves that to the outermost one.
    */
   readonly retries?: number
@@ -51,4 +53,9 @@ export function checkedDeadline(deadlineMs: number): number {
   throw new ProgrammingError(
     `Could not begin a transaction with a deadline of ${deadlineMs} ms: give a number between 1 and 2,147,483,647.`,
   )
+}
+
+/** @throws `ProgrammingError` as `checkedDeadline` does */
+export function newDeadline(deadlineMs: number): Deadline {
+  return new Deadline(checkedDeadline(deadlineMs))
 }

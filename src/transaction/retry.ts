@@ -1,5 +1,4 @@
 /** When and after how long a transaction is run again. */
-import { setTimeout as delay } from 'node:timers/promises'
 import { ConcurrencyError, OperationalError } from '../errors.js'
 
 const firstDelayMs = 5
@@ -15,11 +14,12 @@ export function isTransient(error: unknown): boolean {
 }
 
 /**
- * Waits before the next attempt: longer each time, and by chance, so that two who met do not meet again.
+ * How long to wait before the next attempt: longer each time, and by chance, so that two who met do not meet again.
  *
  * @param attempt - the attempt that failed, from 1
+ * @returns milliseconds, from 2.5 to 250
  */
-export async function backOff(attempt: number): Promise<void> {
+export function backOffMs(attempt: number): number {
   const ceiling = Math.min(longestDelayMs, firstDelayMs * 2 ** (attempt - 1))
-  await delay(ceiling / 2 + (Math.random() * ceiling) / 2)
+  return ceiling / 2 + (Math.random() * ceiling) / 2
 }

@@ -2,6 +2,7 @@
 import { RollbackOnlyError, TransactionTimeoutError } from '../errors.js'
 import { closedError } from './closed.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
+import type { Deadline } from './deadline.js'
 import type { Escapes } from './escapes.js'
 import type { IsolationLevel, TransactionLabel } from './options.js'
 import type { Telemetry } from './telemetry.js'
@@ -22,7 +23,7 @@ interface Holder {
 export interface SessionOptions {
   readonly isolationLevel: IsolationLevel | undefined
   readonly readOnly: boolean
-  readonly deadlineMs: number
+  readonly deadline: Deadline
   /** From 1: how often the work was begun. */
   readonly attempt: number
   /** Who is told what becomes of it. */
@@ -135,7 +136,10 @@ export class Session<Connection extends TransactionConnection> {
 
   /** Starts the deadline at the first use of the database, which may have to wait for a connection. */
   startDeadline(): void {
-    this.#timer ??= setTimeout(() => this.#expire(), this.options.deadlineMs)
+    if (this.#timer !== undefined) return
+    const { deadline } = this.options
+    this.#timer = setTimeout(() => this.#expire(), deadline.leftMs)
+    deadline.start()
   }
 
   /** Runs one piece of work on the connection, after those that were asked for before; the first one begins the transaction. */
@@ -212,9 +216,9 @@ export class Session<Connection extends TransactionConnection> {
   }
 
   async #begin(): Promise<Connection> {
-    const { isolationLevel, readOnly, deadlineMs, telemetry, around } = this.options
+    const { isolationLevel, readOnly, deadline, telemetry, around } = this.options
     const heldAround = around.flatMap(({ connection }) => connection ?? [])
-    const options = { isolationLevel, readOnly, deadlineMs, heldAround, signal: () => this.signal }
+    const options = { isolationLevel, readOnly, deadlineMs: deadline.ms, heldAround, signal: () => this.signal }
     try {
       const connection = await telemetry.begin(this, () => this.#source.begin(options))
       if (this.#ended === false) {
@@ -233,7 +237,7 @@ export class Session<Connection extends TransactionConnection> {
     this.options.telemetry.timedOut()
     this.stop(
       new TransactionTimeoutError(
-        `The deadline has passed: ${this.title} was still open ${this.options.deadlineMs} ms after its first statement, and was ` +
+        `The deadline has passed: ${this.title} was still open ${this.options.deadline.ms} ms after its first statement, and was ` +
           'rolled back. Do less in it, or give it a greater deadlineMs.',
       ),
     )

@@ -1,11 +1,12 @@
 /** Opens scopes as the propagation asks, and makes them current for the code that runs in them. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
 import type { Escapes } from './escapes.js'
 import { type CloseOptions, OpenScopes } from './open-scopes.js'
-import { checkedDeadline, type Propagation, type TransactionOptions } from './options.js'
-import { backOff } from './retry.js'
+import { newDeadline, type Propagation, type TransactionOptions } from './options.js'
+import { backOffMs } from './retry.js'
 import { Scope } from './scope.js'
 import type { Session } from './session.js'
 import type { Telemetry } from './telemetry.js'
@@ -62,22 +63,27 @@ export class Transactions<Connection extends TransactionConnection> {
     return this.#context.run(scope, fn)
   }
 
-  /** A new outermost scope; the caller ends it. */
-  begin(options: TransactionOptions = {}, attempt = 1): Scope<Connection> {
+  /**
+   * A new outermost scope; the caller ends it.
+   *
+   * @param failed - the attempt before this one, which has the same deadline
+   */
+  begin(options: TransactionOptions = {}, failed?: Scope<Connection>): Scope<Connection> {
     this.#open.assertAdmits(() => this.#isInside)
     const scope: Scope<Connection> = Scope.outermost(this.#source, {
       isolationLevel: options.isolationLevel,
       readOnly: options.readOnly ?? false,
-      deadlineMs: checkedDeadline(options.deadlineMs ?? this.defaults.deadlineMs),
+      deadline: failed?.session.options.deadline ?? newDeadline(options.deadlineMs ?? this.defaults.deadlineMs),
       label: options.label,
       around: [...this.around()],
       escapes: this.#escapes,
       autoflush: options.autoflush ?? this.defaults.autoflush,
-      attempt,
+      attempt: (failed?.attempt ?? 0) + 1,
       telemetry: this.telemetry,
     })
     this.#open.add(scope)
     this.telemetry.opened(scope.session)
+    if (scope.session.options.deadline.hasStarted) scope.session.startDeadline()
     return scope
   }
 
@@ -114,12 +120,14 @@ export class Transactions<Connection extends TransactionConnection> {
     }
   }
 
-  /** Whether work may be run again after an attempt that failed; waits before it says yes. */
+  /** Whether work may be run again after an attempt that failed; waits before it says yes, if the deadline allows that. */
   async mayRunAgain(scope: Scope<Connection>, error: unknown, { retries = 0 }: TransactionOptions): Promise<boolean> {
     const { attempt, session } = scope
     if (attempt > retries || this.#open.isClosing || !this.#source.mayPass(error)) return false
+    const waitMs = backOffMs(attempt)
+    if (waitMs >= session.options.deadline.leftMs) return false
     this.telemetry.retried(session, error)
-    await backOff(attempt)
+    await delay(waitMs)
     return !this.#open.isClosing
   }
 
@@ -143,8 +151,7 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   async #runOutermost<T>(work: Work<Connection, T>, options: TransactionOptions): Promise<T> {
-    for (let attempt = 1; ; attempt += 1) {
-      const scope = this.begin(options, attempt)
+    for (let scope = this.begin(options); ; scope = this.begin(options, scope)) {
       try {
         return await this.#attempt(scope, work)
       } catch (error) {

@@ -1,7 +1,11 @@
 /** Requests whose handlers are run again: nothing of a failed attempt is seen, and the last error is what the client gets. */
+import { setTimeout as delay } from 'node:timers/promises'
 import express, { type RequestHandler } from 'express'
+import Fastify from 'fastify'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { problemDetails, transactions } from '../../adapters/express.js'
+import * as fastifyAdapter from '../../adapters/fastify.js'
+import { mergeOptions } from '../../adapters/http.js'
 import { ConcurrencyError, ProgrammingError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
@@ -66,6 +70,13 @@ describe.each(databases)('on $name', (kind) => {
         await store(`Max ${attempt()}`)
         throw conflict()
       }),
+      {
+        ...route('/late', async () => {
+          await store(`Bob ${attempt()}`)
+          throw conflict()
+        }),
+        transaction: { retries: 1_000, deadlineMs: 150 },
+      },
       route('/final', async () => {
         attempt()
         throw new Error('not to be repeated')
@@ -150,6 +161,17 @@ describe.each(databases)('on $name', (kind) => {
       expect(await open.dogs()).toEqual([])
     })
 
+    it('runs it again only until the deadline, which counts for all attempts together', async () => {
+      const response = await post('/late')
+      // The conflict of the last attempt, or the deadline in the middle of one.
+      expect([409, 503]).toContain(response.status)
+      expect(attempts.length).toBeLessThan(100)
+      expect(await open.dogs()).toEqual([])
+      const { length } = attempts
+      await delay(300)
+      expect(attempts).toHaveLength(length)
+    })
+
     it('runs it once where a repetition would not help', async () => {
       expect((await post('/final')).status).toBe(500)
       expect((await post('/refused')).status).toBe(422)
@@ -157,6 +179,92 @@ describe.each(databases)('on $name', (kind) => {
       expect(attempts).toEqual([1, 1, 1])
       expect(await open.dogs()).toEqual([])
     })
+  })
+})
+
+describe('of the app, in Fastify,', () => {
+  const open = async (): Promise<OpenDatabase> => {
+    const [kind] = databases
+    if (kind === undefined) throw new Error('there is a database')
+    return await openDatabase(kind)
+  }
+
+  it('are for all routes that come after the plugin, in whatever plugin, and for no others', async () => {
+    const opened = await open()
+    const { datastore } = opened
+    const server = Fastify()
+    let attempts: number[] = []
+    const handler = async (): Promise<string> => {
+      const { attempt } = datastore.currentTransaction
+      attempts.push(attempt)
+      if (attempt < 3) throw conflict()
+      return 'made'
+    }
+    server.setErrorHandler(fastifyAdapter.problemDetails())
+    server.get('/before', handler)
+    await server.register(fastifyAdapter.transactions, { datastore, retries: 2 })
+    server.get('/after', handler)
+    server.get('/less', { config: { transaction: { retries: 1 } } }, handler)
+    await server.register(async (child) => void child.get('/inside', handler), { prefix: '/child' })
+    const seen: unknown[] = []
+    const urls = ['/after', '/child/inside', '/less', '/before', '/unknown']
+    for (const url of urls) {
+      attempts = []
+      const { statusCode } = await server.inject({ url })
+      seen.push([url, statusCode, attempts])
+    }
+    expect(seen).toEqual([
+      ['/after', 200, [1, 2, 3]],
+      ['/child/inside', 200, [1, 2, 3]],
+      ['/less', 409, [1, 2]],
+      // A route that would be run once without a word is refused.
+      ['/before', 500, []],
+      ['/unknown', 404, []],
+    ])
+    attempts = []
+    expect((await server.inject({ method: 'HEAD', url: '/after' })).statusCode).toBe(200)
+    expect(attempts).toEqual([1, 2, 3])
+    await server.close()
+    await opened.close()
+  })
+
+  it('say which route was added too early', async () => {
+    const opened = await open()
+    const { datastore } = opened
+    const server = Fastify()
+    void server.register(fastifyAdapter.transactions, { datastore, retries: 2 })
+    server.get('/dogs/:name', async () => 'made')
+    const { body } = await server.inject({ url: '/dogs/fido' })
+    expect(body).toContain('Could not give GET /dogs/:name its retries')
+    await server.close()
+    await opened.close()
+  })
+})
+
+describe('of a handler that reads the body by itself', () => {
+  const datastore = { name: 'none', begin: () => Promise.reject(new Error('not to be called')) } as never
+  const options = { retries: 1, body: 'stream' } as const
+
+  it('are refused when its route is registered', async () => {
+    expect(() => transactions(datastore, options, () => undefined)).toThrow(ProgrammingError)
+    const server = Fastify()
+    await server.register(fastifyAdapter.transactions, { datastore })
+    const add = (): unknown => server.post('/', { config: { transaction: options } }, async () => 'made')
+    expect(add).toThrow(ProgrammingError)
+    expect(add).toThrow("body: 'stream'")
+    await expect(Fastify().register(fastifyAdapter.transactions, { datastore, ...options })).rejects.toThrow(
+      ProgrammingError,
+    )
+  })
+
+  it('are none where only the app has some', async () => {
+    const server = Fastify()
+    await server.register(fastifyAdapter.transactions, { datastore, retries: 2 })
+    server.post('/', { config: { transaction: { body: 'stream' } } }, async () => 'made')
+    await server.ready()
+    expect(server.hasRoute({ method: 'POST', url: '/' })).toBe(true)
+    expect(mergeOptions({ retries: 2 }, { body: 'stream' })).toMatchObject({ retries: 0 })
+    expect(mergeOptions({ retries: 2, body: 'stream' }, { body: 'parsed' })).toMatchObject({ retries: 2 })
   })
 })
 

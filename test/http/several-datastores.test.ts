@@ -2,19 +2,30 @@
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { ConcurrencyError, PartialCommitError, type TransactionTimeoutError } from '../../src/index.js'
-import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
+import {
+  ConcurrencyError,
+  NAMESPACE_URL,
+  PartialCommitError,
+  PrismaApplicationRecorder,
+  type TransactionTimeoutError,
+  uuid5,
+} from '../../src/index.js'
+import { storedEvent } from '../contracts/stored-events.js'
+import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
 import { postRaw, Signal } from './listening.js'
-import { type Exchange, frameworks, type RunningServer, type ServerOptions } from './servers.js'
+import { type Exchange, frameworks, type Route, type RunningServer, type ServerOptions } from './servers.js'
 
+const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
 const conflict = () => new ConcurrencyError('somebody was faster', { originatorId: 'x', expectedVersion: 1 })
 
 describe.each(databases)('on $name', (kind) => {
   /** As they are registered. */
   let all: OpenDatabase[] = []
+  let recorders: Array<PrismaApplicationRecorder<TestClient>> = []
   beforeAll(async () => {
     all = await Promise.all(['kennel', 'shop', 'log'].map(async (name) => await openDatabase(kind, { name })))
+    recorders = all.map(({ datastore }) => new PrismaApplicationRecorder(datastore))
     if (kind.provider !== 'postgresql') return
     const statements = [
       "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END'",
@@ -41,16 +52,19 @@ describe.each(databases)('on $name', (kind) => {
   describe.each(frameworks)('$name', (framework) => {
     let server: RunningServer
     let errors: unknown[] = []
-    afterEach(async () => await server.close())
+    afterEach(async () => {
+      await server.close()
+      expect(all.map(({ datastore }) => datastore.stats.open)).toEqual([0, 0, 0])
+    })
 
     const serve = async (
       handle: (exchange: Exchange) => Promise<void>,
-      options: ServerOptions = {},
+      { transaction, ...options }: ServerOptions & Pick<Route, 'transaction'> = {},
     ): Promise<RunningServer> => {
       errors = []
       server = await framework.start(
         all.map(({ datastore }) => datastore),
-        [{ method: 'POST', path: '/', handle }],
+        [{ method: 'POST', path: '/', handle, ...(transaction === undefined ? {} : { transaction }) }],
         {
           ...options,
           describe(error) {
@@ -63,7 +77,7 @@ describe.each(databases)('on $name', (kind) => {
     }
     const post = async (
       handle: (exchange: Exchange) => Promise<void>,
-      options?: ServerOptions,
+      options?: Parameters<typeof serve>[1],
     ): Promise<{ status: number; body: unknown }> => {
       const { url } = await serve(handle, options)
       const response = await fetch(url, { method: 'POST' })
@@ -134,6 +148,48 @@ describe.each(databases)('on $name', (kind) => {
       })
       expect(status).toBe(409)
       expect(await stored()).toEqual([[], [], []])
+    })
+
+    it('runs the handler again in fresh transactions of all of them, as long as none has committed', async () => {
+      await recorders[0]?.insertEvents([storedEvent(fido, 1)])
+      const attempts: number[][] = []
+      const { status } = await post(
+        async ({ send }) => {
+          const numbers = all.map(({ datastore }) => datastore.currentTransaction.attempt)
+          attempts.push(numbers)
+          for (const [index, number] of numbers.entries()) await save(index, `Fido ${number}`)
+          // The first attempt fails at once, the second when the first datastore commits.
+          if (attempts.length === 1) throw conflict()
+          await recorders[0]?.appendEvents([storedEvent(fido, attempts.length === 2 ? 1 : 2)])
+          send(201)
+        },
+        { transaction: { retries: 2 } },
+      )
+      expect(status).toBe(201)
+      expect(attempts).toEqual([
+        [1, 1, 1],
+        [2, 2, 2],
+        [3, 3, 3],
+      ])
+      expect(await stored()).toEqual([['Fido 3'], ['Fido 3'], ['Fido 3']])
+    })
+
+    it('does not run the handler again once one of them has committed', async () => {
+      await recorders[1]?.insertEvents([storedEvent(fido, 1)])
+      let count = 0
+      const { body } = await post(
+        async ({ send }) => {
+          count += 1
+          await save(0)
+          await recorders[1]?.appendEvents([storedEvent(fido, 1)])
+          send(201)
+        },
+        { transaction: { retries: 2 } },
+      )
+      expect(body).toMatchObject({ code: 'ES_PARTIAL_COMMIT' })
+      expect(errors[0]).toMatchObject({ cause: expect.objectContaining({ code: 'ES_CONCURRENCY' }) })
+      expect(count).toBe(1)
+      expect(await stored()).toEqual([['Fido'], [], []])
     })
 
     it.runIf(kind.provider === 'postgresql')('tells of a deadline that passes while another one commits', async () => {

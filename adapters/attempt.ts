@@ -1,0 +1,92 @@
+/** One attempt at a request: its transaction, from the claim of an idempotency key to the commit. */
+import type { ServerResponse } from 'node:http'
+import { isEventSourcingError, type ManagedTransaction, ProgrammingError, type RecordedResponse } from '../src/index.js'
+import { type RouteTransactionOptions, type TransactionalDatastore, withStatus } from './http.js'
+import type { IdempotentRequest } from './idempotency.js'
+import type { ResponseToRecord } from './whole-response.js'
+
+/** What there is to do before a commit. */
+export interface CommitOptions {
+  /** What is stored under the idempotency key, if there is one. */
+  readonly answer: Omit<ResponseToRecord, 'response'>
+  /** Whether a transaction that was used must not commit: its answer is a stream, and its options refuse one. */
+  readonly refusesUse: boolean
+  /** Whether somebody wants to know whether it was used, which costs a little. */
+  readonly tellsUse: boolean
+}
+
+/** The transaction of one attempt. */
+export class Attempt<Request> {
+  readonly managed: ManagedTransaction
+  readonly #idempotent: IdempotentRequest<Request> | undefined
+  /** How often the database had been used when the idempotency key was claimed. */
+  #usesOfClaim = 0
+
+  constructor(managed: ManagedTransaction, idempotent: IdempotentRequest<Request> | undefined) {
+    this.managed = managed
+    this.#idempotent = idempotent
+  }
+
+  /**
+   * Claims the idempotency key of the request, if it has one.
+   *
+   * @returns the answer that was stored under it
+   */
+  async claim(): Promise<RecordedResponse | undefined> {
+    const known = await this.#idempotent?.claim(this.managed)
+    this.#usesOfClaim = this.managed.useCount
+    return known
+  }
+
+  /** Whether the handler has used the transaction. */
+  async isUsed(): Promise<boolean> {
+    // What was saved and is not written yet counts as well.
+    await this.managed.transaction.flush()
+    return this.managed.useCount > this.#usesOfClaim
+  }
+
+  /**
+   * Commits; when that fails, it has rolled back.
+   *
+   * @returns whether it was used, as far as `tellsUse` asks
+   */
+  async commit({ answer, refusesUse, tellsUse }: CommitOptions): Promise<boolean> {
+    let isUsed: boolean
+    try {
+      isUsed = (refusesUse || tellsUse) && (await this.isUsed())
+      if (isUsed && refusesUse) throw refusedStream()
+      await this.#idempotent?.record(this.managed, answer)
+    } catch (error) {
+      await this.managed.rollback()
+      throw error
+    }
+    await this.managed.commit()
+    return isUsed
+  }
+
+  /** @throws `ProgrammingError` when it was used, since its answer is a stream */
+  async refuseUse(): Promise<void> {
+    if (await this.isUsed()) throw refusedStream()
+  }
+}
+
+/** @throws why there is none, with its status: the datastore is closed, say */
+export function beginManaged(
+  datastore: TransactionalDatastore,
+  options: RouteTransactionOptions<never>,
+  response: ServerResponse,
+): ManagedTransaction {
+  try {
+    return datastore.begin(options)
+  } catch (error) {
+    // This process is about to end: the client shall ask another one, on another connection.
+    if (isEventSourcingError(error) && error.code === 'ES_DATASTORE_CLOSED') response.shouldKeepAlive = false
+    throw withStatus(error)
+  }
+}
+
+function refusedStream(): ProgrammingError {
+  return new ProgrammingError(
+    'The body of this response is a stream, which the options of the transaction refuse: send it whole, or use `transaction: false`.',
+  )
+}
