@@ -1,5 +1,6 @@
 /** A transaction as user code sees it. */
 import { NoTransactionError } from '../errors.js'
+import { Hooks } from '../transaction/hooks.js'
 import type { Scope } from '../transaction/scope.js'
 import type { TransactionState } from '../transaction/state.js'
 import type { DriverConnection } from './connections.js'
@@ -32,7 +33,10 @@ export interface Transaction<Client = unknown> {
   rollbackOnly(): void
   /** Runs `fn` once the transaction has committed, outside of it and after those given before. What it throws becomes a process warning. */
   afterCommit(fn: () => unknown): void
-  /** Runs `fn` once the transaction has rolled back. */
+  /**
+   * Runs `fn` once the transaction has rolled back; one that a nested part was given runs when that part is undone, while the
+   * transaction around it goes on, so it has to leave the database alone.
+   */
   afterRollback(fn: () => unknown): void
   /** Runs `fn` with `autoflush` off, and sets it back. */
   noAutoflush<T>(fn: () => Promise<T>): Promise<T>
@@ -126,7 +130,10 @@ export class NoTransaction<Client> implements Transaction<Client> {
   }
 
   afterCommit(fn: () => unknown): void {
-    fn()
+    const hooks = new Hooks()
+    hooks.afterCommit(fn)
+    // It begins before this returns; like any other hook it can fail nobody.
+    void hooks.committed()
   }
 
   afterRollback(): void {}

@@ -57,7 +57,7 @@ async function runAll(hooks: readonly Hook[], name: string): Promise<void> {
       await outsideOfTransactions(hook)
     } catch (error) {
       const reason = error instanceof Error ? (error.stack ?? error.message) : String(error)
-      process.emitWarning(`A function given to ${name} failed; the transaction had ended already. ${reason}`, {
+      process.emitWarning(`A function given to ${name} failed, which changes nothing that is stored. ${reason}`, {
         code: 'ES_HOOK_FAILED',
       })
     }

@@ -21,7 +21,10 @@ export type Propagation = 'required' | 'nested' | 'requiresNew' | 'mandatory' | 
 /** A text, or a function that makes it when there is a message to put it into. */
 export type TransactionLabel = string | (() => string)
 
-/** Options of one transaction. */
+/**
+ * Options of one transaction. One that joins another, or is a part of it, has that one's deadline, retries and label; it may say
+ * `isolationLevel` and `readOnly`, to be refused where the other one does not fit.
+ */
 export interface TransactionOptions {
   /** Default `required`. */
   readonly propagation?: Propagation

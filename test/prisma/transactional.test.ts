@@ -1,5 +1,5 @@
 /** `@transactional`: methods that are transactions, by standard and legacy decorators. */
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { ConcurrencyError, NoTransactionError, transactional } from '../../src/index.js'
 import { databases } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
@@ -47,6 +47,27 @@ describe.each(databases)('@transactional on $name', (kind) => {
     }
   }
 
+  class Shelter extends Kennel {
+    @transactional(datastore) static async count(this: typeof Shelter, dog: string): Promise<string> {
+      await open.db.owner.create({ data: { name: this.name, dog } })
+      return `${this.name}: ${await open.db.owner.count()}`
+    }
+
+    @transactional(datastore) async #admit(dog: string): Promise<void> {
+      await this.register(dog, dog === 'Bad')
+    }
+
+    async admit(...dogs: string[]): Promise<void> {
+      for (const dog of dogs) await this.#admit(dog)
+    }
+
+    // What overrides a decorated method is none, unless it is decorated itself.
+    override async registerAll(...names: string[]): Promise<void> {
+      await super.register('first')
+      await super.registerAll(...names)
+    }
+  }
+
   const kennel = new Kennel()
 
   it('stores what a method has done when it resolves, and nothing when it rejects', async () => {
@@ -73,6 +94,43 @@ describe.each(databases)('@transactional on $name', (kind) => {
     expect(await kennel.stubborn()).toBe(3)
     expect(attempts).toEqual([1, 2, 3])
     expect(await open.dogs()).toEqual(['Rex'])
+  })
+
+  it('is for static and private methods, too', async () => {
+    expect(await Shelter.count('Rex')).toBe('Shelter: 1')
+    await expect(Shelter.count('Rex')).rejects.toMatchObject({ code: 'P2002' })
+    await expect(new Shelter().admit('Ace', 'Bad')).rejects.toBe(undo)
+    // Two calls, two transactions.
+    expect(await open.dogs()).toEqual(['Ace', 'Rex'])
+  })
+
+  it('is inherited, and holds what super calls of it', async () => {
+    await new Shelter().register('Ace')
+    await expect(new Shelter().registerAll('Rex', 'Bad')).rejects.toBe(undo)
+    expect(await open.dogs()).toEqual(['Ace', 'first'])
+  })
+
+  it('keeps the types of the method', async () => {
+    expectTypeOf<Kennel['register']>().toEqualTypeOf<(name: string, fails?: boolean) => Promise<string>>()
+    expectTypeOf<Kennel['stubborn']>().returns.resolves.toBeNumber()
+    // @ts-expect-error the name is no number
+    const wrong = (): Promise<string> => kennel.register(1)
+    expect(wrong).toBeTypeOf('function')
+  })
+
+  it('says in messages which method it was', async () => {
+    class Careless {
+      @transactional(datastore) async forget(): Promise<void> {
+        await open.db.owner.count()
+        void open.db.owner.create({ data: { name: 'Ann', dog: 'Rex' } })
+      }
+
+      @transactional(datastore, { label: 'a label of its own' }) static async forget(): Promise<void> {
+        void open.db.owner.create({ data: { name: 'Ann', dog: 'Rex' } })
+      }
+    }
+    await expect(new Careless().forget()).rejects.toThrow('in the transaction "Careless.forget" and never awaited')
+    await expect(Careless.forget()).rejects.toThrow('in the transaction "a label of its own" and never awaited')
   })
 
   it('works as a legacy decorator, and keeps name and length', async () => {
