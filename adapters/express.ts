@@ -224,6 +224,7 @@ async function restart(
 ): Promise<void> {
   const { request, next } = exchange
   try {
+    if (options !== false && options.idempotency !== undefined && known.hasKey) throw tooLateError()
     await known.giveWay()
   } catch (error) {
     next(error)
@@ -241,6 +242,13 @@ function labelOf({ method, baseUrl, path, route }: Request): string {
   // Typed as always there and of any type.
   const pattern = (route as { readonly path?: unknown } | undefined)?.path
   return `${method} ${baseUrl}${typeof pattern === 'string' ? pattern : path}`
+}
+
+function tooLateError(): Error {
+  return new ProgrammingError(
+    "Could not apply the route's own `idempotency`: the key has been claimed as the app says, before the route was known. " +
+      'In Express, set the option for the app or for its routes.',
+  )
 }
 
 function isSkipped(request: Request, { skip }: TransactionsOptions): boolean {

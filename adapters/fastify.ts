@@ -1,4 +1,5 @@
 /** Fastify: one transaction per request, committed before the response leaves. */
+import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { ProgrammingError, type RecordedResponse } from '../src/index.js'
@@ -158,10 +159,7 @@ function begin(
     void reply.send(error)
     return true
   }
-  const replay = ({ status, headers, body }: RecordedResponse): void => {
-    void reply.code(status).headers({ ...headers, [replayedHeader]: 'true' })
-    void reply.send(body.byteLength === 0 ? undefined : Buffer.from(body.buffer, body.byteOffset, body.byteLength))
-  }
+  const replay = (answer: RecordedResponse): void => send(reply, answer)
   // A body that a hook compresses is written in parts as well.
   const label = `${request.method} ${request.routeOptions.url ?? 'no route'}`
   const exchange = { request, response, streamsByWriting: false, fail, replay }
@@ -174,6 +172,15 @@ function unprepared({ method, routeOptions }: FastifyRequest): ProgrammingError 
     `Could not give ${method} ${routeOptions.url} its retries: the route was added before the plugin was loaded. ` +
       'Await fastify.register(transactions, { datastore }) before the routes.',
   )
+}
+
+/** Sends an answer that was stored, byte for byte. */
+function send(reply: FastifyReply, { status, headers, body }: RecordedResponse): void {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+  void reply.code(status).headers({ ...headers, [replayedHeader]: 'true' })
+  // Fastify gives bytes a content-type; a stream of them stays without.
+  if (bytes.length === 0) void reply.send()
+  else void reply.send('content-type' in headers ? bytes : Readable.from([bytes]))
 }
 
 /** A handler that is run again as long as its transaction says so. */

@@ -145,11 +145,13 @@ export class HeldResponse {
     // A second end is nothing to wait for, as in Node; neither is what comes after it.
     if (this.#hasEnded) return method === 'write' ? false : this.#response
     if (method === 'writeHead') return this.#holdHead(args)
+    // Middlewares still change the head of what is sent as a whole.
+    if (method === 'flushHeaders' && this.whole !== undefined) return this.#response
     assertChunk(method, args[0])
     if (!this.#hasHead) assertHead([this.#response.statusCode])
     this.#calls.push({ method, args })
     this.#hasEnded = method === 'end'
-    if (this.#state === 'open' && this.whole?.waitsAfter({ method, args }) === true) {
+    if (this.#state === 'open' && this.whole?.waitsAfter(method, args) === true) {
       this.#hasHead = true
       return method === 'write' ? true : this.#response
     }

@@ -25,11 +25,21 @@ export class WholeResponse {
     return this.#hasBegun
   }
 
-  /** Counts a part in. @returns whether more has to come before the response is asked for */
-  waitsAfter({ method, args }: SendingCall): boolean {
+  /**
+   * Counts a part in. Who waits for it to be written, before the next one, is called back: nothing is written before the end.
+   *
+   * @param args - of the method; the callback is taken out
+   * @returns whether more has to come before the response is asked for
+   */
+  waitsAfter(method: SendingCall['method'], args: unknown[]): boolean {
     this.#size += bytesOf(args).byteLength
     this.#hasBegun = true
-    return method !== 'end' && this.#size <= this.#maxBodyBytes
+    if (method === 'end' || this.#size > this.#maxBodyBytes) return false
+    const callback = args.find((argument) => typeof argument === 'function')
+    if (callback === undefined) return true
+    args.splice(args.indexOf(callback), 1)
+    process.nextTick(callback)
+    return true
   }
 
   /** Whether the body is longer than that. */

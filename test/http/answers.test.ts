@@ -1,82 +1,15 @@
 /** Each way to answer a request, on each framework and database: what an observer sees when its first byte arrives, and what comes of a commit that fails. */
-import fastifyCompress from '@fastify/compress'
-import compression from 'compression'
-import express5, { type Express } from 'express'
-import express4 from 'express4'
-import Fastify from 'fastify'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import * as expressAdapter from '../../adapters/express.js'
-import * as fastifyAdapter from '../../adapters/fastify.js'
 import { NAMESPACE_URL, PrismaApplicationRecorder, uuid5 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { databases, databasesOf, type TestDatabaseKind } from '../support/databases.js'
-import { type Answer, failures, type Save, successes } from './answers.js'
-import { type Listening, listen } from './listening.js'
+import { type AnsweringFramework, answeringFrameworks, type Compression, pathOf } from './answering-servers.js'
+import { type Answer, failures, successes } from './answers.js'
+import type { Listening } from './listening.js'
 import { type Observed, observe } from './observed.js'
-import { passingErrors } from './servers.js'
 
-const answers = [...successes, ...failures]
-const pathOf = (answer: Answer): string => `/${answers.indexOf(answer)}`
 const idOf = (answer: Answer): string => uuid5(NAMESPACE_URL, pathOf(answer))
-
-/** Where a middleware that compresses stands: before ours, or after it. */
-type Compression = 'before' | 'after' | undefined
-
-/** One of the frameworks, with all answers. */
-interface Framework {
-  readonly name: string
-  readonly has: (answer: Answer) => boolean
-  readonly start: (open: OpenDatabase, saveOf: (answer: Answer) => Save, place?: Compression) => Promise<Listening>
-}
-
-const fastify: Framework = {
-  name: 'Fastify 5',
-  has: (answer) => answer.fastify !== undefined,
-  async start({ datastore }, saveOf, place) {
-    const server = Fastify({ forceCloseConnections: true, exposeHeadRoutes: false })
-    const compress = { threshold: 0, encodings: ['gzip' as const] }
-    if (place === 'before') await server.register(fastifyCompress, compress)
-    await server.register(fastifyAdapter.transactions, { datastore })
-    if (place === 'after') await server.register(fastifyCompress, compress)
-    server.setErrorHandler(fastifyAdapter.problemDetails())
-    for (const answer of answers) {
-      const handler = answer.fastify?.(saveOf(answer))
-      if (handler !== undefined) server.route({ method: answer.method ?? 'POST', url: pathOf(answer), handler })
-    }
-    const url = await server.listen({ host: '127.0.0.1', port: 0 })
-    return { url, port: Number(new URL(url).port), close: async () => await server.close() }
-  },
-}
-
-function express(name: string, makeApp: () => Express, json: typeof express5.json): Framework {
-  return {
-    name,
-    has: (answer) => answer.express !== undefined,
-    async start({ datastore }, saveOf, place) {
-      const app = makeApp().set('env', 'test')
-      if (place === 'before') app.use(compression({ threshold: 0 }))
-      app.use(json({ limit: '1mb' }), expressAdapter.transactions(datastore))
-      if (place === 'after') app.use(compression({ threshold: 0 }))
-      for (const answer of answers) {
-        const handler = answer.express?.(saveOf(answer))
-        if (handler !== undefined)
-          app.all(
-            pathOf(answer),
-            passingErrors(async (...args) => await handler(...args)),
-          )
-      }
-      app.use(expressAdapter.problemDetails())
-      return await listen(app)
-    },
-  }
-}
-
-const frameworks = [
-  fastify,
-  express('Express 5', () => express5(), express5.json),
-  express('Express 4', () => express4(), express4.json),
-]
 
 /** Lets every COMMIT that stores an owner take a while, where a database can: what leaves too early is seen to. */
 async function slowCommits(kind: TestDatabaseKind, { database }: OpenDatabase): Promise<void> {
@@ -90,7 +23,7 @@ async function slowCommits(kind: TestDatabaseKind, { database }: OpenDatabase): 
 }
 
 /** Declares the tests of all answers on one server. */
-function describeAnswers(kind: TestDatabaseKind, framework: Framework, place?: Compression): void {
+function describeAnswers(kind: TestDatabaseKind, framework: AnsweringFramework, place?: Compression): void {
   let open: OpenDatabase
   let server: Listening
   beforeAll(async () => {
@@ -101,7 +34,7 @@ function describeAnswers(kind: TestDatabaseKind, framework: Framework, place?: C
       await open.db.owner.create({ data: { name: 'Ann', dog: pathOf(answer) } })
       await recorder.appendEvents([storedEvent(idOf(answer), 1)])
     }
-    server = await framework.start(open, saveOf, place)
+    server = await framework.start(open, saveOf, { place })
   })
   afterAll(async () => {
     await server.close()
@@ -139,7 +72,8 @@ function describeAnswers(kind: TestDatabaseKind, framework: Framework, place?: C
 
   // @fastify/compress says of an error that it is compressed when it takes the place of a stream, also without us.
   const isTold = (answer: Answer): boolean =>
-    framework.has(answer) && !(place !== undefined && framework === fastify && answer.name.startsWith('a stream'))
+    framework.has(answer) &&
+    !(place !== undefined && framework.name.startsWith('Fastify') && answer.name.startsWith('a stream'))
   it.each(failures.filter(isTold))('rolls back before the answer: $name', async (answer) => {
     const { seen, status, body } = await ask(answer)
     expect(status).toBe(answer.status)
@@ -151,12 +85,12 @@ function describeAnswers(kind: TestDatabaseKind, framework: Framework, place?: C
 }
 
 describe.each(databases)('on $name', (kind) => {
-  describe.each(frameworks)('$name', (framework) => describeAnswers(kind, framework))
+  describe.each(answeringFrameworks)('$name', (framework) => describeAnswers(kind, framework))
 })
 
 describe.each(databasesOf('sqlite').slice(0, 1))('on $name, compressed', (kind) => {
   for (const place of ['before', 'after'] as const) {
-    describe.each(frameworks)(`$name with a compressing middleware ${place} ours`, (framework) =>
+    describe.each(answeringFrameworks)(`$name with a compressing middleware ${place} ours`, (framework) =>
       describeAnswers(kind, framework, place),
     )
   }

@@ -108,8 +108,6 @@ describe.each(databases)('on $name', (kind) => {
         }),
         transaction: { retries: 2 },
       },
-      { ...route('/required', async ({ send }) => send(201)), transaction: { idempotency: { required: true } } },
-      { ...route('/always', async ({ send }) => send(201, { run: runs })), transaction: { idempotency: false } },
       { ...route('/read', async ({ send }) => send(200, { run: runs })), transaction: { readOnly: true } },
       { ...route('/kept-errors', async ({ send }) => send(404, { run: runs })), transaction: { commitOn: () => true } },
       {
@@ -122,10 +120,17 @@ describe.each(databases)('on $name', (kind) => {
       },
       { ...route('/dogs', async ({ send }) => send(200, { run: runs })), method: 'GET' },
     ]
+    /** Of an app that has no keys by itself. */
+    const others: Route[] = [
+      { ...route('/required', async ({ send }) => send(201)), transaction: { idempotency: { required: true } } },
+      route('/always', async ({ send }) => send(201, { run: runs })),
+    ]
     const separately = { propagation: 'requiresNew' } as const
+    let other: RunningServer
 
     beforeAll(async () => {
       server = await framework.start(open.datastore, routes, { idempotency })
+      other = await framework.start(open.datastore, others)
     })
     beforeEach(async () => {
       runs = 0
@@ -137,10 +142,13 @@ describe.each(databases)('on $name', (kind) => {
       }
     })
     afterEach(() => gate.open())
-    afterAll(async () => await server.close())
+    afterAll(async () => {
+      await server.close()
+      await other.close()
+    })
 
     const post = async (path: string, key: string | undefined, body: object = {}, headers = {}): Promise<Response> =>
-      await fetch(`${server.url}${path}`, {
+      await fetch(`${(others.some((route) => route.path === path) ? other : server).url}${path}`, {
         method: 'POST',
         redirect: 'manual',
         headers: {
