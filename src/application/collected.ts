@@ -102,7 +102,7 @@ function annotated(event: DomainEvent, ambient: EventMetadata | undefined): Doma
 }
 
 function assertSaveable(object: EventSource | DomainEvent): void {
-  if (!('collectEvents' in object) && !('originatorVersion' in object)) {
+  if (typeof object !== 'object' || !('collectEvents' in object || 'originatorVersion' in object)) {
     throw new ProgrammingError('Cannot save an object that is neither an event nor has events to collect')
   }
   assertNoStray(object)

@@ -1,4 +1,5 @@
 /** Deciders: the functional way to write an originator, as data and pure functions instead of a class. */
+import { inspect } from 'node:util'
 import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors.js'
 import type { EventSource } from './aggregate.js'
 import { eventShapesOf } from './decider-shapes.js'
@@ -223,8 +224,17 @@ function evolved<State, Events extends object, Commands extends object>(
   return evolve.call(decider.evolve, state, presentEvent(event, shapeOf(shapes, name)).data)
 }
 
-function checkEvents(decided: unknown, label: string): readonly { readonly type: string; readonly data: object }[] {
-  if (Array.isArray(decided)) return decided
+interface DecidedEvent {
+  readonly type: string
+  readonly data: object
+}
+
+function checkEvents(decided: unknown, label: string): readonly DecidedEvent[] {
+  if (Array.isArray(decided)) {
+    const odd = decided.findIndex((event: unknown) => typeof event !== 'object' || event === null)
+    if (odd >= 0) throw new TypeError(`${label} gave ${inspect(decided[odd])} in the place of an event: { type, data }`)
+    return decided as DecidedEvent[] // a type that evolve does not have is told later
+  }
   if (decided instanceof Promise) decided.catch(() => undefined)
   throw new TypeError(
     `${label} must give a list of events, at once: it gave ${decided instanceof Promise ? 'a promise' : String(decided)}`,

@@ -1,4 +1,4 @@
-/** Saves of one aggregate that overlap: each builds on the one before. */
+/** What a save takes, and saves of one aggregate that overlap: each builds on the one before. */
 import { describe, expect, it } from 'vitest'
 import { Application } from '../../src/application/application.js'
 import { Aggregate } from '../../src/domain/aggregate.js'
@@ -21,6 +21,17 @@ class Note extends Aggregate<NoteEvents> {
     this.trigger('Written', { text })
   }
 }
+
+it('is refused for what has no events, before anything is collected', async () => {
+  const app = new Application()
+  const note = new Note()
+  for (const odd of [{}, [], 'note', 5, true, Promise.resolve(note)]) {
+    await expect(app.save(note, odd as never)).rejects.toThrow(
+      'Cannot save an object that is neither an event nor has events to collect',
+    )
+  }
+  expect(note.pendingEvents).toHaveLength(1)
+})
 
 describe('saves that overlap', () => {
   it('are stored in the order of their calls, whichever of them takes a snapshot', async () => {

@@ -106,9 +106,10 @@ describe('a decider', () => {
       name: 'Odd',
       initialState: () => 0,
       evolve: { Moved: (state: number) => state + 1 },
-      decide: { later: () => Promise.resolve([]), lose: () => [{ type: 'Lost', data: {} }] },
-    } as unknown as Decider<number, { Moved: object }, { later: []; lose: []; nothing: [] }>
+      decide: { later: () => Promise.resolve([]), odd: () => [null], lose: () => [{ type: 'Lost', data: {} }] },
+    } as unknown as Decider<number, { Moved: object }, { later: []; odd: []; lose: []; nothing: [] }>
     expect(() => decide(odd, initial(odd, id), { name: 'later', args: [] })).toThrow('it gave a promise')
+    expect(() => decide(odd, initial(odd, id), { name: 'odd', args: [] })).toThrow('gave null in the place of an event')
     expect(() => decide(odd, initial(odd, id), { name: 'lose', args: [] })).toThrow(
       "gave 'Lost', which evolve does not have",
     )
