@@ -7,7 +7,7 @@ import type { EventShapes } from './event-shapes.js'
 import { checkFields, type PersonalFields } from './personal-data.js'
 import { checkSnapshotPolicy } from './snapshot-policy.js'
 import type { Timestamp } from './timestamp.js'
-import { eventNameOf } from './topic.js'
+import { namesOfTopics } from './topic.js'
 
 /** An event, and where it is declared. */
 export interface DeclaredEvent extends Signature {
@@ -48,8 +48,6 @@ export interface AggregateEvents extends EventShapes {
   readonly handlers: ReadonlyMap<string, EventHandler>
   /** Why the constructor cannot be repeated from an event; undefined when it can. */
   readonly constructorProblem: string | undefined
-  /** The name that the event with a stored topic has today, undefined for an unknown topic. */
-  nameOf(topic: string): string | undefined
 }
 
 /** The name of the event that a class without a decorated constructor triggers. */
@@ -112,7 +110,6 @@ function readEvents(prototype: object): AggregateEvents {
   checkSnapshotPolicy(Reflect.get(aggregateClass, 'snapshots'), `${className}.snapshots`)
   const isKnown = (name: string): boolean =>
     handlers.has(name) || name === (creation === undefined ? defaultCreationName : creation.name)
-  const names = new Map<string, string | undefined>()
   const { upcasts, personal, definitions } = eventStaticsOf(line, isKnown)
   const definitionOf = (name: string): EventDeclaration | undefined =>
     definitions.get(name) ?? (name === creation?.name ? creation.definition : handlers.get(name)?.definition)
@@ -129,12 +126,7 @@ function readEvents(prototype: object): AggregateEvents {
     upcastsOf: (name) => upcasts.get(name),
     definitionOf,
     personalOf: marksOf(className, { statics: personal, definitionOf, parameterNamesOf }),
-    nameOf(stored) {
-      // A stream has few different topics: each is resolved once per class. Unknown ones are not kept.
-      const name = names.get(stored) ?? eventNameOf({ topic, formerTopics }, stored, isKnown)
-      if (name !== undefined) names.set(stored, name)
-      return name
-    },
+    nameOf: namesOfTopics({ topic, formerTopics }, isKnown),
   }
 }
 

@@ -4,7 +4,7 @@ import type { EventShapes } from './event-shapes.js'
 import { checkFields, type PersonalData, type PersonalFields } from './personal-data.js'
 import { assertPlainFunction } from './plain-function.js'
 import { checkSnapshotPolicy } from './snapshot-policy.js'
-import type { FormerTopics } from './topic.js'
+import { type FormerTopics, namesOfTopics } from './topic.js'
 import type { Upcasts } from './upcasting.js'
 
 /** A decider as far as its events go. Projections read events with less of it than commands need. */
@@ -53,6 +53,7 @@ function readShapes(decider: ShapedDecider): EventShapes {
   return {
     topic: name,
     formerTopics,
+    nameOf: namesOfTopics({ topic: name, formerTopics }, (eventName) => Object.hasOwn(decider.evolve, eventName)),
     upcastsOf: (eventName) => (Object.hasOwn(upcasts, eventName) ? upcasts[eventName] : undefined),
     definitionOf: (eventName) => definitions.get(eventName),
     personalOf: (eventName) => marks.get(eventName) ?? definitions.get(eventName)?.personal,

@@ -11,7 +11,7 @@ import { newEvent } from './new-event.js'
 import { noSubjects, type PersonalData, withSubjects } from './personal-data.js'
 import { presentEvent } from './present-event.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
-import { eventNameOf, type FormerTopics } from './topic.js'
+import type { FormerTopics } from './topic.js'
 import type { Upcasts } from './upcasting.js'
 
 /** An event as a decider decides it: its name and its data, one of the names and shapes that `evolve` has. */
@@ -212,7 +212,7 @@ function evolved<State, Events extends object, Commands extends object>(
   event: DomainEvent,
 ): State {
   const shapes = eventShapesOf(decider)
-  const name = eventNameOf(shapes, event.topic, (candidate) => Object.hasOwn(decider.evolve, candidate))
+  const name = shapes.nameOf(event.topic)
   if (name === undefined) {
     throw new TopicError(
       `The decider ${decider.name} has no event for the topic '${event.topic}', version ${event.originatorVersion} of ` +

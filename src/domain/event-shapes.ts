@@ -10,6 +10,8 @@ export interface EventShapes {
   /** The first part of the events' topics. */
   readonly topic: string
   readonly formerTopics: FormerTopics | undefined
+  /** The name that the event with a stored topic has today, undefined for an unknown topic. */
+  readonly nameOf: (topic: string) => string | undefined
   /** The steps that bring stored data of an event to its present shape; none for most events. */
   readonly upcastsOf: (eventName: string) => readonly Upcast[] | undefined
   /** The definition of an event, undefined where it has none. */

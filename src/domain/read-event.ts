@@ -8,7 +8,7 @@ import type { EventDeclaration, EventDefinition } from './event-definition.js'
 import { type EventShapes, shapeOf } from './event-shapes.js'
 import { presentEvent } from './present-event.js'
 import type { SnapshotKind } from './snapshot.js'
-import { eventNameOf, storedTopics } from './topic.js'
+import { eventTopic, storedTopics } from './topic.js'
 
 /** The data of the event of one name. */
 export type DataOf<Events, Name extends keyof Events> = Events[Name] extends object ? Events[Name] : never
@@ -18,6 +18,7 @@ export type DataOf<Events, Name extends keyof Events> = Events[Name] extends obj
  *
  * @param event - as a subscription or an event store gives it
  * @returns undefined for any other event
+ * @throws `TypeError` for an event that the class or decider does not have
  * @throws `EventDataError` for data that the definition refuses, where it judges what was stored
  * @throws `TopicError` for an event that was written by a newer program
  *
@@ -51,7 +52,7 @@ export function readEvent(
 ): DomainEvent | undefined {
   const shapes = shapesOf(kind as SnapshotKind) // what else a decider has does not matter here
   const name = checkedName(shapes, wanted)
-  if (eventNameOf(shapes, event.topic, (candidate) => candidate === name) === undefined) return undefined
+  if (shapes.nameOf(event.topic) !== name) return undefined
   return presentEvent(event, shapeOf(shapes, name))
 }
 
@@ -59,6 +60,7 @@ export function readEvent(
  * The topics that stored events of one kind may have, today's first: for `subscribe` and `selectNotifications`.
  *
  * @param event - the event's name or definition
+ * @throws `TypeError` for one that the class or decider does not have
  */
 export function topicsOf(
   kind: AggregateClass | { readonly name: string; readonly evolve: object },
@@ -74,7 +76,10 @@ export function shapesOf(kind: SnapshotKind): EventShapes {
 }
 
 function checkedName(shapes: EventShapes, event: string | EventDeclaration): string {
-  if (typeof event === 'string') return event
+  if (typeof event === 'string') {
+    if (shapes.nameOf(eventTopic(shapes, event)) === event) return event
+    throw new TypeError(`${shapes.topic} has no event '${event}': nothing could be read as it`)
+  }
   if (shapes.definitionOf(event.name) === event) return event.name
   throw new TypeError(`${shapes.topic} does not know this definition of '${event.name}': it is not one of its events`)
 }

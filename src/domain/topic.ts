@@ -41,20 +41,29 @@ export function isTopicOf({ topic, formerTopics }: TopicOwner, stored: unknown):
 }
 
 /**
- * Finds the name that an event has today.
+ * Makes what finds the names that stored events have today.
  *
- * @param owner - the class or decider that the event's stream belongs to
- * @param topic - the topic that the event was stored with, current or former
+ * @param owner - the class or decider that the streams belong to
  * @param isKnown - tells whether an event of that name exists
- * @returns undefined when the topic belongs to something else, or names no known event
+ * @returns a function of the topic that an event was stored with, current or former: undefined where it belongs to something
+ *   else, or names no known event
  */
-export function eventNameOf(
+export function namesOfTopics(
   owner: TopicOwner,
-  topic: string,
   isKnown: (eventName: string) => boolean,
-): string | undefined {
+): (topic: string) => string | undefined {
+  // Streams have few different topics: each is resolved once. Unknown ones are not kept.
+  const names = new Map<string, string>()
+  return (topic) => {
+    const name = names.get(topic) ?? eventNameOf(owner, topic, isKnown)
+    if (name !== undefined) names.set(topic, name)
+    return name
+  }
+}
+
+function eventNameOf(owner: TopicOwner, topic: string, isKnown: (eventName: string) => boolean): string | undefined {
+  const prefix = `${owner.topic}.`
   for (const candidate of currentForms(owner, topic)) {
-    const prefix = `${owner.topic}.`
     const name = candidate.startsWith(prefix) ? candidate.slice(prefix.length) : undefined
     if (name !== undefined && isKnown(name)) return name
   }

@@ -50,6 +50,8 @@ describe('reading an event', () => {
     const old = { ...fields, topic: 'kennel:Dog.TrickLearned', data: { what: 'roll' } }
     expect(readEvent(Dog, TrickAdded, old)?.data).toEqual({ trick: 'roll' })
     expect(() => readEvent(Dog, Unused, added)).toThrow("Dog does not know this definition of 'Unused'")
+    expect(() => readEvent(Dog, 'TrickAded', added)).toThrow("Dog has no event 'TrickAded'")
+    expect(() => topicsOf(dogs, 'TrickAded')).toThrow("Dog has no event 'TrickAded'")
   })
 
   it('gives the topics that it may be stored with', () => {
