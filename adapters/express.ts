@@ -5,6 +5,7 @@ import {
   assertBodyFits,
   isWebSocket,
   mergeOptions,
+  type Problem,
   type ProblemOptions,
   problemHeaders,
   problemOf,
@@ -23,7 +24,14 @@ export {
   type TransactionalDatastore,
 } from './http.js'
 export type { IdempotencyOptions } from './idempotency.js'
-export { assertIfMatch, etagOf, type IfMatchOptions, type RequestWithHeaders, type Versioned } from './preconditions.js'
+export {
+  assertIfMatch,
+  etagOf,
+  type IfMatchOptions,
+  isNotModified,
+  type RequestWithHeaders,
+  type Versioned,
+} from './preconditions.js'
 
 /** Options of the middleware. */
 export interface TransactionsOptions extends RouteTransactionOptions<Request> {
@@ -98,7 +106,16 @@ export function rollbackOnError(): ErrorRequestHandler {
 export function problemDetails(options?: ProblemOptions): ErrorRequestHandler {
   return async (error, request, response, next) => {
     await rollBack(request)
-    const problem = problemOf(error, options)
+    let problem: Problem
+    let body: string
+    try {
+      problem = problemOf(error, options)
+      body = JSON.stringify(problem)
+    } catch (failure) {
+      // What `describe` did. Express 4 does not catch it.
+      next(failure)
+      return
+    }
     if (problem.status >= 500) log(request, error)
     // A handler that went on after its request had been answered: at the deadline, say.
     if (isAnswered(request)) return
@@ -106,7 +123,7 @@ export function problemDetails(options?: ProblemOptions): ErrorRequestHandler {
     if (response.headersSent) return next(error)
     response.status(problem.status)
     for (const [name, value] of Object.entries(problemHeaders(problem))) response.setHeader(name, value)
-    response.end(JSON.stringify(problem))
+    response.end(body)
   }
 }
 

@@ -26,7 +26,14 @@ export {
   type TransactionalDatastore,
 } from './http.js'
 export type { IdempotencyOptions } from './idempotency.js'
-export { assertIfMatch, etagOf, type IfMatchOptions, type RequestWithHeaders, type Versioned } from './preconditions.js'
+export {
+  assertIfMatch,
+  etagOf,
+  type IfMatchOptions,
+  isNotModified,
+  type RequestWithHeaders,
+  type Versioned,
+} from './preconditions.js'
 
 /** Options of the plugin. */
 export interface TransactionsOptions extends RouteTransactionOptions<FastifyRequest> {

@@ -163,7 +163,10 @@ export interface Problem {
   readonly title: string
   /** From 400 to 599. */
   readonly status: number
-  /** What happened this time. Not given for status 500 and above, which are not the client's business. */
+  /**
+   * What happened this time: the message of the error. Not given for status 500 and above, and where the message may tell what is
+   * not the client's business, as those of databases do.
+   */
   readonly detail?: string
   /** The code of the error, where it is one of this package. */
   readonly code?: string
@@ -175,7 +178,8 @@ export interface Problem {
 export interface ProblemOptions {
   /**
    * What an error means, where it means more than it says itself: members of the problem, which take the place of what
-   * would be there otherwise; undefined for nothing.
+   * would be there otherwise; undefined for nothing. The message of an error of your own is not told unless you give it as
+   * `detail`, or the error has a `statusCode` itself.
    */
   readonly describe?: (error: unknown) => Partial<Problem> | undefined
 }
@@ -204,10 +208,21 @@ export function problemOf(error: unknown, { describe: describeError }: ProblemOp
     type: 'about:blank',
     title: titlesOfCodes[code ?? ''] ?? titles[status] ?? otherTitle,
     status,
-    ...(status < 500 && error instanceof Error ? { detail: error.message } : {}),
+    ...(status < 500 && isMessageForClients(error) ? { detail: error.message } : {}),
     ...(code === undefined ? {} : { code }),
     ...own,
   }
+}
+
+/**
+ * Whether the message of an error tells nothing of what is behind the server. Those of drivers and of Prisma do: statements,
+ * values, paths. So does an error of this package that was made of one, its cause. Others count that say a status of the 4xx
+ * themselves, as those of frameworks, parsers and validators do, unless they say `expose: false`.
+ */
+function isMessageForClients(error: unknown): error is Error {
+  if (!(error instanceof Error)) return false
+  if (isEventSourcingError(error)) return error.cause === undefined || error.code in statuses
+  return (statusIn(error) ?? 500) < 500 && !('expose' in error && error.expose === false)
 }
 
 /** The headers that go with a problem. */

@@ -55,20 +55,39 @@ export function assertIfMatch(
     )
   }
   const expected = Array.isArray(given) ? given.join(', ') : given
-  if (entityTags(expected).some((tag) => tag === '*' || tag === etagOf(originator))) return
+  // If-Match compares strongly: a weak tag matches nothing.
+  if (entityTags('If-Match', expected).some((tag) => tag === '*' || tag === etagOf(originator))) return
   throw new PreconditionFailedError(
     `Could not change ${originator.id}: If-Match is ${expected}, and the version is ${etagOf(originator)}. Get it again.`,
     { originatorId: originator.id, actualVersion: originator.version },
   )
 }
 
-/** The tags in a header. Weak ones are there, but match nothing: If-Match compares strongly. */
-function entityTags(header: string): string[] {
-  const tags = header.split(',').map((tag) => tag.trim())
-  const isValid =
-    tags.length === 1 && tags[0] === '*' ? true : tags.every((tag) => /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/.test(tag))
-  if (isValid) return tags
-  throw Object.assign(new ProgrammingError(`Could not read If-Match: ${header} is no list of entity tags.`), {
+/**
+ * Whether a client has the present version already, as its If-None-Match says: the answer to its GET is 304 then, without a body.
+ *
+ * @throws `ProgrammingError` for a header that is none, which error handlers answer with 400
+ *
+ * @example
+ * if (isNotModified(request, dog)) return reply.code(304).send()
+ */
+export function isNotModified({ headers }: RequestWithHeaders, originator: Pick<Versioned, 'version'>): boolean {
+  const given = headers['if-none-match']
+  if (given === undefined) return false
+  // If-None-Match compares weakly: a proxy may have compressed what the tag was given for.
+  const etag = etagOf(originator)
+  return entityTags('If-None-Match', String(given)).some((tag) => tag === '*' || tag.replace(/^W\//, '') === etag)
+}
+
+const entityTag = String.raw`(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"`
+const entityTagList = new RegExp(`^${entityTag}(?:\\s*,\\s*${entityTag})*$`)
+
+/** The tags in a header, weak ones as well; they may have commas in them. */
+function entityTags(name: string, header: string): string[] {
+  const list = header.trim()
+  if (list === '*') return [list]
+  if (entityTagList.test(list)) return list.match(new RegExp(entityTag, 'g')) ?? []
+  throw Object.assign(new ProgrammingError(`Could not read ${name}: ${header} is no list of entity tags.`), {
     statusCode: 400,
   })
 }

@@ -1,6 +1,6 @@
 /** If-Match and ETag, and problems that say more, on each framework. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { assertIfMatch, etagOf } from '../../adapters/preconditions.js'
+import { assertIfMatch, etagOf, isNotModified } from '../../adapters/preconditions.js'
 import { EventDataError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
@@ -35,7 +35,11 @@ describe.each(databases)('on $name', (kind) => {
       {
         method: 'GET',
         path: '/dogs',
-        handle: async ({ send }) => send(200, {}, { etag: etagOf(await school.repository.get(Dog, id)) }),
+        async handle({ headers, send }) {
+          const dog = await school.repository.get(Dog, id)
+          if (isNotModified({ headers }, dog)) send(304)
+          else send(200, {}, { etag: etagOf(dog) })
+        },
       },
       {
         method: 'POST',
@@ -87,6 +91,26 @@ describe.each(databases)('on $name', (kind) => {
         statuses.push((await post('/dogs', given)).status)
       expect(statuses).toEqual([200, 200, 412, 412, 200])
       expect((await school.repository.get(Dog, id)).version).toBe(5)
+    })
+
+    it('of a GET is 304 where the client has the version already', async () => {
+      const { version } = await school.repository.get(Dog, id)
+      const statuses: number[] = []
+      const given = [
+        `"${version}"`,
+        `W/"${version}"`,
+        `"a,b", "${version}"`,
+        '*',
+        `"${version + 1}"`,
+        `"a,${version}"`,
+        'no',
+      ]
+      for (const tags of given) {
+        const response = await fetch(`${server.url}/dogs`, { headers: { 'if-none-match': tags } })
+        statuses.push(response.status)
+        if (response.status === 304) expect(await response.text()).toBe('')
+      }
+      expect(statuses).toEqual([304, 304, 304, 304, 200, 200, 400])
     })
 
     it('is refused where it cannot be read, and where it is required and missing', async () => {
