@@ -1,4 +1,7 @@
 /** Idempotency keys beside what else an app has: middlewares, body parsers, routers, other options of a route. */
+import { once } from 'node:events'
+import { connect } from 'node:http2'
+import { json } from 'node:stream/consumers'
 import express5, { type RequestHandler } from 'express'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -161,10 +164,10 @@ describe('on Express', () => {
     app.use(express5.json())
     app.post('/', expressAdapter.transactions(open.datastore, { idempotency: { required: true } }), handler)
     server = await listen(app)
-    const json = { 'content-type': 'application/json' }
-    expect((await post('/', '{"a":1}', json)).status).toBe(201)
-    expect((await post('/', '{"a":2}', json)).status).toBe(422)
-    expect((await post('/', '{"a":1}', { ...json, 'idempotency-key': '' })).status).toBe(400)
+    const asJSON = { 'content-type': 'application/json' }
+    expect((await post('/', '{"a":1}', asJSON)).status).toBe(201)
+    expect((await post('/', '{"a":2}', asJSON)).status).toBe(422)
+    expect((await post('/', '{"a":1}', { ...asJSON, 'idempotency-key': '' })).status).toBe(400)
   })
 
   it('fails where the table is missing, instead of serving twice', async () => {
@@ -247,11 +250,34 @@ describe('on Fastify', () => {
     const body = { type: 'object', required: ['name'], properties: { name: { type: 'string' } } }
     fastify.post('/', { schema: { body } }, route)
     await serve()
-    const json = { 'content-type': 'application/json' }
-    expect((await post('/', '{}', json)).status).toBe(400)
-    expect((await post('/', '{"name":"a"}', json)).status).toBe(200)
-    expect((await post('/', '{"name":"b"}', json)).status).toBe(422)
+    const asJSON = { 'content-type': 'application/json' }
+    expect((await post('/', '{}', asJSON)).status).toBe(400)
+    expect((await post('/', '{"name":"a"}', asJSON)).status).toBe(200)
+    expect((await post('/', '{"name":"b"}', asJSON)).status).toBe(422)
     expect(runs).toBe(1)
+  })
+
+  it('answers over HTTP/2', async () => {
+    const secure = Fastify({ http2: true })
+    await secure.register(fastifyAdapter.transactions, { datastore: open.datastore, idempotency })
+    secure.post('/', route)
+    const session = connect(await secure.listen({ host: '127.0.0.1', port: 0 }))
+    try {
+      const replayed: unknown[] = []
+      for (let n = 0; n < 2; n += 1) {
+        const stream = session.request({ ':method': 'POST', ':path': '/', 'idempotency-key': 'abc' })
+        stream.end()
+        const [headers] = await once(stream, 'response')
+        replayed.push([headers[':status'], headers['idempotency-replayed'], await json(stream)])
+      }
+      expect(replayed).toEqual([
+        [200, undefined, { run: 1 }],
+        [200, 'true', { run: 1 }],
+      ])
+    } finally {
+      session.close()
+      await secure.close()
+    }
   })
 
   it('answers what is injected', async () => {

@@ -284,3 +284,31 @@ describe.each(databasesOf('postgresql', 'mysql'))('a key that another process ha
     expect(await other.transaction(async () => await otherStore?.claim(claimOf('m')))).toEqual(answer)
   })
 })
+
+describe.each(databasesOf('postgresql', 'mysql'))('on $name, with a snapshot', (kind) => {
+  it.each(['RepeatableRead', 'Serializable'] as const)(
+    'a key that was used since then is known, or the work may be run again: %s',
+    async (isolationLevel) => {
+      const open = await openDatabase(kind)
+      const store = new PrismaIdempotencyStore(open.datastore)
+      let attempts = 0
+      const known = await open.datastore.transaction(
+        async () => {
+          attempts += 1
+          await open.db.owner.count()
+          if (attempts === 1) {
+            const first = async (): Promise<void> => {
+              await store.claim(claimOf('one'))
+              await store.complete({ scope: '', key: 'one' }, answer)
+            }
+            await open.datastore.transaction(first, { propagation: 'requiresNew' })
+          }
+          return await store.claim(claimOf('one'))
+        },
+        { isolationLevel, retries: 1 },
+      )
+      await open.close()
+      expect(known).toEqual(answer)
+    },
+  )
+})
