@@ -19,6 +19,7 @@ import { ours } from './ours.js'
 import { queryRaw, type RawClient } from './query-raw.js'
 import { rawPostgresql } from './raw-postgresql.js'
 import { rawSqlite, type SqliteDriver } from './raw-sqlite.js'
+import { runTelemetry } from './telemetry.js'
 import { type Result, runWorkloads } from './workloads.js'
 
 const require = createRequire(import.meta.url)
@@ -50,7 +51,10 @@ function show(database: string, raw: string, results: readonly Result[]): void {
     Object.fromEntries(
       results.map(({ workload, medians }) => {
         const base = medians.get(raw) ?? Number.NaN
-        const cells = [...medians].map(([name, time]) => [name, `${(time / base).toFixed(2)} (${time.toFixed(0)} µs)`])
+        const cells = [...medians].map(([name, time]) => [
+          name,
+          `${(time / base).toFixed(2)} (${time.toFixed(time < 100 ? 1 : 0)} µs)`,
+        ])
         return [workload, Object.fromEntries(cells)]
       }),
     ),
@@ -110,6 +114,7 @@ async function benchSqlite(
 }
 
 const wanted = (name: string): boolean => values.database === undefined || values.database === name
+if (wanted('none')) show('none', 'unwatchable', [await runTelemetry(effort.rounds)])
 const { TEST_POSTGRES_URL } = process.env
 if (TEST_POSTGRES_URL !== undefined && wanted('postgresql')) await benchPostgresql(TEST_POSTGRES_URL)
 if (wanted('better-sqlite3')) {

@@ -1,4 +1,4 @@
-/** `npm run bench [-- --database postgresql|better-sqlite3|libsql] [--quick] [--json file]`: a table of ratios, and JSON;
+/** `npm run bench [-- --database none|postgresql|better-sqlite3|libsql] [--quick] [--json file]`: a table of ratios, and JSON;
  * with `--http` what a request costs. */
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'

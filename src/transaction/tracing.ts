@@ -38,7 +38,7 @@ export interface RollbackTrace extends TransactionTrace {
   readonly reason: unknown
 }
 
-/** Each message of the channel `transaction.retry`: another attempt follows, after a while. */
+/** Each message of the channel `transaction.retry`: another attempt begins. */
 export interface RetryTrace {
   /** The attempt that has failed. */
   readonly transaction: TracedTransaction

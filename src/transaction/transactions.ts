@@ -126,9 +126,10 @@ export class Transactions<Connection extends TransactionConnection> {
     if (attempt > retries || this.#open.isClosing || !this.#source.mayPass(error)) return false
     const waitMs = backOffMs(attempt)
     if (waitMs >= session.options.deadline.leftMs) return false
-    this.telemetry.retried(session, error)
     await delay(waitMs)
-    return !this.#open.isClosing
+    if (this.#open.isClosing) return false
+    this.telemetry.retried(session, error)
+    return true
   }
 
   /**
