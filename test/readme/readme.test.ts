@@ -8,8 +8,9 @@ import { sqliteQuery } from '../support/sqlite-query.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = readDocument('README.md')
-// What docs/testing.md shows stands on the README's modules.
-const blocks = new Map([...blocksOf(readme), ...blocksOf(readDocument('docs/testing.md'))])
+// What these show stands on the README's modules.
+const others = ['docs/testing.md', 'docs/transactions.md'].flatMap((path) => [...blocksOf(readDocument(path))])
+const blocks = new Map([...blocksOf(readme), ...others])
 
 describe('the README, with the package as it is published', () => {
   let project: DocumentProject
@@ -116,6 +117,19 @@ describe('the README, with the package as it is published', () => {
 
   it('testing: a fault at every statement', () => {
     expect(runBlock('every-fault.test.ts')).toMatch(/# pass 1\n# fail 0\n/)
+  })
+
+  it('transactions: parts that fail alone', () => {
+    runBlock('parts.ts')
+    expect(count('Owner', "dog = 'Quill'")).toBe(1)
+  })
+
+  it('transactions: work that goes on after the end', () => {
+    runBlock('late.ts')
+  })
+
+  it('transactions: a call that is not awaited', () => {
+    runBlock('escapes.ts')
   })
 
   it('without decorators', () => {
