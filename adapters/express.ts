@@ -19,6 +19,8 @@ export {
   type IdentifiedRequest,
   type Problem,
   type ProblemOptions,
+  problemHeaders,
+  problemOf,
   type RouteTransactionOptions,
   requestMetadata,
   type TransactionalDatastore,

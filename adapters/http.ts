@@ -198,7 +198,11 @@ const titles: Readonly<Record<number, string>> = {
   503: 'Temporarily unavailable',
 }
 
-/** The problem document for an error. */
+/**
+ * The problem document for an error, for error handlers of your own: those that `problemDetails()` gives have it from here.
+ *
+ * @param error - anything that was thrown
+ */
 export function problemOf(error: unknown, { describe: describeError }: ProblemOptions = {}): Problem {
   const own = describeError?.(error) ?? {}
   const status = own.status ?? statusOf(error) ?? statusIn(error) ?? 500
@@ -225,7 +229,7 @@ function isMessageForClients(error: unknown): error is Error {
   return (statusIn(error) ?? 500) < 500 && !('expose' in error && error.expose === false)
 }
 
-/** The headers that go with a problem. */
+/** The headers that go with a problem: its content type, and Retry-After for what may pass. */
 export function problemHeaders({ status }: Problem): Readonly<Record<string, string>> {
   const type = { 'content-type': 'application/problem+json' }
   return status === 503 ? { ...type, 'retry-after': retryAfterSeconds } : type
