@@ -2,7 +2,8 @@
 import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { createGzip, gzipSync } from 'node:zlib'
+import { gzipSync } from 'node:zlib'
+import compression from 'compression'
 import express5, { type ErrorRequestHandler, type Express, type RequestHandler } from 'express'
 import express4 from 'express4'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -14,52 +15,13 @@ import { databasesOf } from '../support/databases.js'
 import { type Listening, listen, postRaw, Signal } from './listening.js'
 import { passingErrors } from './servers.js'
 
-const expresses = [
-  { name: 'Express 5', express: express5 },
-  { name: 'Express 4', express: express4 },
-]
+const expresses = databasesOf('sqlite', 'postgresql').flatMap((kind) => [
+  { name: `Express 5 on ${kind.name}`, express: express5, kind },
+  { name: `Express 4 on ${kind.name}`, express: express4, kind },
+])
 
-const [sqlite] = databasesOf('sqlite')
-if (sqlite === undefined) throw new Error('SQLite is always there')
 const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
 const large = 'x'.repeat(3_000_000)
-
-/** Compresses as the usual middleware does: by its own `write` and `end`, with a head that it asks for by Node's inner method. */
-const compression: RequestHandler = (_request, response, next) => {
-  const write: (chunk: unknown) => boolean = response.write.bind(response)
-  const end: () => unknown = response.end.bind(response)
-  const writeHead = response.writeHead.bind(response)
-  const inner = response as unknown as { _header: unknown; _implicitHeader(): void }
-  let gzip: ReturnType<typeof createGzip> | undefined
-  let hasEnded = false
-  Object.assign(response, {
-    writeHead(...args: Parameters<typeof writeHead>) {
-      if (gzip === undefined) {
-        gzip = createGzip()
-        response.setHeader('content-encoding', 'gzip')
-        response.removeHeader('content-length')
-        gzip.on('data', (chunk) => {
-          if (!write(chunk)) gzip?.pause()
-        })
-        gzip.on('end', () => end())
-        response.on('drain', () => gzip?.resume())
-      }
-      return writeHead(...args)
-    },
-    write(chunk: string | Buffer) {
-      if (hasEnded) return false
-      if (!inner._header) inner._implicitHeader()
-      return gzip?.write(chunk)
-    },
-    end(chunk: string | Buffer) {
-      if (hasEnded) return false
-      if (!inner._header) inner._implicitHeader()
-      hasEnded = true
-      return gzip?.end(chunk)
-    },
-  })
-  next()
-}
 
 const post = async (url: string): Promise<Response> => await fetch(url, { method: 'POST' })
 
@@ -76,13 +38,13 @@ const own: ErrorRequestHandler = (error, request, response, _next) => {
   response.status(error.statusCode).json({ own: error.code, url: request.originalUrl })
 }
 
-describe.each(expresses)('$name', ({ express }) => {
+describe.each(expresses)('$name', ({ express, kind }) => {
   let open: OpenDatabase
   let recorder: PrismaApplicationRecorder<TestClient>
   let server: Listening | undefined
   let app: Express
   beforeAll(async () => {
-    open = await openDatabase(sqlite)
+    open = await openDatabase(kind)
     recorder = new PrismaApplicationRecorder(open.datastore)
   })
   beforeEach(async () => {
@@ -118,9 +80,9 @@ describe.each(expresses)('$name', ({ express }) => {
   for (const place of ['before', 'after'] as const) {
     it(`works with a compressing middleware ${place} it, also when the commit fails`, async () => {
       await recorder.insertEvents([storedEvent(fido, 1)])
-      if (place === 'before') app.use(compression)
+      if (place === 'before') app.use(compression())
       app.use(transactions(open.datastore))
-      if (place === 'after') app.use(compression)
+      if (place === 'after') app.use(compression())
       app.post(
         '/fine',
         passingErrors(async (_request, response) => {

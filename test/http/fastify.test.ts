@@ -13,16 +13,14 @@ import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open
 import { databasesOf } from '../support/databases.js'
 import { Signal } from './listening.js'
 
-const [sqlite] = databasesOf('sqlite')
-if (sqlite === undefined) throw new Error('SQLite is always there')
 const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
 
-describe('Fastify', () => {
+describe.each(databasesOf('sqlite', 'postgresql'))('Fastify on $name', (kind) => {
   let open: OpenDatabase
   let recorder: PrismaApplicationRecorder<TestClient>
   let fastify: FastifyInstance
   beforeAll(async () => {
-    open = await openDatabase(sqlite)
+    open = await openDatabase(kind)
     recorder = new PrismaApplicationRecorder(open.datastore)
   })
   beforeEach(async () => {

@@ -48,7 +48,9 @@ describe.each(databases)('on $name', (kind) => {
   describe.each(frameworks)('a problem on $name', (framework) => {
     let server: RunningServer
     const route = (name: string, handle: () => Promise<void>): Route => ({ method: 'POST', path: `/${name}`, handle })
-    const rejecting = (error: unknown) => async (): Promise<void> => await Promise.reject(error as Error)
+    const rejecting = (error: unknown) => async (): Promise<void> => {
+      throw error as Error
+    }
     const routes: Route[] = [
       ...thrown.map(({ name, error }) => route(name, rejecting(error))),
       route('statement', async () => void (await open.db.$executeRawUnsafe(`DELETE FROM ${secret}`))),

@@ -1,0 +1,28 @@
+/** docs/http.md: every test that it refers to exists, and every test of a row is one. */
+import { existsSync, readFileSync } from 'node:fs'
+import { expect, it } from 'vitest'
+
+const document = new URL('../../docs/http.md', import.meta.url)
+const text = readFileSync(document, 'utf8')
+const links = [...text.matchAll(/\[([^\]]+)\]\((\.\.\/test\/[^)]+\.test\.ts)\)/g)].map(([, name = '', file = '']) => ({
+  name,
+  file,
+}))
+/** Links that are a part of a sentence. */
+const unnamed = new Set(['before and after ours'])
+
+it('refers to tests that exist, by their names', () => {
+  const missing = links.filter(({ name, file }) => {
+    const url = new URL(file, document)
+    return !existsSync(url) || !(unnamed.has(name) || readFileSync(url, 'utf8').includes(name))
+  })
+  expect(missing).toEqual([])
+  expect(links.length).toBeGreaterThan(40)
+})
+
+it('shows each row of the table by a test', () => {
+  const rows = text.split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('| case'))
+  const promises = rows.filter((row) => !/^\| -+/.test(row))
+  expect(promises.length).toBeGreaterThanOrEqual(15)
+  expect(promises.filter((row) => !row.includes('.test.ts)'))).toEqual([])
+})
