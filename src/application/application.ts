@@ -103,6 +103,7 @@ export class Application<Client = unknown> {
         if (recorder.afterCommit === undefined) fn()
         else recorder.afterCommit(fn)
       },
+      isProvisional: () => infrastructure.recorder.isProvisional?.() ?? false,
     })
     this.#saves = new Saves(infrastructure, this.repository, this.#snapshots)
     this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize)

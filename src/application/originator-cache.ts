@@ -46,6 +46,8 @@ export interface CacheSource {
   apply(kind: SnapshotKind, originator: Snapshotted, events: readonly DomainEvent[]): Snapshotted
   /** Runs `fn` once what was read and saved is stored for good. */
   afterCommit(fn: () => void): void
+  /** Whether even that may still be undone. */
+  isProvisional(): boolean
 }
 
 const defaultMaxSize = 1_000
@@ -122,6 +124,11 @@ export class OriginatorCache {
     }
     const losses = this.#losses
     this.#source.afterCommit(() => {
+      // A get that reads on would find out, this one never.
+      if (!this.fastForward && this.#source.isProvisional()) {
+        this.entries.evict(id)
+        return
+      }
       const present = this.entries.get(id)
       const isNewer = present === undefined || present.kind !== entry.kind || present.originator.version < version
       if (losses === this.#losses && isNewer) this.entries.put(id, entry)

@@ -43,6 +43,8 @@ export interface RepositoryOptions {
   readonly cache?: CacheOptions | undefined
   /** Runs `fn` once what was read and saved is stored for good; default at once. */
   readonly afterCommit?: (fn: () => void) => void
+  /** Whether even what is committed may still be undone; default never. */
+  readonly isProvisional?: () => boolean
 }
 
 /** Reads aggregates and deciders by id. */
@@ -53,11 +55,11 @@ export class Repository {
   readonly cache: OriginatorCache | undefined
 
   constructor(events: EventReader, options: RepositoryOptions = {}) {
-    const { snapshots, cache, afterCommit = runAtOnce } = options
+    const { snapshots, cache, afterCommit = runAtOnce, isProvisional = (): boolean => false } = options
     this.#events = events
     this.#snapshots = snapshots
     const readPages: EventReader['readPages'] = (...args) => events.readPages(...args)
-    if (cache !== undefined) this.cache = new OriginatorCache({ readPages, apply, afterCommit }, cache)
+    if (cache !== undefined) this.cache = new OriginatorCache({ readPages, apply, afterCommit, isProvisional }, cache)
   }
 
   /**

@@ -65,6 +65,12 @@ export interface AggregateRecorder {
 
   /** Runs `fn` after the current transaction has committed, or at once where there is none. */
   afterCommit?(fn: () => void): void
+
+  /**
+   * Whether what is stored now, also what is committed, may still be undone by somebody who does not tell: by a test that is rolled
+   * back in the end, or by whoever manages the transactions. Caches that do not look at the store again keep nothing of it.
+   */
+  isProvisional?(): boolean
 }
 
 /** Narrows a read of the log. */

@@ -81,6 +81,11 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     )
   }
 
+  /** Whether somebody else may undo even what is committed now. */
+  isProvisional(): boolean {
+    return this.engine.isProvisional()
+  }
+
   /** Runs `fn` after the current transaction has committed, at once where there is none. */
   afterCommit(fn: () => void): void {
     const scope = this.engine.currentScope

@@ -79,6 +79,7 @@ export class PrismaDatastore<Client extends object = object>
       },
       signals: this.#signals,
       telemetry: transactions.telemetry,
+      isProvisional: () => connections.isRehearsing,
       runner: () => this.#connections,
       atOnce: (work) => this.#atOnce(work),
       rehearse: (work, limits) => connections.rehearse(work, { ...limits, dialect, transactions }),

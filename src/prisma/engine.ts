@@ -23,6 +23,8 @@ export interface Engine {
   readonly signals: LogSignals | undefined
   /** Who is told of conflicts; undefined where somebody else manages the transactions. */
   readonly telemetry: Telemetry | undefined
+  /** Whether everything that is stored now may be undone by somebody else: a test with rollback, or who manages the transactions. */
+  isProvisional(): boolean
   /** Runs statements outside of our transactions. */
   runner(): StatementRunner
   /** Runs several statements as one, in a transaction that nobody else sees. */

@@ -27,6 +27,11 @@ export class ReplaceableConnections implements Connections {
     this.#own = own
   }
 
+  /** Whether everything is in the one transaction of a rehearsal now. */
+  get isRehearsing(): boolean {
+    return this.#rehearsal !== undefined
+  }
+
   get givesInsertIds(): boolean {
     return this.#own.givesInsertIds
   }

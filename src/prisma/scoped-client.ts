@@ -45,6 +45,7 @@ export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClien
       currentScope: undefined,
       signals: undefined,
       telemetry: undefined,
+      isProvisional: () => true,
       runner: () => runner,
       atOnce: refuse,
       rehearse: refuse,

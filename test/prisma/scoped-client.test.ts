@@ -22,16 +22,15 @@ describe.each(databases)('on $name', (kind) => {
   let database: TestDatabase
   let client: TestClient
   let school: TrainingSchool
+  const variables = (): Record<string, string> => ({
+    PERSISTENCE_MODULE: 'eventsourcing-prisma',
+    PRISMA_SCOPED_CLIENT_TOPIC: `${fixture}#currentTx`,
+    PRISMA_URL: database.url,
+  })
   beforeAll(async () => {
     database = await kind.createDatabase()
     client = database.newClient(database.adapter()) as TestClient
-    school = new TrainingSchool({
-      env: {
-        PERSISTENCE_MODULE: 'eventsourcing-prisma',
-        PRISMA_SCOPED_CLIENT_TOPIC: `${fixture}#currentTx`,
-        PRISMA_URL: database.url,
-      },
-    })
+    school = new TrainingSchool({ env: variables() })
   })
   afterAll(async () => {
     await school.close()
@@ -74,6 +73,23 @@ describe.each(databases)('on $name', (kind) => {
       await expect(school.getTricks('Fido')).rejects.toBeInstanceOf(AggregateNotFoundError)
       expect(await tx.owner.count()).toBe(0)
     })
+  })
+
+  it.each([true, false])('keeps nothing of it in a cache either [190], with fast-forward %s', async (fastForward) => {
+    const cached = new TrainingSchool({ env: variables(), cache: { fastForward } })
+    await theirTransaction(async () => await cached.register('Ace'))
+    const undone = theirTransaction(async () => {
+      await cached.register('Fido')
+      await cached.addTrick('Ace', 'beg')
+      expect(await cached.getTricks('Ace')).toEqual(['beg'])
+      throw new Error('forgotten commit')
+    })
+    await expect(undone).rejects.toThrow('forgotten commit')
+    await theirTransaction(async () => {
+      await expect(cached.getTricks('Fido')).rejects.toBeInstanceOf(AggregateNotFoundError)
+      expect(await cached.getTricks('Ace')).toEqual([])
+    })
+    await cached.close()
   })
 
   it('has the log of all that was committed', async () => {

@@ -59,6 +59,28 @@ describe.each(databases)('withRollback on $name', (kind) => {
     await expect(school.getTricks('Fido')).rejects.toThrow(AggregateNotFoundError)
   })
 
+  it('leaves nothing in a cache that reads no further', async () => {
+    const cached = new TrainingSchool({
+      name: 'TrainingSchool',
+      datastore: open.datastore,
+      cache: { fastForward: false },
+    })
+    await cached.register('Ace')
+    await withRollback(open.datastore, async () => {
+      await cached.register('Fido')
+      await cached.addTrick('Fido', 'sit')
+      await cached.addTrick('Ace', 'beg')
+      expect(await cached.getTricks('Fido')).toEqual(['sit'])
+      await open.datastore.transaction(async () => await cached.addTrick('Ace', 'roll'))
+      expect(await cached.getTricks('Ace')).toEqual(['beg', 'roll'])
+    })
+    await expect(cached.getTricks('Fido')).rejects.toThrow(AggregateNotFoundError)
+    expect(await cached.getTricks('Ace')).toEqual([])
+    await cached.addTrick('Ace', 'wave')
+    expect(await cached.getTricks('Ace')).toEqual(['wave'])
+    await open.database.query(`DELETE FROM ${open.quoted('trainingschool_events')}`)
+  })
+
   it('passes on what the test throws', async () => {
     const test = withRollback(open.datastore, async () => {
       await open.db.owner.create(dog('Rex'))

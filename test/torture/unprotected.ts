@@ -18,6 +18,7 @@ export function unprotect(datastore: object): void {
     get currentScope() {
       return engine.currentScope
     },
+    isProvisional: () => engine.isProvisional(),
     runner: () => engine.runner(),
     atOnce: (work) => engine.atOnce(work),
     rehearse: (work, limits) => engine.rehearse(work, limits),
