@@ -2,10 +2,10 @@
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { DatastoreClosedError, PrismaApplicationRecorder, ProgrammingError } from '../../src/index.js'
+import { DatastoreClosedError, PrismaApplicationRecorder, PrismaDatastore, ProgrammingError } from '../../src/index.js'
 import { storedEvent } from '../../src/testing/stored-events.js'
 import { newGate } from '../prisma/gate.js'
-import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
+import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
 
 describe.each(databases)('on $name', (database) => {
@@ -162,6 +162,36 @@ describe.each(databases)('on $name', (database) => {
       () => 'rolled back',
     )
     expect(await open.dogs()).toEqual(outcome === 'committed' ? ['Fido'] : [])
+  })
+
+  it('tells of each transaction what is stored, whenever it is closed', async () => {
+    for (let run = 0; run < 5; run += 1) {
+      await open.clear()
+      const datastore = new PrismaDatastore<TestClient>({
+        adapter: open.database.adapter(),
+        client: (adapter) => open.database.newClient(adapter) as TestClient,
+      })
+      const told = Array.from({ length: 40 }, async (_, n) => {
+        await delay(n * 3)
+        await datastore.transaction(async () => {
+          await datastore.client.owner.create({ data: { name: 'Ann', dog: `dog ${n}` } })
+          await delay(Math.random() * 20)
+        })
+        return `dog ${n}`
+      })
+      const settled = Promise.allSettled(told)
+      await delay(30 + Math.random() * 90)
+      await datastore.close({ timeoutMs: Math.random() * 20 })
+      const good = (await settled).flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []))
+      expect(await open.dogs()).toEqual(good.sort())
+      const { open: left, waiting, begun, committed, rolledBack } = datastore.stats
+      expect({ left, waiting, committed, begun }).toEqual({
+        left: 0,
+        waiting: 0,
+        committed: good.length,
+        begun: committed + rolledBack,
+      })
+    }
   })
 
   it('is refused inside of a transaction, which would wait for itself', async () => {

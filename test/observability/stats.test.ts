@@ -3,15 +3,18 @@ import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
+  CommitUnknownError,
   ConcurrencyError,
   type DatastoreStats,
   PrismaApplicationRecorder,
+  PrismaDatastore,
   TransactionTimeoutError,
 } from '../../src/index.js'
+import { faultyAdapter } from '../../src/testing/faulty-adapter.js'
 import { storedEvent, storedEvents } from '../../src/testing/stored-events.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { databases, databasesOf } from '../support/databases.js'
 
 const none: DatastoreStats = {
   begun: 0,
@@ -180,5 +183,32 @@ describe.each(databases)('on $name', (database) => {
     expect(rest.flushedEvents).toBeGreaterThanOrEqual(events)
     expect(failuresOf(TransactionTimeoutError)).toBeGreaterThan(0)
     expect(rest.timeouts).toBe(failuresOf(TransactionTimeoutError))
+  })
+})
+
+describe.each(databasesOf('postgresql', 'mysql'))('on $name', (kind) => {
+  it('counts a commit whose answer is lost, after which the datastore closes at once', async () => {
+    const database = await kind.createDatabase()
+    const faults = faultyAdapter(database.adapter())
+    const datastore = new PrismaDatastore<TestClient>({
+      adapter: faults,
+      client: (adapter) => database.newClient(adapter) as TestClient,
+    })
+    const store = async (dog: string): Promise<void> =>
+      await datastore.transaction(async (tx) => {
+        tx.afterRollback(() => expect.unreachable('nobody knows whether it is rolled back'))
+        await datastore.client.owner.create({ data: { name: 'Ann', dog } })
+      })
+    try {
+      faults.record()
+      await store('Fido')
+      faults.failAt(faults.statements.length, 'unanswered')
+      await expect(store('Rex')).rejects.toBeInstanceOf(CommitUnknownError)
+      faults.stop()
+      expect(datastore.stats).toMatchObject({ begun: 2, committed: 1, rolledBack: 0, commitUnknown: 1, open: 0 })
+      await datastore.close({ timeoutMs: Infinity })
+    } finally {
+      await database.drop()
+    }
   })
 })
