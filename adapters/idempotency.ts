@@ -132,14 +132,14 @@ export class IdempotentRequest<Request> {
   async record(managed: ManagedTransaction, answer: Omit<ResponseToRecord, 'response'>): Promise<void> {
     const key = this.#key
     if (key === undefined) return
-    if (this.whole.isTooLong) {
+    const names = new Set([...keptHeaders, ...(this.#options.headers ?? []).map((name) => name.toLowerCase())])
+    const record = recordOf({ ...answer, response: this.#response }, names)
+    if (answer.calls.at(-1)?.method !== 'end' || record.body.byteLength > this.#maxBodyBytes) {
       throw new ProgrammingError(
         `Could not store the answer under idempotency key ${key.key}: its body is longer than ${this.#maxBodyBytes} bytes. ` +
           'Raise `maxBodyBytes`, or set `idempotency: false` for the route.',
       )
     }
-    const names = new Set([...keptHeaders, ...(this.#options.headers ?? []).map((name) => name.toLowerCase())])
-    const record = recordOf({ ...answer, response: this.#response }, names)
     await managed.run(async () => await this.#store.complete(key, record))
   }
 

@@ -64,7 +64,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
     this.#held = HeldResponse.hold(exchange.response, datastore, this)
     const { request, response } = exchange
     const idempotency = options.readOnly === true ? false : options.idempotency
-    this.#idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
+    if (idempotency) this.#idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
     if (this.#idempotent !== undefined) this.#held.whole = this.#idempotent.whole
     this.#attempt = this.#watched(managed)
     // Comes after every response, whether it was sent or not.

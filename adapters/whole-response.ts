@@ -42,11 +42,6 @@ export class WholeResponse {
     return true
   }
 
-  /** Whether the body is longer than that. */
-  get isTooLong(): boolean {
-    return this.#size > this.#maxBodyBytes
-  }
-
   /** Forgets the response, since another one takes its place. */
   clear(): void {
     this.#size = 0

@@ -7,6 +7,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import * as expressAdapter from '../../adapters/express.js'
 import * as fastifyAdapter from '../../adapters/fastify.js'
+import { PrismaDatastore, PrismaIdempotencyStore } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
 import { type Listening, listen } from './listening.js'
@@ -157,6 +158,29 @@ describe('on Express', () => {
     server = await listen(app)
     for (let n = 0; n < 2; n += 1) expect(await (await post('/')).text()).toBe('one, two, three')
     expect(await open.dogs()).toEqual(['Fido'])
+  })
+
+  it('keeps an answer whole where several datastores have keys', async () => {
+    await using other = new PrismaDatastore({ adapter: open.database.adapter() })
+    const keys = { keysTable: 'other_keys' }
+    await new PrismaIdempotencyStore(other, keys).createTable()
+    const app = express5().set('env', 'test')
+    const store = new PrismaIdempotencyStore(other, keys)
+    app.use(expressAdapter.transactions(open.datastore, { idempotency }))
+    app.use(expressAdapter.transactions(other, { idempotency: { maxBodyBytes: 10, store } }))
+    app.post('/', async (request, response) => {
+      runs += 1
+      response.write('a'.repeat(Number(request.headers['x-length'])))
+      response.end('b')
+    })
+    app.use(expressAdapter.problemDetails())
+    server = await listen(app)
+    expect((await post('/', undefined, { 'x-length': '20' })).status).toBe(500)
+    for (const replayed of [null, 'true']) {
+      const response = await post('/', undefined, { 'x-length': '5', 'idempotency-key': 'short' })
+      expect([...outcomeOf(response), await response.text()]).toEqual([200, replayed, 'aaaaab'])
+    }
+    expect(runs).toBe(2)
   })
 
   it('says what is wrong without an error handler of ours', async () => {

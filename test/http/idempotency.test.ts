@@ -29,6 +29,8 @@ describe.each(databases)('on $name', (kind) => {
     let runs = 0
     let gate = newGate()
     let begun = newGate()
+    /** As it was before somebody else changed it. */
+    let stale: Dog | undefined
     const store = async (dog: unknown): Promise<unknown> =>
       await open.db.owner.create({ data: { name: 'Ann', dog: String(dog) } })
     const route = (path: string, handle: (exchange: Exchange) => Promise<void>): Route => ({
@@ -105,6 +107,30 @@ describe.each(databases)('on $name', (kind) => {
           dog.addTrick('second')
           await school.save(dog)
           send(201, { run: runs })
+        }),
+        transaction: { retries: 2 },
+      },
+      {
+        // Its first attempt fails, and another request is faster than its second.
+        ...route('/overtaken', async ({ body, headers, send }) => {
+          await store(body['name'])
+          if (headers['x-first'] !== undefined) {
+            open.datastore.currentTransaction.afterRollback(async () => await post('/overtaken', 'abc', body))
+            throw conflict()
+          }
+          send(201, { run: runs })
+        }),
+        transaction: { retries: 2 },
+      },
+      {
+        ...route('/overtaken-at-commit', async ({ body, headers, send }) => {
+          if (headers['x-first'] !== undefined) {
+            open.datastore.currentTransaction.afterRollback(async () => await post('/overtaken-at-commit', 'abc', body))
+            stale?.addTrick('too late')
+            await school.save(stale)
+          }
+          await store(body['name'])
+          send(201, { run: runs }, headers['x-first'] === undefined ? {} : { 'x-kept': 'no' })
         }),
         transaction: { retries: 2 },
       },
@@ -298,6 +324,19 @@ describe.each(databases)('on $name', (kind) => {
       expect([await again.json(), again.headers.get('idempotency-replayed')]).toEqual([{ run: 2 }, 'true'])
       expect([runs, await open.dogs(), await keys()]).toEqual([2, ['Fido'], 1])
     })
+
+    it.each(['/overtaken', '/overtaken-at-commit'])(
+      'is answered as another one that has overtaken it between two attempts: %s',
+      async (path) => {
+        await school.register('Hot')
+        stale = await school.repository.get(Dog, Dog.createId('Hot'))
+        await school.addTrick('Hot', 'first')
+        const response = await post(path, 'abc', { name: 'Fido' }, { 'x-first': 'yes' })
+        expect([response.status, await response.json()]).toEqual([201, { run: 2 }])
+        expect([response.headers.get('idempotency-replayed'), response.headers.get('x-kept')]).toEqual(['true', null])
+        expect([runs, await open.dogs(), await keys()]).toEqual([2, ['Fido'], 1])
+      },
+    )
 
     it('is another one in another scope', async () => {
       for (const user of ['ann', 'bea']) {
