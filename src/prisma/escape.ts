@@ -11,7 +11,8 @@ import type { DriverConnection } from './connections.js'
  */
 export function reportEscape(session: Session<DriverConnection>, sql: string, wouldWait: boolean): void {
   const { title, options } = session
-  const shown = sql.length > 120 ? `${sql.slice(0, 117)}...` : sql
+  const caller = callerOfPrisma()
+  const shown = `${sql.length > 120 ? `${sql.slice(0, 117)}...` : sql}${caller === undefined ? '' : ` (${caller})`}`
   const message =
     `A statement was sent by a PrismaClient that does not join ${title}, which is open around it, so it would neither see ` +
     `its work nor be undone with it: ${shown} — use datastore.client (or tx.client) instead of the client that you made.`
@@ -20,4 +21,17 @@ export function reportEscape(session: Session<DriverConnection>, sql: string, wo
     throw new EscapeError(`${message} It would also wait for that transaction for ever: this database has one writer.`)
   }
   options.escapes.report(message)
+}
+
+/** Prisma has some twenty calls between the one of its user and the statement. */
+const stackDepth = 50
+
+/** The line that has called Prisma's client, as long as only awaiting lies between; undefined where it cannot be told. */
+function callerOfPrisma(): string | undefined {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = stackDepth
+  const frames = new Error('here').stack?.split('\n') ?? []
+  Error.stackTraceLimit = stackTraceLimit
+  const last = frames.findLastIndex((frame) => /@prisma[\\/]client[\\/]/.test(frame))
+  return last < 0 ? undefined : frames[last + 1]?.trim()
 }
