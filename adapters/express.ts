@@ -41,8 +41,16 @@ export interface TransactionsOptions extends RouteTransactionOptions<Request> {
   readonly skip?: (request: Request) => boolean
 }
 
-/** The transactions of a request, one for each datastore. */
-const transactionsOf = new WeakMap<Request, Map<TransactionalDatastore, RequestTransaction<Request>>>()
+const transactionsKey = Symbol('eventsourcing-prisma')
+
+type RequestTransactions = Map<TransactionalDatastore, RequestTransaction<Request>>
+
+/** The transactions of a request, one for each datastore: on the request, since a `WeakMap` would keep requests alive for long. */
+function transactionsOf(
+  request: Request & { [transactionsKey]?: RequestTransactions },
+): RequestTransactions | undefined {
+  return request[transactionsKey]
+}
 
 /**
  * Gives each request a transaction: it is begun by the first use of the database, commits when the status is below 400,
@@ -80,7 +88,7 @@ export function transactions(
   if (options !== false) assertBodyFits(options)
   return (request, response, next) => {
     const exchange = { request, response, next, handler }
-    const known = transactionsOf.get(request)?.get(datastore)
+    const known = transactionsOf(request)?.get(datastore)
     if (known !== undefined) void restart(known, datastore, options, exchange)
     else if (options === false || isSkipped(request, options)) proceed(exchange)
     else begin(datastore, options, exchange)
@@ -181,8 +189,8 @@ function begin(
     next(error)
     return
   }
-  const all = transactionsOf.get(request) ?? new Map<TransactionalDatastore, RequestTransaction<Request>>()
-  transactionsOf.set(request, all.set(datastore, transaction))
+  const all: RequestTransactions = transactionsOf(request) ?? new Map()
+  Object.assign(request, { [transactionsKey]: all.set(datastore, transaction) })
   if (handler === undefined) {
     start(transaction, next, next)
     return
@@ -249,7 +257,7 @@ async function restart(
     next(error)
     return
   }
-  transactionsOf.get(request)?.delete(datastore)
+  transactionsOf(request)?.delete(datastore)
   known.outside(() => {
     if (options === false || isSkipped(request, options)) proceed(exchange)
     else begin(datastore, mergeOptions(known.options, options), exchange)
@@ -275,11 +283,11 @@ function isSkipped(request: Request, { skip }: TransactionsOptions): boolean {
 }
 
 async function rollBack(request: Request): Promise<void> {
-  for (const transaction of transactionsOf.get(request)?.values() ?? []) await transaction.rollBack()
+  for (const transaction of transactionsOf(request)?.values() ?? []) await transaction.rollBack()
 }
 
 function isAnswered(request: Request): boolean {
-  return [...(transactionsOf.get(request)?.values() ?? [])].some((transaction) => transaction.isAnswered)
+  return [...(transactionsOf(request)?.values() ?? [])].some((transaction) => transaction.isAnswered)
 }
 
 function log(request: Request, error: unknown): void {

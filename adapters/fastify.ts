@@ -73,7 +73,7 @@ export const transactions: FastifyPluginCallback<TransactionsOptions> = fastifyP
  */
 function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, done: (error?: Error) => void): void {
   const { datastore, ...appOptions } = options
-  const requests = new WeakMap<FastifyRequest, RequestTransaction<FastifyRequest>>()
+  const requests = new TransactionsOfRequests(fastify)
 
   const transactionOf: TransactionOf = (request) => requests.get(request)
   try {
@@ -134,6 +134,25 @@ function prepareRoutes(
     route.config = Object.assign({ [prepared]: true }, route.config)
   })
   return (request, { retries = 0 }) => retries > 0 && !request.is404 && !(prepared in request.routeOptions.config)
+}
+
+/** The transactions of one registration, each on its request: a `WeakMap` would keep requests alive for long. */
+class TransactionsOfRequests {
+  readonly #key: symbol = Symbol('eventsourcing-prisma')
+
+  constructor(fastify: FastifyInstance) {
+    // So that all requests of a server have the property from their beginning.
+    fastify.decorateRequest(this.#key, null)
+  }
+
+  get(request: FastifyRequest): RequestTransaction<FastifyRequest> | undefined {
+    // Nobody else has the key.
+    return (Reflect.get(request, this.#key) as RequestTransaction<FastifyRequest> | null) ?? undefined
+  }
+
+  set(request: FastifyRequest, transaction: RequestTransaction<FastifyRequest>): void {
+    Reflect.set(request, this.#key, transaction)
+  }
 }
 
 /** Goes on with the request, unless it is refused, or answered as it was before. */

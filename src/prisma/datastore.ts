@@ -22,6 +22,7 @@ import { setEngine } from './engine.js'
 import { PrismaGuest } from './guest.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
+import { type ManagedHost, ManagedScope } from './managed-transaction.js'
 import { isPrismaClient, type PrismaClientLike, type TransactionClient } from './prisma-client.js'
 import { ReplaceableConnections } from './replaceable-connections.js'
 import { type ManagedTransaction, NoTransaction, ScopeTransaction, type Transaction } from './transaction.js'
@@ -45,6 +46,7 @@ export class PrismaDatastore<Client extends object = object>
   readonly #guestOpening = new AsyncContext<Scope<DriverConnection>>()
   readonly #views = new WeakMap<Scope<DriverConnection>, Transaction<Client>>()
   readonly #ambientHost: AmbientHost
+  readonly #managedHost: ManagedHost<Client>
   #base: (Client & PrismaClientLike) | undefined
   #ambient: Client | undefined
   #disconnected: Promise<void> | undefined
@@ -71,6 +73,7 @@ export class PrismaDatastore<Client extends object = object>
     })
     this.#ambientHost = this.#hostWithin(() => this.#transactions.current)
     const transactions = this.#transactions
+    this.#managedHost = { transactions, viewOf: (scope) => this.#viewOf(scope) }
     setEngine(this, {
       dialect,
       schema: options.schema,
@@ -148,29 +151,7 @@ export class PrismaDatastore<Client extends object = object>
 
   /** Begins a transaction without a callback, for adapters of web frameworks. Nothing is sent until its first statement. */
   begin(options: TransactionOptions = {}): ManagedTransaction<Client> {
-    return this.#managed(options)
-  }
-
-  #managed(options: TransactionOptions, failed?: Scope<DriverConnection>): ManagedTransaction<Client> {
-    const scope = this.#transactions.begin(options, failed)
-    return {
-      transaction: this.#viewOf(scope),
-      get useCount() {
-        return scope.session.useCount
-      },
-      run: (fn) => this.#transactions.within(scope, fn),
-      outside: (fn) => this.#transactions.within(undefined, fn),
-      commit: () => this.#transactions.commit(scope),
-      rollback: () => scope.rollback(),
-      abort: (reason) => scope.session.abort(reason),
-      onExpired: (listener) => scope.onExpired(listener),
-      again: async (error) => {
-        await scope.rollback()
-        const mayRunAgain = await this.#transactions.mayRunAgain(scope, error, options)
-        return mayRunAgain ? this.#managed(options, scope) : undefined
-      },
-      next: () => this.#managed(options, scope),
-    }
+    return new ManagedScope(this.#managedHost, options)
   }
 
   /** Makes the recorders of the application whose environment this is: the option `datastore` of an application uses it. */

@@ -1,5 +1,6 @@
 /** The transactions of a datastore that are open, and the end of them all. */
 import { DatastoreClosedError, ProgrammingError } from '../errors.js'
+import { Bag, type Membership } from './bag.js'
 import type { TransactionConnection } from './connection.js'
 import type { Scope } from './scope.js'
 
@@ -20,15 +21,15 @@ const longestTimeoutMs = 2_147_483_647
 
 /** The outermost scopes that have not ended, and those whose hooks are still running. */
 export class OpenScopes<Connection extends TransactionConnection> {
-  readonly #open = new Set<Scope<Connection>>()
-  readonly #unsettled = new Set<Scope<Connection>>()
+  readonly #open = new Bag<Scope<Connection>>()
+  readonly #unsettled = new Bag<Scope<Connection>>()
   readonly #watchers = new Set<() => void>()
   #isClosing = false
   #isStopped = false
 
   /** Those that have not ended. */
-  get all(): ReadonlySet<Scope<Connection>> {
-    return this.#open
+  get all(): ReadonlyArray<Scope<Connection>> {
+    return this.#open.values
   }
 
   /** Whether the end of them all has begun. */
@@ -49,10 +50,10 @@ export class OpenScopes<Connection extends TransactionConnection> {
 
   /** Takes in a scope until it has ended and its hooks have run. */
   add(scope: Scope<Connection>): void {
-    this.#open.add(scope)
-    this.#unsettled.add(scope)
-    scope.onEnded(() => this.#remove(this.#open, scope))
-    scope.hooks.onSettled(() => this.#remove(this.#unsettled, scope))
+    const open = this.#open.add(scope)
+    const unsettled = this.#unsettled.add(scope)
+    scope.onEnded(() => this.#remove(this.#open, open))
+    scope.hooks.onSettled(() => this.#remove(this.#unsettled, unsettled))
   }
 
   /**
@@ -76,7 +77,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
 
   /** Rolls back what can be; what the server has begun to commit is its to finish. Hooks are not waited for. */
   async #stopAll(): Promise<number> {
-    const stopped = [...this.#open].filter(({ session }) => session.stop(stoppedError()))
+    const stopped = this.#open.values.filter(({ session }) => session.stop(stoppedError()))
     while (this.#open.size > 0) await this.#change()
     for (const { session } of stopped) await session.undone
     return stopped.length
@@ -111,8 +112,8 @@ export class OpenScopes<Connection extends TransactionConnection> {
     })
   }
 
-  #remove(scopes: Set<Scope<Connection>>, scope: Scope<Connection>): void {
-    scopes.delete(scope)
+  #remove(scopes: Bag<Scope<Connection>>, member: Membership<Scope<Connection>>): void {
+    scopes.remove(member)
     for (const changed of this.#watchers) changed()
   }
 }

@@ -47,7 +47,7 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   /** The outermost scopes that have not ended. */
-  get open(): ReadonlySet<Scope<Connection>> {
+  get open(): ReadonlyArray<Scope<Connection>> {
     return this.#open.all
   }
 

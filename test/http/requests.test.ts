@@ -273,7 +273,7 @@ describe.each(databases)('on $name', (database) => {
         await expect(request).rejects.toThrow()
         await finished.given
         expect(isAborted).toBe(true)
-        expect(await open.dogs()).toEqual(onAbort === 'finish' ? ['Fido'] : [])
+        await expect.poll(() => open.dogs(), { timeout: 5_000 }).toEqual(onAbort === 'finish' ? ['Fido'] : [])
       }
     })
 
