@@ -54,14 +54,21 @@ const fastify: AnsweringFramework = {
   },
 }
 
-function express(name: string, makeApp: () => Express, json: typeof express5.json): AnsweringFramework {
+/** The parsers of bodies that come with Express. */
+type Parsers = Pick<typeof express5, 'json' | 'urlencoded'>
+
+function express(name: string, makeApp: () => Express, parsers: Parsers): AnsweringFramework {
   return {
     name,
     has: (answer) => answer.express !== undefined,
     async start({ datastore }, saveOf, { place, ...options } = {}) {
       const app = makeApp().set('env', 'test')
       if (place === 'before') app.use(compression({ threshold: 0 }))
-      app.use(json({ limit: '1mb' }), expressAdapter.transactions(datastore, options))
+      app.use(
+        parsers.json({ limit: '1mb' }),
+        parsers.urlencoded({ extended: false }),
+        expressAdapter.transactions(datastore, options),
+      )
       if (place === 'after') app.use(compression({ threshold: 0 }))
       for (const answer of answers) {
         const handler = answer.express?.(saveOf(answer))
@@ -80,6 +87,6 @@ function express(name: string, makeApp: () => Express, json: typeof express5.jso
 /** All that are supported. */
 export const answeringFrameworks: readonly AnsweringFramework[] = [
   fastify,
-  express('Express 5', () => express5(), express5.json),
-  express('Express 4', () => express4(), express4.json),
+  express('Express 5', () => express5(), express5),
+  express('Express 4', () => express4(), express4),
 ]

@@ -29,6 +29,8 @@ function describeAnswers(kind: TestDatabaseKind, framework: AnsweringFramework, 
   beforeAll(async () => {
     open = await openDatabase(kind)
     await slowCommits(kind, open)
+    // The first use of a client takes a while.
+    await open.db.owner.count()
     const recorder = new PrismaApplicationRecorder(open.datastore)
     const saveOf = (answer: Answer) => async (): Promise<void> => {
       await open.db.owner.create({ data: { name: 'Ann', dog: pathOf(answer) } })

@@ -263,6 +263,32 @@ export const successes: readonly Answer[] = [
     },
   },
   {
+    name: 'a form that was parsed',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    payload: 'name=Fido',
+    status: 200,
+    body: 'Fido',
+    express: (save) => async (request, response) => {
+      await save()
+      response.send(request.body.name)
+    },
+  },
+  {
+    name: 'server-sent events',
+    status: 200,
+    body: 'data: 1\n\ndata: 2\n\n',
+    express: (save) => async (_request, response) => {
+      await save()
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n')
+      await delay(5)
+      response.end('data: 2\n\n')
+    },
+    fastify: (save) => async (_request, reply) => {
+      await save()
+      return await reply.header('content-type', 'text/event-stream').send(Readable.from(['data: 1\n\n', 'data: 2\n\n']))
+    },
+  },
+  {
     name: 'a request that waits for 100 Continue',
     headers: { ...json, expect: '100-continue' },
     payload: '{"name":"Fido"}',

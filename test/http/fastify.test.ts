@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect as connectHttp2, constants } from 'node:http2'
 import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { problemDetails, transactions } from '../../adapters/fastify.js'
 import { NAMESPACE_URL, PrismaApplicationRecorder, TransactionClosedError, uuid5 } from '../../src/index.js'
@@ -341,32 +341,48 @@ describe.each(databasesOf('sqlite', 'postgresql'))('Fastify on $name', (kind) =>
     expect(await open.dogs()).toEqual([])
   })
 
-  it('serves HTTP/2', async () => {
+  it('serves HTTP/2: what is whole, what is a stream, and what is written by hand', async () => {
     const server = Fastify({ http2: true })
     await server.register(transactions, { datastore: open.datastore })
     server.setErrorHandler(problemDetails())
-    server.post('/dogs', async (_request, reply) => {
-      await saveInConflict()
-      return await reply.code(201).send({ made: 'x'.repeat(200_000) })
-    })
+    const text = 'x'.repeat(200_000)
+    const answers: Record<string, (reply: FastifyReply) => unknown> = {
+      '/whole': (reply) => reply.code(201).send(text),
+      '/stream': (reply) => reply.code(201).send(Readable.from([text.slice(0, 10), text.slice(10)])),
+      '/hijacked'(reply) {
+        reply.hijack()
+        reply.raw.writeHead(201)
+        reply.raw.write(text.slice(0, 10))
+        reply.raw.end(text.slice(10))
+      },
+    }
+    for (const [path, answer] of Object.entries(answers)) {
+      server.post(path, async (_request, reply) => {
+        await saveInConflict()
+        answer(reply as unknown as FastifyReply)
+        return reply
+      })
+    }
     const session = connectHttp2(await server.listen({ host: '127.0.0.1', port: 0 }))
-    const request = async (): Promise<{ status: unknown; body: string }> => {
-      const stream = session.request({ ':method': 'POST', ':path': '/dogs' })
+    const request = async (path: string): Promise<{ status: unknown; seen: string[]; body: string }> => {
+      const stream = session.request({ ':method': 'POST', ':path': path })
       stream.end()
       const [headers] = await once(stream, 'response')
+      const seen = await open.dogs()
       let body = ''
       for await (const part of stream) body += String(part)
-      return { status: headers[constants.HTTP2_HEADER_STATUS], body }
+      return { status: headers[constants.HTTP2_HEADER_STATUS], seen, body }
     }
     try {
-      expect(await request()).toEqual({ status: 201, body: JSON.stringify({ made: 'x'.repeat(200_000) }) })
-      expect(await open.dogs()).toEqual(['Fido'])
-      await open.clear()
-      await recorder.insertEvents([storedEvent(fido, 1)])
-      const { status, body } = await request()
-      expect(status).toBe(409)
-      expect(JSON.parse(body)).toMatchObject({ code: 'ES_CONCURRENCY' })
-      expect(await open.dogs()).toEqual([])
+      for (const path of Object.keys(answers)) {
+        await open.clear()
+        expect(await request(path)).toEqual({ status: 201, seen: ['Fido'], body: text })
+        await open.clear()
+        await recorder.insertEvents([storedEvent(fido, 1)])
+        const { status, seen, body } = await request(path)
+        expect([status, seen]).toEqual([409, []])
+        expect(JSON.parse(body)).toMatchObject({ code: 'ES_CONCURRENCY' })
+      }
     } finally {
       session.close()
       await server.close()
