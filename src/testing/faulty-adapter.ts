@@ -4,6 +4,7 @@ import { ProgrammingError } from '../errors.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import type { SqlDriverAdapter, SqlDriverAdapterFactory, SqlQuery, SqlQueryable } from '../prisma/driver.js'
 import type { FaultDialect } from '../prisma/fault-dialect.js'
+import { translateError } from '../prisma/translate-error.js'
 import { type FaultKind, type Outgoing, sendWithFault } from './fault.js'
 import { type Gate, watchedAdapter } from './watched-adapter.js'
 
@@ -146,13 +147,18 @@ export class FaultyAdapter implements SqlDriverAdapterFactory {
    *
    * @param table - its name in the database, with its schema and a dot in front where it needs one
    * @returns in no order; columns as the driver gives them
-   * @throws `ProgrammingError` when nothing has connected yet
+   * @throws `ProgrammingError` when nothing has connected yet; an error of the database as it is elsewhere, for a table that it
+   *   does not have
    */
   async rows(table: string): Promise<readonly unknown[]> {
     const query = this.#dialect.rowsQuery(table)
     const read = async (): Promise<readonly unknown[]> => (await this.#idleAdapter().queryRaw(query)).rows
-    // A pool may have one more connection that has ended.
-    return await read().catch(read)
+    try {
+      // A pool may have one more connection that has ended.
+      return await read().catch(read)
+    } catch (error) {
+      throw translateError(dialectOf(this.provider), error, `read the table ${table}`)
+    }
   }
 
   #arm(plan: Plan): void {

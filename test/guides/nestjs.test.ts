@@ -48,8 +48,9 @@ const answers: unknown[] = [
   (await post('Ann', ['Rex', 'Fido'])).status,
   (await post('Bea', ['Buster', 'Cerberus'])).status,
   (await post('Cem', ['Milo', 'Rex'])).status,
-  await (await fetch(url + '/Ann')).json(),
 ]
+faults.record()
+answers.push(await (await fetch(url + '/Ann')).json(), faults.statements.find((sql) => sql.startsWith('BEGIN')))
 // Another process holds the file when it is to commit; the number is that of COMMIT.
 faults.failAt(4, 'conflict')
 const conflict = await post('Eve', ['Bello', 'Waldi'])
@@ -107,6 +108,10 @@ describe('the guides for NestJS and for those who come from other libraries', ()
     expect(withFaults).not.toBe(service)
     project.write('prisma.service.ts', `import { faults } from './faults.js'\n${withFaults}`)
     project.write('faults.ts', faults)
+    // With an option for one route, which Fastify knows.
+    const routeConfig = `@RouteConfig({ transaction: { readOnly: true } })\n  @Get`
+    const owners = (blocks.get('owners.ts') ?? '').replace('@Get(', `${routeConfig}(`)
+    project.write('owners.ts', `import { RouteConfig } from '@nestjs/platform-fastify'\n${owners}`)
     project.write('requests.ts', requests)
     project.write('migrated.ts', migrated)
     project.checkTypes()
@@ -126,7 +131,8 @@ describe('the guides for NestJS and for those who come from other libraries', ()
         answers: unknown[]
         statements: string[]
       }
-      expect(answers).toEqual([201, 409, 500, ['Rex', 'Fido'], 503, '1', busy])
+      const begin = platform === 'fastify' ? 'BEGIN' : 'BEGIN IMMEDIATE'
+      expect(answers).toEqual([201, 409, 500, ['Rex', 'Fido'], begin, 503, '1', busy])
       expect(statements).toEqual(['BEGIN', 'INSERT', 'INSERT', 'COMMIT'])
       expect(await rowsOf(database.url, `SELECT dog FROM "Owner" WHERE name <> 'Dora' ORDER BY id`)).toEqual([
         ['Rex'],

@@ -9,6 +9,7 @@ import { storedEvent } from '../contracts/stored-events.js'
 import { frameworks, type Route } from '../http/servers.js'
 import type { TestClient } from '../prisma/open-database.js'
 import { databases, type TestDatabase } from '../support/databases.js'
+import { inMemorySqlites } from '../support/in-memory-sqlite.js'
 
 const namespace = uuid5('6ba7b811-9dad-11d1-80b4-00c04fd430c8', '/every-fault')
 const tables = ['owners', 'stored_events']
@@ -171,6 +172,24 @@ describe.each(databases)('on $name', (kind) => {
       expect(message).toMatch(/unanswered .*: COMMIT\n +told: +success\n +stored: owners \+2, stored_events \+2\n/)
     })
 
+    it.skipIf(kind.provider === 'sqlite')(
+      'an answer that asks for another try after a commit that nobody knows of',
+      async () => {
+        const run = async (): Promise<{ readonly status: number }> => {
+          const transaction = app.datastore.transaction(async () => await app.write(newName()))
+          return await transaction.then(
+            () => ({ status: 201 }),
+            () => ({ status: 503 }),
+          )
+        }
+        const message = await messageOf({ run, kinds: ['unanswered', 'disconnected'] })
+        expect(message).toMatch(/Something is wrong after 1 of \d+ faults/)
+        expect(message).toMatch(
+          /unanswered .*: COMMIT\n +told: +failure, by HTTP 503\n +stored: owners \+1, stored_events \+1\n/,
+        )
+      },
+    )
+
     it.skipIf(kind.provider === 'sqlite')('two datastores in one request', async () => {
       const run = async (): Promise<void> => {
         const name = newName()
@@ -265,7 +284,7 @@ describe.each(databases)('on $name', (kind) => {
     const run = async (): Promise<unknown> => await app.datastore.transaction(async () => await app.write(newName()))
     await expect(check({ run, tables: ['toys'] })).rejects.toThrow(ProgrammingError)
     await expect(check({ run, tables: [] })).rejects.toThrow(/changes nothing in no tables/)
-    await expect(check({ run, tables: ['no such table'] })).rejects.toThrow()
+    await expect(check({ run, tables: ['no such table'] })).rejects.toThrow(/^Could not read the table no such table: /)
     const failing = check({ run: () => Promise.reject(new Error('not even so')) })
     await expect(failing).rejects.toThrow('A run without a fault came to: failure, by Error: not even so.')
     if (kind.provider !== 'sqlite') return
@@ -295,5 +314,19 @@ describe.each(databases)('on $name', (kind) => {
     } finally {
       await client.$disconnect()
     }
+  })
+})
+
+describe.each(inMemorySqlites)('on $name', ({ adapter }) => {
+  it('is all or nothing in memory, too', async () => {
+    const faults = faultyAdapter(adapter())
+    await using datastore = new PrismaDatastore({ adapter: faults })
+    const recorder = new PrismaApplicationRecorder(datastore)
+    await recorder.createTable()
+    const run = async (n: number): Promise<unknown> =>
+      await recorder.appendEvents([storedEvent(uuid5(namespace, `${n}`), 1), storedEvent(uuid5(namespace, `${n}`), 2)])
+    const { changes, outcomes } = await checkEveryFault({ faults, run, tables: ['stored_events'] })
+    expect(changes).toEqual([{ table: 'stored_events', added: 2, removed: 0 }])
+    expect(outcomes.length).toBeGreaterThanOrEqual(2)
   })
 })
