@@ -2,8 +2,8 @@
 import { randomUUID } from 'node:crypto'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { Aggregate, Application, event, PrismaDatastore, preparedStatementName } from 'eventsourcing-prisma'
-import { transactions } from 'eventsourcing-prisma/fastify'
-import Fastify from 'fastify'
+import { problemDetails, transactions } from 'eventsourcing-prisma/fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
 import pg from 'pg'
 import { PrismaClient } from '../test/support/generated/postgresql/client.js'
 import type { Served } from './http.js'
@@ -104,6 +104,22 @@ export async function byMiddleware(
   })
   server.addHook('onClose', async () => await datastore.close())
   return { name, server }
+}
+
+/** A server on which everybody appends to the same stream. @param retries - how often the server tries again after a conflict */
+export async function onOneStream(url: string, idOf: (n: string) => string, retries: number): Promise<FastifyInstance> {
+  const datastore = new PrismaDatastore({ adapter: new PrismaPg({ connectionString: url, max: 16 }) })
+  const application = new Application({ name: 'Bench', datastore })
+  const server = Fastify()
+  await server.register(transactions, { datastore, retries })
+  server.setErrorHandler(problemDetails())
+  server.post<{ Params: { n: string } }>('/streams/:n', async (request, reply) => {
+    const stream = await application.repository.get(Stream, idOf(request.params.n))
+    stream.append(String(stream.length))
+    await application.save(stream)
+    return await reply.code(201).send()
+  })
+  return server
 }
 
 const insert = sql.insert.replace('stored_events', 'bench_events')

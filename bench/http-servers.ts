@@ -8,7 +8,7 @@ import { transactions as expressTransactions } from 'eventsourcing-prisma/expres
 import { transactions as fastifyTransactions } from 'eventsourcing-prisma/fastify'
 import express, { type Express } from 'express'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { byMiddleware, byTransaction, streamIds } from './http-postgresql.js'
+import { byMiddleware, byTransaction, onOneStream, streamIds } from './http-postgresql.js'
 
 /** Where a server listens, and what it is to be asked. */
 export interface Target {
@@ -39,8 +39,15 @@ export const httpServers: Readonly<Record<string, Start>> = {
   transactions: async (databaseUrl) => await listenStreams((await ours(databaseUrl)).server),
   'transactions, row only, 10 ms': async (databaseUrl) =>
     await listenStreams((await ours(databaseUrl, { between: () => delay(10), events: false })).server),
+  'one stream, retried by the server': async (databaseUrl) => await oneStream(databaseUrl, 10),
+  'one stream, retried by clients': async (databaseUrl) => await oneStream(databaseUrl, 0),
   'transactions, 10 ms': async (databaseUrl) =>
     await listenStreams((await ours(databaseUrl, { between: () => delay(10) })).server),
+}
+
+async function oneStream(databaseUrl: string, retries: number): Promise<Target> {
+  const ids = await streamIds(databaseUrl)
+  return await listenStreams(await onOneStream(databaseUrl, (n) => ids[Number(n) % ids.length] ?? '', retries))
 }
 
 /** On a database that is never asked. */

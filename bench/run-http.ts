@@ -5,6 +5,7 @@ import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { type ComparedCost, type Comparison, compareCosts } from './http-cost.js'
+import { compareRetries, type OneStreamResult } from './http-one-stream.js'
 import { prepareStreams } from './http-postgresql.js'
 
 const { values } = parseArgs({
@@ -34,6 +35,7 @@ const admin = new pg.Client(server)
 await admin.connect()
 await admin.query(`CREATE DATABASE ${name}`)
 const compared: ComparedCost[] = []
+let oneStream: OneStreamResult | undefined
 try {
   await prepareStreams(url.href)
   for (const comparison of comparisons) {
@@ -41,13 +43,29 @@ try {
     compared.push(await compareCosts(comparison, Number(values.rounds), url.href))
     show(compared.slice(-1))
   }
+  if ('one stream'.includes(values.only ?? '')) {
+    oneStream = await compareRetries(Math.ceil(Number(values.rounds) / 3), url.href)
+    console.log('\n16 clients on one stream, conflicts retried by')
+    console.table(
+      Object.fromEntries(
+        Object.entries(oneStream).map(([way, { successesPerSecond, sentPerSuccess, givenUp }]) => [
+          way,
+          {
+            'successes/s': successesPerSecond.toFixed(1),
+            'sent per success': sentPerSuccess.toFixed(2),
+            'given up': `${(givenUp * 100).toFixed(1)} %`,
+          },
+        ]),
+      ),
+    )
+  }
 } finally {
   await admin.query(`DROP DATABASE ${name} WITH (FORCE)`)
   await admin.end()
 }
 if (values.json !== undefined) {
   const machine = { node: process.version, cores: cpus().length, model: cpus()[0]?.model }
-  writeFileSync(values.json, JSON.stringify({ machine, rounds: Number(values.rounds), compared }, null, 2))
+  writeFileSync(values.json, JSON.stringify({ machine, rounds: Number(values.rounds), compared, oneStream }, null, 2))
 }
 
 function show(costs: readonly ComparedCost[]): void {
