@@ -115,24 +115,25 @@ export class OriginatorCache {
     this.entries.evict(id)
   }
 
-  // What holds personal data is not kept: another process may forget the person, and this one would not know.
   #keep(entry: CachedOriginator): void {
     const { id, version } = entry.originator
-    if (subjectsIn(entry.originator).size > 0) {
+    if (!this.#mayKeep(entry)) {
       this.#source.afterCommit(() => this.entries.evict(id))
       return
     }
     const losses = this.#losses
     this.#source.afterCommit(() => {
-      // A get that reads on would find out, this one never.
-      if (!this.fastForward && this.#source.isProvisional()) {
-        this.entries.evict(id)
-        return
-      }
       const present = this.entries.get(id)
       const isNewer = present === undefined || present.kind !== entry.kind || present.originator.version < version
       if (losses === this.#losses && isNewer) this.entries.put(id, entry)
     })
+  }
+
+  #mayKeep({ originator }: CachedOriginator): boolean {
+    // Another process may forget the person, and this one would not know.
+    if (subjectsIn(originator).size > 0) return false
+    // A get that reads on finds out what was undone, one that does not never would.
+    return this.fastForward || !this.#source.isProvisional()
   }
 
   async #fastForwarded(id: string, entry: CachedOriginator, copies: boolean): Promise<CachedOriginator | undefined> {
