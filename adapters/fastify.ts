@@ -7,9 +7,6 @@ import {
   assertBodyFits,
   isWebSocket,
   mergeOptions,
-  type ProblemOptions,
-  problemHeaders,
-  problemOf,
   type RouteTransactionOptions,
   type TransactionalDatastore,
   withStatus,
@@ -17,6 +14,7 @@ import {
 import { replayedHeader } from './idempotency.js'
 import { RequestTransaction } from './request-transaction.js'
 
+export { problemDetails } from './fastify-problems.js'
 export {
   type IdentifiedRequest,
   type Problem,
@@ -274,36 +272,4 @@ async function checkStream(
 function isStream(payload: unknown): boolean {
   if (typeof payload !== 'object' || payload === null) return false
   return 'pipe' in payload || 'getReader' in payload || payload instanceof Response
-}
-
-/** What an error handler needs of a request, whatever the server and its type provider are. */
-interface FailedRequest {
-  readonly log: { error(error: unknown): void }
-}
-
-/** What an error handler needs of a reply. */
-interface ErrorReply {
-  code(status: number): ErrorReply
-  headers(values: Readonly<Record<string, string>>): ErrorReply
-  send(body: string): unknown
-}
-
-/**
- * An error handler that answers with problem details (RFC 9457): 404 for an aggregate that is not there, 409 for a conflict,
- * 412 for another version than If-Match has, 503 with Retry-After for what may pass; the status that an error says itself;
- * else 500.
- *
- * @param options - `describe` says what errors of your own mean
- *
- * @example
- * fastify.setErrorHandler(problemDetails({ describe: (error) => (error instanceof EventDataError ? { status: 422 } : undefined) }))
- */
-export function problemDetails(
-  options?: ProblemOptions,
-): (error: unknown, request: FailedRequest, reply: ErrorReply) => unknown {
-  return (error, request, reply) => {
-    const problem = problemOf(error, options)
-    if (problem.status >= 500) request.log.error(error)
-    return reply.code(problem.status).headers(problemHeaders(problem)).send(JSON.stringify(problem))
-  }
 }
