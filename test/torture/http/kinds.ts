@@ -52,7 +52,8 @@ const hostileKinds: readonly RequestKind[] = [
   kind('/conflict', [409]),
   kind('/conflict-with-retries', [409]),
   kind('/raw-refuses', [500]),
-  kind('/late-use', [201]),
+  // Under a test runner, an escape that is found in time makes the commit fail.
+  kind('/late-use', [201, 500]),
   kind('/nowhere', [404]),
   // What a failed statement leaves behind depends on the database.
   kind('/swallowed', [201, 500]),
