@@ -174,7 +174,7 @@ function begin(
   reply: FastifyReply,
 ): RequestTransaction<FastifyRequest> {
   const { request, raw: response } = reply
-  const headersBefore = { ...reply.getHeaders() }
+  const headersBefore = reply.getHeaders()
   const fail = (error: Error): boolean => {
     // Hijacked: Fastify answers this request no more.
     if (reply.sent) {
@@ -215,7 +215,7 @@ function runAgain(handler: RouteHandlerMethod, transactionOf: TransactionOf): Ro
     const transaction = transactionOf(request)
     // A body that is a stream can be read once.
     if (transaction === undefined || isStream(request.body)) return handler.call(this, request, reply)
-    const headersBefore = { ...reply.getHeaders() }
+    const headersBefore = reply.getHeaders()
     const attempt = (): unknown => {
       const result: unknown = handler.call(this, request, reply)
       return result instanceof Promise ? result.catch(failed) : result

@@ -23,7 +23,7 @@ export class HeldResponse {
   whole: WholeResponse | undefined
   readonly #response: ServerResponse
   /** What others have put on the response before; the rest comes from its prototype. */
-  readonly #ownBefore = new Map<string, Method>()
+  #ownBefore: Map<string, Method> | undefined
   readonly #sources: Source[] = []
   readonly #headersBefore: Readonly<Record<string, unknown>>
   readonly #statusBefore: number
@@ -41,12 +41,13 @@ export class HeldResponse {
 
   private constructor(response: ServerResponse) {
     this.#response = response
-    this.#headersBefore = { ...response.getHeaders() }
+    this.#headersBefore = response.getHeaders()
     this.#statusBefore = response.statusCode
     this.#hasMessage = response.req.httpVersionMajor !== 2
-    for (const name of [...sending, ...ofHeaders]) {
+    for (const name of methods.keys()) {
       // What a response has under these names are methods.
-      if (Object.hasOwn(response, name)) this.#ownBefore.set(name, Reflect.get(response, name) as Method)
+      if (Object.hasOwn(response, name))
+        (this.#ownBefore ??= new Map()).set(name, Reflect.get(response, name) as Method)
     }
     install(response, this)
     response.on('pipe', addSource)
@@ -232,7 +233,7 @@ export class HeldResponse {
 
   #call(method: Sending | OfHeaders, args: readonly unknown[]): unknown {
     const response = this.#response
-    const original = this.#ownBefore.get(method) ?? Reflect.get(Object.getPrototypeOf(response), method)
+    const original = this.#ownBefore?.get(method) ?? Reflect.get(Object.getPrototypeOf(response), method)
     return Reflect.apply(original as Method, response, args)
   }
 
@@ -258,11 +259,13 @@ const views: PropertyDescriptorMap = {
 }
 
 function install(response: ServerResponse, held: HeldResponse): void {
-  // A response of Express has a hidden class of its own already, and each further property would make another one, unless the
-  // response is a dictionary: deleting a property makes it one. A third of the time of a request (Express 5, Node 20).
-  Reflect.set(response, 'held', true)
+  // A response of Express, which has given it another prototype, has a hidden class of its own already, and each further
+  // property would make another one, unless the response is a dictionary: deleting a property makes it one. A third of the time
+  // of a request (Express 5, Node 20). Other responses share their hidden classes, and as dictionaries they would be slower.
+  const hasOwnClass = Object.getPrototypeOf(response) !== response.constructor.prototype
+  if (hasOwnClass) Reflect.set(response, 'held', true)
   Reflect.set(response, heldBy, held)
-  Reflect.deleteProperty(response, 'held')
+  if (hasOwnClass) Reflect.deleteProperty(response, 'held')
   for (const [name, method] of methods) if (name in response) Reflect.set(response, name, method)
   Object.defineProperties(response, views)
 }

@@ -44,12 +44,12 @@ export class ManagedScope<Client> implements ManagedTransaction<Client> {
     return this.#host.transactions.within(undefined, fn)
   }
 
-  async commit(): Promise<void> {
-    await this.#host.transactions.commit(this.#scope)
+  commit(): Promise<void> {
+    return this.#host.transactions.commit(this.#scope)
   }
 
-  async rollback(): Promise<void> {
-    await this.#scope.rollback()
+  rollback(): Promise<void> {
+    return this.#scope.rollback()
   }
 
   abort(reason: Error): void {

@@ -33,13 +33,13 @@ export class Hooks {
 
   /** Runs the commit hooks in order. None can fail the caller: the data is stored, whatever a hook does. */
   async committed(): Promise<void> {
-    await runAll(this.#afterCommit, 'afterCommit')
+    if (this.#afterCommit.length > 0) await runAll(this.#afterCommit, 'afterCommit')
     this.#settled()
   }
 
   /** Runs the rollback hooks in order. */
   async rolledBack(): Promise<void> {
-    await runAll(this.#afterRollback, 'afterRollback')
+    if (this.#afterRollback.length > 0) await runAll(this.#afterRollback, 'afterRollback')
     this.#settled()
   }
 

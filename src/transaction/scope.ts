@@ -226,8 +226,8 @@ export class Scope<Connection extends TransactionConnection> {
     try {
       this.#doom.assertCommittable()
       reportUnfinished(this, running)
-      if (this.parent === undefined) await this.session.endGuests(true)
-      await this.flushInTurn()
+      if (this.parent === undefined && this.session.hasGuests) await this.session.endGuests(true)
+      if (!this.#buffers.empty) await this.flushInTurn()
       this.assertUsable()
       this.#doom.assertCommittable()
       this.#state = 'committing'

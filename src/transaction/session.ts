@@ -160,6 +160,11 @@ export class Session<Connection extends TransactionConnection> {
     }
   }
 
+  /** Whether there are guests to end. */
+  get hasGuests(): boolean {
+    return this.#guests.size > 0
+  }
+
   /** Ends the guests before a commit, while statements of the library may still follow. */
   async endGuests(commit: boolean): Promise<void> {
     const guests = [...this.#guests.values()]

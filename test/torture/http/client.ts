@@ -22,7 +22,8 @@ const headers = { 'content-type': 'application/json' }
 /** The clients of one server. */
 export class TortureClients {
   readonly #port: number
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 2 * inFlight })
+  /** Gives up connections that are not used for 3 s: a server of Node closes them after 5, perhaps when a request is on its way. */
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 2 * inFlight, timeout: 3_000 })
 
   constructor(port: number) {
     this.#port = port
