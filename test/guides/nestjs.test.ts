@@ -1,7 +1,7 @@
 /** The guides for NestJS and for migrating do what they say, on Express and on Fastify, with the decorators as Nest compiles them. */
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { blocksOf, DocumentProject, installCompiled, readDocument } from '../support/document-project.js'
+import { blocksOf, CompiledPackage, DocumentProject, readDocument } from '../support/document-project.js'
 import { type EmptyDatabase, emptyDatabase, rowsOf, runAll } from '../support/empty-databases.js'
 
 const nestjs = blocksOf(readDocument('docs/guides/nestjs.md'))
@@ -90,6 +90,9 @@ export const faults = faultyAdapter(new PrismaLibSql({ url: process.env['DATABAS
 
 const busy = { type: 'about:blank', title: 'Temporarily unavailable', status: 503, code: 'ES_OPERATIONAL' }
 
+const compiled = new CompiledPackage()
+afterAll(() => compiled.remove())
+
 describe('the guides for NestJS and for those who come from other libraries', () => {
   let database: EmptyDatabase
   let project: DocumentProject
@@ -98,7 +101,7 @@ describe('the guides for NestJS and for those who come from other libraries', ()
     await runAll(database.url, [table])
     const blocks = new Map([...nestjs, ...migrating])
     const env = { DATABASE_URL: database.url }
-    project = new DocumentProject({ name: 'nestjs', blocks, install: installCompiled, env, compilerOptions })
+    project = new DocumentProject({ name: 'nestjs', blocks, install: compiled.install, env, compilerOptions })
     project.write('schema.prisma', schema)
     project.generateClient('schema.prisma')
     project.checkTypes()

@@ -1,6 +1,6 @@
 /** The guide for teams without event sourcing does what it says, in a database with their own tables only. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { blocksOf, DocumentProject, installCompiled, readDocument } from '../support/document-project.js'
+import { blocksOf, CompiledPackage, DocumentProject, readDocument } from '../support/document-project.js'
 import {
   type EmptyDatabase,
   emptyDatabase,
@@ -65,6 +65,9 @@ const starts = {
   const url = 'http://127.0.0.1:' + server.address().port`,
 }
 
+const compiled = new CompiledPackage()
+afterAll(() => compiled.remove())
+
 describe.each(providers.filter((provider) => provider !== 'mysql'))('the guide, on %s', (provider) => {
   let database: EmptyDatabase
   let project: DocumentProject
@@ -73,7 +76,7 @@ describe.each(providers.filter((provider) => provider !== 'mysql'))('the guide, 
     await runAll(database.url, tablesFor(provider))
     const blocks = blocksFor(provider)
     const env = { DATABASE_URL: database.url }
-    project = new DocumentProject({ name: 'only-the-transaction', blocks, install: installCompiled, env })
+    project = new DocumentProject({ name: 'only-the-transaction', blocks, install: compiled.install, env })
     project.generateClient('schema.prisma')
   }, 240_000)
   afterAll(async () => {

@@ -44,17 +44,22 @@ export function installPacked(project: string): void {
   if (status !== 0) throw new Error(`tar failed: ${String(stderr)}`)
 }
 
-let compiled: string | undefined
+/** The package compiled for one test file, whose projects each get a copy. */
+export class CompiledPackage {
+  #folder: string | undefined
 
-/** Compiled for this test file alone. */
-export function installCompiled(project: string): void {
-  compiled ??= compilePackage()
-  cpSync(compiled, join(project, 'node_modules/eventsourcing-prisma'), { recursive: true })
+  readonly install: Install = (project) => {
+    this.#folder ??= compilePackage()
+    cpSync(this.#folder, join(project, 'node_modules/eventsourcing-prisma'), { recursive: true })
+  }
+
+  remove(): void {
+    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true })
+  }
 }
 
 function compilePackage(): string {
   const folder = mkdtempSync(join(root, '.tmp/package-'))
-  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   cpSync(join(root, 'package.json'), join(folder, 'package.json'))
   const tsc = join(root, 'node_modules/typescript/bin/tsc')
   runNode([tsc, '-p', 'tsconfig.build.json', '--outDir', join(folder, 'dist')], { cwd: root, env: process.env })
