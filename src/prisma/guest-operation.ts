@@ -19,7 +19,8 @@ interface Made {
   readonly operation: Operation
 }
 
-const madeOperations = new WeakMap<object, Made>()
+/** Where an operation tells what it is: a `WeakMap` would keep its transaction until the next full garbage collection. */
+const madeKey = Symbol('made operation')
 
 /**
  * Makes an operation that behaves as Prisma's do: it starts when it is awaited, runs once however often it is awaited,
@@ -37,7 +38,7 @@ export function guestOperation(place: GuestPlace, steps: readonly Step[], method
     : undefined
   let result: Promise<unknown> | undefined
   const run = (): Promise<unknown> => (result ??= late === undefined ? carryOut(made) : Promise.reject(late))
-  const proxy = new Proxy(Object.create(null) as object, {
+  return new Proxy(Object.create(null) as object, {
     get(_target, property) {
       switch (property) {
         case 'then':
@@ -50,13 +51,13 @@ export function guestOperation(place: GuestPlace, steps: readonly Step[], method
           return 'PrismaPromise'
         case 'requestTransaction':
           return refuse
+        case madeKey:
+          return made
         default:
           return typeof property === 'symbol' ? undefined : nextStep(made, property)
       }
     },
   })
-  madeOperations.set(proxy, made)
-  return proxy
 }
 
 /** Says of operations that something else carries them out, as soon as they are given to it. */
@@ -88,7 +89,10 @@ function nextStep({ place, call, operation }: Made, property: string): AnyMethod
 }
 
 function madeOf(operation: unknown): Made | undefined {
-  return typeof operation === 'object' && operation !== null ? madeOperations.get(operation) : undefined
+  // Nobody else has the key.
+  return typeof operation === 'object' && operation !== null
+    ? (Reflect.get(operation, madeKey) as Made | undefined)
+    : undefined
 }
 
 function refuse(): never {
