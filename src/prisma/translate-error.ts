@@ -105,12 +105,15 @@ function undescribed(error: unknown, attempted: string): EventSourcingError {
   return new InterfaceError(message, { cause: error })
 }
 
-/** Whether a driver says, in an error of its own, that the connection is gone. */
+/**
+ * Whether a driver says, in an error of its own, that no answer comes: the connection is gone, or the driver has waited for as long as
+ * its options allow (`query_timeout` of node-postgres), while the server goes on.
+ */
 export function isConnectionLoss(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   return (
     /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|EAI_AGAIN|ENOTFOUND)/.test(codeOf(error)) ||
-    /connection (error|terminated|ended|closed|timeout)|socket (has )?(been )?(ended|closed)|not queryable/i.test(
+    /connection (error|terminated|ended|closed|timeout)|socket (has )?(been )?(ended|closed)|not queryable|query read timeout/i.test(
       error.message,
     )
   )

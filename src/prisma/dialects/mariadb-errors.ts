@@ -2,7 +2,7 @@
 import type { ErrorRule } from './error-rules.js'
 
 const lostByServer = ['1053', '1080', '1152', '1158', '1159', '1160', '1161', '1184', '1927', '2006', '2013', '4031']
-const lostByDriver = ['2002', '2003', '45009', '45012', '45013', '45014', '45015', '45042', '45043']
+const lostByDriver = ['2002', '2003', '45009', '45012', '45013', '45014', '45015', '45026', '45042', '45043']
 
 /** The server goes down or the connection is gone; the driver's own numbers begin with 45,000. */
 export const connectionLostCodes: readonly string[] = [...lostByServer, ...lostByDriver]
