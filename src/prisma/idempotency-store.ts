@@ -60,7 +60,7 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
     transaction.assertUsable()
     const release = takeKey(this.#engine, this.#name, claim)
     if (release === undefined) throw inUse(claim)
-    transaction.onEnded(release)
+    transaction.listeners.onEnded(release)
     const outcome = await this.#run(transaction, 'claim an idempotency key', (runner) =>
       this.#table.claim(runner, claim),
     )

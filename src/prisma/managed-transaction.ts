@@ -57,7 +57,7 @@ export class ManagedScope<Client> implements ManagedTransaction<Client> {
   }
 
   onExpired(listener: (error: Error) => void): void {
-    this.#scope.onExpired(listener)
+    this.#scope.listeners.onExpired(listener)
   }
 
   async again(error: unknown): Promise<ManagedTransaction<Client> | undefined> {

@@ -57,8 +57,13 @@ export class Buffers<Connection extends TransactionConnection> {
     return this.#byKey.get(key) as W | undefined
   }
 
-  add(key: object, work: PendingWork<Connection>): void {
+  /** That under the key, made where there is none. */
+  of<W extends PendingWork<Connection>>(key: object, create: () => W): W {
+    const known = this.find<W>(key)
+    if (known !== undefined) return known
+    const work = create()
     this.#byKey.set(key, work)
+    return work
   }
 
   /** Writes everything, or rejects with nothing of it stored or pending. */

@@ -3,20 +3,30 @@ import type { TransactionConnection } from './connection.js'
 import type { Leave } from './scope-lock.js'
 import type { Session } from './session.js'
 
-/** How a scope begins and ends in the database. Each member is called at most once, `open` only before the first statement. */
+/** How a scope begins and ends in the database. `open`, `commit` and `rollback` are called at most once, `open` only before the first statement. */
 export interface Frame {
   open(): Promise<void>
   commit(): Promise<void>
   /** @param reason - why, for those who trace it */
   rollback(reason?: unknown): Promise<void>
+  /** After its end: what is around it goes on. */
+  leave(): void
 }
 
 /** What a savepoint needs of the scope around it. */
 export interface EnclosingScope<Connection extends TransactionConnection> {
-  readonly session: Session<Connection>
+  readonly isOver: boolean
   flushInTurn(): Promise<void>
   runInTurn<T>(work: (connection: Connection) => Promise<T>): Promise<T>
   doom(error: unknown): void
+}
+
+/** Where a nested scope is. */
+export interface Place<Parent> {
+  readonly parent: Parent
+  /** Of its savepoint. */
+  readonly name: string
+  readonly leaveParent: Leave
 }
 
 /** The whole transaction: begun by the session at its first statement. */
@@ -36,6 +46,8 @@ export class TransactionFrame<Connection extends TransactionConnection> implemen
   async rollback(reason?: unknown): Promise<void> {
     await this.#session.rollback(reason)
   }
+
+  leave(): void {}
 }
 
 /** A savepoint, set at the nested scope's first statement. It keeps its parent to itself for as long as it is open. */
@@ -45,7 +57,7 @@ export class SavepointFrame<Connection extends TransactionConnection> implements
   readonly #leaveParent: Leave
   #set = false
 
-  constructor(parent: EnclosingScope<Connection>, name: string, leaveParent: Leave) {
+  constructor({ parent, name, leaveParent }: Place<EnclosingScope<Connection>>) {
     this.#parent = parent
     this.#name = name
     this.#leaveParent = leaveParent
@@ -60,20 +72,20 @@ export class SavepointFrame<Connection extends TransactionConnection> implements
 
   async commit(): Promise<void> {
     if (this.#set) await this.#parent.runInTurn((connection) => connection.release(this.#name))
-    this.#leaveParent()
   }
 
   async rollback(): Promise<void> {
-    const { session } = this.#parent
+    // What has ended around it has undone this, too.
+    if (!this.#set || this.#parent.isOver) return
     try {
-      if (this.#set && session.ended === undefined) {
-        await this.#parent.runInTurn((connection) => connection.rollbackTo(this.#name))
-      }
+      await this.#parent.runInTurn((connection) => connection.rollbackTo(this.#name))
     } catch (error) {
       // Some failures make the server end the whole transaction, and its savepoints with it.
-      this.#parent.doom(error)
-    } finally {
-      this.#leaveParent()
+      if (!this.#parent.isOver) this.#parent.doom(error)
     }
+  }
+
+  leave(): void {
+    this.#leaveParent()
   }
 }

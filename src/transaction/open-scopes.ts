@@ -52,7 +52,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
   add(scope: Scope<Connection>): void {
     const open = this.#open.add(scope)
     const unsettled = this.#unsettled.add(scope)
-    scope.onEnded(() => this.#remove(this.#open, open))
+    scope.listeners.onEnded(() => this.#remove(this.#open, open))
     scope.hooks.onSettled(() => this.#remove(this.#unsettled, unsettled))
   }
 

@@ -34,6 +34,7 @@ export class Operations {
   /** Made and not ended, where they are watched. */
   readonly #unfinished = new Set<Operation>()
   readonly #running = new Set<Operation>()
+  #onIdle: () => void = nothing
 
   /** @param areWatched - whether those are remembered that have not ended */
   constructor(areWatched: boolean) {
@@ -81,7 +82,16 @@ export class Operations {
       throw operation.failure ?? error
     } finally {
       this.#running.delete(operation)
+      if (this.#running.size === 0) this.#onIdle()
     }
+  }
+
+  /** Resolves once none of them runs. Called by whoever lets no others begin. */
+  async idle(): Promise<void> {
+    if (this.#running.size === 0) return
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve
+    })
   }
 
   /** @param isOfGuest - whether what failed was sent by one of them, in whatever context */
@@ -97,3 +107,5 @@ export class Operations {
     return [...this.#unfinished].filter(({ isStarted }) => isStarted === areStarted).map(({ call }) => call)
   }
 }
+
+function nothing(): void {}

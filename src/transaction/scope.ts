@@ -4,14 +4,15 @@ import { Buffers, type PendingWork, type Run } from './buffers.js'
 import { closedError } from './closed.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { Doom } from './doom.js'
-import { type Frame, SavepointFrame, TransactionFrame } from './frame.js'
+import { EndListeners } from './end-listeners.js'
+import { type Frame, type Place, SavepointFrame, TransactionFrame } from './frame.js'
 import { Hooks } from './hooks.js'
 import { Marks } from './marks.js'
 import { type Operation, Operations } from './operations.js'
 import { type Leave, ScopeLock } from './scope-lock.js'
 import { Session, type SessionOptions } from './session.js'
 import type { TransactionState } from './state.js'
-import type { Ending, Telemetry } from './telemetry.js'
+import type { Ending } from './telemetry.js'
 import { reportUnfinished, runningWork } from './unfinished.js'
 
 /** What an outermost scope is made from. */
@@ -24,6 +25,7 @@ export class Scope<Connection extends TransactionConnection> {
   readonly session: Session<Connection>
   readonly parent: Scope<Connection> | undefined
   readonly hooks: Hooks = new Hooks()
+  readonly listeners: EndListeners = new EndListeners()
   /** The calls of guests in it. */
   readonly operations: Operations
   /** The savepoints of guests in it. */
@@ -35,27 +37,19 @@ export class Scope<Connection extends TransactionConnection> {
   readonly #lock = new ScopeLock()
   readonly #buffers = new Buffers<Connection>()
   readonly #doom = new Doom()
-  readonly #expiryListeners: Array<(error: Error) => void> = []
-  readonly #endListeners: Array<() => void> = []
   #state: TransactionState = 'idle'
+  #committing: Promise<void> | undefined
   #rollingBack: Promise<void> | undefined
   #nestedCount = 0
   #part: Scope<Connection> | undefined
 
-  private constructor(
-    source: ConnectionSource<Connection>,
-    options: ScopeOptions,
-    inside?: { readonly parent: Scope<Connection>; readonly name: string; readonly leaveParent: Leave },
-  ) {
+  private constructor(source: ConnectionSource<Connection>, options: ScopeOptions, inside?: Place<Scope<Connection>>) {
     this.#source = source
     this.autoflush = options.autoflush
     this.#name = inside?.name ?? 'es'
     this.parent = inside?.parent
     this.session = inside?.parent.session ?? new Session(source, options, () => void this.#expire())
-    this.#frame =
-      inside === undefined
-        ? new TransactionFrame(this.session)
-        : new SavepointFrame(inside.parent, inside.name, inside.leaveParent)
+    this.#frame = inside === undefined ? new TransactionFrame(this.session) : new SavepointFrame(inside)
     this.operations = new Operations(options.escapes.areWatched)
     this.marks = new Marks((work) => this.execute(work), this.#doom)
   }
@@ -90,10 +84,6 @@ export class Scope<Connection extends TransactionConnection> {
     return this.session.options.attempt
   }
 
-  get #telemetry(): Telemetry {
-    return this.session.options.telemetry
-  }
-
   /** Which one this is, for messages. */
   get title(): string {
     return this.parent === undefined ? this.session.title : `a nested part of ${this.session.title}`
@@ -107,10 +97,16 @@ export class Scope<Connection extends TransactionConnection> {
     return this.#state === 'committed' || this.#state === 'rolledBack'
   }
 
+  /** Whether nothing can be done in it any more: it has ended, or what is around it has. */
+  get isOver(): boolean {
+    return this.ended || (this.parent === undefined ? this.session.isOver : this.parent.isOver)
+  }
+
   /** @throws `TransactionClosedError` or `TransactionTimeoutError` when nothing can be done in this scope any more */
   assertUsable(): void {
+    if (!this.isOver) return
     this.session.assertOpen()
-    if (this.ended) throw closedError('A statement was sent', this.title)
+    throw closedError('A statement was sent', this.title)
   }
 
   /** From now on this scope can only roll back. */
@@ -125,24 +121,10 @@ export class Scope<Connection extends TransactionConnection> {
     this.parent?.doom(error)
   }
 
-  /** Calls back once the deadline has passed and the rollback is done. */
-  onExpired(listener: (error: Error) => void): void {
-    this.#expiryListeners.push(listener)
-  }
-
-  /** Calls back once the scope has ended, however it did. */
-  onEnded(listener: () => void): void {
-    this.#endListeners.push(listener)
-  }
-
   /** The pending work kept under this key, made at its first use. */
   pending<W extends PendingWork<Connection>>(key: object, create: () => W): W {
     this.assertUsable()
-    const known = this.findPending<W>(key)
-    if (known !== undefined) return known
-    const work = create()
-    this.#buffers.add(key, work)
-    return work
+    return this.#buffers.of(key, create)
   }
 
   /** The pending work under this key, undefined before its first use. */
@@ -166,6 +148,8 @@ export class Scope<Connection extends TransactionConnection> {
     try {
       const leave = this.#tryEnter(false) ?? (await this.#enter(false))
       try {
+        // It may have ended while this waited.
+        this.assertUsable()
         return await this.operations.run(operation, work)
       } finally {
         leave()
@@ -183,7 +167,11 @@ export class Scope<Connection extends TransactionConnection> {
         await this.#frame.open()
         this.#state = 'open'
       }
-      return await this.session.use(work)
+      return await this.session.use((connection) => {
+        // It may have ended while others had the connection: this would be done outside of it, then.
+        this.assertUsable()
+        return work(connection)
+      })
     } catch (error) {
       this.#recordFailure(error, isOfGuest)
       throw error
@@ -208,7 +196,7 @@ export class Scope<Connection extends TransactionConnection> {
     const run: Run<Connection> = (work) => this.runInTurn(work)
     const host = { run, savepoint: `${this.#name}_flush`, doom: (error: unknown) => this.doom(error) }
     const counts = { events: this.#buffers.eventCount, tables: this.#buffers.pendingCount }
-    await this.#telemetry.flush(this.session, counts, () => this.#buffers.flush(host))
+    await this.session.options.telemetry.flush(this.session, counts, () => this.#buffers.flush(host))
   }
 
   /**
@@ -219,11 +207,12 @@ export class Scope<Connection extends TransactionConnection> {
   async commit(isFromInside: boolean = false): Promise<void> {
     // Work that ends when the signal aborts comes here while the deadline is rolling back.
     if (this.#rollingBack !== undefined) await this.#rollingBack
-    this.assertUsable()
-    const free = this.#lock.tryEnter(true, false)
-    const running = free === undefined && !isFromInside ? runningWork(this, this.#part !== undefined) : undefined
-    const leave = free ?? (await this.#lock.enter({ alone: true, inside: false, signal: () => this.session.signal }))
+    let leave: Leave | undefined
     try {
+      this.assertUsable()
+      leave = this.#lock.tryEnter(true, false)
+      const running = leave === undefined && !isFromInside ? runningWork(this, this.#part !== undefined) : undefined
+      leave ??= await this.#lock.enter({ alone: true, inside: false, signal: () => this.session.endSignal })
       this.#doom.assertCommittable()
       reportUnfinished(this, running)
       if (this.parent === undefined && this.session.hasGuests) await this.session.endGuests(true)
@@ -231,7 +220,7 @@ export class Scope<Connection extends TransactionConnection> {
       this.assertUsable()
       this.#doom.assertCommittable()
       this.#state = 'committing'
-      await this.#frame.commit()
+      await (this.#committing = this.#frame.commit())
       this.#end('committed')
     } catch (error) {
       // Nobody knows what became of it, so neither kind of hook may run.
@@ -239,18 +228,19 @@ export class Scope<Connection extends TransactionConnection> {
       else await this.rollback(error)
       throw error
     } finally {
-      leave()
+      leave?.()
     }
     if (this.parent === undefined) await this.hooks.committed()
     else this.parent.hooks.adopt(this.hooks)
   }
 
   /**
-   * Undoes everything of this scope; harmless when it has ended.
+   * Undoes everything of this scope; harmless when it has ended. What the database has begun to commit is its to finish.
    *
    * @param reason - why, for those who trace it
    */
   async rollback(reason?: unknown): Promise<void> {
+    if (this.#committing !== undefined) await this.#committing.catch(ignore)
     if (this.#rollingBack === undefined && this.ended) return
     this.#rollingBack ??= this.#rollBack(reason)
     await this.#rollingBack
@@ -267,8 +257,15 @@ export class Scope<Connection extends TransactionConnection> {
     this.#state = 'rolledBack'
     this.#buffers.clear()
     await this.#frame.rollback(reason)
+    // What an operation sends that nobody has awaited comes to the innermost scope: it has to be refused by this one.
+    if (this.parent !== undefined) await this.#idle()
     this.#end('rolledBack')
     await this.hooks.rolledBack()
+  }
+
+  async #idle(): Promise<void> {
+    await this.operations.idle()
+    if (this.#part !== undefined) await this.#part.#idle()
   }
 
   /** Takes a free place in this scope; from here on the deadline runs. */
@@ -279,19 +276,22 @@ export class Scope<Connection extends TransactionConnection> {
   }
 
   async #enter(alone: boolean): Promise<Leave> {
-    return await this.#lock.enter({ alone, inside: this.operations.isInside, signal: () => this.session.signal })
+    return await this.#lock.enter({ alone, inside: this.operations.isInside, signal: () => this.session.endSignal })
   }
 
   #end(state: 'committed' | 'rolledBack', ending: Ending = state): void {
     this.#state = state
-    if (this.parent === undefined) this.#telemetry.ended(this.session, ending)
-    for (const listener of this.#endListeners) listener()
+    this.#frame.leave()
+    if (this.parent === undefined) this.session.options.telemetry.ended(this.session, ending)
+    this.listeners.ended()
     if (ending === 'commitUnknown') this.hooks.skipped()
   }
 
   async #expire(): Promise<void> {
     const error = this.session.ended
     await this.rollback(error)
-    if (error !== undefined) for (const listener of this.#expiryListeners) listener(error)
+    if (error !== undefined) this.listeners.expired(error)
   }
 }
+
+function ignore(): void {}

@@ -44,6 +44,7 @@ export class Session<Connection extends TransactionConnection> {
   readonly #turn = new Turn()
   #controller: AbortController | undefined
   #abortReason: Error | undefined
+  #ending: AbortController | undefined
   #connecting: Promise<Connection> | undefined
   #connection: Connection | undefined
   #inFlight: Promise<unknown> | undefined
@@ -88,6 +89,11 @@ export class Session<Connection extends TransactionConnection> {
     return this.#ended === false ? undefined : this.#ended
   }
 
+  /** Whether no statement can start any more. */
+  get isOver(): boolean {
+    return this.#ended !== false
+  }
+
   /** What has ended it from outside, such as the deadline; undefined where nothing has. */
   get stopped(): Error | undefined {
     return this.#stopped
@@ -100,6 +106,15 @@ export class Session<Connection extends TransactionConnection> {
       if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason)
     }
     return this.#controller.signal
+  }
+
+  /** Aborts at the end, whatever ends it: for what waits for a place or a connection, which has nothing to wait for then. */
+  get endSignal(): AbortSignal {
+    if (this.#ending === undefined) {
+      this.#ending = new AbortController()
+      if (this.isOver) this.#ending.abort(this.ended)
+    }
+    return this.#ending.signal
   }
 
   /** Aborts the signal without ending anything: it is the work's choice to stop. */
@@ -213,6 +228,7 @@ export class Session<Connection extends TransactionConnection> {
   #close(): void {
     clearTimeout(this.#timer)
     if (this.#ended === false) this.#ended = true
+    this.#ending?.abort(this.ended)
   }
 
   async #connect(): Promise<Connection> {
@@ -223,7 +239,7 @@ export class Session<Connection extends TransactionConnection> {
   async #begin(): Promise<Connection> {
     const { isolationLevel, readOnly, deadline, telemetry, around } = this.options
     const heldAround = around.flatMap(({ connection }) => connection ?? [])
-    const options = { isolationLevel, readOnly, deadlineMs: deadline.ms, heldAround, signal: () => this.signal }
+    const options = { isolationLevel, readOnly, deadlineMs: deadline.ms, heldAround, signal: () => this.endSignal }
     try {
       const connection = await telemetry.begin(this, () => this.#source.begin(options))
       if (this.#ended === false) {

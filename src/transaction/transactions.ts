@@ -226,7 +226,7 @@ function assertFits<C extends TransactionConnection>(scope: Scope<C>, options: T
 /** Rejects as soon as the deadline has passed and the rollback is done, however long the work goes on. */
 function untilExpired<C extends TransactionConnection, T>(scope: Scope<C>, work: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    scope.onExpired(reject)
+    scope.listeners.onExpired(reject)
     work().then(resolve, reject)
   })
 }
