@@ -95,7 +95,9 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   /** Runs work as the propagation asks, and ends what it has begun for it. */
-  async run<T>(work: Work<Connection, T>, options: TransactionOptions = {}): Promise<T> {
+  async run<T>(given: Work<Connection, T>, options: TransactionOptions = {}): Promise<T> {
+    // Prisma's promises do nothing before they are awaited: that has to be where the scope is the current one.
+    const work: Work<Connection, T> = async (scope) => await given(scope)
     const current = this.current
     switch (options.propagation ?? 'required') {
       case 'required':
