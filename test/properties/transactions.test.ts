@@ -29,7 +29,7 @@ function storesWhatWasCommitted(
   world: World,
   Scope: typeof ModelScope = ModelScope,
 ): fc.IAsyncPropertyWithHooks<[Part[][], fc.Scheduler]> {
-  return fc.asyncProperty(lanes, fc.scheduler(), async (laneParts, scheduler) => {
+  const isRight = async (laneParts: Part[][], scheduler: fc.Scheduler): Promise<void> => {
     const isAlone = laneParts.length === 1
     const run = await world.newRun(laneParts.length, async (step) => {
       if (!isAlone) await scheduler.schedule(Promise.resolve(), step)
@@ -41,15 +41,18 @@ function storesWhatWasCommitted(
       lane: new Lane(run, String(at), new ModelDatabase({ isContended, wasWritten, Scope })),
     }))
     let isOver = false
-    const following = tables.map((table) => run.follow(table, () => isOver))
-    const ends = await scheduler.waitFor(Promise.allSettled(all.map(({ parts, lane }) => lane.transactions(parts))))
-    isOver = true
-    const followed = await Promise.all(following)
+    const [ends, ...followed] = await Promise.all([
+      scheduler.waitFor(Promise.allSettled(all.map(({ parts, lane }) => lane.transactions(parts)))).finally(() => {
+        isOver = true
+      }),
+      ...tables.map((table) => run.follow(table, () => isOver)),
+    ])
     for (const end of ends) if (end.status === 'rejected') throw end.reason
     const committed = all.map(({ lane }) => lane.committed)
     for (const [at, table] of tables.entries()) await run.check(table, committed, followed[at] ?? [])
     run.checkSeen(committed)
-  })
+  }
+  return fc.asyncProperty(lanes, fc.scheduler(), (laneParts, scheduler) => world.during(isRight(laneParts, scheduler)))
 }
 
 describe.each(databases)('on $name', (kind) => {

@@ -30,6 +30,7 @@ export class World {
   readonly recorders: Readonly<Record<TableName, PrismaProcessRecorder<TestClient>>>
   readonly stores: Readonly<Record<TableName, EventStore>>
   #runs = 0
+  #lastRun: Promise<void> = Promise.resolve()
 
   private constructor(kind: TestDatabaseKind, open: OpenDatabase) {
     this.kind = kind
@@ -75,7 +76,14 @@ export class World {
     return new Run(this, { name: `r${this.#runs}`, laneCount, starts, waitTurn })
   }
 
+  /** Passes on how a run ends, and lets `close` wait for that: fast-check leaves the last one when its time is over. */
+  async during(run: Promise<void>): Promise<void> {
+    this.#lastRun = run.catch(() => {})
+    await run
+  }
+
   async close(): Promise<void> {
+    await this.#lastRun
     await this.open.close()
   }
 }
