@@ -61,8 +61,8 @@ export class JoiningAdapterFactory implements SqlDriverAdapterFactory {
 
   async #disconnected(): Promise<void> {
     this.#connected -= 1
-    // The recorders connect again when they are used after the last client has gone.
-    if (this.#connected === 0) await this.#host.connections.close()
+    // Clients and recorders connect again when they are used after the last client has gone.
+    if (this.#connected === 0) await this.#host.connections.disconnect()
   }
 }
 

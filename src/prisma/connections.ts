@@ -30,5 +30,8 @@ export interface Connections extends StatementRunner {
   adapter(): Promise<SqlDriverAdapter>
   /** Runs several statements, each by itself. */
   script(sql: string): Promise<void>
+  /** Closes what is open: a later use opens it again. */
+  disconnect(): Promise<void>
+  /** The same, for good. */
   close(): Promise<void>
 }

@@ -80,6 +80,10 @@ export class PooledConnections implements Connections {
 
   async close(): Promise<void> {
     this.#isClosed = true
+    await this.disconnect()
+  }
+
+  async disconnect(): Promise<void> {
     const connected = this.#connected
     this.#connected = undefined
     if (connected !== undefined) await (await connected).dispose()

@@ -71,6 +71,10 @@ export class Rehearsal implements Connections {
     return await this.#host.connections.adapter()
   }
 
+  async disconnect(): Promise<void> {
+    await this.end()
+  }
+
   async close(): Promise<void> {
     await this.end()
   }

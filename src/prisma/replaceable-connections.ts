@@ -84,6 +84,11 @@ export class ReplaceableConnections implements Connections {
     return await this.#own.adapter()
   }
 
+  async disconnect(): Promise<void> {
+    await this.#rehearsal?.disconnect()
+    await this.#own.disconnect()
+  }
+
   async close(): Promise<void> {
     // Pools wait for their connections.
     await this.#rehearsal?.close()

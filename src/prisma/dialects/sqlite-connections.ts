@@ -79,6 +79,10 @@ export class SqliteConnections implements Connections {
 
   async close(): Promise<void> {
     this.#isClosed = true
+    await this.disconnect()
+  }
+
+  async disconnect(): Promise<void> {
     const opened = this.#opened
     this.#opened = undefined
     if (opened === undefined) return
