@@ -11,8 +11,6 @@ export interface CommitOptions {
   readonly answer: Omit<ResponseToRecord, 'response'>
   /** Whether a transaction that was used must not commit: its answer is a stream, and its options refuse one. */
   readonly refusesUse: boolean
-  /** Whether somebody wants to know whether it was used, which costs a little. */
-  readonly tellsUse: boolean
 }
 
 /** The transaction of one attempt. */
@@ -38,23 +36,20 @@ export class Attempt<Request> {
     return known
   }
 
-  /** Whether the handler has used the transaction. */
-  async isUsed(): Promise<boolean> {
-    // What was saved and is not written yet counts as well.
-    await this.managed.transaction.flush()
-    return this.managed.useCount > this.#usesOfClaim
+  /** Whether something was done in the transaction, beside the claim. */
+  get isUsed(): boolean {
+    return this.managed.useCount > this.#usesOfClaim || this.managed.hasPending
   }
 
   /**
    * Commits; when that fails, it has rolled back.
    *
-   * @returns whether it was used, as far as `tellsUse` asks
+   * @returns whether it was used
    */
-  async commit({ answer, refusesUse, tellsUse }: CommitOptions): Promise<boolean> {
-    let isUsed: boolean
+  async commit({ answer, refusesUse }: CommitOptions): Promise<boolean> {
+    const { isUsed } = this
     try {
-      isUsed = (refusesUse || tellsUse) && (await this.isUsed())
-      if (isUsed && refusesUse) throw refusedStream()
+      if (refusesUse) this.refuseUse()
       await this.#idempotent?.record(this.managed, answer)
     } catch (error) {
       await this.managed.rollback()
@@ -65,8 +60,8 @@ export class Attempt<Request> {
   }
 
   /** @throws `ProgrammingError` when it was used, since its answer is a stream */
-  async refuseUse(): Promise<void> {
-    if (await this.isUsed()) throw refusedStream()
+  refuseUse(): void {
+    if (this.isUsed) throw refusedStream()
   }
 }
 

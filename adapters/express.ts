@@ -1,20 +1,18 @@
 /** Express: one transaction per request, committed before the response leaves. For Express 5 and 4. */
-import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Response } from 'express'
+import type { NextFunction, Request, RequestHandler, Response } from 'express'
 import { ProgrammingError, type RecordedResponse } from '../src/index.js'
+import { addTransaction, transactionsOf } from './express-transactions.js'
 import {
   assertBodyFits,
   isWebSocket,
   mergeOptions,
-  type Problem,
-  type ProblemOptions,
-  problemHeaders,
-  problemOf,
   type RouteTransactionOptions,
   type TransactionalDatastore,
 } from './http.js'
 import { replayedHeader } from './idempotency.js'
 import { RequestTransaction } from './request-transaction.js'
 
+export { problemDetails, rollbackOnError } from './express-problems.js'
 export {
   type IdentifiedRequest,
   type Problem,
@@ -39,17 +37,6 @@ export {
 export interface TransactionsOptions extends RouteTransactionOptions<Request> {
   /** Requests that get no transaction, such as those of server-sent events; default: none. */
   readonly skip?: (request: Request) => boolean
-}
-
-const transactionsKey = Symbol('eventsourcing-prisma')
-
-type RequestTransactions = Map<TransactionalDatastore, RequestTransaction<Request>>
-
-/** The transactions of a request, one for each datastore: on the request, since a `WeakMap` would keep requests alive for long. */
-function transactionsOf(
-  request: Request & { [transactionsKey]?: RequestTransactions },
-): RequestTransactions | undefined {
-  return request[transactionsKey]
 }
 
 /**
@@ -92,48 +79,6 @@ export function transactions(
     if (known !== undefined) void restart(known, datastore, options, exchange)
     else if (options === false || isSkipped(request, options)) proceed(exchange)
     else begin(datastore, options, exchange)
-  }
-}
-
-/** Passes errors on after it has rolled back: for apps whose error handlers answer with a status below 400. */
-export function rollbackOnError(): ErrorRequestHandler {
-  return async (error, request, _response, next) => {
-    await rollBack(request)
-    next(error)
-  }
-}
-
-/**
- * An error handler that answers with problem details (RFC 9457): 404 for an aggregate that is not there, 409 for a conflict,
- * 412 for another version than If-Match has, 503 with Retry-After for what may pass; the status that an error says itself; else 500. Errors from 500 on are written to
- * standard error, as Express does it, except where the app's setting `env` is `test`.
- *
- * @param options - `describe` says what errors of your own mean
- *
- * @example
- * app.use(problemDetails({ describe: (error) => (error instanceof EventDataError ? { status: 422 } : undefined) }))
- */
-export function problemDetails(options?: ProblemOptions): ErrorRequestHandler {
-  return async (error, request, response, next) => {
-    await rollBack(request)
-    let problem: Problem
-    let body: string
-    try {
-      problem = problemOf(error, options)
-      body = JSON.stringify(problem)
-    } catch (failure) {
-      // What `describe` did. Express 4 does not catch it.
-      next(failure)
-      return
-    }
-    if (problem.status >= 500) log(request, error)
-    // A handler that went on after its request had been answered: at the deadline, say.
-    if (isAnswered(request)) return
-    // Half a response cannot become another one: Express closes the connection.
-    if (response.headersSent) return next(error)
-    response.status(problem.status)
-    for (const [name, value] of Object.entries(problemHeaders(problem))) response.setHeader(name, value)
-    response.end(body)
   }
 }
 
@@ -189,25 +134,35 @@ function begin(
     next(error)
     return
   }
-  const all: RequestTransactions = transactionsOf(request) ?? new Map()
-  Object.assign(request, { [transactionsKey]: all.set(datastore, transaction) })
-  if (handler === undefined) {
-    start(transaction, next, next)
-    return
-  }
+  addTransaction(request, datastore, transaction)
+  if (handler === undefined) start(transaction, next, next)
+  else serve(transaction, { request, response, next }, handler)
+}
+
+/** Serves a request by a handler that can be run again. */
+function serve(
+  transaction: RequestTransaction<Request>,
+  { request, response, next }: Omit<Exchange, 'handler'>,
+  handler: RequestHandler,
+): void {
   const againOrPass = async (error: unknown): Promise<void> => {
     if (await transaction.again(error)) rerun()
     else next(error)
   }
   const failed = (error: unknown): void => void againOrPass(error)
-  const attempt = (): void => call(handler, { request, response, next }, failed)
+  const passOn = (error?: unknown): void => {
+    // Express runs what comes after this once.
+    transaction.rerun = undefined
+    next(error)
+  }
+  const attempt = (): void => call(handler, { request, response, next: passOn }, failed)
   const rerun = (): void =>
     void startOnce(
       () => transaction.claimAgain(),
       () => transaction.runAgain(attempt),
       failed,
     )
-  transaction.rerun = rerun
+  transaction.rerunBy(rerun)
   start(transaction, attempt, failed)
 }
 
@@ -223,14 +178,12 @@ async function startOnce(
   serve: () => void,
   failed: (error: unknown) => void,
 ): Promise<void> {
-  let isToBeServed: boolean
   try {
-    isToBeServed = await claim()
+    if (await claim()) serve()
   } catch (error) {
+    // Of the claim, or of the option `metadata`.
     failed(error)
-    return
   }
-  if (isToBeServed) serve()
 }
 
 /** Sends an answer that was stored, byte for byte. */
@@ -253,15 +206,14 @@ async function restart(
   try {
     if (options !== false && options.idempotency !== undefined && known.hasKey) throw tooLateError()
     await known.giveWay()
+    transactionsOf(request)?.delete(datastore)
+    known.outside(() => {
+      if (options === false || isSkipped(request, options)) proceed(exchange)
+      else begin(datastore, mergeOptions(known.options, options), exchange)
+    })
   } catch (error) {
     next(error)
-    return
   }
-  transactionsOf(request)?.delete(datastore)
-  known.outside(() => {
-    if (options === false || isSkipped(request, options)) proceed(exchange)
-    else begin(datastore, mergeOptions(known.options, options), exchange)
-  })
 }
 
 /** `POST /dogs/:name`: the pattern of the route, with the path of its router. */
@@ -280,17 +232,4 @@ function tooLateError(): Error {
 
 function isSkipped(request: Request, { skip }: TransactionsOptions): boolean {
   return isWebSocket(request) || skip?.(request) === true
-}
-
-async function rollBack(request: Request): Promise<void> {
-  for (const transaction of transactionsOf(request)?.values() ?? []) await transaction.rollBack()
-}
-
-function isAnswered(request: Request): boolean {
-  return [...(transactionsOf(request)?.values() ?? [])].some((transaction) => transaction.isAnswered)
-}
-
-function log(request: Request, error: unknown): void {
-  if (request.app.get('env') === 'test') return
-  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
 }

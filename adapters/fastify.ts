@@ -72,10 +72,10 @@ export const transactions: FastifyPluginCallback<TransactionsOptions> = fastifyP
 function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, done: (error?: Error) => void): void {
   const { datastore, ...appOptions } = options
   const requests = new TransactionsOfRequests(fastify)
-
   const transactionOf: TransactionOf = (request) => requests.get(request)
   try {
     assertBodyFits(appOptions)
+    registerOnce(fastify, datastore)
   } catch (error) {
     return done(error as Error)
   }
@@ -102,11 +102,30 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
   })
   fastify.addHook('onSend', (request, _reply, payload, next) => {
     const transaction = requests.get(request)
-    // At once, where there is nothing to check: a reply that is sent twice is known by the first being under way.
-    if (transaction?.options.stream !== 'refuse' || !isStream(payload)) return next(null, payload)
-    void checkStream(transaction, (refusal) => (refusal === null ? next(null, payload) : next(refusal)))
+    try {
+      if (isStream(payload)) transaction?.checkStream()
+    } catch (error) {
+      return next(withStatus(error))
+    }
+    next(null, payload)
   })
   done()
+}
+
+/** On an instance: the datastores of the plugin there. What is registered inside has them from it. */
+const datastoresKey = Symbol('eventsourcing-prisma')
+
+/** @throws `ProgrammingError` where requests would have two transactions on one datastore, of which one is never committed */
+function registerOnce(fastify: FastifyInstance, datastore: TransactionalDatastore): void {
+  // Nobody else has the key.
+  const known = (Reflect.get(fastify, datastoresKey) ?? []) as readonly TransactionalDatastore[]
+  if (known.includes(datastore)) {
+    throw new ProgrammingError(
+      `Could not register the plugin for ${datastore.name}: it is registered for it here or further out. ` +
+        'Give routes options of their own by `config.transaction`, or register it in plugins side by side.',
+    )
+  }
+  Reflect.set(fastify, datastoresKey, [...known, datastore])
 }
 
 type TransactionOf = (request: FastifyRequest) => RequestTransaction<FastifyRequest> | undefined
@@ -158,14 +177,12 @@ async function startOnce(
   transaction: RequestTransaction<FastifyRequest>,
   next: (error?: Error) => void,
 ): Promise<void> {
-  let isToBeServed: boolean
   try {
-    isToBeServed = await transaction.claim()
+    if (await transaction.claim()) transaction.run(next)
   } catch (error) {
+    // Of the claim, or of the option `metadata`.
     next(withStatus(error))
-    return
   }
-  if (isToBeServed) transaction.run(next)
 }
 
 function begin(
@@ -218,7 +235,7 @@ function runAgain(handler: RouteHandlerMethod, transactionOf: TransactionOf): Ro
     const headersBefore = reply.getHeaders()
     const attempt = (): unknown => {
       const result: unknown = handler.call(this, request, reply)
-      return result instanceof Promise ? result.catch(failed) : result
+      return isThenable(result) ? answerOf(result).catch(failed) : result
     }
     const failed = async (error: unknown): Promise<unknown> => {
       if (!(await transaction.again(error))) throw error
@@ -234,9 +251,18 @@ function runAgain(handler: RouteHandlerMethod, transactionOf: TransactionOf): Ro
       }
       return isToBeServed ? await transaction.runAgain(attempt) : reply
     }
-    transaction.rerun = () => void answered(reply, attemptAgain)
+    transaction.rerunBy(() => void answered(reply, attemptAgain))
     return attempt()
   }
+}
+
+/** A call of Prisma is none of JavaScript's promises, and Fastify awaits it as well. */
+function isThenable(result: unknown): result is PromiseLike<unknown> {
+  return typeof result === 'object' && result !== null && 'then' in result && typeof result.then === 'function'
+}
+
+async function answerOf(result: PromiseLike<unknown>): Promise<unknown> {
+  return await result
 }
 
 /** As Fastify does with what a handler gives, for one that Fastify has not called. */
@@ -254,19 +280,6 @@ function resetHeaders(reply: FastifyReply, before: ReturnType<FastifyReply['getH
   for (const name of Object.keys(reply.getHeaders())) if (!(name in before)) reply.removeHeader(name)
   // They come from `getHeaders`, to be set over those of the reply that was dropped.
   for (const [name, value] of Object.entries(before)) if (reply.getHeader(name) !== value) reply.header(name, value)
-}
-
-async function checkStream(
-  transaction: RequestTransaction<FastifyRequest>,
-  next: (refusal: Error | null) => void,
-): Promise<void> {
-  let refusal: Error | null = null
-  try {
-    await transaction.checkStream()
-  } catch (error) {
-    refusal = withStatus(error)
-  }
-  next(refusal)
 }
 
 function isStream(payload: unknown): boolean {

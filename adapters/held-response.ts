@@ -1,7 +1,8 @@
 /** Holds what a handler sends until the transaction has ended: status line, headers and body leave after that, or never. */
 import type { ServerResponse } from 'node:http'
+import { ResponseHead } from './response-head.js'
 import { type ResponseOwner, ResponseOwners } from './response-owners.js'
-import { assertChunk, assertHead, headersSentError } from './sendable.js'
+import { assertChunk, assertHead, headersSentError, tellUnsent } from './sendable.js'
 import type { SendingCall, WholeResponse } from './whole-response.js'
 
 type Method = (...args: unknown[]) => unknown
@@ -25,10 +26,7 @@ export class HeldResponse {
   /** What others have put on the response before; the rest comes from its prototype. */
   #ownBefore: Map<string, Method> | undefined
   readonly #sources: Source[] = []
-  readonly #headersBefore: Readonly<Record<string, unknown>>
-  readonly #statusBefore: number
-  /** HTTP/2 has no status messages, and Node warns whoever looks at one. */
-  readonly #hasMessage: boolean
+  readonly #head: ResponseHead
   #state: 'open' | 'holding' | 'passing' | 'over' = 'open'
   #calls: SendingCall[] = []
   #hasHead = false
@@ -41,9 +39,9 @@ export class HeldResponse {
 
   private constructor(response: ServerResponse) {
     this.#response = response
-    this.#headersBefore = response.getHeaders()
-    this.#statusBefore = response.statusCode
-    this.#hasMessage = response.req.httpVersionMajor !== 2
+    this.#head = new ResponseHead(response)
+    // A response that has begun is not to be held any more.
+    if (response.headersSent) this.#state = 'passing'
     for (const name of methods.keys()) {
       // What a response has under these names are methods.
       if (Object.hasOwn(response, name))
@@ -88,6 +86,7 @@ export class HeldResponse {
   drop(): void {
     const response = this.#response
     this.#turn += 1
+    for (const { args } of this.#calls) tellUnsent(args)
     this.#calls = []
     this.#state = 'open'
     this.#hasHead = this.#hasEnded = this.#mustDrain = false
@@ -98,12 +97,7 @@ export class HeldResponse {
     const turn = this.#turn
     for (const name of sending) Reflect.set(response, name, (...args: unknown[]) => this.send(name, turn, args))
     for (const source of this.#sources.splice(0)) source.unpipe(response)
-    for (const name of response.getHeaderNames()) if (!(name in this.#headersBefore)) response.removeHeader(name)
-    for (const [name, value] of Object.entries(this.#headersBefore)) {
-      // They come from `getHeaders`.
-      if (response.getHeader(name) !== value) response.setHeader(name, value as string)
-    }
-    this.#setStatus(this.#statusBefore, '')
+    this.#head.restore()
   }
 
   /** Answers past everybody else, where the framework cannot. */
@@ -111,7 +105,7 @@ export class HeldResponse {
     if (!this.isOpen) this.drop()
     const response = this.#response
     for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
-    this.#setStatus(status, '')
+    this.#head.setStatus(status, '')
     this.#state = 'passing'
     response.end(body)
     this.#state = 'over'
@@ -134,7 +128,10 @@ export class HeldResponse {
 
   /** @param turn - in which the method was taken from the response */
   send(method: Sending, turn: number, args: unknown[]): unknown {
-    if (turn !== this.#turn || this.#state === 'over') return method === 'write' ? true : this.#response
+    if (turn !== this.#turn || this.#state === 'over') {
+      tellUnsent(args)
+      return method === 'write' ? true : this.#response
+    }
     if (this.#state !== 'passing') return this.#hold(method, args)
     const result = this.#call(method, args)
     // Who still works on a response that was dropped must not disturb the one that was sent in its place.
@@ -146,10 +143,14 @@ export class HeldResponse {
     // A second end is nothing to wait for, as in Node; neither is what comes after it.
     if (this.#hasEnded) return method === 'write' ? false : this.#response
     if (method === 'writeHead') return this.#holdHead(args)
-    // Middlewares still change the head of what is sent as a whole.
-    if (method === 'flushHeaders' && this.whole !== undefined) return this.#response
-    assertChunk(method, args[0])
-    if (!this.#hasHead) assertHead([this.#response.statusCode])
+    if (method === 'flushHeaders') {
+      // Middlewares still change the head of what is sent as a whole.
+      if (this.whole !== undefined) return this.#response
+      // As Node does it: a middleware that compresses learns by this that there is a body to compress.
+      if (!this.#hasHead) this.#response.writeHead(this.#response.statusCode)
+    }
+    assertChunk(method, args)
+    if (!this.#hasHead) assertHead([this.#response.statusCode, this.#head.message])
     this.#calls.push({ method, args })
     this.#hasEnded = method === 'end'
     if (this.#state === 'open' && this.whole?.waitsAfter(method, args) === true) {
@@ -180,7 +181,7 @@ export class HeldResponse {
       if (args.length === 1) return this.#response
       throw headersSentError('write')
     }
-    assertHead(args)
+    assertHead(typeof args[1] === 'string' ? args : [status, this.#head.message, ...args.slice(1)])
     this.#calls.push({ method: 'writeHead', args })
     this.#hasHead = true
     this.#response.statusCode = Number(status)
@@ -189,11 +190,11 @@ export class HeldResponse {
 
   #settle(isStream: boolean): void {
     const { statusCode } = this.#response
-    const statusMessage = this.#hasMessage ? this.#response.statusMessage : ''
+    const { message } = this.#head
     const turn = this.#turn
     this.#state = 'holding'
     this.#hasHead = true
-    void this.#releaseOrDrop(turn, statusCode, statusMessage, isStream)
+    void this.#releaseOrDrop(turn, statusCode, message, isStream)
   }
 
   async #releaseOrDrop(turn: number, status: number, message: string, isStream: boolean): Promise<void> {
@@ -211,7 +212,7 @@ export class HeldResponse {
     this.#hasHead = this.#hasEnded = false
     this.#state = 'passing'
     // Whoever has set another status since then was too late.
-    this.#setStatus(status, message)
+    this.#head.setStatus(status, message)
     let isFull = false
     try {
       for (const { method, args } of calls) isFull = this.send(method, this.#turn, [...args]) === false
@@ -235,11 +236,6 @@ export class HeldResponse {
     const response = this.#response
     const original = this.#ownBefore?.get(method) ?? Reflect.get(Object.getPrototypeOf(response), method)
     return Reflect.apply(original as Method, response, args)
-  }
-
-  #setStatus(status: number, message: string): void {
-    this.#response.statusCode = status
-    if (this.#hasMessage && this.#response.statusMessage !== message) this.#response.statusMessage = message
   }
 }
 

@@ -120,6 +120,7 @@ export class IdempotentRequest<Request> {
    * `ProgrammingError` for a body that nobody has read
    */
   async claim(managed: ManagedTransaction): Promise<RecordedResponse | undefined> {
+    this.#key = undefined
     const { ttlMs = dayMs, scope } = this.#options
     const key = { scope: scope?.(this.#request) ?? '', key: keyIn(this.#message.headers['idempotency-key']) }
     const fingerprint = createHash('sha256').update(this.#identity()).digest()

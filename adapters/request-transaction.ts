@@ -12,6 +12,7 @@ import {
   withStatus,
 } from './http.js'
 import { IdempotentRequest } from './idempotency.js'
+import { goneAway, whyNobodyWaits } from './nobody-waits.js'
 import type { ResponseOwner } from './response-owners.js'
 
 /** One request in the framework that serves it. */
@@ -69,6 +70,8 @@ export class RequestTransaction<Request> implements ResponseOwner {
     this.#attempt = this.#watched(managed)
     // Comes after every response, whether it was sent or not.
     exchange.response.once('close', () => this.#close())
+    const reason = whyNobodyWaits(response, this.#held.isOpen)
+    if (reason !== undefined) this.#leave(reason)
   }
 
   /** Whether the request was answered with an error, in place of a response that was dropped. */
@@ -78,6 +81,10 @@ export class RequestTransaction<Request> implements ResponseOwner {
 
   get isOver(): boolean {
     return this.#isGone || this.#expired !== undefined || this.#hasFailed
+  }
+
+  get isUsed(): boolean {
+    return this.#attempt.isUsed
   }
 
   run<T>(fn: () => T): T {
@@ -114,6 +121,11 @@ export class RequestTransaction<Request> implements ResponseOwner {
     await this.rollBack()
     this.#exchange.replay(known)
     return false
+  }
+
+  /** Lets the handler be run again by `rerun`, unless something was done before it, which would be missing in another attempt. */
+  rerunBy(rerun: () => void): void {
+    if (!this.#held.owners.areUsed) this.rerun = rerun
   }
 
   /** As `claim`, for another attempt: what any transaction of the request had claimed was undone with it. */
@@ -175,7 +187,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
    * @throws `ProgrammingError` when something was done in it
    */
   async giveWay(): Promise<void> {
-    if (await this.#attempt.isUsed()) {
+    if (this.isUsed) {
       throw new ProgrammingError(
         "Could not apply the route's own options: its transaction has been used already. Use the database only after the options are set.",
       )
@@ -190,8 +202,8 @@ export class RequestTransaction<Request> implements ResponseOwner {
    *
    * @throws `ProgrammingError` when the options refuse one, and the transaction has been used
    */
-  async checkStream(): Promise<void> {
-    if (this.#end === undefined && this.options.stream === 'refuse') await this.#attempt.refuseUse()
+  checkStream(): void {
+    if (this.#end === undefined && this.options.stream === 'refuse') this.#attempt.refuseUse()
   }
 
   /**
@@ -226,15 +238,18 @@ export class RequestTransaction<Request> implements ResponseOwner {
   }
 
   async #endAs(status: number, isStream: boolean): Promise<boolean> {
-    if (!this.#commits(status)) {
-      await this.#managed.rollback()
-      return false
+    let commits = false
+    try {
+      commits = this.#commits(status)
+    } finally {
+      if (!commits) await this.#managed.rollback()
     }
-    return await this.#attempt.commit({
+    if (!commits) return false
+    const isUsed = await this.#attempt.commit({
       answer: { status, calls: this.#held.calls },
       refusesUse: isStream && this.#exchange.streamsByWriting && this.options.stream === 'refuse',
-      tellsUse: this.#held.owners.isShared && this.options.readOnly !== true,
     })
+    return isUsed && this.options.readOnly !== true
   }
 
   #commits(status: number): boolean {
@@ -266,8 +281,13 @@ export class RequestTransaction<Request> implements ResponseOwner {
   #close(): void {
     // Once one transaction of the request has begun to commit, the others do as well.
     if (this.#end !== undefined || this.#isGone || this.#held.isSettling) return
+    this.#leave(goneAway())
+  }
+
+  /** Nobody waits for an answer. */
+  #leave(reason: Error): void {
     this.#isGone = true
-    this.#managed.abort(new DOMException('The client closed the connection before it was answered.', 'AbortError'))
+    this.#managed.abort(reason)
     if (this.options.onAbort !== 'finish') void this.rollBack()
   }
 }

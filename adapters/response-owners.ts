@@ -18,6 +18,8 @@ export interface ResponseOwner {
   run<T>(fn: () => T): T
   /** Whether nothing can come of another attempt: the request was answered, or its client has gone away. */
   readonly isOver: boolean
+  /** Whether something was done in the transaction. */
+  readonly isUsed: boolean
   /** Runs the handler again, after an attempt that came to nothing; undefined where it cannot be run again. */
   readonly rerun: (() => void) | undefined
   /** Begins another attempt, where the failure may pass. @returns whether the handler is to be run again */
@@ -67,9 +69,9 @@ export class ResponseOwners {
     return true
   }
 
-  /** Whether there are several. */
-  get isShared(): boolean {
-    return this.#owners.size > 1 && this.all.length > 1
+  /** Whether something was done in the transaction of one of them. */
+  get areUsed(): boolean {
+    return this.all.some(({ isUsed }) => isUsed)
   }
 
   /**

@@ -11,6 +11,7 @@ export function assertHead(args: readonly unknown[]): void {
   if (!(status >= 100 && status <= 999)) {
     throw nodeError(new RangeError(`Invalid status code: ${String(args[0])}`), 'ERR_HTTP_INVALID_STATUS_CODE')
   }
+  if (typeof args[1] === 'string') validateHeaderValue('statusMessage', args[1])
   for (const [name, value] of headersIn(args)) {
     validateHeaderName(name)
     // Node takes numbers and arrays as well.
@@ -19,10 +20,15 @@ export function assertHead(args: readonly unknown[]): void {
 }
 
 /**
- * @throws the error of Node for a part of a body that is neither text nor bytes
+ * @param args - of the method: chunk?, encoding?, callback?
+ * @throws the errors of Node for a part of a body that is neither text nor bytes, and for an encoding that is none
  */
-export function assertChunk(method: 'write' | 'end' | 'flushHeaders', chunk: unknown): void {
-  if (method === 'flushHeaders' || typeof chunk === 'string' || chunk instanceof Uint8Array) return
+export function assertChunk(method: 'write' | 'end' | 'flushHeaders', [chunk, encoding]: readonly unknown[]): void {
+  if (method === 'flushHeaders' || chunk instanceof Uint8Array) return
+  if (typeof chunk === 'string') {
+    if (typeof encoding !== 'string' || encoding === '' || Buffer.isEncoding(encoding)) return
+    throw nodeError(new TypeError(`Unknown encoding: ${encoding}`), 'ERR_UNKNOWN_ENCODING')
+  }
   if (method === 'end' && (chunk === undefined || chunk === null || typeof chunk === 'function')) return
   throw nodeError(
     new TypeError(`The "chunk" argument must be a string or an instance of Uint8Array. Received ${typeof chunk}`),
@@ -33,6 +39,18 @@ export function assertChunk(method: 'write' | 'end' | 'flushHeaders', chunk: unk
 /** What Node throws when something changes a head that has been sent. Frameworks know it by its code. */
 export function headersSentError(what: 'write' | 'set' | 'remove'): Error {
   return nodeError(new Error(`Cannot ${what} headers after they are sent to the client`), 'ERR_HTTP_HEADERS_SENT')
+}
+
+/**
+ * Calls back who waits for a part of a body that will never be written, with an error as Node does it.
+ *
+ * @param args - of the method that would have written it
+ */
+export function tellUnsent(args: readonly unknown[]): void {
+  const callback = args.find((argument) => typeof argument === 'function')
+  if (callback === undefined) return
+  const error = new Error('The response was dropped: another one is sent in its place')
+  process.nextTick(callback, nodeError(error, 'ERR_STREAM_DESTROYED'))
 }
 
 /**

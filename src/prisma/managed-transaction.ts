@@ -36,6 +36,10 @@ export class ManagedScope<Client> implements ManagedTransaction<Client> {
     return this.#scope.session.useCount
   }
 
+  get hasPending(): boolean {
+    return !this.#scope.buffers.empty
+  }
+
   run<T>(fn: () => T): T {
     return this.#host.transactions.within(this.#scope, fn)
   }

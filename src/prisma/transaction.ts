@@ -149,6 +149,8 @@ export interface ManagedTransaction<Client = unknown> {
   readonly transaction: Transaction<Client>
   /** How often the database was used in it so far. */
   readonly useCount: number
+  /** Whether something was saved in it that is not written yet. */
+  readonly hasPending: boolean
   /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
   run<T>(fn: () => T): T
   /** Runs `fn` as if this transaction were not there. */

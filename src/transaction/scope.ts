@@ -30,12 +30,13 @@ export class Scope<Connection extends TransactionConnection> {
   readonly operations: Operations
   /** The savepoints of guests in it. */
   readonly marks: Marks<Connection>
+  /** What is saved in it and not written yet. */
+  readonly buffers: Buffers<Connection> = new Buffers()
   autoflush: boolean
   readonly #source: ConnectionSource<Connection>
   readonly #frame: Frame
   readonly #name: string
   readonly #lock = new ScopeLock()
-  readonly #buffers = new Buffers<Connection>()
   readonly #doom = new Doom()
   #state: TransactionState = 'idle'
   #committing: Promise<void> | undefined
@@ -124,12 +125,12 @@ export class Scope<Connection extends TransactionConnection> {
   /** The pending work kept under this key, made at its first use. */
   pending<W extends PendingWork<Connection>>(key: object, create: () => W): W {
     this.assertUsable()
-    return this.#buffers.of(key, create)
+    return this.buffers.of(key, create)
   }
 
   /** The pending work under this key, undefined before its first use. */
   findPending<W extends PendingWork<Connection>>(key: object): W | undefined {
-    return this.#buffers.find<W>(key)
+    return this.buffers.find<W>(key)
   }
 
   /** Runs one piece of work on the connection when it is its turn. */
@@ -181,7 +182,7 @@ export class Scope<Connection extends TransactionConnection> {
   /** Writes what is pending. When that fails, nothing of it is stored or pending any more. */
   async flush(): Promise<void> {
     this.assertUsable()
-    if (this.#buffers.empty) return
+    if (this.buffers.empty) return
     const leave = this.#tryEnter(true) ?? (await this.#enter(true))
     try {
       await this.flushInTurn()
@@ -192,11 +193,11 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** As `flush`, for who holds the turn already. */
   async flushInTurn(): Promise<void> {
-    if (this.#buffers.empty) return
+    if (this.buffers.empty) return
     const run: Run<Connection> = (work) => this.runInTurn(work)
     const host = { run, savepoint: `${this.#name}_flush`, doom: (error: unknown) => this.doom(error) }
-    const counts = { events: this.#buffers.eventCount, tables: this.#buffers.pendingCount }
-    await this.session.options.telemetry.flush(this.session, counts, () => this.#buffers.flush(host))
+    const counts = { events: this.buffers.eventCount, tables: this.buffers.pendingCount }
+    await this.session.options.telemetry.flush(this.session, counts, () => this.buffers.flush(host))
   }
 
   /**
@@ -216,7 +217,7 @@ export class Scope<Connection extends TransactionConnection> {
       this.#doom.assertCommittable()
       reportUnfinished(this, running)
       if (this.parent === undefined && this.session.hasGuests) await this.session.endGuests(true)
-      if (!this.#buffers.empty) await this.flushInTurn()
+      if (!this.buffers.empty) await this.flushInTurn()
       this.assertUsable()
       this.#doom.assertCommittable()
       this.#state = 'committing'
@@ -255,7 +256,7 @@ export class Scope<Connection extends TransactionConnection> {
 
   async #rollBack(reason: unknown): Promise<void> {
     this.#state = 'rolledBack'
-    this.#buffers.clear()
+    this.buffers.clear()
     await this.#frame.rollback(reason)
     // What an operation sends that nobody has awaited comes to the innermost scope: it has to be refused by this one.
     if (this.parent !== undefined) await this.#idle()

@@ -230,6 +230,22 @@ export const successes: readonly Answer[] = [
     },
   },
   {
+    name: 'a head that is flushed, and a body at once',
+    status: 200,
+    body: 'at once',
+    express: (save) => async (_request, response) => {
+      await save()
+      response.type('text').flushHeaders()
+      response.end('at once')
+    },
+    fastify: (save) => async (_request, reply) => {
+      await save()
+      const response = hijacked(reply)
+      response.flushHeaders()
+      response.end('at once')
+    },
+  },
+  {
     name: 'parts that are written one by one',
     status: 200,
     body: 'early, late',

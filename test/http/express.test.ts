@@ -1,5 +1,8 @@
 /** Express alone: what its middlewares and handlers do to a response that is held until the commit. */
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
@@ -8,7 +11,7 @@ import express5, { type ErrorRequestHandler, type Express, type RequestHandler }
 import express4 from 'express4'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { problemDetails, rollbackOnError, transactions } from '../../adapters/express.js'
-import { NAMESPACE_URL, PrismaApplicationRecorder, uuid5 } from '../../src/index.js'
+import { NAMESPACE_URL, PrismaApplicationRecorder, TransactionClosedError, uuid5 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databasesOf } from '../support/databases.js'
@@ -121,6 +124,12 @@ describe.each(expresses)('$name', ({ express, kind }) => {
         response.end()
       },
       '/body': (_request, response) => response.end({ not: 'text' }),
+      '/encoding': (_request, response) => response.end('text', 'none' as BufferEncoding),
+      '/message': (_request, response) => response.writeHead(200, 'made \u2713').end(),
+      '/implicit-message': (_request, response) => {
+        response.statusMessage = 'made \u2713'
+        response.end()
+      },
     }
     for (const [path, answer] of Object.entries(answers)) {
       app.post(
@@ -236,6 +245,73 @@ describe.each(expresses)('$name', ({ express, kind }) => {
     expect(await open.dogs()).toEqual(['Fido'])
     expect(await (await post(`${url}/stream`)).text()).toBe(large)
     expect(await (await post(`${url}/file`)).text()).toContain('sends streams, files')
+  })
+
+  it('calls back who waits for a part of a response that is dropped', async () => {
+    app.use(transactions(open.datastore))
+    const errors: unknown[] = []
+    const note = (error?: unknown): void => void errors.push((error as { code: unknown }).code)
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await saveInConflict()
+        const write = response.write.bind(response)
+        response.write('early, ', note)
+        await expect.poll(() => errors.length).toBe(1)
+        write('later, ', 'utf8', note)
+        response.end('late', note)
+      }),
+    )
+    app.use(problemDetails())
+    const url = await serve()
+    await recorder.insertEvents([storedEvent(fido, 1)])
+    await expectConflict(await post(`${url}/dogs`))
+    await expect.poll(() => errors.length).toBe(3)
+    expect(new Set(errors)).toEqual(new Set(['ERR_STREAM_DESTROYED']))
+  })
+
+  it('sends no trailer and no message of a response that is dropped', async () => {
+    app.use(transactions(open.datastore))
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await saveInConflict()
+        response.statusMessage = 'made'
+        response.set('trailer', 'x-sum').write('early, ')
+        response.addTrailers({ 'x-sum': '1' })
+        response.end('late')
+      }),
+    )
+    app.use(((_error, _request, response, _next) => {
+      response.status(500).write('sorry, ')
+      response.end('no')
+    }) satisfies ErrorRequestHandler)
+    const { port } = new URL(await serve())
+    await recorder.insertEvents([storedEvent(fido, 1)])
+    const request = httpRequest({ port, method: 'POST', path: '/dogs' }).end()
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    expect(await text(response)).toBe('sorry, no')
+    expect([response.statusCode, response.statusMessage]).toEqual([500, 'Internal Server Error'])
+    expect([response.headers['trailer'], response.trailers]).toEqual([undefined, {}])
+  })
+
+  it('leaves a response alone that has begun before it, and stores nothing', async () => {
+    const failed = new Signal()
+    app.use((_request, response, next) => {
+      response.write('half, ')
+      next()
+      void failed.given.then(() => response.end('and half'))
+    })
+    app.use(transactions(open.datastore, { deadlineMs: 20 }))
+    app.post('/dogs', async () => {
+      const failure = await save().catch((error: unknown) => error)
+      expect(failure).toBeInstanceOf(TransactionClosedError)
+      await delay(40)
+      failed.give()
+    })
+    const response = await post(`${await serve()}/dogs`)
+    expect([response.status, await response.text()]).toEqual([200, 'half, and half'])
+    expect(await open.dogs()).toEqual([])
   })
 
   it('shows a response that waits for the commit as sent', async () => {

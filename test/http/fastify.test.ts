@@ -7,7 +7,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { problemDetails, transactions } from '../../adapters/fastify.js'
-import { NAMESPACE_URL, PrismaApplicationRecorder, TransactionClosedError, uuid5 } from '../../src/index.js'
+import {
+  NAMESPACE_URL,
+  PrismaApplicationRecorder,
+  ProgrammingError,
+  TransactionClosedError,
+  uuid5,
+} from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databasesOf } from '../support/databases.js'
@@ -322,6 +328,22 @@ describe.each(databasesOf('sqlite', 'postgresql'))('Fastify on $name', (kind) =>
     expect(response.status).toBe(200)
     expect(await response.json()).toEqual({ sorry: 'Error: no' })
     expect(await open.dogs()).toEqual([])
+  })
+
+  it('is registered once for a datastore, in what is inside as well', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    await expect(fastify.register(transactions, { datastore: open.datastore })).rejects.toThrow(ProgrammingError)
+    const twice = Fastify()
+    for (let child = 1; child <= 2; child += 1) {
+      await twice.register(async (plugin) => {
+        await plugin.register(transactions, { datastore: open.datastore })
+      })
+    }
+    await twice.register(transactions, { datastore: open.datastore })
+    const inside = twice.register(async (child) => {
+      await child.register(transactions, { datastore: open.datastore, readOnly: true })
+    })
+    await expect(inside).rejects.toThrow(`Could not register the plugin for ${open.datastore.name}`)
   })
 
   it('commits injected requests', async () => {

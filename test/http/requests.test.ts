@@ -1,4 +1,5 @@
 /** What a request's transaction does, case by case, on each framework and database, over real sockets. */
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -274,6 +275,53 @@ describe.each(databases)('on $name', (database) => {
         await finished.given
         expect(isAborted).toBe(true)
         await expect.poll(() => open.dogs(), { timeout: 5_000 }).toEqual(onAbort === 'finish' ? ['Fido'] : [])
+      }
+    })
+
+    it('stores nothing for a client that has gone away before the transaction began', async () => {
+      const finished = new Signal()
+      const controller = new AbortController()
+      let failure: unknown
+      const url = await serve(
+        async ({ send }) => {
+          failure = await save().catch((error: unknown) => error)
+          send(201, 'made')
+          finished.give()
+        },
+        {},
+        {
+          async before(response) {
+            const closed = once(response, 'close')
+            controller.abort()
+            await closed
+          },
+        },
+      )
+      await expect(fetch(url, { method: 'POST', signal: controller.signal })).rejects.toThrow()
+      await finished.given
+      expect(failure).toBeInstanceOf(TransactionClosedError)
+      await expect.poll(() => open.datastore.stats.open, { timeout: 5_000 }).toBe(0)
+      await expectNothing()
+    })
+
+    it('rolls back, and answers 500, when an option of the app throws', async () => {
+      const fail = (): never => {
+        throw new Error('a mistake in the options')
+      }
+      const faulty: ServerOptions[] = [{ commitOn: fail }, { metadata: fail }, { metadata: fail, idempotency: true }]
+      for (const options of faulty) {
+        const url = await serve(
+          async ({ send }) => {
+            await save()
+            send(201)
+          },
+          {},
+          options,
+        )
+        const { status } = await fetch(url, { method: 'POST', headers: { 'idempotency-key': '"1"' } })
+        expect(status).toBe(500)
+        expect(open.datastore.stats.open).toBe(0)
+        await expectNothing()
       }
     })
 

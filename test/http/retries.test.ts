@@ -1,5 +1,6 @@
 /** Requests whose handlers are run again: nothing of a failed attempt is seen, and the last error is what the client gets. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { runInNewContext } from 'node:vm'
 import express, { type RequestHandler } from 'express'
 import Fastify from 'fastify'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -228,6 +229,48 @@ describe('of the app, in Fastify,', () => {
     await opened.close()
   })
 
+  it('are none for a handler whose hooks have used its transaction, since they are not run again', async () => {
+    const opened = await open()
+    const { datastore, db } = opened
+    const school = new TrainingSchool({ name: 'TrainingSchool', datastore })
+    const server = Fastify()
+    await server.register(fastifyAdapter.transactions, { datastore, retries: 2 })
+    server.addHook('preHandler', async ({ url }) => {
+      if (url === '/row') await db.owner.create({ data: { name: 'Ann', dog: url } })
+      if (url === '/event') await school.save(new Dog('Fido'))
+    })
+    const attempts: Record<string, number[]> = { '/row': [], '/event': [], '/none': [] }
+    for (const [url, own] of Object.entries(attempts)) {
+      server.get(url, async () => {
+        own.push(datastore.currentTransaction.attempt)
+        throw conflict()
+      })
+    }
+    for (const url of Object.keys(attempts)) expect((await server.inject({ url })).statusCode).toBe(409)
+    expect(attempts).toEqual({ '/row': [1], '/event': [1], '/none': [1, 2, 3] })
+    expect(await opened.dogs()).toEqual([])
+    await server.close()
+    await opened.close()
+  })
+
+  it('are for promises of other kinds as well, as Prisma has them', async () => {
+    const opened = await open()
+    const { datastore } = opened
+    const server = Fastify()
+    await server.register(fastifyAdapter.transactions, { datastore, retries: 2 })
+    // Those of another realm are no instances of our Promise either.
+    const OtherPromise: PromiseConstructor = runInNewContext('Promise')
+    let count = 0
+    server.get('/', () => {
+      count += 1
+      return count === 3 ? OtherPromise.resolve('made') : OtherPromise.reject(conflict())
+    })
+    expect((await server.inject({ url: '/' })).body).toBe('made')
+    expect(count).toBe(3)
+    await server.close()
+    await opened.close()
+  })
+
   it('say which route was added too early', async () => {
     const opened = await open()
     const { datastore } = opened
@@ -273,6 +316,35 @@ it('is refused in Express for a middleware that has no handler to run', () => {
   expect(() => transactions(datastore, { retries: 1 })).toThrow(ProgrammingError)
   expect(() => transactions(datastore, { retries: 1 })).toThrow('Give it the handler')
   expect(() => transactions(datastore, { retries: 1 }, () => undefined)).not.toThrow()
+})
+
+it('does not run a handler again in Express that has passed the request on', async () => {
+  const [kind] = databases
+  if (kind === undefined) throw new Error('there is a database')
+  const open = await openDatabase(kind)
+  const school = new TrainingSchool({ name: 'TrainingSchool', datastore: open.datastore })
+  await school.register('Fido')
+  const calls: string[] = []
+  const app = express()
+  const passing: RequestHandler = (_request, _response, next) => {
+    calls.push('first')
+    next('route')
+  }
+  app.post('/', transactions(open.datastore, { retries: 3 }, passing))
+  app.post('/', async (_request, response) => {
+    calls.push('second')
+    await school.save(new Dog('Fido'))
+    response.status(201).end()
+  })
+  app.use(problemDetails())
+  const server = await listen(app)
+  try {
+    expect((await fetch(server.url, { method: 'POST' })).status).toBe(409)
+    expect(calls).toEqual(['first', 'second'])
+  } finally {
+    await server.close()
+    await open.close()
+  }
 })
 
 it('runs a handler once that reads the body by itself', async () => {

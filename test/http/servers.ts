@@ -33,6 +33,8 @@ export interface Route {
 export interface ServerOptions extends Options {
   /** Answers errors with problem details; default true. Otherwise the framework's own handler does. */
   readonly problems?: boolean
+  /** Runs before the transactions begin. */
+  readonly before?: (response: ServerResponse) => Promise<void>
   /** What errors mean beside what they say. */
   readonly describe?: ProblemOptions['describe']
 }
@@ -53,8 +55,9 @@ export interface Framework {
 
 const fastify: Framework = {
   name: 'Fastify 5',
-  async start(datastores, routes, { problems = true, describe, ...options } = {}) {
+  async start(datastores, routes, { problems = true, describe, before, ...options } = {}) {
     const server = Fastify({ forceCloseConnections: true })
+    if (before !== undefined) server.addHook('onRequest', async (_request, reply) => await before(reply.raw))
     for (const datastore of [datastores].flat()) {
       await server.register(fastifyAdapter.transactions, { datastore, ...options })
     }
@@ -99,9 +102,15 @@ export function passingErrors(handle: (...args: Parameters<RequestHandler>) => P
 function express(name: string, makeApp: () => Express, json: typeof express5.json): Framework {
   return {
     name,
-    async start(datastores, routes, { problems = true, describe, ...options } = {}) {
+    async start(datastores, routes, { problems = true, describe, before, ...options } = {}) {
       const app = makeApp()
       app.use(json())
+      app.use(
+        passingErrors(async (_request, response, next) => {
+          await before?.(response)
+          next()
+        }),
+      )
       const all = [datastores].flat()
       for (const datastore of all) app.use(expressAdapter.transactions(datastore, options))
       // The options of a route are for the first one.
