@@ -13,6 +13,8 @@ export interface Operation {
   readonly call: Call
   /** Guests are lazy: what is made does nothing before it is awaited. */
   isStarted: boolean
+  /** The one of the same scope that it runs inside of. */
+  outer: Operation | undefined
   /** An error of ours, which the guest may hide in one of its own. */
   failure?: EventSourcingError
 }
@@ -41,9 +43,10 @@ export class Operations {
     this.#areWatched = areWatched
   }
 
-  /** Whether the code runs in one of them. */
-  get isInside(): boolean {
-    return currentOperation.get()?.all === this
+  /** The one that the code runs in. */
+  get around(): Operation | undefined {
+    const operation = currentOperation.get()
+    return operation?.all === this ? operation : undefined
   }
 
   /** What was made and never awaited. */
@@ -58,7 +61,7 @@ export class Operations {
 
   /** Makes one: nothing is done before it is started. */
   make(call: Call): Operation {
-    const operation: Operation = { all: this, call, isStarted: false }
+    const operation: Operation = { all: this, call, isStarted: false, outer: undefined }
     if (this.#areWatched) this.#unfinished.add(operation)
     return operation
   }
@@ -75,6 +78,7 @@ export class Operations {
 
   /** Runs one. When it fails after an error of ours, it rejects with that. */
   async run<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+    operation.outer = this.around
     this.#running.add(operation)
     try {
       return await currentOperation.run(operation, work)
@@ -97,8 +101,8 @@ export class Operations {
   /** @param isOfGuest - whether what failed was sent by one of them, in whatever context */
   recordFailure(error: unknown, isOfGuest: boolean): void {
     if (!isEventSourcingError(error)) return
-    const operation = currentOperation.get()
-    if (operation?.all === this) operation.failure = error
+    const operation = this.around
+    if (operation !== undefined) operation.failure = error
     else if (isOfGuest) for (const running of this.#running) running.failure ??= error
   }
 

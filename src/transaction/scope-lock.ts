@@ -2,15 +2,22 @@
  * Who may work in a scope: its operations side by side, or one nested scope (or flush, or commit) alone.
  *
  * First come, first served. An operation can contain others, as a query extension does: what is asked for from inside an
- * operation goes first and does not wait for that operation, which could not end before.
+ * operation goes first and does not wait for that operation, nor for those around it, which could not end before. Nor does it wait
+ * for operations that wait themselves to be alone for something inside of them.
  */
 
 /** Gives up what was granted; a second call does nothing. */
 export type Leave = () => void
 
+/** Something that is in, as far as the lock knows it. */
+export interface Occupant {
+  /** What it was asked for from, if that is in as well. */
+  readonly outer: Occupant | undefined
+}
+
 interface Request {
   readonly alone: boolean
-  readonly inside: boolean
+  readonly inside: Occupant | undefined
   readonly grant: () => void
 }
 
@@ -18,8 +25,8 @@ interface Request {
 export interface PlaceOptions {
   /** Whether nobody else may be in. */
   readonly alone: boolean
-  /** Whether the asking code runs inside an operation that is in already. */
-  readonly inside: boolean
+  /** The operation, which is in already, that the asking code runs inside of. */
+  readonly inside: Occupant | undefined
   /** Makes the signal that gives up waiting. */
   readonly signal: () => AbortSignal
 }
@@ -31,8 +38,8 @@ export class ScopeLock {
   #waiting: Request[] = []
 
   /** Takes a place that is free. */
-  tryEnter(alone: boolean, inside: boolean): Leave | undefined {
-    if (!inside && this.#waiting.length > 0) return undefined
+  tryEnter(alone: boolean, inside: Occupant | undefined): Leave | undefined {
+    if (inside === undefined && this.#waiting.length > 0) return undefined
     if (!this.#fits(alone, inside)) return undefined
     this.#take(alone)
     return this.#leave(alone)
@@ -57,8 +64,20 @@ export class ScopeLock {
     }
   }
 
-  #fits(alone: boolean, inside: boolean): boolean {
-    return !this.#isTaken && (!alone || this.#operations <= (inside ? 1 : 0))
+  #fits(alone: boolean, inside: Occupant | undefined): boolean {
+    if (this.#isTaken) return false
+    return !alone || this.#operations === 0 || (inside !== undefined && this.#operations <= this.#waitingWith(inside))
+  }
+
+  /** How many operations that are in cannot end before somebody has been in alone. */
+  #waitingWith(inside: Occupant): number {
+    const stuck = new Set<Occupant>()
+    const add = (occupant: Occupant | undefined): void => {
+      for (let each = occupant; each !== undefined; each = each.outer) stuck.add(each)
+    }
+    add(inside)
+    for (const request of this.#waiting) if (request.alone) add(request.inside)
+    return stuck.size
   }
 
   #take(alone: boolean): void {
@@ -66,7 +85,7 @@ export class ScopeLock {
     else this.#operations += 1
   }
 
-  async #wait(alone: boolean, inside: boolean, signal: AbortSignal): Promise<void> {
+  async #wait(alone: boolean, inside: Occupant | undefined, signal: AbortSignal): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       const giveUp = (): void => {
         this.#waiting = this.#waiting.filter((other) => other !== request)
@@ -81,8 +100,8 @@ export class ScopeLock {
           resolve()
         },
       }
-      if (inside) this.#waiting.unshift(request)
-      else this.#waiting.push(request)
+      if (inside === undefined) this.#waiting.push(request)
+      else this.#waiting.unshift(request)
       if (signal.aborted) giveUp()
       else signal.addEventListener('abort', giveUp, { once: true })
     })

@@ -211,9 +211,9 @@ export class Scope<Connection extends TransactionConnection> {
     let leave: Leave | undefined
     try {
       this.assertUsable()
-      leave = this.#lock.tryEnter(true, false)
+      leave = this.#lock.tryEnter(true, undefined)
       const running = leave === undefined && !isFromInside ? runningWork(this, this.#part !== undefined) : undefined
-      leave ??= await this.#lock.enter({ alone: true, inside: false, signal: () => this.session.endSignal })
+      leave ??= await this.#lock.enter({ alone: true, inside: undefined, signal: () => this.session.endSignal })
       this.#doom.assertCommittable()
       reportUnfinished(this, running)
       if (this.parent === undefined && this.session.hasGuests) await this.session.endGuests(true)
@@ -273,11 +273,11 @@ export class Scope<Connection extends TransactionConnection> {
   #tryEnter(alone: boolean): Leave | undefined {
     this.assertUsable()
     this.session.startDeadline()
-    return this.#lock.tryEnter(alone, this.operations.isInside)
+    return this.#lock.tryEnter(alone, this.operations.around)
   }
 
   async #enter(alone: boolean): Promise<Leave> {
-    return await this.#lock.enter({ alone, inside: this.operations.isInside, signal: () => this.session.endSignal })
+    return await this.#lock.enter({ alone, inside: this.operations.around, signal: () => this.session.endSignal })
   }
 
   #end(state: 'committed' | 'rolledBack', ending: Ending = state): void {
