@@ -136,6 +136,8 @@ export type {
   ProcessRecorder,
   SelectEventsRange,
   SelectNotificationsOptions,
+  SinceSnapshot,
+  SinceSnapshotRange,
   SubscribeOptions,
   Subscription,
   TrackingRecorder,

@@ -96,7 +96,7 @@ export class Application<Client = unknown> {
     const isSnapshotting = options.snapshots ?? this.environment.getBoolean('IS_SNAPSHOTTING_ENABLED')
     this.#snapshots = new Snapshots(async () => await infrastructure.snapshotStore(), isSnapshotting)
     this.repository = new Repository(infrastructure.reader, {
-      snapshots: this.#snapshots,
+      hasSnapshots: (kind) => this.#snapshots.isFor(kind),
       cache: configuredCache(this.environment, options.cache),
       afterCommit(fn) {
         const { recorder } = infrastructure

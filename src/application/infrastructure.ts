@@ -61,6 +61,10 @@ export class Infrastructure<Client> {
   get reader(): EventReader {
     return {
       readPages: async (...args) => await (await this.eventStore()).readPages(...args),
+      readSinceSnapshot: async (...args) => {
+        const snapshots = await this.snapshotStore()
+        await (await this.eventStore()).readSinceSnapshot(snapshots.recorder, ...args)
+      },
       has: async (originatorId) => await (await this.eventStore()).has(originatorId),
     }
   }

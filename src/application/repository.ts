@@ -4,12 +4,13 @@ import { eventsOf } from '../domain/aggregate-events.js'
 import { type Decider, type DeciderState, fold, initial } from '../domain/decider.js'
 import type { DomainEvent } from '../domain/event.js'
 import { rebuild } from '../domain/rebuild.js'
-import type { SnapshotKind, Snapshotted } from '../domain/snapshot.js'
+import { restoreSnapshot, type SnapshotKind, type Snapshotted } from '../domain/snapshot.js'
 import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
+import type { SinceSnapshotVisitor } from '../persistence/event-store.js'
 import type { SelectEventsRange } from '../persistence/recorder.js'
 import { type CacheOptions, OriginatorCache } from './originator-cache.js'
 
-/** Where a repository reads; an `EventStore` is one. */
+/** Where a repository reads: an event store, and one of snapshots. */
 export interface EventReader {
   /** Reads the events of one originator, oldest first, in pages that are never empty. */
   readPages(
@@ -17,14 +18,14 @@ export interface EventReader {
     range: Pick<SelectEventsRange, 'gt' | 'lte'>,
     visit: (page: readonly DomainEvent[]) => void,
   ): Promise<void>
+  /** Reads the latest snapshot of one originator, and the events after it; all events where it is not good. */
+  readSinceSnapshot(
+    originatorId: string,
+    range: Pick<SelectEventsRange, 'lte'>,
+    visitor: SinceSnapshotVisitor,
+  ): Promise<void>
   /** Whether an originator has any events. */
   has(originatorId: string): Promise<boolean>
-}
-
-/** Where a repository looks first; `Snapshots` is one. */
-export interface SnapshotReader {
-  /** The originator as a snapshot up to the version has it, undefined where there is none. */
-  latest(kind: SnapshotKind, id: string, version: number | undefined): Promise<Snapshotted | undefined>
 }
 
 /** Which state of an originator to get. */
@@ -35,10 +36,10 @@ export interface GetOptions {
   readonly deepCopy?: boolean
 }
 
-/** What a repository reads from beside the events. */
+/** What else a repository has to know. */
 export interface RepositoryOptions {
-  /** Where it looks first. */
-  readonly snapshots?: SnapshotReader
+  /** Whether a kind has snapshots; default none has. */
+  readonly hasSnapshots?: (kind: SnapshotKind) => boolean
   /** Whether and how it caches; default not at all. */
   readonly cache?: CacheOptions | undefined
   /** Runs `fn` once what was read and saved is stored for good; default at once. */
@@ -50,14 +51,14 @@ export interface RepositoryOptions {
 /** Reads aggregates and deciders by id. */
 export class Repository {
   readonly #events: EventReader
-  readonly #snapshots: SnapshotReader | undefined
+  readonly #hasSnapshots: (kind: SnapshotKind) => boolean
   /** What it has cached, undefined when it does not cache. */
   readonly cache: OriginatorCache | undefined
 
   constructor(events: EventReader, options: RepositoryOptions = {}) {
-    const { snapshots, cache, afterCommit = runAtOnce, isProvisional = (): boolean => false } = options
+    const { hasSnapshots = never, cache, afterCommit = runAtOnce, isProvisional = never } = options
     this.#events = events
-    this.#snapshots = snapshots
+    this.#hasSnapshots = hasSnapshots
     const readPages: EventReader['readPages'] = (...args) => events.readPages(...args)
     if (cache !== undefined) this.cache = new OriginatorCache({ readPages, apply, afterCommit, isProvisional }, cache)
   }
@@ -96,16 +97,16 @@ export class Repository {
   }
 
   async #read(kind: SnapshotKind, id: string, version: number | undefined): Promise<Rebuilt> {
-    let found = await this.#snapshots?.latest(kind, id, version)
+    let found: Snapshotted | undefined
     let last: DomainEvent | undefined
-    const range = {
-      ...(found === undefined ? {} : { gt: found.version }),
-      ...(version === undefined ? {} : { lte: version }),
-    }
-    await this.#events.readPages(id, range, (events) => {
+    const range = version === undefined ? {} : { lte: version }
+    const restore = (snapshot: DomainEvent): boolean => (found = restoreSnapshot(kind, snapshot)) !== undefined
+    const visit = (events: readonly DomainEvent[]): void => {
       found = apply(kind, found ?? (typeof kind === 'function' ? undefined : initial(kind, id)), events)
       last = events.at(-1)
-    })
+    }
+    if (this.#hasSnapshots(kind)) await this.#events.readSinceSnapshot(id, range, { restore, visit })
+    else await this.#events.readPages(id, range, visit)
     if (found === undefined) throw notFound(nameOf(kind), id, version)
     return { originator: found, last }
   }
@@ -147,6 +148,10 @@ function apply(kind: SnapshotKind, before: Snapshotted | undefined, events: read
       : fold(kind, before as DeciderState<unknown>, events)
   if (after === undefined) throw new ProgrammingError('No originator can be made of no events')
   return after
+}
+
+function never(): boolean {
+  return false
 }
 
 function runAtOnce(fn: () => void): void {

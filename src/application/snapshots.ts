@@ -1,4 +1,4 @@
-/** The snapshots of an application: when they are taken, and how the latest one is found. */
+/** The snapshots of an application: which kinds have them, when they are taken, and how many are kept. */
 import { isAggregate } from '../domain/aggregate.js'
 import type { DomainEvent } from '../domain/event.js'
 import { assertVisible } from '../domain/private-members.js'
@@ -12,7 +12,7 @@ export type DueSnapshot =
   | { readonly kind: SnapshotKind; readonly snapshot: DomainEvent }
   | { readonly kind: SnapshotKind; readonly id: string; readonly version: number }
 
-/** Reads and writes snapshots, in a store of their own. */
+/** Takes snapshots, into a store of their own. */
 export class Snapshots {
   readonly #store: () => Promise<EventStore>
   readonly #isEnabled: boolean | undefined
@@ -36,17 +36,6 @@ export class Snapshots {
       `Cannot take a snapshot of a ${name}: snapshots are off. Give the class a static, or the decider a member, snapshots: { every: 100 }; ` +
         'or the application the option snapshots: true; or set IS_SNAPSHOTTING_ENABLED=yes.',
     )
-  }
-
-  /** The originator as the latest snapshot up to a version has it, undefined without a good one. */
-  async latest(kind: SnapshotKind, id: string, version: number | undefined): Promise<Snapshotted | undefined> {
-    if (!this.isFor(kind)) return undefined
-    const [stored] = await (await this.#store()).get(id, {
-      desc: true,
-      limit: 1,
-      ...(version === undefined ? {} : { lte: version }),
-    })
-    return stored === undefined ? undefined : restoreSnapshot(kind, stored)
   }
 
   /** What a save of new events of one originator has to take; the state as it is now is captured at once. */

@@ -4,7 +4,7 @@ import type { DomainEvent } from '../domain/event.js'
 import type { Mapper } from './mapper.js'
 import { PageSize } from './page-size.js'
 import { PersonalDataKeys } from './personal-data-keys.js'
-import type { AggregateRecorder, SelectEventsRange } from './recorder.js'
+import type { AggregateRecorder, SelectEventsRange, SinceSnapshot, SinceSnapshotRange } from './recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
 
 /** Few streams are longer, so most are read by one statement. */
@@ -19,6 +19,14 @@ export interface Recording {
    * the database's to say: read the log for that.
    */
   readonly notification?: Omit<Notification, 'recordedAt'>
+}
+
+/** Who reads an originator from its latest snapshot on. */
+export interface SinceSnapshotVisitor {
+  /** Called first, with the latest snapshot where there is one. @returns false for one that is not good: all events are read then */
+  restore(snapshot: DomainEvent): boolean
+  /** Called with each page of events. */
+  visit(page: readonly DomainEvent[]): void
 }
 
 /** Reads and writes the events of originators. */
@@ -111,7 +119,62 @@ export class EventStore {
     range: Pick<SelectEventsRange, 'gt' | 'lte'>,
     visit: (page: readonly DomainEvent[]) => void,
   ): Promise<void> {
+    await this.#readPages(originatorId, range, visit, new PageSize(longestPage, longestPage))
+  }
+
+  /**
+   * Reads an originator from its latest snapshot on, the events in pages. The snapshot and the first page are read at once where
+   * the recorder can do that.
+   *
+   * @param snapshots - keeps the snapshots, which are written as the events are
+   * @param range - `lte` for snapshots and events
+   * @throws `MapperError` when a state cannot be read
+   */
+  async readSinceSnapshot(
+    snapshots: AggregateRecorder,
+    originatorId: string,
+    range: Pick<SelectEventsRange, 'lte'>,
+    visitor: SinceSnapshotVisitor,
+  ): Promise<void> {
     const size = new PageSize(longestPage, longestPage)
+    const { limit } = size
+    const { snapshot, events } = await this.#selectSinceSnapshot(snapshots, originatorId, { ...range, limit })
+    // Together, since the keys of personal data are read once for a list.
+    const page = [...(await this.toDomainEvents(snapshot === undefined ? events : [snapshot, ...events]))]
+    const opened = snapshot === undefined ? undefined : page.shift()
+    const visit: SinceSnapshotVisitor['visit'] = (each) => visitor.visit(each)
+    if (opened !== undefined && !visitor.restore(opened)) return await this.readPages(originatorId, range, visit)
+    const last = events.at(-1)
+    if (last === undefined) return
+    visit(page)
+    if (events.length < limit) return
+    size.adapt(events)
+    await this.#readPages(originatorId, { ...range, gt: last.originatorVersion }, visit, size)
+  }
+
+  /** Whether an originator has any events. */
+  async has(originatorId: string): Promise<boolean> {
+    return (await this.recorder.selectEvents(originatorId, { limit: 1 })).length > 0
+  }
+
+  async #selectSinceSnapshot(
+    snapshots: AggregateRecorder,
+    originatorId: string,
+    range: SinceSnapshotRange,
+  ): Promise<SinceSnapshot> {
+    const found = await this.recorder.selectSinceSnapshot?.(snapshots, originatorId, range)
+    if (found !== undefined) return found
+    const [snapshot] = await snapshots.selectEvents(originatorId, { ...range, desc: true, limit: 1 })
+    const after = snapshot === undefined ? {} : { gt: snapshot.originatorVersion }
+    return { snapshot, events: await this.recorder.selectEvents(originatorId, { ...range, ...after }) }
+  }
+
+  async #readPages(
+    originatorId: string,
+    range: Pick<SelectEventsRange, 'gt' | 'lte'>,
+    visit: (page: readonly DomainEvent[]) => void,
+    size: PageSize,
+  ): Promise<void> {
     for (let position = range; ; ) {
       const { limit } = size
       const stored = await this.recorder.selectEvents(originatorId, { ...position, limit })
@@ -122,11 +185,6 @@ export class EventStore {
       size.adapt(stored)
       position = { ...range, gt: last.originatorVersion }
     }
-  }
-
-  /** Whether an originator has any events. */
-  async has(originatorId: string): Promise<boolean> {
-    return (await this.recorder.selectEvents(originatorId, { limit: 1 })).length > 0
   }
 }
 

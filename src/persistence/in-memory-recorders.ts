@@ -2,10 +2,13 @@
 import { NotSupportedError } from '../errors.js'
 import { copyOf, InMemoryStreams } from './in-memory-streams.js'
 import type {
+  AggregateRecorder,
   AppendOptions,
   DeleteEventsRange,
   SelectEventsRange,
   SelectNotificationsOptions,
+  SinceSnapshot,
+  SinceSnapshotRange,
   SubscribeOptions,
   Subscription,
 } from './recorder.js'
@@ -37,6 +40,18 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
 
   async selectEvents(originatorId: string, range?: SelectEventsRange): Promise<StoredEvent[]> {
     return this.#streams.select(originatorId, range)
+  }
+
+  /** Reads both in one step where the snapshots are in memory, too. */
+  async selectSinceSnapshot(
+    snapshots: AggregateRecorder,
+    originatorId: string,
+    { limit, ...upTo }: SinceSnapshotRange,
+  ): Promise<SinceSnapshot | undefined> {
+    if (!(snapshots instanceof InMemoryAggregateRecorder)) return undefined
+    const [snapshot] = snapshots.#streams.select(originatorId, { ...upTo, desc: true, limit: 1 })
+    const after = snapshot === undefined ? {} : { gt: snapshot.originatorVersion }
+    return { snapshot, events: this.#streams.select(originatorId, { ...upTo, ...after, limit }) }
   }
 
   async deleteEvents(originatorId: string, range: DeleteEventsRange): Promise<void> {

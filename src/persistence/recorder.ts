@@ -13,6 +13,22 @@ export interface SelectEventsRange {
   readonly limit?: number
 }
 
+/** Which events to read along with a snapshot. */
+export interface SinceSnapshotRange {
+  /** Only versions up to and including this: of the snapshot, too. */
+  readonly lte?: number
+  /** At most so many events. */
+  readonly limit: number
+}
+
+/** A stream as it is read from its latest snapshot on. */
+export interface SinceSnapshot {
+  /** The snapshot; undefined where there is none. */
+  readonly snapshot: StoredEvent | undefined
+  /** The events with greater versions than the snapshot's, all events where there is none; oldest first. */
+  readonly events: readonly StoredEvent[]
+}
+
 /** Which part of a stream to delete. */
 export interface DeleteEventsRange {
   /** Only versions greater than this; default any. */
@@ -59,6 +75,19 @@ export interface AggregateRecorder {
    * at once. A recorder without this method is given the events by `insertEvents`.
    */
   appendEvents?(events: readonly StoredEvent[], options?: AppendOptions): Promise<void>
+
+  /**
+   * Reads the latest snapshot of an originator and the events after it at once: for a database, by one statement. A recorder
+   * without this method is asked for one after the other.
+   *
+   * @param snapshots - the recorder that keeps the snapshots
+   * @returns undefined where the two cannot be read at once, such as from two databases, or now: they are read one after the other then
+   */
+  selectSinceSnapshot?(
+    snapshots: AggregateRecorder,
+    originatorId: string,
+    range: SinceSnapshotRange,
+  ): Promise<SinceSnapshot | undefined>
 
   /** Deletes the events in a range of versions. For snapshots: events are the truth, and stay. */
   deleteEvents?(originatorId: string, range: DeleteEventsRange): Promise<void>

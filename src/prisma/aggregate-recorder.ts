@@ -1,5 +1,12 @@
 /** Stores the events, or the snapshots, of aggregates in a table of the Prisma schema. */
-import type { AggregateRecorder, AppendOptions, DeleteEventsRange, SelectEventsRange } from '../persistence/recorder.js'
+import type {
+  AggregateRecorder,
+  AppendOptions,
+  DeleteEventsRange,
+  SelectEventsRange,
+  SinceSnapshot,
+  SinceSnapshotRange,
+} from '../persistence/recorder.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { EventsTable, OriginatorIdType } from './dialect.js'
@@ -33,6 +40,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   readonly datastore: RecorderDatastore<Client>
   protected readonly engine: Engine
   protected readonly table: EventsTable
+  readonly #originatorIdType: OriginatorIdType
   readonly #writer: EventsWriter
 
   /**
@@ -40,13 +48,14 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
    * @throws `ProgrammingError` when the table's name is no identifier, or too long for one
    */
   constructor(datastore: RecorderDatastore<Client>, options: RecorderOptions = {}) {
-    const { kind = 'events' } = options
+    const { kind = 'events', originatorIdType = 'uuid' } = options
+    this.#originatorIdType = originatorIdType
     this.datastore = datastore
     this.engine = engineOf(datastore)
     this.table = this.engine.dialect.eventsTable({
       name: options.eventsTable ?? (kind === 'events' ? 'stored_events' : 'stored_snapshots'),
       schema: options.schema ?? this.engine.schema,
-      originatorIdType: options.originatorIdType ?? 'uuid',
+      originatorIdType,
       withLog: kind === 'events',
       notifies: kind === 'events' && this.engine.signals?.notifies === true,
     })
@@ -73,9 +82,30 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     return pending === undefined ? stored : pending.mergeInto(stored, originatorId, range)
   }
 
+  /**
+   * Reads both by one statement where the snapshots are on the same datastore, with originator ids of the same type. Not while
+   * one of the two has pending events of this originator, without `autoflush`.
+   */
+  async selectSinceSnapshot(
+    snapshots: AggregateRecorder,
+    originatorId: string,
+    range: SinceSnapshotRange,
+  ): Promise<SinceSnapshot | undefined> {
+    if (!(snapshots instanceof PrismaAggregateRecorder) || snapshots.engine !== this.engine) return undefined
+    if (snapshots.#originatorIdType !== this.#originatorIdType) return undefined
+    const scope = this.engine.currentScope
+    if (this.#hasPending(originatorId) || snapshots.#hasPending(originatorId)) {
+      if (scope?.autoflush !== true) return undefined
+      await scope.flush()
+    }
+    return await runIn(this.engine, scope, `read stream ${originatorId} and its latest snapshot`, (runner) =>
+      this.table.selectSinceSnapshot(runner, snapshots.table, originatorId, range),
+    )
+  }
+
   async deleteEvents(originatorId: string, range: DeleteEventsRange): Promise<void> {
     const scope = this.engine.currentScope
-    if (scope?.findPending<PendingEvents>(this)?.has(originatorId) === true) await scope.flush()
+    if (this.#hasPending(originatorId)) await scope?.flush()
     await runIn(this.engine, scope, `delete from stream ${originatorId}`, (runner) =>
       this.table.delete(runner, originatorId, range),
     )
@@ -136,6 +166,10 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       engine.telemetry?.writeFailed(error, scope?.session)
       throw error
     }
+  }
+
+  #hasPending(originatorId: string): boolean {
+    return this.engine.currentScope?.findPending<PendingEvents>(this)?.has(originatorId) === true
   }
 
   #runnerIn(scope: Engine['currentScope'], events: readonly StoredEvent[]): RunWith {

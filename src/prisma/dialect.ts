@@ -1,7 +1,12 @@
 /** The port to one kind of database: everything that differs between them is behind it. */
 import type { EventSourcingError } from '../errors.js'
 import type { IdempotencyClaim, IdempotencyKey, RecordedResponse } from '../persistence/idempotency-store.js'
-import type { DeleteEventsRange, SelectEventsRange } from '../persistence/recorder.js'
+import type {
+  DeleteEventsRange,
+  SelectEventsRange,
+  SinceSnapshot,
+  SinceSnapshotRange,
+} from '../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition, Tracking } from '../persistence/stored-event.js'
 import type { SubjectKey } from '../persistence/subject-key-recorder.js'
 import type { Damage } from '../transaction/connection.js'
@@ -56,6 +61,8 @@ export interface Inserted {
 
 /** The statements over one table of events. */
 export interface EventsTable {
+  /** What stands for the table in a statement. */
+  readonly reference: string
   /** Whether so many events need more than one statement, or one that could store only a part. */
   needsTransaction(events: readonly StoredEvent[]): boolean
   /**
@@ -69,6 +76,13 @@ export interface EventsTable {
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined>
   select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]>
+  /** Reads the latest snapshot and the events after it. @param snapshots - a table of this database, with the same type of originator ids */
+  selectSinceSnapshot(
+    runner: StatementRunner,
+    snapshots: EventsTable,
+    originatorId: string,
+    range: SinceSnapshotRange,
+  ): Promise<SinceSnapshot>
   /** Deletes a part of a stream. */
   delete(runner: StatementRunner, originatorId: string, range: DeleteEventsRange): Promise<void>
   /** The last version of each of the streams that has events. */

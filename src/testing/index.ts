@@ -27,6 +27,8 @@ export {
   appendEventsContract,
   type DeletingRecorder,
   deleteEventsContract,
+  type SinceSnapshotRecorders,
+  selectSinceSnapshotContract,
 } from './optional-members-contracts.js'
 export { processRecorderContract } from './process-recorder-contract.js'
 export { type AggregateScenario, type DeciderScenario, given, type OlderEvent } from './scenario.js'

@@ -1,15 +1,24 @@
 /** What a recorder promises that has the optional members of an aggregate recorder. */
 import { ConcurrencyError } from '../errors.js'
-import type { AggregateRecorder, DeleteEventsRange } from '../persistence/recorder.js'
+import type { AggregateRecorder, DeleteEventsRange, SinceSnapshot } from '../persistence/recorder.js'
+import type { StoredEvent } from '../persistence/stored-event.js'
 import { expectError } from './expected-error.js'
-import { storedEvent, storedEvents, versionsOf } from './stored-events.js'
-import { type Cases, declareCases, type MakeRecorder, type TestFramework } from './test-framework.js'
+import { contentOf, storedEvent, storedEvents, versionsOf } from './stored-events.js'
+import { type Cases, declareCases, type MakeRecorder, type Subject, type TestFramework } from './test-framework.js'
 
 /** A recorder that stores events on behalf of a save. */
 export type AppendingRecorder = AggregateRecorder & Required<Pick<AggregateRecorder, 'appendEvents'>>
 
 /** A recorder that deletes events: one for snapshots. */
 export type DeletingRecorder = AggregateRecorder & Required<Pick<AggregateRecorder, 'deleteEvents'>>
+
+/** A recorder that reads an originator from its latest snapshot on, and the one that keeps the snapshots. */
+export interface SinceSnapshotRecorders {
+  /** Keeps the events, and reads both. */
+  readonly events: AggregateRecorder & Required<Pick<AggregateRecorder, 'selectSinceSnapshot'>>
+  /** Keeps the snapshots, where the other one can read them. */
+  readonly snapshots: AggregateRecorder
+}
 
 /**
  * Declares the cases of `appendEvents`.
@@ -39,6 +48,21 @@ export function deleteEventsContract(
   makeRecorder: MakeRecorder<DeletingRecorder>,
 ): void {
   declareCases(framework, `${label} that deletes events`, deleting, makeRecorder)
+}
+
+/**
+ * Declares the cases of `selectSinceSnapshot`.
+ *
+ * @param framework - of the caller
+ * @param label - names the implementation in the names of the groups
+ * @param makeRecorders - called once per case
+ */
+export function selectSinceSnapshotContract(
+  framework: TestFramework,
+  label: string,
+  makeRecorders: MakeRecorder<SinceSnapshotRecorders>,
+): void {
+  declareCases(framework, `${label} that reads since a snapshot`, sinceSnapshot, makeRecorders)
 }
 
 const appending: Cases<AppendingRecorder> = {
@@ -103,4 +127,102 @@ const deleting: Cases<DeletingRecorder> = {
     await recorder.insertEvents([storedEvent(originatorId(1), 5, { topic: 'again' })])
     expect((await recorder.selectEvents(originatorId(1))).map(({ topic }) => topic)).toEqual(['again'])
   },
+}
+
+const sinceSnapshot: Cases<SinceSnapshotRecorders> = {
+  async 'gives the latest snapshot and the events after it, of one originator'(subject) {
+    const { recorder, originatorId, expect } = subject
+    await filled(subject)
+    const found = await recorder.events.selectSinceSnapshot(recorder.snapshots, originatorId(1), { limit: 10 })
+    expect(versionsIn(found)).toEqual({ snapshot: 4, events: [5, 6] })
+    const [snapshot] = await recorder.snapshots.selectEvents(originatorId(1), { gt: 2 })
+    const events = await recorder.events.selectEvents(originatorId(1), { gt: 4 })
+    expect(contentsIn(found)).toEqual(contentsIn({ snapshot, events }))
+  },
+
+  async 'gives metadata of snapshots and events as they are stored'({ recorder, originatorId, expect }) {
+    const by = (name: string): object => ({ metadata: { by: name } })
+    const [first, second] = [storedEvent(originatorId(1), 1), storedEvent(originatorId(1), 2)]
+    await recorder.snapshots.insertEvents([first])
+    await recorder.events.insertEvents([
+      { ...first, ...by('Ann') },
+      second,
+      { ...second, ...by('Bob'), originatorVersion: 3 },
+    ])
+    const found = await recorder.events.selectSinceSnapshot(recorder.snapshots, originatorId(1), { limit: 10 })
+    expect([found?.snapshot, ...(found?.events ?? [])].map((each) => each?.metadata)).toEqual([
+      undefined,
+      undefined,
+      { by: 'Bob' },
+    ])
+  },
+
+  async 'gives the snapshot and the events up to a version'(subject) {
+    const { recorder, originatorId, expect } = subject
+    await filled(subject)
+    const upTo = async (lte: number): Promise<unknown> =>
+      versionsIn(await recorder.events.selectSinceSnapshot(recorder.snapshots, originatorId(1), { lte, limit: 10 }))
+    expect(await upTo(5)).toEqual({ snapshot: 4, events: [5] })
+    expect(await upTo(4)).toEqual({ snapshot: 4, events: [] })
+    expect(await upTo(3)).toEqual({ snapshot: 2, events: [3] })
+    expect(await upTo(1)).toEqual({ snapshot: undefined, events: [1] })
+    expect(await upTo(0)).toEqual({ snapshot: undefined, events: [] })
+  },
+
+  async 'gives no more events than asked for, beside the snapshot'(subject) {
+    const { recorder, originatorId, expect } = subject
+    await filled(subject)
+    const limited = async (n: number, limit: number): Promise<unknown> =>
+      versionsIn(await recorder.events.selectSinceSnapshot(recorder.snapshots, originatorId(n), { limit }))
+    expect(await limited(1, 1)).toEqual({ snapshot: 4, events: [5] })
+    expect(await limited(3, 2)).toEqual({ snapshot: undefined, events: [1, 2] })
+  },
+
+  async 'gives all events where there is no snapshot, and nothing of an unknown originator'(subject) {
+    const { recorder, originatorId, expect } = subject
+    await filled(subject)
+    await recorder.events.insertEvents(storedEvents(originatorId(4), 4, -1))
+    await recorder.snapshots.insertEvents([storedEvent(originatorId(5), 7)])
+    const since = async (n: number): Promise<unknown> =>
+      versionsIn(await recorder.events.selectSinceSnapshot(recorder.snapshots, originatorId(n), { limit: 10 }))
+    expect(await since(3)).toEqual({ snapshot: undefined, events: [1, 2, 3] })
+    expect(await since(4)).toEqual({ snapshot: undefined, events: [-1, 0, 1, 2] })
+    expect(await since(5)).toEqual({ snapshot: 7, events: [] })
+    expect(await since(6)).toEqual({ snapshot: undefined, events: [] })
+  },
+
+  async 'gives undefined for snapshots that it cannot read at once with its events'(subject) {
+    const { recorder, originatorId, expect } = subject
+    await filled(subject)
+    const elsewhere: AggregateRecorder = {
+      insertEvents: async (events) => await recorder.snapshots.insertEvents(events),
+      selectEvents: async (id, range) => await recorder.snapshots.selectEvents(id, range),
+    }
+    const found = await recorder.events.selectSinceSnapshot(elsewhere, originatorId(1), { limit: 10 })
+    expect(found).toEqual(undefined)
+  },
+}
+
+/** Six events of the first originator with two snapshots, and events of two more, of which one has a snapshot. */
+async function filled({
+  recorder: { events, snapshots },
+  originatorId,
+}: Subject<SinceSnapshotRecorders>): Promise<void> {
+  for (const [n, count] of [
+    [1, 6],
+    [2, 6],
+    [3, 3],
+  ] as const)
+    await events.insertEvents(storedEvents(originatorId(n), count))
+  const snapshotOf = (n: number, version: number): StoredEvent =>
+    storedEvent(originatorId(n), version, { topic: 'snapshot', state: Uint8Array.of(n, version) })
+  await snapshots.insertEvents([snapshotOf(1, 2), snapshotOf(1, 4), snapshotOf(2, 5)])
+}
+
+function versionsIn(found: SinceSnapshot | undefined): unknown {
+  return found && { snapshot: found.snapshot?.originatorVersion, events: versionsOf(found.events) }
+}
+
+function contentsIn(found: SinceSnapshot | undefined): unknown {
+  return found && { snapshot: found.snapshot && contentOf([found.snapshot]), events: contentOf(found.events) }
 }

@@ -65,7 +65,7 @@ describe.each(databases)('on $name', (kind) => {
     const short = await grown(150)
     const long = await grown(100_050)
     const cost = await costOf(async () => await application.repository.get(Counter, short))
-    expect(cost).toEqual({ statements: ['SELECT', 'SELECT'], states: 1 + 50 })
+    expect(cost).toEqual({ statements: [expect.stringMatching(/^(SELECT|WITH)$/)], states: 1 + 50 })
     expect(await costOf(async () => await application.repository.get(Counter, long))).toEqual(cost)
     expect((await application.repository.get(Counter, long)).total).toBe(100_049)
     const store = await application.snapshotStore()

@@ -114,10 +114,15 @@ describe.each(stores)('snapshots on $name', ({ open }) => {
   /** How many events a get reads from the stream. */
   const readsOf = async (work: () => Promise<unknown>): Promise<number> => {
     const select = vi.spyOn(bank.recorder, 'selectEvents')
+    const selectSince = vi.spyOn(bank.recorder, 'selectSinceSnapshot')
     await work()
-    const pages = await Promise.all(select.mock.results.map(async ({ value }) => (await value).length as number))
+    const pages = [
+      ...select.mock.results.map(async ({ value }) => (await value).length as number),
+      ...selectSince.mock.results.map(async ({ value }) => (await value)?.events.length as number),
+    ]
     select.mockRestore()
-    return pages.reduce((sum, length) => sum + length, 0)
+    selectSince.mockRestore()
+    return (await Promise.all(pages)).reduce((sum, length) => sum + length, 0)
   }
   const opened = async (...amounts: number[]): Promise<Account> => {
     const account = new Account('Ann')

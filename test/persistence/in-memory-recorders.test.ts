@@ -16,6 +16,7 @@ import {
   eventStoreContract,
   notificationLogContract,
   processRecorderContract,
+  selectSinceSnapshotContract,
   subscriptionContract,
   trackingRecorderContract,
 } from '../../src/testing/index.js'
@@ -33,6 +34,10 @@ for (const [label, originatorId] of [
   const processes = async () => ({ recorder: new InMemoryProcessRecorder(), ...ids })
   aggregateRecorderContract(framework, `InMemoryAggregateRecorder ${label}`, aggregates)
   appendEventsContract(framework, `InMemoryAggregateRecorder ${label}`, aggregates)
+  selectSinceSnapshotContract(framework, `InMemoryApplicationRecorder ${label}`, async () => ({
+    recorder: { events: new InMemoryApplicationRecorder(), snapshots: new InMemoryAggregateRecorder() },
+    ...ids,
+  }))
   deleteEventsContract(framework, `InMemoryAggregateRecorder ${label}`, aggregates)
   eventStoreContract(framework, `InMemoryAggregateRecorder ${label}`, aggregates)
   applicationRecorderContract(framework, `InMemoryApplicationRecorder ${label}`, applications)

@@ -16,6 +16,7 @@ import {
   deleteEventsContract,
   eventStoreContract,
   notificationLogContract,
+  selectSinceSnapshotContract,
   subscriptionContract,
 } from '../../src/testing/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
@@ -65,6 +66,10 @@ function contractsOn(
   aggregateRecorderContract(framework, `PrismaAggregateRecorder of snapshots [16] ${name}`, snapshots)
   deleteEventsContract(framework, `PrismaAggregateRecorder of snapshots [16] ${name}`, snapshots)
   applicationRecorderContract(framework, `PrismaApplicationRecorder [44] ${name}`, applications)
+  selectSinceSnapshotContract(framework, `PrismaApplicationRecorder ${name}`, async () => ({
+    recorder: { events: (await applications()).recorder, snapshots: (await snapshots()).recorder },
+    originatorId,
+  }))
   appendEventsContract(framework, `PrismaApplicationRecorder ${name}`, applications)
   eventStoreContract(framework, `PrismaApplicationRecorder ${name}`, applications)
   subscriptionContract(framework, `PrismaApplicationRecorder ${name}`, applications)

@@ -134,6 +134,28 @@ describe.each(databases)('on $name', (kind) => {
     expect(() => recorder.subscribe()).toThrow(NotSupportedError)
   })
 
+  it('reads an originator from its latest snapshot on', async () => {
+    const environment = new Environment('', {
+      PRISMA_SCOPED_CLIENT_TOPIC: `${fixture}#currentTx`,
+      PRISMA_URL: database.url,
+    })
+    const factory = new PrismaFactory(environment)
+    await factory.prepare()
+    const [events, snapshots] = [factory.applicationRecorder(), factory.aggregateRecorder('snapshots')]
+    const id = Dog.createId('Rex')
+    const [first, second] = [storedEvent(id, 1), { ...storedEvent(id, 2), metadata: { by: 'Ann' } }]
+    await theirTransaction(async () => {
+      expect(await events.selectSinceSnapshot?.(snapshots, id, { limit: 2 })).toEqual({
+        snapshot: undefined,
+        events: [],
+      })
+      await events.insertEvents([first, second])
+      await snapshots.insertEvents([first])
+      const found = { snapshot: first, events: [second] }
+      expect(await events.selectSinceSnapshot?.(snapshots, id, { limit: 2 })).toEqual(found)
+    })
+  })
+
   it('keeps subject keys, which come to nothing with their transaction', async () => {
     const environment = new Environment('', {
       PRISMA_SCOPED_CLIENT_TOPIC: `${fixture}#currentTx`,

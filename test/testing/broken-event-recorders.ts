@@ -1,5 +1,6 @@
 /** Recorders of events that break one promise each, so that the contracts can show that they notice. */
 import {
+  type AggregateRecorder,
   type AppendOptions,
   ConcurrencyError,
   type DeleteEventsRange,
@@ -10,8 +11,11 @@ import {
   PersistenceError,
   type SelectEventsRange,
   type SelectNotificationsOptions,
+  type SinceSnapshot,
+  type SinceSnapshotRange,
   type StoredEvent,
 } from '../../src/index.js'
+import type { SinceSnapshotRecorders } from '../../src/testing/index.js'
 
 type Constructor<T> = new () => T
 
@@ -143,6 +147,73 @@ export const brokenDeletes: Record<string, () => InMemoryAggregateRecorder> = {
         await super.deleteEvents(id, { lte })
       }
     })(),
+}
+
+/** Reads since a snapshot in another way than it is asked to, or changes what it finds. */
+class OtherSinceSnapshot extends InMemoryAggregateRecorder {
+  ask = (range: SinceSnapshotRange): SinceSnapshotRange => range
+  change = (found: SinceSnapshot): SinceSnapshot => found
+  override async selectSinceSnapshot(
+    snapshots: AggregateRecorder,
+    originatorId: string,
+    range: SinceSnapshotRange,
+  ): Promise<SinceSnapshot | undefined> {
+    const found = await super.selectSinceSnapshot(snapshots, originatorId, this.ask(range))
+    return found && this.change(found)
+  }
+}
+
+/** Gives what another recorder of snapshots gives, one after the other. */
+class ReadsAnySnapshots extends InMemoryAggregateRecorder {
+  order: Pick<SelectEventsRange, 'desc'> = { desc: true }
+  distance = 0
+  override async selectSinceSnapshot(
+    snapshots: AggregateRecorder,
+    originatorId: string,
+    range: SinceSnapshotRange,
+  ): Promise<SinceSnapshot | undefined> {
+    const [snapshot] = await snapshots.selectEvents(originatorId, { ...range, ...this.order, limit: 1 })
+    const after = snapshot === undefined ? {} : { gt: snapshot.originatorVersion + this.distance }
+    return { snapshot, events: await this.selectEvents(originatorId, { ...range, ...after }) }
+  }
+}
+
+const withSnapshots = (events: InMemoryAggregateRecorder): SinceSnapshotRecorders => ({
+  events,
+  snapshots: new InMemoryAggregateRecorder(),
+})
+const findingOther = (change: OtherSinceSnapshot['change']) => (): SinceSnapshotRecorders =>
+  withSnapshots(Object.assign(new OtherSinceSnapshot(), { change }))
+const readingOther = (ask: OtherSinceSnapshot['ask']) => (): SinceSnapshotRecorders =>
+  withSnapshots(Object.assign(new OtherSinceSnapshot(), { ask }))
+
+/** Break the promises of `selectSinceSnapshot`. */
+export const brokenSinceSnapshots: Record<string, () => SinceSnapshotRecorders> = {
+  'finds no snapshot': findingOther(({ events }) => ({ snapshot: undefined, events })),
+  'finds events only where there is a snapshot': findingOther(({ snapshot, events }) => ({
+    snapshot,
+    events: snapshot === undefined ? [] : events,
+  })),
+  'takes 0 as the version before all events': findingOther(({ snapshot, events }) => ({
+    snapshot,
+    events: events.filter(({ originatorVersion }) => originatorVersion > 0),
+  })),
+  'gives events newest first': findingOther(({ snapshot, events }) => ({ snapshot, events: events.toReversed() })),
+  'loses metadata': findingOther(({ snapshot, events }) => ({
+    snapshot,
+    events: events.map(({ originatorId, originatorVersion, topic, state }) => ({
+      originatorId,
+      originatorVersion,
+      topic,
+      state,
+    })),
+  })),
+  'loses the end of the range': readingOther(({ limit }) => ({ limit })),
+  'loses the limit': readingOther((range) => ({ ...range, limit: 1_000 })),
+  'counts the snapshot among the events': readingOther((range) => ({ ...range, limit: range.limit - 1 })),
+  'takes the first snapshot': () => withSnapshots(Object.assign(new ReadsAnySnapshots(), { order: {} })),
+  'gives the event of the snapshot, too': () => withSnapshots(Object.assign(new ReadsAnySnapshots(), { distance: -1 })),
+  'gives what it has not read at once': () => withSnapshots(new ReadsAnySnapshots()),
 }
 
 /** Reads the log with other bounds than it is asked for, or changes what it finds. */

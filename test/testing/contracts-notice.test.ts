@@ -19,6 +19,8 @@ import {
   type MakeRecorder,
   notificationLogContract,
   processRecorderContract,
+  type SinceSnapshotRecorders,
+  selectSinceSnapshotContract,
   subjectKeyRecorderContract,
   subscriptionContract,
   type TestFramework,
@@ -29,6 +31,7 @@ import {
   brokenAppends,
   brokenDeletes,
   brokenLogs,
+  brokenSinceSnapshots,
   GivesIds,
   TellsWrongStream,
 } from './broken-event-recorders.js'
@@ -111,6 +114,13 @@ noticing({
   contract: deleteEventsContract,
   honest: () => new InMemoryAggregateRecorder(),
   broken: brokenDeletes,
+  fails: {},
+})
+
+noticing<SinceSnapshotRecorders>({
+  contract: selectSinceSnapshotContract,
+  honest: () => ({ events: new InMemoryAggregateRecorder(), snapshots: new InMemoryAggregateRecorder() }),
+  broken: brokenSinceSnapshots,
   fails: {},
 })
 

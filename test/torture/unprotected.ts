@@ -30,10 +30,12 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
   const insert =
     engine.dialect.name === 'mariadb' ? insertWithEarlyIds(engine, options.name) : insertPlainly(options.name)
   return {
+    reference: table.reference,
     channel: table.channel,
     createStatements: table.createStatements,
     needsTransaction: (events) => table.needsTransaction(events),
     select: (runner, id, range) => table.select(runner, id, range),
+    selectSinceSnapshot: (runner, snapshots, id, range) => table.selectSinceSnapshot(runner, snapshots, id, range),
     delete: (runner, id, range) => table.delete(runner, id, range),
     lastVersions: (runner, ids) => table.lastVersions(runner, ids),
     lastLogPosition: (runner) => lastVisible(runner, options.name),

@@ -1,9 +1,18 @@
 /** Turns rows as the adapters give them into records, alike for all databases. */
 import { InternalError } from '../../errors.js'
+import type { SinceSnapshot } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent } from '../../persistence/stored-event.js'
 
 /** The columns of a stored event, in the order in which every select lists them. */
 export const eventColumns = 'originator_id, originator_version, topic, state, metadata'
+
+/** The columns of a row that is a snapshot or an event: a statement may give its snapshot anywhere among the events. */
+export function columnsOf(kind: 'snapshot' | 'event'): string {
+  return `${eventColumns}, ${kind === 'snapshot' ? 1 : 0} AS is_snapshot`
+}
+
+/** Less than every version. */
+export const beforeAllVersions: number = Number.MIN_SAFE_INTEGER - 1
 
 /** The columns of a notification. */
 export const notificationColumns: string = notificationColumnsWith('id')
@@ -27,6 +36,17 @@ export function toStoredEvent(row: readonly unknown[]): StoredEvent {
   }
   const metadata = row[4]
   return metadata === null || metadata === undefined ? event : { ...event, metadata: toJSONObject(metadata) }
+}
+
+/** Reads rows of `columnsOf`. No database promises the order in which it gives the parts of a union. */
+export function toSinceSnapshot(rows: ReadonlyArray<readonly unknown[]>): SinceSnapshot {
+  const isSnapshot = (row: readonly unknown[]): boolean => Number(row[5]) === 1
+  const snapshot = rows.find(isSnapshot)
+  const events = rows.filter((row) => !isSnapshot(row)).map(toStoredEvent)
+  return {
+    snapshot: snapshot === undefined ? undefined : toStoredEvent(snapshot),
+    events: events.sort((a, b) => a.originatorVersion - b.originatorVersion),
+  }
 }
 
 /** Reads a row of `notificationColumns`. */

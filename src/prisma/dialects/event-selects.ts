@@ -1,8 +1,8 @@
 /** The selects over an events table for the databases whose parameters are question marks and whose log has no holes. */
-import type { SelectEventsRange } from '../../persistence/recorder.js'
+import type { SelectEventsRange, SinceSnapshotRange } from '../../persistence/recorder.js'
 import type { LogRange } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
-import { eventColumns, notificationColumnsWith } from './event-rows.js'
+import { beforeAllVersions, columnsOf, eventColumns, notificationColumnsWith } from './event-rows.js'
 
 /** Reads (a part of) one stream. */
 export function selectStream(table: string, originatorId: string, range: SelectEventsRange): SqlQuery {
@@ -21,6 +21,34 @@ export function selectStream(table: string, originatorId: string, range: SelectE
   if (range.limit === undefined) return statement(sql, args)
   // A number would reach one of the drivers as a floating point value, which LIMIT refuses.
   return statement(`${sql} LIMIT ?`, [...args, BigInt(range.limit)])
+}
+
+/** Where a statement reads an originator from its latest snapshot on. */
+export interface SinceSnapshotSource {
+  readonly events: string
+  readonly snapshots: string
+  /** Makes a part of a union of a select with a limit. */
+  readonly part: (select: string) => string
+}
+
+/** Reads the latest snapshot of one originator and the events after it, in any order. */
+export function selectSinceSnapshot(
+  { events, snapshots, part }: SinceSnapshotSource,
+  originatorId: string,
+  { lte, limit }: SinceSnapshotRange,
+): SqlQuery {
+  const ofStream = `originator_id = ?${lte === undefined ? '' : ' AND originator_version <= ?'}`
+  const args = lte === undefined ? [originatorId] : [originatorId, lte]
+  // Looked up twice: from a common table expression, MariaDB does not see where in the index the events begin, and reads all of them.
+  const latest = `SELECT max(originator_version) FROM ${snapshots} WHERE ${ofStream}`
+  const page =
+    `SELECT ${columnsOf('event')} FROM ${events} WHERE ${ofStream} ` +
+    `AND originator_version > coalesce((${latest}), ${beforeAllVersions}) ORDER BY originator_version LIMIT ?`
+  return statement(
+    `SELECT ${columnsOf('snapshot')} FROM ${snapshots} WHERE originator_id = ? AND originator_version = (${latest}) ` +
+      `UNION ALL ${part(page)}`,
+    [originatorId, ...args, ...args, ...args, BigInt(limit)],
+  )
 }
 
 /**

@@ -1,13 +1,18 @@
 /** The statements over one events table on MariaDB and MySQL, and the counter that keeps its log in order. */
-import type { DeleteEventsRange, SelectEventsRange } from '../../persistence/recorder.js'
+import type {
+  DeleteEventsRange,
+  SelectEventsRange,
+  SinceSnapshot,
+  SinceSnapshotRange,
+} from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
 import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
 import { allOrNothing, chunksOf, needsChunks, partsOf } from './chunks.js'
-import { eventColumns, toBigInt, toNotification, toStoredEvent, toText } from './event-rows.js'
-import { selectLogPart, selectStream } from './event-selects.js'
+import { eventColumns, toBigInt, toNotification, toSinceSnapshot, toStoredEvent, toText } from './event-rows.js'
+import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
 import { setInsertId } from './insert-id.js'
 import { eventsTableStatements, positionsTable, snapshotsTableStatements } from './mariadb-tables.js'
 
@@ -27,12 +32,12 @@ const written = new WeakMap<DriverConnection, Set<string>>()
 export class MariadbEventsTable implements EventsTable {
   readonly createStatements: readonly string[]
   readonly channel: string
-  readonly #table: string
+  readonly reference: string
   readonly #withLog: boolean
 
   constructor({ name, originatorIdType, withLog }: EventsTableOptions) {
     this.channel = name
-    this.#table = `\`${name}\``
+    this.reference = `\`${name}\``
     this.#withLog = withLog
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
     this.createStatements = statements(name, { originatorIdType })
@@ -60,12 +65,25 @@ export class MariadbEventsTable implements EventsTable {
   }
 
   async select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
-    const { rows } = await runner.query(selectStream(this.#table, originatorId, range))
+    const { rows } = await runner.query(selectStream(this.reference, originatorId, range))
     return rows.map(toStoredEvent)
   }
 
+  async selectSinceSnapshot(
+    runner: StatementRunner,
+    snapshots: EventsTable,
+    originatorId: string,
+    range: SinceSnapshotRange,
+  ): Promise<SinceSnapshot> {
+    // A derived table, as SQLite wants it, would be written to a temporary one.
+    const part = (select: string): string => `(${select})`
+    const source = { events: this.reference, snapshots: snapshots.reference, part }
+    const { rows } = await runner.query(selectSinceSnapshot(source, originatorId, range))
+    return toSinceSnapshot(rows)
+  }
+
   async delete(runner: StatementRunner, originatorId: string, { gt = -1, lte }: DeleteEventsRange): Promise<void> {
-    const sql = `DELETE FROM ${this.#table} WHERE originator_id = ? AND originator_version > ? AND originator_version <= ?`
+    const sql = `DELETE FROM ${this.reference} WHERE originator_id = ? AND originator_version > ? AND originator_version <= ?`
     await runner.execute(statement(sql, [originatorId, gt, lte]))
   }
 
@@ -74,7 +92,7 @@ export class MariadbEventsTable implements EventsTable {
     const versions = new Map<string, number>()
     for (const ids of partsOf(originatorIds, longestList)) {
       const sql =
-        `SELECT originator_id, max(originator_version) FROM ${this.#table} ` +
+        `SELECT originator_id, max(originator_version) FROM ${this.reference} ` +
         `WHERE originator_id IN (${ids.map(() => '?').join(', ')}) GROUP BY originator_id LOCK IN SHARE MODE`
       const { rows } = await runner.query(statement(sql, [...ids]))
       for (const [id, version] of rows) versions.set(toText(id), Number(version))
@@ -85,16 +103,16 @@ export class MariadbEventsTable implements EventsTable {
   async selectLog(runner: StatementRunner | DriverConnection, range: LogRange): Promise<Notification[]> {
     if (range.limit < 1) return []
     // The column's collation takes "Dog.Added" and "dog.added" for one.
-    const query = selectLogPart(this.#table, range, { topic: 'CAST(topic AS BINARY)' })
+    const query = selectLogPart(this.reference, range, { topic: 'CAST(topic AS BINARY)' })
     // A transaction sees its own events, and below them may miss what others have stored since its snapshot. A locking read
     // misses nothing, and waits for nobody: who has taken ids keeps all others from it until its end.
-    const missesOthers = 'savepoint' in runner && written.get(runner)?.has(this.#table) === true
+    const missesOthers = 'savepoint' in runner && written.get(runner)?.has(this.reference) === true
     const { rows } = await runner.query(missesOthers ? statement(`${query.sql} LOCK IN SHARE MODE`, query.args) : query)
     return rows.map(toNotification)
   }
 
   async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
-    const { rows } = await runner.query(statement(`SELECT max(id) FROM ${this.#table}`))
+    const { rows } = await runner.query(statement(`SELECT max(id) FROM ${this.reference}`))
     const last = rows[0]?.[0]
     return last === null || last === undefined ? null : toBigInt(last)
   }
@@ -105,7 +123,7 @@ export class MariadbEventsTable implements EventsTable {
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined> {
     const count = events.length
-    if ('savepoint' in runner) written.set(runner, (written.get(runner) ?? new Set()).add(this.#table))
+    if ('savepoint' in runner) written.set(runner, (written.get(runner) ?? new Set()).add(this.reference))
     // A statement has room for some; the others are looked for before. What is stored stays stored.
     const [first = [], ...others] = [...partsOf(predecessors, longestList)]
     for (const part of others) if (!(await this.#areStored(runner, part))) return undefined
@@ -163,7 +181,7 @@ export class MariadbEventsTable implements EventsTable {
   #countOf(positions: readonly StreamPosition[], args: unknown[]): string {
     for (const position of positions) args.push(position.originatorId, position.originatorVersion)
     const list = positions.map(() => '(?, ?)').join(', ')
-    return `(SELECT count(*) FROM ${this.#table} WHERE (originator_id, originator_version) IN (${list}))`
+    return `(SELECT count(*) FROM ${this.reference} WHERE (originator_id, originator_version) IN (${list}))`
   }
 
   /** @returns false when a position is taken; none of the rows is stored then */
@@ -199,6 +217,6 @@ export class MariadbEventsTable implements EventsTable {
     const row = firstId === undefined ? '(?, ?, ?, ?, ?, utc_timestamp(3))' : '(?, ?, ?, ?, ?, ?, utc_timestamp(3))'
     const columns = firstId === undefined ? eventColumns : `id, ${eventColumns}`
     const rows = Array.from(events, () => row).join(', ')
-    return statement(`INSERT INTO ${this.#table} (${columns}, recorded_at) VALUES ${rows}`, args)
+    return statement(`INSERT INTO ${this.reference} (${columns}, recorded_at) VALUES ${rows}`, args)
   }
 }

@@ -1,13 +1,25 @@
 /** The statements over one events table on PostgreSQL, and the rule that keeps its log in order. */
 import { ProgrammingError } from '../../errors.js'
-import type { DeleteEventsRange, SelectEventsRange } from '../../persistence/recorder.js'
+import type {
+  DeleteEventsRange,
+  SelectEventsRange,
+  SinceSnapshot,
+  SinceSnapshotRange,
+} from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
 import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
-import { eventColumns, notificationColumns, toBigInt, toIds, toNotification, toStoredEvent } from './event-rows.js'
-import { eventsTableStatements, snapshotsTableStatements } from './postgresql-tables.js'
+import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
+import {
+  type StreamsTable,
+  selectLastVersions,
+  selectLogPart,
+  selectSinceSnapshot,
+  selectStream,
+} from './postgresql-event-selects.js'
+import { channelName, eventsTableStatements, qualified, snapshotsTableStatements } from './postgresql-tables.js'
 
 /** The driver writes the bytes of several rows as text, which takes five times as long; a state that is larger than this goes alone, as bytes. */
 const chunkLimits = { rows: 20_000, bytes: 1024 * 1024 }
@@ -21,11 +33,11 @@ const chunkLimits = { rows: 20_000, bytes: 1024 * 1024 }
  *
  * @see https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
  */
-export class PostgresqlEventsTable implements EventsTable {
+export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   readonly createStatements: readonly string[]
-  readonly #table: string
+  readonly reference: string
+  readonly idType: string
   readonly #regclass: string
-  readonly #idType: string
   readonly channel: string
   readonly #withLog: boolean
   readonly #notify: string
@@ -33,9 +45,9 @@ export class PostgresqlEventsTable implements EventsTable {
 
   constructor(options: EventsTableOptions) {
     const { name, schema, originatorIdType, withLog, notifies } = options
-    this.#table = schema === undefined ? quote(name) : `${quote(schema)}.${quote(name)}`
-    this.#regclass = `'${this.#table}'::regclass`
-    this.#idType = originatorIdType
+    this.reference = qualified(name, { schema })
+    this.#regclass = `'${this.reference}'::regclass`
+    this.idType = originatorIdType
     this.#withLog = withLog
     this.channel = channelName(name, schema)
     this.#notify = notifies ? `, pg_notify('${this.channel}', '')` : ''
@@ -82,49 +94,43 @@ export class PostgresqlEventsTable implements EventsTable {
   }
 
   async select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
-    const args: unknown[] = [originatorId]
-    let sql = `SELECT ${eventColumns} FROM ${this.#table} WHERE originator_id = $1::${this.#idType}`
-    if (range.gt !== undefined) sql += ` AND originator_version > $${args.push(range.gt)}::bigint`
-    if (range.lte !== undefined) sql += ` AND originator_version <= $${args.push(range.lte)}::bigint`
-    sql += ` ORDER BY originator_version ${range.desc === true ? 'DESC' : 'ASC'}`
-    if (range.limit !== undefined) sql += ` LIMIT $${args.push(range.limit)}::bigint`
-    const { rows } = await runner.query(statement(sql, args))
+    const { rows } = await runner.query(selectStream(this, originatorId, range))
     return rows.map(toStoredEvent)
+  }
+
+  async selectSinceSnapshot(
+    runner: StatementRunner,
+    snapshots: EventsTable,
+    originatorId: string,
+    range: SinceSnapshotRange,
+  ): Promise<SinceSnapshot> {
+    const { rows } = await runner.query(selectSinceSnapshot(this, snapshots.reference, originatorId, range))
+    return toSinceSnapshot(rows)
   }
 
   async delete(runner: StatementRunner, originatorId: string, { gt = -1, lte }: DeleteEventsRange): Promise<void> {
     const sql =
-      `DELETE FROM ${this.#table} WHERE originator_id = $1::${this.#idType} ` +
+      `DELETE FROM ${this.reference} WHERE originator_id = $1::${this.idType} ` +
       `AND originator_version > $2::bigint AND originator_version <= $3::bigint`
     await runner.execute(statement(sql, [originatorId, gt, lte]))
   }
 
   async lastVersions(runner: StatementRunner, originatorIds: readonly string[]): Promise<Map<string, number>> {
-    const sql =
-      `SELECT originator_id, max(originator_version) FROM ${this.#table} ` +
-      `WHERE originator_id = ANY($1::${this.#idType}[]) GROUP BY originator_id`
-    const { rows } = await runner.query(statement(sql, [originatorIds]))
+    const { rows } = await runner.query(selectLastVersions(this, originatorIds))
     return new Map(rows.map(([id, version]) => [String(id), Number(version)]))
   }
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
     const settled = await this.#settledPosition(runner)
     if (range.limit < 1 || settled < range.from) return []
-    const args: unknown[] = [range.from, settled, range.limit]
-    const stop = range.to === undefined ? '' : ` AND id <= $${args.push(range.to)}::bigint`
-    const byTopic = range.topics.length > 0 ? ` AND topic = ANY($${args.push(range.topics)}::text[])` : ''
-    // A statement of its own: its snapshot is younger than the settled position. That bound stands outside, since with two
-    // bounds the planner expects few rows on a table without statistics, and sorts all that follow instead of walking the index.
-    const sql =
-      `SELECT * FROM (SELECT ${notificationColumns} FROM ${this.#table} WHERE id >= $1::bigint${stop}${byTopic} ` +
-      `ORDER BY id LIMIT $3::bigint) AS page WHERE id <= $2::bigint ORDER BY id`
-    const { rows } = await runner.query(statement(sql, args))
+    // A statement of its own: its snapshot is younger than the settled position.
+    const { rows } = await runner.query(selectLogPart(this.reference, range, settled))
     return rows.map(toNotification)
   }
 
   async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
     const settled = await this.#settledPosition(runner)
-    const sql = `SELECT max(id) FROM ${this.#table} WHERE id <= $1::bigint`
+    const sql = `SELECT max(id) FROM ${this.reference} WHERE id <= $1::bigint`
     const { rows } = await runner.query(statement(sql, [settled]))
     const last = rows[0]?.[0]
     return last === null || last === undefined ? null : toBigInt(last)
@@ -145,7 +151,7 @@ export class PostgresqlEventsTable implements EventsTable {
     const counted = inTransaction || events.length === 1
     if (!counted) conditions.push(`NOT ${this.#anyStored(firstPositions(events), args)}`)
     return statement(
-      `${floorLock}INSERT INTO ${this.#table} (${eventColumns}) ${rows.select}${this.#withLog ? rows.fromFloor : rows.from}` +
+      `${floorLock}INSERT INTO ${this.reference} (${eventColumns}) ${rows.select}${this.#withLog ? rows.fromFloor : rows.from}` +
         (conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '') +
         `${rows.order}${counted ? ' ON CONFLICT DO NOTHING' : ''}` +
         ` RETURNING ${this.#withLog ? 'id' : 'originator_id, originator_version'}`,
@@ -158,7 +164,7 @@ export class PostgresqlEventsTable implements EventsTable {
     for (const event of events) {
       args.push(event.originatorId, event.originatorVersion, event.topic, event.state, metadataOf(event))
     }
-    const select = `SELECT $1::${this.#idType}, $2::bigint, $3::text, $4::bytea, $5::jsonb`
+    const select = `SELECT $1::${this.idType}, $2::bigint, $3::text, $4::bytea, $5::jsonb`
     return { select, from: '', fromFloor: ' FROM floor', order: '' }
   }
 
@@ -171,7 +177,7 @@ export class PostgresqlEventsTable implements EventsTable {
       events.map(metadataOf),
     )
     const rows =
-      `unnest($1::${this.#idType}[], $2::bigint[], $3::text[], $4::bytea[], $5::jsonb[]) ` +
+      `unnest($1::${this.idType}[], $2::bigint[], $3::text[], $4::bytea[], $5::jsonb[]) ` +
       `WITH ORDINALITY AS e(${eventColumns}, position)`
     return {
       select: `SELECT ${eventColumns}`,
@@ -201,7 +207,7 @@ export class PostgresqlEventsTable implements EventsTable {
     const id = args.push(position.originatorId)
     const version = args.push(position.originatorVersion)
     return (
-      `EXISTS (SELECT FROM ${this.#table} AS s WHERE s.originator_id = $${id}::${this.#idType} ` +
+      `EXISTS (SELECT FROM ${this.reference} AS s WHERE s.originator_id = $${id}::${this.idType} ` +
       `AND s.originator_version = $${version}::bigint)`
     )
   }
@@ -209,8 +215,8 @@ export class PostgresqlEventsTable implements EventsTable {
   /** How many of the positions are stored: looked up one by one in the index, whatever the planner thinks of the table. */
   #countStored(ids: string, versions: string): string {
     return (
-      `(SELECT count(*) FROM unnest(${ids}::${this.#idType}[], ${versions}::bigint[]) AS p(o, v) WHERE (` +
-      `SELECT true FROM ${this.#table} AS s WHERE s.originator_id = p.o AND s.originator_version = p.v))`
+      `(SELECT count(*) FROM unnest(${ids}::${this.idType}[], ${versions}::bigint[]) AS p(o, v) WHERE (` +
+      `SELECT true FROM ${this.reference} AS s WHERE s.originator_id = p.o AND s.originator_version = p.v))`
     )
   }
 
@@ -241,23 +247,23 @@ export class PostgresqlEventsTable implements EventsTable {
   async #findSequence(runner: StatementRunner): Promise<string> {
     // Looked up by name first: an error would end the caller's transaction.
     const sql = `SELECT CASE WHEN to_regclass($1) IS NULL THEN NULL ELSE pg_get_serial_sequence($1, 'id') END`
-    const { rows } = await runner.query(statement(sql, [this.#table]))
+    const { rows } = await runner.query(statement(sql, [this.reference]))
     const sequence = rows[0]?.[0]
     if (typeof sequence === 'string') return sequence
     throw new ProgrammingError(
-      `There is no table ${this.#table} with a generated id in this database. Run prisma migrate, or recorder.createTable() in a test.`,
+      `There is no table ${this.reference} with a generated id in this database. Run prisma migrate, or recorder.createTable() in a test.`,
     )
   }
 
   async #removePart(runner: StatementRunner, rows: ReadonlyArray<readonly unknown[]>): Promise<void> {
     if (this.#withLog) {
-      const sql = `DELETE FROM ${this.#table} WHERE id = ANY($1::bigint[])`
+      const sql = `DELETE FROM ${this.reference} WHERE id = ANY($1::bigint[])`
       await runner.execute(statement(sql, [toIds(rows)]))
       return
     }
     const sql =
-      `DELETE FROM ${this.#table} WHERE (originator_id, originator_version) IN ` +
-      `(SELECT * FROM unnest($1::${this.#idType}[], $2::bigint[]))`
+      `DELETE FROM ${this.reference} WHERE (originator_id, originator_version) IN ` +
+      `(SELECT * FROM unnest($1::${this.idType}[], $2::bigint[]))`
     await runner.execute(statement(sql, [rows.map((row) => row[0]), rows.map((row) => row[1])]))
   }
 }
@@ -276,16 +282,6 @@ function firstPositions(events: readonly StoredEvent[]): StreamPosition[] {
   return [...first.values()]
 }
 
-/** The name of a channel has the limits of an identifier, so two names that are long may share one: they are then told too often. */
-function channelName(name: string, schema: string | undefined): string {
-  const whole = `es_${schema === undefined ? '' : `${schema}_`}${name}`
-  return whole.replaceAll(/[^A-Za-z0-9_]/g, '_').slice(0, 63)
-}
-
 function metadataOf(event: StoredEvent): string | null {
   return event.metadata === undefined ? null : JSON.stringify(event.metadata)
-}
-
-function quote(identifier: string): string {
-  return `"${identifier.replaceAll('"', '""')}"`
 }

@@ -128,6 +128,13 @@ function eventColumns({ originatorIdType = 'uuid' }: TableOptions): string {
     "recorded_at" TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP`
 }
 
+/** What inserts into a table notify. It has the limits of an identifier, so two names that are long may share one: they are then told too often. */
+export function channelName(name: string, schema: string | undefined): string {
+  const whole = `es_${schema === undefined ? '' : `${schema}_`}${name}`
+  return whole.replaceAll(/[^A-Za-z0-9_]/g, '_').slice(0, longestName)
+}
+
+/** How statements name a table. @throws `ProgrammingError` for a name that is too long or has odd characters */
 export function qualified(name: string, { schema }: TableOptions): string {
   checkIdentifier(name, `make a recorder for table '${name}'`, longestName)
   return schema === undefined ? `"${name}"` : `${quote(schema)}.${quote(name)}`

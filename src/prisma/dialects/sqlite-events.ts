@@ -1,12 +1,17 @@
 /** The statements over one events table on SQLite. */
-import type { DeleteEventsRange, SelectEventsRange } from '../../persistence/recorder.js'
+import type {
+  DeleteEventsRange,
+  SelectEventsRange,
+  SinceSnapshot,
+  SinceSnapshotRange,
+} from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
 import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
-import { eventColumns, toBigInt, toIds, toNotification, toStoredEvent } from './event-rows.js'
-import { selectLogPart, selectStream } from './event-selects.js'
+import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
+import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
 import { eventsTableStatements, snapshotsTableStatements } from './sqlite-tables.js'
 
 /** SQLite takes 32,766 parameters in a statement: six for an event, one for all predecessors. */
@@ -19,12 +24,12 @@ const idAsText = 'CAST(id AS TEXT)'
 export class SqliteEventsTable implements EventsTable {
   readonly createStatements: readonly string[]
   readonly channel: string
-  readonly #table: string
+  readonly reference: string
   readonly #withLog: boolean
 
   constructor({ name, originatorIdType, withLog }: EventsTableOptions) {
     this.channel = name
-    this.#table = `"${name}"`
+    this.reference = `"${name}"`
     this.#withLog = withLog
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
     this.createStatements = statements(name, { originatorIdType })
@@ -62,18 +67,30 @@ export class SqliteEventsTable implements EventsTable {
   }
 
   async select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
-    const { rows } = await runner.query(selectStream(this.#table, originatorId, range))
+    const { rows } = await runner.query(selectStream(this.reference, originatorId, range))
     return rows.map(toStoredEvent)
   }
 
+  async selectSinceSnapshot(
+    runner: StatementRunner,
+    snapshots: EventsTable,
+    originatorId: string,
+    range: SinceSnapshotRange,
+  ): Promise<SinceSnapshot> {
+    const part = (select: string): string => `SELECT * FROM (${select})`
+    const source = { events: this.reference, snapshots: snapshots.reference, part }
+    const { rows } = await runner.query(selectSinceSnapshot(source, originatorId, range))
+    return toSinceSnapshot(rows)
+  }
+
   async delete(runner: StatementRunner, originatorId: string, { gt = -1, lte }: DeleteEventsRange): Promise<void> {
-    const sql = `DELETE FROM ${this.#table} WHERE originator_id = ? AND originator_version > ? AND originator_version <= ?`
+    const sql = `DELETE FROM ${this.reference} WHERE originator_id = ? AND originator_version > ? AND originator_version <= ?`
     await runner.execute(statement(sql, [originatorId, gt, lte]))
   }
 
   async lastVersions(runner: StatementRunner, originatorIds: readonly string[]): Promise<Map<string, number>> {
     const sql =
-      `SELECT originator_id, max(originator_version) FROM ${this.#table} ` +
+      `SELECT originator_id, max(originator_version) FROM ${this.reference} ` +
       `WHERE originator_id IN (SELECT value FROM json_each(?)) GROUP BY originator_id`
     const { rows } = await runner.query(statement(sql, [JSON.stringify(originatorIds)]))
     return new Map(rows.map(([id, version]) => [String(id), Number(version)]))
@@ -81,12 +98,12 @@ export class SqliteEventsTable implements EventsTable {
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
     if (range.limit < 1) return []
-    const { rows } = await runner.query(selectLogPart(this.#table, range, { id: idAsText }))
+    const { rows } = await runner.query(selectLogPart(this.reference, range, { id: idAsText }))
     return rows.map(toNotification)
   }
 
   async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
-    const { rows } = await runner.query(statement(`SELECT CAST(max(id) AS TEXT) FROM ${this.#table}`))
+    const { rows } = await runner.query(statement(`SELECT CAST(max(id) AS TEXT) FROM ${this.reference}`))
     const last = rows[0]?.[0]
     return last === null || last === undefined ? null : toBigInt(last)
   }
@@ -104,19 +121,22 @@ export class SqliteEventsTable implements EventsTable {
       source = `SELECT * FROM (VALUES ${rows}) WHERE ${this.#areStored(predecessors, args)}`
     }
     const returned = this.#withLog ? idAsText : 'originator_version'
-    return statement(`INSERT INTO ${this.#table} (${eventColumns}, recorded_at) ${source} RETURNING ${returned}`, args)
+    return statement(
+      `INSERT INTO ${this.reference} (${eventColumns}, recorded_at) ${source} RETURNING ${returned}`,
+      args,
+    )
   }
 
   #areStored(positions: readonly StreamPosition[], args: unknown[]): string {
     const [only, ...others] = positions
     if (only !== undefined && others.length === 0) {
       args.push(only.originatorId, only.originatorVersion)
-      return `EXISTS (SELECT 1 FROM ${this.#table} WHERE originator_id = ? AND originator_version = ?)`
+      return `EXISTS (SELECT 1 FROM ${this.reference} WHERE originator_id = ? AND originator_version = ?)`
     }
     // However many they are, they are one parameter.
     args.push(JSON.stringify(positions.map((position) => [position.originatorId, position.originatorVersion])))
     return (
-      `(SELECT count(*) FROM json_each(?) AS p WHERE EXISTS (SELECT 1 FROM ${this.#table} AS s WHERE ` +
+      `(SELECT count(*) FROM json_each(?) AS p WHERE EXISTS (SELECT 1 FROM ${this.reference} AS s WHERE ` +
       `s.originator_id = json_extract(p.value, '$[0]') AND s.originator_version = json_extract(p.value, '$[1]'))) = ${positions.length}`
     )
   }

@@ -1,0 +1,67 @@
+/** The selects over one events table on PostgreSQL. */
+import type { SelectEventsRange, SinceSnapshotRange } from '../../persistence/recorder.js'
+import type { LogRange } from '../dialect.js'
+import { type SqlQuery, statement } from '../driver.js'
+import { beforeAllVersions, columnsOf, eventColumns, notificationColumns } from './event-rows.js'
+
+/** A table of events or snapshots, and the type of its originator ids. */
+export interface StreamsTable {
+  readonly reference: string
+  readonly idType: string
+}
+
+/** Reads (a part of) one stream. */
+export function selectStream(
+  { reference, idType }: StreamsTable,
+  originatorId: string,
+  range: SelectEventsRange,
+): SqlQuery {
+  const args: unknown[] = [originatorId]
+  let sql = `SELECT ${eventColumns} FROM ${reference} WHERE originator_id = $1::${idType}`
+  if (range.gt !== undefined) sql += ` AND originator_version > $${args.push(range.gt)}::bigint`
+  if (range.lte !== undefined) sql += ` AND originator_version <= $${args.push(range.lte)}::bigint`
+  sql += ` ORDER BY originator_version ${range.desc === true ? 'DESC' : 'ASC'}`
+  if (range.limit !== undefined) sql += ` LIMIT $${args.push(range.limit)}::bigint`
+  return statement(sql, args)
+}
+
+/** Reads the latest snapshot of one originator and the events after it, in any order. */
+export function selectSinceSnapshot(
+  { reference, idType }: StreamsTable,
+  snapshots: string,
+  originatorId: string,
+  { lte, limit }: SinceSnapshotRange,
+): SqlQuery {
+  const args: unknown[] = [originatorId, limit]
+  const ofStream = `originator_id = $1::${idType}`
+  const upTo = lte === undefined ? '' : ` AND originator_version <= $${args.push(lte)}::bigint`
+  return statement(
+    `WITH snapshot AS (SELECT ${eventColumns} FROM ${snapshots} WHERE ${ofStream}${upTo} ORDER BY originator_version DESC LIMIT 1) ` +
+      `SELECT ${columnsOf('snapshot')} FROM snapshot UNION ALL (SELECT ${columnsOf('event')} FROM ${reference} WHERE ${ofStream} ` +
+      `AND originator_version > coalesce((SELECT originator_version FROM snapshot), ${beforeAllVersions})${upTo} ` +
+      `ORDER BY originator_version LIMIT $2::bigint)`,
+    args,
+  )
+}
+
+/** Reads the last version of each of the streams that has events. */
+export function selectLastVersions({ reference, idType }: StreamsTable, originatorIds: readonly string[]): SqlQuery {
+  const sql =
+    `SELECT originator_id, max(originator_version) FROM ${reference} ` +
+    `WHERE originator_id = ANY($1::${idType}[]) GROUP BY originator_id`
+  return statement(sql, [originatorIds])
+}
+
+/** Reads a part of the log, up to the position that it is settled to. */
+export function selectLogPart(table: string, range: LogRange, settled: bigint): SqlQuery {
+  const args: unknown[] = [range.from, settled, range.limit]
+  const stop = range.to === undefined ? '' : ` AND id <= $${args.push(range.to)}::bigint`
+  const byTopic = range.topics.length > 0 ? ` AND topic = ANY($${args.push(range.topics)}::text[])` : ''
+  // The settled position stands outside, since with two bounds the planner expects few rows on a table without statistics, and
+  // sorts all that follow instead of walking the index.
+  return statement(
+    `SELECT * FROM (SELECT ${notificationColumns} FROM ${table} WHERE id >= $1::bigint${stop}${byTopic} ` +
+      `ORDER BY id LIMIT $3::bigint) AS page WHERE id <= $2::bigint ORDER BY id`,
+    args,
+  )
+}
