@@ -46,6 +46,16 @@ export interface TransactionOptions {
   readonly label?: TransactionLabel
 }
 
+/** The text of a label, undefined where there is none, or where its function fails: it is asked where nobody could catch that. */
+export function textOf(label: TransactionLabel | undefined): string | undefined {
+  if (typeof label !== 'function') return label
+  try {
+    return label()
+  } catch {
+    return undefined
+  }
+}
+
 /** Milliseconds a transaction may last when nobody says otherwise. */
 export const defaultDeadlineMs = 5_000
 

@@ -4,7 +4,7 @@ import { closedError } from './closed.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import type { Deadline } from './deadline.js'
 import type { Escapes } from './escapes.js'
-import type { IsolationLevel, TransactionLabel } from './options.js'
+import { type IsolationLevel, type TransactionLabel, textOf } from './options.js'
 import type { Telemetry } from './telemetry.js'
 import { Turn } from './turn.js'
 
@@ -63,8 +63,8 @@ export class Session<Connection extends TransactionConnection> {
 
   /** Which transaction this is, for messages. */
   get title(): string {
-    const { label } = this.options
-    return label === undefined ? 'the transaction' : `the transaction "${typeof label === 'string' ? label : label()}"`
+    const text = textOf(this.options.label)
+    return text === undefined ? 'the transaction' : `the transaction "${text}"`
   }
 
   /** What it holds of the pool, undefined before BEGIN has been answered. */

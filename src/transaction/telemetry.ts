@@ -1,6 +1,6 @@
 /** What goes on in the transactions of one datastore: counted always, and told to those who listen. */
 import { ConcurrencyError } from '../errors.js'
-import type { TransactionLabel } from './options.js'
+import { type TransactionLabel, textOf } from './options.js'
 import type { TransactionState } from './state.js'
 import {
   type ConflictTrace,
@@ -208,7 +208,7 @@ export class Telemetry {
       datastore: this.datastore,
       // Asked for when it is read: the route of a request is not known from the beginning.
       get label() {
-        return typeof label === 'function' ? label() : label
+        return textOf(label)
       },
       attempt,
       readOnly,

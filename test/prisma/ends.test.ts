@@ -1,4 +1,5 @@
 /** The end of a transaction is one: whoever asks for it, at the same time or while something waits for its turn. */
+import { once } from 'node:events'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { EscapeError, type ManagedTransaction, TransactionTimeoutError } from '../../src/index.js'
 import { databases } from '../support/databases.js'
@@ -110,6 +111,21 @@ describe.each(databases)('on $name', (database) => {
     const { committed, rolledBack, open: opened } = open.datastore.stats
     expect([committed, rolledBack, opened]).toEqual([before.committed + 1, before.rolledBack, 0])
     expect(await open.dogs()).toEqual(['Fido'])
+  })
+
+  it('a label that fails is left out of the message of the deadline', async () => {
+    const label = (): string => {
+      throw new Error('no label')
+    }
+    const late = open.datastore.transaction(
+      async (tx) => {
+        await newOwner('Fido')
+        await once(tx.signal, 'abort')
+      },
+      { deadlineMs: 300, label },
+    )
+    await expect(late).rejects.toThrow('the transaction was still open 300 ms after its first statement')
+    expect(await open.dogs()).toEqual([])
   })
 
   it('a second commit is refused, and changes nothing', async () => {
