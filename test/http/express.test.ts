@@ -314,6 +314,28 @@ describe.each(expresses)('$name', ({ express, kind }) => {
     expect(await open.dogs()).toEqual([])
   })
 
+  it('lets informational responses leave before the transaction has ended', async () => {
+    app.use(transactions(open.datastore))
+    const informed = new Signal()
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        await save()
+        response.writeEarlyHints({ link: '</dogs.css>; rel=preload' })
+        await informed.given
+        response.status(201).end('made')
+      }),
+    )
+    const { port } = new URL(await serve())
+    const request = httpRequest({ port, method: 'POST', path: '/dogs' }).end()
+    const [{ statusCode }] = await once(request, 'information')
+    expect([statusCode, await open.dogs()]).toEqual([103, []])
+    informed.give()
+    const [response] = (await once(request, 'response')) as [IncomingMessage]
+    expect([response.statusCode, await text(response)]).toEqual([201, 'made'])
+    expect(await open.dogs()).toEqual(['Fido'])
+  })
+
   it('shows a response that waits for the commit as sent', async () => {
     app.use(transactions(open.datastore))
     const seen: unknown[] = []

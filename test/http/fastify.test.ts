@@ -410,4 +410,31 @@ describe.each(databasesOf('sqlite', 'postgresql'))('Fastify on $name', (kind) =>
       await server.close()
     }
   })
+
+  it('stores nothing for a client of HTTP/2 that has gone away before the transaction began', async () => {
+    const server = Fastify({ http2: true })
+    await server.register(transactions, { datastore: open.datastore })
+    const arrived = new Signal()
+    const finished = new Signal()
+    let failure: unknown
+    server.addHook('onRequest', async (_request, reply) => {
+      const closed = once(reply.raw, 'close')
+      arrived.give()
+      await closed
+    })
+    server.post('/dogs', async () => {
+      failure = await save().catch((error: unknown) => error)
+      finished.give()
+      return 'made'
+    })
+    const session = connectHttp2(await server.listen({ host: '127.0.0.1', port: 0 }))
+    const stream = session.request({ ':method': 'POST', ':path': '/dogs' }).end()
+    await arrived.given
+    stream.close(constants.NGHTTP2_CANCEL)
+    await finished.given
+    expect(failure).toBeInstanceOf(TransactionClosedError)
+    expect(await open.dogs()).toEqual([])
+    session.close()
+    await server.close()
+  })
 })
