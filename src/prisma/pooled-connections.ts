@@ -1,4 +1,5 @@
 /** Connections of a database server: the adapter's pool, and one of its connections for each transaction. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { CommitUnknownError } from '../errors.js'
 import type { BeginOptions } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
@@ -25,6 +26,10 @@ const sqlNames: Readonly<Record<IsolationLevel, SqlIsolationLevel>> = {
 
 /** Beyond the library's own deadline, so that the server only ends what the library failed to end. */
 const guardMarginMs = 5_000
+
+/** How often a ROLLBACK is sent that the driver gives up, and how long after the one before. */
+const mostRollbacks = 100
+const rollbackPauseMs = 100
 
 /** Statements by themselves go to any connection of the pool; a transaction keeps one. */
 export class PooledConnections implements Connections {
@@ -148,7 +153,7 @@ class PooledConnection implements DriverConnection {
     if (this.#ended) return
     this.#ended = true
     try {
-      if (!this.#transaction.options.usePhantomQuery) await this.#transaction.executeRaw(statement('ROLLBACK'))
+      if (!this.#transaction.options.usePhantomQuery) await this.#sendRollback()
     } finally {
       await this.#transaction.rollback().finally(this.#givenBack)
     }
@@ -171,12 +176,28 @@ class PooledConnection implements DriverConnection {
     else await this.#transaction.releaseSavepoint(name)
   }
 
+  /**
+   * Sends it again when the driver has given up waiting for its turn, as node-postgres does with `query_timeout`: whoever
+   * gets the connection next would go on in this transaction, and commit it.
+   */
+  async #sendRollback(): Promise<void> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        await this.#transaction.executeRaw(statement('ROLLBACK'))
+        return
+      } catch (error) {
+        if (!isGivenUp(error) || attempt === mostRollbacks) throw error
+      }
+      await delay(rollbackPauseMs)
+    }
+  }
+
   async #commit(): Promise<void> {
     try {
       if (!this.#transaction.options.usePhantomQuery) await this.#transaction.executeRaw(statement('COMMIT'))
     } catch (error) {
       // A COMMIT that the driver has not sent leaves the transaction open, and whoever gets the connection next would commit it.
-      await this.#transaction.executeRaw(statement('ROLLBACK')).catch(ignore)
+      await this.#sendRollback().catch(ignore)
       await this.#transaction.rollback().catch(ignore)
       throw this.#commitFailed(error)
     }
@@ -196,6 +217,11 @@ class PooledConnection implements DriverConnection {
     }
     return translateError(this.#dialect, error, 'commit the transaction')
   }
+}
+
+/** Whether node-postgres has waited for longer than `query_timeout`: what has not been sent by then is not sent any more. */
+function isGivenUp(error: unknown): boolean {
+  return error instanceof Error && error.message === 'Query read timeout'
 }
 
 interface PoolConnection {

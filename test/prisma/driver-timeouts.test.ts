@@ -80,6 +80,28 @@ describe.each(databasesOf('postgresql', 'mysql'))('a driver of $name that gives 
     expect(await count('stored_events')).toBe(before)
   })
 
+  it.runIf(kind.provider === 'postgresql')(
+    'gives a connection back after the rollback that it has given up',
+    async () => {
+      const adapter = new PrismaPg({ connectionString: database.url, query_timeout: patienceMs, max: 1 })
+      await using single = new PrismaDatastore({ adapter })
+      await database.query('CREATE TABLE notes (note TEXT)')
+      const send = async (sql: string): Promise<void> => {
+        const scope = engineOf(single).currentScope
+        await scope?.execute((connection) => connection.execute(statement(sql)))
+      }
+      const late = single.transaction(async () => {
+        await send("INSERT INTO notes VALUES ('undone')")
+        await send(`DO $$ BEGIN PERFORM pg_sleep(${slowSeconds}); END $$`)
+      })
+      await expect(late).rejects.toThrow(/timeout/i)
+      // Whoever has the same connection next would commit it.
+      await new Promise((resolve) => setTimeout(resolve, 2 * slowSeconds * 1000))
+      await single.transaction(async () => await send("INSERT INTO notes VALUES ('kept')"))
+      expect(await database.query('SELECT note FROM notes')).toEqual([{ note: 'kept' }])
+    },
+  )
+
   it.runIf(kind.provider === 'postgresql')('does not know what became of a COMMIT that it has given up', async () => {
     await database.query('CREATE TABLE marks (id INT PRIMARY KEY)')
     await database.query(
