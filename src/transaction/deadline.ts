@@ -18,6 +18,11 @@ export class Deadline {
     return this.#startedAt === undefined ? this.ms : Math.max(0, this.#startedAt + this.ms - performance.now())
   }
 
+  /** Whether nothing is left. */
+  get isOver(): boolean {
+    return this.leftMs === 0
+  }
+
   /** Starts to count, unless it has started before. */
   start(): void {
     this.#startedAt ??= performance.now()

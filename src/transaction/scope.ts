@@ -105,6 +105,7 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** @throws `TransactionClosedError` or `TransactionTimeoutError` when nothing can be done in this scope any more */
   assertUsable(): void {
+    this.session.checkDeadline()
     if (!this.isOver) return
     this.session.assertOpen()
     throw closedError('A statement was sent', this.title)

@@ -134,8 +134,14 @@ export class Session<Connection extends TransactionConnection> {
     return guest
   }
 
+  /** Sees to the deadline where it has passed: timers of different lengths are late in any order when something keeps the process busy. */
+  checkDeadline(): void {
+    if (this.#ended === false && this.options.deadline.isOver) this.#expire()
+  }
+
   /** @throws why no statement can start any more */
   assertOpen(): void {
+    this.checkDeadline()
     const { ended } = this
     if (ended !== undefined) throw ended
   }
