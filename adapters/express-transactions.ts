@@ -1,12 +1,12 @@
 /** The transactions of a request of Express. */
 import type { Request } from 'express'
+import type { ServedRequest } from './deferred-request.js'
 import type { TransactionalDatastore } from './http.js'
-import type { RequestTransaction } from './request-transaction.js'
 
 const key: symbol = Symbol('eventsourcing-prisma')
 
 /** One for each datastore. */
-type RequestTransactions = Map<TransactionalDatastore, RequestTransaction<Request>>
+type RequestTransactions = Map<TransactionalDatastore, ServedRequest<Request>>
 
 /** Undefined before the first: they are on the request, since a `WeakMap` would keep requests alive for long. */
 export function transactionsOf(request: Request): RequestTransactions | undefined {
@@ -18,7 +18,7 @@ export function transactionsOf(request: Request): RequestTransactions | undefine
 export function addTransaction(
   request: Request,
   datastore: TransactionalDatastore,
-  transaction: RequestTransaction<Request>,
+  transaction: ServedRequest<Request>,
 ): void {
   const all: RequestTransactions = transactionsOf(request) ?? new Map()
   Reflect.set(request, key, all.set(datastore, transaction))

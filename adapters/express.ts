@@ -1,6 +1,7 @@
 /** Express: one transaction per request, committed before the response leaves. For Express 5 and 4. */
 import type { NextFunction, Request, RequestHandler, Response } from 'express'
 import { ProgrammingError, type RecordedResponse } from '../src/index.js'
+import { type ServedRequest, serve } from './deferred-request.js'
 import { addTransaction, transactionsOf } from './express-transactions.js'
 import {
   assertBodyFits,
@@ -124,23 +125,24 @@ function begin(
     return true
   }
   const replay = (answer: RecordedResponse): void => send(response, answer)
-  const exchange = { request, response, streamsByWriting: true, fail, replay }
   // The route is known when it has been found, which is after this.
   const label = (): string => labelOf(request)
-  let transaction: RequestTransaction<Request>
+  const exchange = { request, label, response, streamsByWriting: true, fail, replay }
+  let transaction: ServedRequest<Request>
   try {
-    transaction = new RequestTransaction(datastore, { label, ...options }, exchange)
+    transaction = serve({ datastore, options, response, exchange: () => exchange })
   } catch (error) {
     next(error)
     return
   }
   addTransaction(request, datastore, transaction)
-  if (handler === undefined) start(transaction, next, next)
-  else serve(transaction, { request, response, next }, handler)
+  if (handler === undefined || !(transaction instanceof RequestTransaction)) {
+    start(transaction, () => proceed({ request, response, next, handler }), next)
+  } else runAgain(transaction, { request, response, next }, handler)
 }
 
 /** Serves a request by a handler that can be run again. */
-function serve(
+function runAgain(
   transaction: RequestTransaction<Request>,
   { request, response, next }: Omit<Exchange, 'handler'>,
   handler: RequestHandler,
@@ -167,19 +169,19 @@ function serve(
 }
 
 /** Runs what serves the request in its transaction, unless it is answered as it was before. */
-function start(transaction: RequestTransaction<Request>, serve: () => void, failed: (error: unknown) => void): void {
-  const run = (): void => transaction.run(serve)
+function start(transaction: ServedRequest<Request>, handle: () => void, failed: (error: unknown) => void): void {
+  const run = (): void => transaction.run(handle)
   if (transaction.hasKey) void startOnce(() => transaction.claim(), run, failed)
   else run()
 }
 
 async function startOnce(
   claim: () => Promise<boolean>,
-  serve: () => void,
+  handle: () => void,
   failed: (error: unknown) => void,
 ): Promise<void> {
   try {
-    if (await claim()) serve()
+    if (await claim()) handle()
   } catch (error) {
     // Of the claim, or of the option `metadata`.
     failed(error)
@@ -197,7 +199,7 @@ function send(response: Response, { status, headers, body }: RecordedResponse): 
 
 /** A route with options of its own, below an app that has begun a transaction: it is replaced. */
 async function restart(
-  known: RequestTransaction<Request>,
+  known: ServedRequest<Request>,
   datastore: TransactionalDatastore,
   options: TransactionsOptions | false,
   exchange: Exchange,

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { ProgrammingError, type RecordedResponse } from '../src/index.js'
+import { type ServedRequest, serve } from './deferred-request.js'
 import {
   assertBodyFits,
   isWebSocket,
@@ -128,7 +129,7 @@ function registerOnce(fastify: FastifyInstance, datastore: TransactionalDatastor
   Reflect.set(fastify, datastoresKey, [...known, datastore])
 }
 
-type TransactionOf = (request: FastifyRequest) => RequestTransaction<FastifyRequest> | undefined
+type TransactionOf = (request: FastifyRequest) => ServedRequest<FastifyRequest> | undefined
 
 /**
  * Lets the handlers of routes that have retries be run again.
@@ -162,12 +163,12 @@ class TransactionsOfRequests {
     fastify.decorateRequest(this.#key, null)
   }
 
-  get(request: FastifyRequest): RequestTransaction<FastifyRequest> | undefined {
+  get(request: FastifyRequest): ServedRequest<FastifyRequest> | undefined {
     // Nobody else has the key.
-    return (Reflect.get(request, this.#key) as RequestTransaction<FastifyRequest> | null) ?? undefined
+    return (Reflect.get(request, this.#key) as ServedRequest<FastifyRequest> | null) ?? undefined
   }
 
-  set(request: FastifyRequest, transaction: RequestTransaction<FastifyRequest>): void {
+  set(request: FastifyRequest, transaction: ServedRequest<FastifyRequest>): void {
     Reflect.set(request, this.#key, transaction)
   }
 }
@@ -189,7 +190,7 @@ function begin(
   datastore: TransactionalDatastore,
   options: RouteTransactionOptions<FastifyRequest>,
   reply: FastifyReply,
-): RequestTransaction<FastifyRequest> {
+): ServedRequest<FastifyRequest> {
   const { request, raw: response } = reply
   const headersBefore = reply.getHeaders()
   const fail = (error: Error): boolean => {
@@ -203,10 +204,10 @@ function begin(
     return true
   }
   const replay = (answer: RecordedResponse): void => send(reply, answer)
+  const label = (): string => `${request.method} ${request.routeOptions.url ?? 'no route'}`
   // A body that a hook compresses is written in parts as well.
-  const label = `${request.method} ${request.routeOptions.url ?? 'no route'}`
-  const exchange = { request, response, streamsByWriting: false, fail, replay }
-  return new RequestTransaction(datastore, { label, ...options }, exchange)
+  const exchange = { request, label, response, streamsByWriting: false, fail, replay }
+  return serve({ datastore, options, response, exchange: () => exchange })
 }
 
 /** Fastify tells a plugin nothing of the routes before it. */
@@ -231,7 +232,8 @@ function runAgain(handler: RouteHandlerMethod, transactionOf: TransactionOf): Ro
   return function (request, reply) {
     const transaction = transactionOf(request)
     // A body that is a stream can be read once.
-    if (transaction === undefined || isStream(request.body)) return handler.call(this, request, reply)
+    if (!(transaction instanceof RequestTransaction) || isStream(request.body))
+      return handler.call(this, request, reply)
     const headersBefore = reply.getHeaders()
     const attempt = (): unknown => {
       const result: unknown = handler.call(this, request, reply)

@@ -1,7 +1,8 @@
 /** Holds what a handler sends until the transaction has ended: status line, headers and body leave after that, or never. */
 import type { ServerResponse } from 'node:http'
-import { ResponseHead } from './response-head.js'
+import { hasUnsentHead, ResponseHead } from './response-head.js'
 import { type ResponseOwner, ResponseOwners } from './response-owners.js'
+import { cutSources, watchSources } from './response-sources.js'
 import { assertChunk, assertHead, headersSentError, tellUnsent } from './sendable.js'
 import type { SendingCall, WholeResponse } from './whole-response.js'
 
@@ -12,11 +13,6 @@ const sending: readonly Sending[] = ['writeHead', 'write', 'end', 'flushHeaders'
 const ofHeaders = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader'] as const
 type OfHeaders = (typeof ofHeaders)[number]
 
-/** Something that is piped into the response. */
-interface Source {
-  unpipe(destination: unknown): unknown
-}
-
 /** Stands before the methods of a response that send something. Works for HTTP/1 and for Node's compatible HTTP/2 responses. */
 export class HeldResponse {
   readonly owners: ResponseOwners = new ResponseOwners()
@@ -25,7 +21,6 @@ export class HeldResponse {
   readonly #response: ServerResponse
   /** What others have put on the response before; the rest comes from its prototype. */
   #ownBefore: Map<string, Method> | undefined
-  readonly #sources: Source[] = []
   readonly #head: ResponseHead
   #state: 'open' | 'holding' | 'passing' | 'over' = 'open'
   #calls: SendingCall[] = []
@@ -37,29 +32,36 @@ export class HeldResponse {
   /** Changes when a response is dropped, so that who still writes it cannot write into the next one. */
   #turn = 0
 
-  private constructor(response: ServerResponse) {
+  private constructor(response: ServerResponse, head: ResponseHead | undefined) {
     this.#response = response
-    this.#head = new ResponseHead(response)
+    this.#head = head ?? new ResponseHead(response)
     // A response that has begun is not to be held any more.
-    if (response.headersSent) this.#state = 'passing'
+    if (response.headersSent && !hasUnsentHead(response)) this.#state = 'passing'
+    else this.#hasHead = response.headersSent
     for (const name of methods.keys()) {
       // What a response has under these names are methods.
       if (Object.hasOwn(response, name))
         (this.#ownBefore ??= new Map()).set(name, Reflect.get(response, name) as Method)
     }
     install(response, this)
-    response.on('pipe', addSource)
+    // Who has noted the head has watched what is piped into it, too.
+    if (head === undefined) watchSources(response)
   }
 
   /**
    * Lets an owner decide about a response.
    *
    * @param datastore - whose transaction the owner is; another owner of the same datastore is replaced
+   * @param head - what it was before, where it was watched since then; default: what it is now
    */
-  static hold(response: ServerResponse, datastore: object, owner: ResponseOwner): HeldResponse {
-    const held = heldOf(response) ?? new HeldResponse(response)
+  static hold(response: ServerResponse, datastore: object, owner: ResponseOwner, head?: ResponseHead): HeldResponse {
+    const held = heldOf(response) ?? new HeldResponse(response, head)
     held.owners.add(datastore, owner)
     return held
+  }
+
+  static isHeld(response: ServerResponse): boolean {
+    return heldOf(response) !== undefined
   }
 
   /** Whether nobody has asked yet to send anything. */
@@ -96,7 +98,7 @@ export class HeldResponse {
     // From here on the methods are ours alone: what others have put around them was for the response that is gone.
     const turn = this.#turn
     for (const name of sending) Reflect.set(response, name, (...args: unknown[]) => this.send(name, turn, args))
-    for (const source of this.#sources.splice(0)) source.unpipe(response)
+    cutSources(response)
     this.#head.restore()
   }
 
@@ -119,11 +121,6 @@ export class HeldResponse {
   /** Whether the end counts as sent. */
   get hasEnded(): boolean {
     return this.#hasEnded || this.#state === 'over'
-  }
-
-  /** Something is piped into the response. */
-  addSource(source: Source): void {
-    this.#sources.push(source)
   }
 
   /** @param turn - in which the method was taken from the response */
@@ -289,8 +286,4 @@ function view(name: string, isHeld: (held: HeldResponse) => boolean): PropertyDe
     return (held !== undefined && isHeld(held)) || Reflect.get(Object.getPrototypeOf(this), name, this)
   }
   return { get, configurable: true, enumerable: false }
-}
-
-function addSource(this: ServerResponse, source: Source): void {
-  heldOf(this)?.addSource(source)
 }

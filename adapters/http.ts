@@ -1,6 +1,7 @@
 /** The rules of HTTP, once for all frameworks: how a route says what it wants, and what errors mean to a client. */
 
 import {
+  type DeferredTransaction,
   type EventSourcingError,
   isEventSourcingError,
   type ManagedTransaction,
@@ -15,6 +16,8 @@ export interface TransactionalDatastore {
   readonly name: string
   /** Begins a transaction; nothing is sent before its first statement. */
   begin(options?: TransactionOptions): ManagedTransaction
+  /** Prepares a transaction that `begin` begins when it is first used. */
+  defer(begin: () => ManagedTransaction): DeferredTransaction
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
-import type { ServerResponse } from 'node:http'
 import { type ManagedTransaction, ProgrammingError, type RecordedResponse, withMetadata } from '../src/index.js'
 import { Attempt, beginManaged } from './attempt.js'
+import type { Exchange } from './exchange.js'
 import { HeldResponse } from './held-response.js'
 import {
   isSuccess,
@@ -13,24 +13,8 @@ import {
 } from './http.js'
 import { IdempotentRequest } from './idempotency.js'
 import { goneAway, whyNobodyWaits } from './nobody-waits.js'
+import type { ResponseHead } from './response-head.js'
 import type { ResponseOwner } from './response-owners.js'
-
-/** One request in the framework that serves it. */
-export interface Exchange<Request> {
-  readonly request: Request
-  /** The response of Node below the framework's. */
-  readonly response: ServerResponse
-  /** Whether a body that is written part by part is a stream in the sense of the option `stream`; else the framework looks at it. */
-  readonly streamsByWriting: boolean
-  /**
-   * Hands an error to the framework's error handlers, which answer in place of a response that was dropped.
-   *
-   * @returns false when the framework cannot answer this request any more
-   */
-  fail(error: Error): boolean
-  /** Answers, in the way of the framework, as the request was answered before. */
-  replay(response: RecordedResponse): void
-}
 
 /** A transaction and the response that waits for it. */
 export class RequestTransaction<Request> implements ResponseOwner {
@@ -55,21 +39,22 @@ export class RequestTransaction<Request> implements ResponseOwner {
     datastore: TransactionalDatastore,
     options: RouteTransactionOptions<Request>,
     exchange: Exchange<Request>,
+    head?: ResponseHead,
   ) {
     this.name = datastore.name
     this.options = options
     this.#datastore = datastore
     this.#exchange = exchange
-    const managed = beginManaged(datastore, options, exchange.response)
-    this.#isBodyRead = exchange.response.req.readableDidRead
-    this.#held = HeldResponse.hold(exchange.response, datastore, this)
-    const { request, response } = exchange
+    const { request, label, response } = exchange
+    const managed = beginManaged(datastore, { label, ...options }, response)
+    this.#isBodyRead = response.req.readableDidRead
+    this.#held = HeldResponse.hold(response, datastore, this, head)
     const idempotency = options.readOnly === true ? false : options.idempotency
     if (idempotency) this.#idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
     if (this.#idempotent !== undefined) this.#held.whole = this.#idempotent.whole
     this.#attempt = this.#watched(managed)
     // Comes after every response, whether it was sent or not.
-    exchange.response.once('close', () => this.#close())
+    response.once('close', () => this.#close())
     const reason = whyNobodyWaits(response, this.#held.isOpen)
     if (reason !== undefined) this.#leave(reason)
   }
@@ -89,12 +74,12 @@ export class RequestTransaction<Request> implements ResponseOwner {
 
   run<T>(fn: () => T): T {
     const metadata = this.options.metadata?.(this.#exchange.request)
-    return this.#managed.run(() => (metadata === undefined ? fn() : withMetadata(metadata, fn)))
+    return this.managed.run(() => (metadata === undefined ? fn() : withMetadata(metadata, fn)))
   }
 
   /** Runs `fn`, and all that it calls, as if there were no transaction. */
   outside<T>(fn: () => T): T {
-    return this.#managed.outside(fn)
+    return this.managed.outside(fn)
   }
 
   /** Whether the request has an idempotency key, so that `claim` comes before each attempt. */
@@ -150,7 +135,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
     if (this.rerun === undefined || !this.#held.isOpen || !isPossible()) return false
     if (!this.#isBodyRead && this.#exchange.response.req.readableDidRead) return false
     for (const owner of owners) await owner.rollBack()
-    const fresh = await this.#managed.again(error)
+    const fresh = await this.managed.again(error)
     if (fresh === undefined) return false
     if (!isPossible()) {
       await fresh.rollback()
@@ -163,7 +148,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
   }
 
   join(): void {
-    this.#goOnWith(this.#managed.next())
+    this.#goOnWith(this.managed.next())
   }
 
   #goOnWith(fresh: ManagedTransaction): void {
@@ -171,13 +156,14 @@ export class RequestTransaction<Request> implements ResponseOwner {
     this.#end = undefined
   }
 
-  get #managed(): ManagedTransaction {
+  /** The transaction of the present attempt. */
+  get managed(): ManagedTransaction {
     return this.#attempt.managed
   }
 
   /** Rolls back, because the request has failed; waits for the end when that has begun already. Never rejects. */
   async rollBack(): Promise<void> {
-    this.#end ??= this.#managed.rollback()
+    this.#end ??= this.managed.rollback()
     await this.#end.catch(ignore)
   }
 
@@ -242,7 +228,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
     try {
       commits = this.#commits(status)
     } finally {
-      if (!commits) await this.#managed.rollback()
+      if (!commits) await this.managed.rollback()
     }
     if (!commits) return false
     const isUsed = await this.#attempt.commit({
@@ -287,7 +273,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
   /** Nobody waits for an answer. */
   #leave(reason: Error): void {
     this.#isGone = true
-    this.#managed.abort(reason)
+    this.managed.abort(reason)
     if (this.options.onAbort !== 'finish') void this.rollBack()
   }
 }

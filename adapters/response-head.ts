@@ -30,6 +30,7 @@ export class ResponseHead {
   /** Takes back the status, the headers and the trailers that were set since the beginning. */
   restore(): void {
     const response = this.#response
+    if (hasUnsentHead(response)) takeBackHead(response)
     for (const name of response.getHeaderNames()) if (!(name in this.#headersBefore)) response.removeHeader(name)
     for (const [name, value] of Object.entries(this.#headersBefore)) {
       // They come from `getHeaders`.
@@ -39,4 +40,16 @@ export class ResponseHead {
     if (this.#hasMessage) response.addTrailers({})
     this.setStatus(this.#statusBefore, '')
   }
+}
+
+/** Whether `writeHead` was called, and nothing after it: Node keeps the head for the first byte of the body. */
+export function hasUnsentHead(response: ServerResponse): boolean {
+  return response.headersSent && Reflect.get(response, '_headerSent') === false
+}
+
+/** Node has no method for that; these are the fields in which it keeps what it has not sent (from 0.x to 24). */
+function takeBackHead(response: ServerResponse): void {
+  Reflect.set(response, '_header', null)
+  // Chosen for a body whose length was not known; that of the next one may be.
+  response.chunkedEncoding = false
 }

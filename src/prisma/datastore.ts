@@ -25,7 +25,13 @@ import { LogSignals } from './log-signals.js'
 import { type ManagedHost, ManagedScope } from './managed-transaction.js'
 import { isPrismaClient, type PrismaClientLike, type TransactionClient } from './prisma-client.js'
 import { ReplaceableConnections } from './replaceable-connections.js'
-import { type ManagedTransaction, NoTransaction, ScopeTransaction, type Transaction } from './transaction.js'
+import {
+  type DeferredTransaction,
+  type ManagedTransaction,
+  NoTransaction,
+  ScopeTransaction,
+  type Transaction,
+} from './transaction.js'
 
 /**
  * One database, its PrismaClient and its current transaction. Make one for each database and share it.
@@ -152,6 +158,17 @@ export class PrismaDatastore<Client extends object = object>
   /** Begins a transaction without a callback, for adapters of web frameworks. Nothing is sent until its first statement. */
   begin(options: TransactionOptions = {}): ManagedTransaction<Client> {
     return new ManagedScope(this.#managedHost, options)
+  }
+
+  /**
+   * Prepares a transaction that begins when it is first used, for adapters of web frameworks.
+   *
+   * @param begin - gives what `begin()` gives; called at most once, by whatever asks for the current transaction first
+   * @throws `DatastoreClosedError` when the datastore is closed, or about to be
+   */
+  defer(begin: () => ManagedTransaction): DeferredTransaction {
+    const deferred = this.#transactions.deferred(() => begin().run(() => this.#transactions.current))
+    return { run: (fn) => this.#transactions.within(deferred, fn) }
   }
 
   /** Makes the recorders of the application whose environment this is: the option `datastore` of an application uses it. */

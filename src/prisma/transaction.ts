@@ -176,3 +176,9 @@ export interface ManagedTransaction<Client = unknown> {
   /** Calls back once the deadline has passed and the rollback is done. */
   onExpired(listener: (error: Error) => void): void
 }
+
+/** A transaction that begins at its first use. */
+export interface DeferredTransaction {
+  /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
+  run<T>(fn: () => T): T
+}

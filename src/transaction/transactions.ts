@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
+import { DeferredScope } from './deferred-scope.js'
 import type { Escapes } from './escapes.js'
 import { type CloseOptions, OpenScopes } from './open-scopes.js'
 import { newDeadline, type Propagation, type TransactionOptions } from './options.js'
@@ -26,7 +27,7 @@ export class Transactions<Connection extends TransactionConnection> {
   readonly telemetry: Telemetry
   readonly #source: ConnectionSource<Connection>
   readonly #escapes: Escapes
-  readonly #context = new AsyncContext<Scope<Connection>>()
+  readonly #context = new AsyncContext<Scope<Connection> | DeferredScope<Connection>>()
   readonly #open = new OpenScopes<Connection>()
 
   constructor(
@@ -43,7 +44,8 @@ export class Transactions<Connection extends TransactionConnection> {
 
   /** The innermost scope around this code, ended or not; undefined outside of any. */
   get current(): Scope<Connection> | undefined {
-    return this.#context.get()
+    const here = this.#context.get()
+    return here instanceof DeferredScope ? here.scope() : here
   }
 
   /** The outermost scopes that have not ended. */
@@ -53,14 +55,26 @@ export class Transactions<Connection extends TransactionConnection> {
 
   /** The transactions around this code that have not ended, innermost first, also where it has stepped out of them. */
   *around(): Generator<Session<Connection>> {
-    for (const scope of this.#context.all()) {
+    for (const here of this.#context.all()) {
+      const scope = here instanceof DeferredScope ? here.begun : here
       if (scope !== undefined && scope.session.ended === undefined) yield scope.session
     }
   }
 
   /** Runs `fn` with the scope as the current one, undefined for none. */
-  within<R>(scope: Scope<Connection> | undefined, fn: () => R): R {
+  within<R>(scope: Scope<Connection> | DeferredScope<Connection> | undefined, fn: () => R): R {
     return this.#context.run(scope, fn)
+  }
+
+  /**
+   * An outermost scope for later.
+   *
+   * @param begin - begins it, when something asks for the current scope
+   * @throws `DatastoreClosedError` when no transaction can begin any more
+   */
+  deferred(begin: () => Scope<Connection> | undefined): DeferredScope<Connection> {
+    this.#open.assertAdmits(() => this.#isInside)
+    return new DeferredScope(begin)
   }
 
   /**

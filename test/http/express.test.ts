@@ -381,6 +381,24 @@ describe.each(expresses)('$name', ({ express, kind }) => {
     expect(await open.dogs()).toEqual(['Fido'])
   })
 
+  it('takes back what writeHead alone has written when the commit fails', async () => {
+    app.use(transactions(open.datastore))
+    app.post(
+      '/dogs',
+      passingErrors(async (_request, response) => {
+        response.writeHead(201, { 'x-made': 'yes' })
+        await saveInConflict()
+        response.end('made')
+      }),
+    )
+    app.use(problemDetails())
+    const url = await serve()
+    await recorder.insertEvents([storedEvent(fido, 1)])
+    const response = await post(`${url}/dogs`)
+    expect(response.headers.get('x-made')).toBeNull()
+    await expectConflict(response)
+  })
+
   it('keeps the headers that were set before it, and drops those of the success', async () => {
     app.use((_request, response, next) => {
       response.set({ 'access-control-allow-origin': '*', 'cache-control': 'no-store' })

@@ -1,4 +1,5 @@
 /** What a request's transaction does, case by case, on each framework and database, over real sockets. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { Readable } from 'node:stream'
@@ -197,6 +198,44 @@ describe.each(databases)('on $name', (database) => {
       })
       expect((await post(url)).status).toBe(200)
       expect(state).toBe('idle')
+    })
+
+    it('makes no transaction at all where nothing asks for it, and refuses who asks after the answer', async () => {
+      const opened: unknown[] = []
+      const note = (message: unknown): void => void opened.push(message)
+      subscribe('eventsourcing-prisma:transaction.open', note)
+      const late = new Signal()
+      const refusals: unknown[] = []
+      try {
+        const url = await serve(async ({ send }) => {
+          send(200, { fine: true })
+          await late.given
+          await save().catch((error: unknown) => refusals.push(error))
+        })
+        expect((await post(url)).status).toBe(200)
+        expect(opened).toEqual([])
+        late.give()
+        await expect.poll(() => refusals.length).toBe(1)
+      } finally {
+        unsubscribe('eventsourcing-prisma:transaction.open', note)
+      }
+      expect(refusals[0]).toBeInstanceOf(TransactionClosedError)
+      await expectNothing()
+    })
+
+    it('drops headers and status that were set before the first use of the database with the rest', async () => {
+      await recorder.insertEvents([storedEvent(fido, 1)])
+      const url = await serve(async ({ raw }) => {
+        const response = raw()
+        response.statusCode = 201
+        response.setHeader('x-made', 'yes')
+        await open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+        await recorder.appendEvents([storedEvent(fido, 1)])
+        response.end('made')
+      })
+      const response = await post(url)
+      expect([response.status, response.headers.get('x-made')]).toEqual([409, null])
+      expect(await open.dogs()).toEqual([])
     })
 
     it('leaves a route alone that opts out', async () => {

@@ -12,6 +12,7 @@ export function mutated(datastore: TransactionalDatastore, mutation: Mutation | 
   const endsOf = endings[mutation]()
   return {
     name: datastore.name,
+    defer: (begin) => datastore.defer(begin),
     begin: (options?: RouteTransactionOptions) => withEnds(datastore.begin({ ...options, deadlineMs }), endsOf),
   }
 }
