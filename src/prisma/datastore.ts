@@ -12,7 +12,7 @@ import { Transactions } from '../transaction/transactions.js'
 import { JoiningAdapterFactory } from './adapter.js'
 import { type AmbientHost, ambientClient } from './ambient-client.js'
 import { connectionSource } from './connection-source.js'
-import type { Connections, DriverConnection } from './connections.js'
+import type { DriverConnection } from './connections.js'
 import { DatastoreFactory } from './datastore-factory.js'
 import { newName, type PrismaDatastoreOptions } from './datastore-options.js'
 import type { Dialect } from './dialect.js'
@@ -47,7 +47,7 @@ export class PrismaDatastore<Client extends object = object>
   /** What messages about its transactions call it. */
   readonly name: string
   readonly #transactions: Transactions<DriverConnection>
-  readonly #connections: Connections
+  readonly #connections: ReplaceableConnections
   readonly #signals: LogSignals
   readonly #guestOpening = new AsyncContext<Scope<DriverConnection>>()
   readonly #views = new WeakMap<Scope<DriverConnection>, Transaction<Client>>()
@@ -63,13 +63,11 @@ export class PrismaDatastore<Client extends object = object>
     this.name = options.name ?? newName(adapter.provider)
     const { durability = 'full', poolSize } = options
     const settings = { factory: adapter, durability, deadlineMs, poolSize, dialect }
-    const connections = new ReplaceableConnections(dialect.connections(settings))
-    this.#connections = connections
+    this.#connections = new ReplaceableConnections(dialect.connections(settings))
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
     const escapes = new Escapes(options.onEscape ?? defaultOnEscape())
     const source = connectionSource(dialect, this.#connections)
-    const telemetry = new Telemetry(this.name)
-    this.#transactions = new Transactions(source, { autoflush, deadlineMs }, telemetry, escapes)
+    this.#transactions = new Transactions(source, { autoflush, deadlineMs }, new Telemetry(this.name), escapes)
     this.adapter = new JoiningAdapterFactory(adapter, {
       dialect,
       connections: this.#connections,
@@ -88,10 +86,10 @@ export class PrismaDatastore<Client extends object = object>
       },
       signals: this.#signals,
       telemetry: transactions.telemetry,
-      isProvisional: () => connections.isRehearsing,
+      isProvisional: () => this.#connections.rehearsal !== undefined,
       runner: () => this.#connections,
       atOnce: (work) => this.#atOnce(work),
-      rehearse: (work, limits) => connections.rehearse(work, { ...limits, dialect, transactions }),
+      rehearse: (work, limits) => this.#connections.rehearse(work, { ...limits, dialect, transactions }),
     })
     if (options.client !== undefined) this.bind(options.client(this.adapter))
   }
@@ -167,7 +165,13 @@ export class PrismaDatastore<Client extends object = object>
    * @throws `DatastoreClosedError` when the datastore is closed, or about to be
    */
   defer(begin: () => ManagedTransaction): DeferredTransaction {
-    const deferred = this.#transactions.deferred(() => begin().run(() => this.#transactions.current))
+    const { rehearsal } = this.#connections
+    const deferred = this.#transactions.deferred(() => {
+      const managed = begin()
+      // A request that came during a test with rollback is a part of that, also when it goes on after its end.
+      if (rehearsal !== undefined && rehearsal !== this.#connections.rehearsal) void managed.rollback()
+      return managed.run(() => this.#transactions.current)
+    })
     return { run: (fn) => this.#transactions.within(deferred, fn) }
   }
 

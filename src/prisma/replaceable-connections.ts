@@ -27,9 +27,9 @@ export class ReplaceableConnections implements Connections {
     this.#own = own
   }
 
-  /** Whether everything is in the one transaction of a rehearsal now. */
-  get isRehearsing(): boolean {
-    return this.#rehearsal !== undefined
+  /** The rehearsal in whose one transaction everything is now, undefined where there is none. */
+  get rehearsal(): object | undefined {
+    return this.#rehearsal
   }
 
   get givesInsertIds(): boolean {
