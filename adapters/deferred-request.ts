@@ -5,6 +5,7 @@ import { deferManaged } from './attempt.js'
 import type { Exchange } from './exchange.js'
 import { HeldResponse } from './held-response.js'
 import type { RouteTransactionOptions, TransactionalDatastore } from './http.js'
+import { whyNobodyWaits } from './nobody-waits.js'
 import { RequestTransaction } from './request-transaction.js'
 import { ResponseHead } from './response-head.js'
 import { watchSources } from './response-sources.js'
@@ -31,14 +32,25 @@ const deferredKey = Symbol('deferred request')
  */
 export function serve<Request>(parts: RequestParts<Request>): ServedRequest<Request> {
   const { datastore, options, response, exchange } = parts
-  // Nobody else has the key.
-  const other = Reflect.get(response, deferredKey) as DeferredRequest<unknown> | undefined
-  other?.open()
+  deferredOf(response)?.open()
   const isAtOnce = (options.retries ?? 0) > 0 || (options.idempotency ?? false) !== false
-  if (isAtOnce || HeldResponse.isHeld(response)) return new RequestTransaction(datastore, options, exchange())
+  if (isAtOnce || HeldResponse.isHeld(response) || whyNobodyWaits(response, true) !== undefined) {
+    return new RequestTransaction(datastore, options, exchange())
+  }
   const deferred = new DeferredRequest(parts)
   Reflect.set(response, deferredKey, deferred)
+  response.on('close', leave)
   return deferred
+}
+
+function deferredOf(response: ServerResponse): DeferredRequest<unknown> | undefined {
+  // Nobody else has the key.
+  return Reflect.get(response, deferredKey) as DeferredRequest<unknown> | undefined
+}
+
+/** One function for all responses, as a listener. */
+function leave(this: ServerResponse): void {
+  deferredOf(this)?.leave()
 }
 
 /** Begins the transaction, and holds the response, when something asks for the current transaction. */
@@ -87,6 +99,11 @@ export class DeferredRequest<Request> {
       if (this.#isOver) void this.#opened.rollBack()
     }
     return this.#opened
+  }
+
+  /** The request is over. */
+  leave(): void {
+    this.#deferred.leave()
   }
 
   async rollBack(): Promise<void> {

@@ -172,7 +172,7 @@ export class PrismaDatastore<Client extends object = object>
       if (rehearsal !== undefined && rehearsal !== this.#connections.rehearsal) void managed.rollback()
       return managed.run(() => this.#transactions.current)
     })
-    return { run: (fn) => this.#transactions.within(deferred, fn) }
+    return { run: (fn) => this.#transactions.within(deferred, fn), leave: () => deferred.leave() }
   }
 
   /** Makes the recorders of the application whose environment this is: the option `datastore` of an application uses it. */

@@ -181,4 +181,6 @@ export interface ManagedTransaction<Client = unknown> {
 export interface DeferredTransaction {
   /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
   run<T>(fn: () => T): T
+  /** Says that nothing will ask for it any more: the close of the datastore waits for that, or for the end of what has begun. */
+  leave(): void
 }

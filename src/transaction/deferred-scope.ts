@@ -7,10 +7,28 @@ export class DeferredScope<Connection extends TransactionConnection> {
   readonly #begin: () => Scope<Connection> | undefined
   #scope: Scope<Connection> | undefined
   #isBeginning = false
+  #isExpected = true
+  readonly #onLeft: () => void
 
-  /** @param begin - called once, at the first use */
-  constructor(begin: () => Scope<Connection> | undefined) {
+  /**
+   * @param begin - called once, at the first use
+   * @param onLeft - called once, when it is begun or will not be
+   */
+  constructor(begin: () => Scope<Connection> | undefined, onLeft: () => void) {
     this.#begin = begin
+    this.#onLeft = onLeft
+  }
+
+  /** Whether it may still be begun: whoever waits for the end of all transactions waits for it. */
+  get isExpected(): boolean {
+    return this.#isExpected
+  }
+
+  /** Nobody waits for it any more. */
+  leave(): void {
+    if (!this.#isExpected) return
+    this.#isExpected = false
+    this.#onLeft()
   }
 
   /** The scope, where it has been asked for. */
@@ -26,6 +44,7 @@ export class DeferredScope<Connection extends TransactionConnection> {
       this.#scope = this.#begin()
     } finally {
       this.#isBeginning = false
+      this.leave()
     }
     return this.#scope
   }

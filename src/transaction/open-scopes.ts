@@ -24,6 +24,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
   readonly #open = new Bag<Scope<Connection>>()
   readonly #unsettled = new Bag<Scope<Connection>>()
   readonly #watchers = new Set<() => void>()
+  #expected = 0
   #isClosing = false
   #isStopped = false
 
@@ -54,6 +55,17 @@ export class OpenScopes<Connection extends TransactionConnection> {
     const unsettled = this.#unsettled.add(scope)
     scope.listeners.onEnded(() => this.#remove(this.#open, open))
     scope.hooks.onSettled(() => this.#remove(this.#unsettled, unsettled))
+  }
+
+  /** Somebody may still begin one, whom the end of them all has to wait for. */
+  expect(): void {
+    this.#expected += 1
+  }
+
+  /** One of those will not, or has. */
+  expectNoMore(): void {
+    this.#expected -= 1
+    for (const changed of this.#watchers) changed()
   }
 
   /**
@@ -91,12 +103,16 @@ export class OpenScopes<Connection extends TransactionConnection> {
     if (signal?.aborted) reached()
     else signal?.addEventListener('abort', reached)
     try {
-      while (this.#unsettled.size > 0 && !limit.signal.aborted) await this.#change(limit.signal)
-      return this.#unsettled.size === 0
+      while (!this.#isSettled && !limit.signal.aborted) await this.#change(limit.signal)
+      return this.#isSettled
     } finally {
       clearTimeout(timer)
       signal?.removeEventListener('abort', reached)
     }
+  }
+
+  get #isSettled(): boolean {
+    return this.#unsettled.size === 0 && this.#expected === 0
   }
 
   /** Waits until one is removed, or the limit is there. */

@@ -74,7 +74,8 @@ export class Transactions<Connection extends TransactionConnection> {
    */
   deferred(begin: () => Scope<Connection> | undefined): DeferredScope<Connection> {
     this.#open.assertAdmits(() => this.#isInside)
-    return new DeferredScope(begin)
+    this.#open.expect()
+    return new DeferredScope(begin, () => this.#open.expectNoMore())
   }
 
   /**
@@ -164,6 +165,7 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   get #isInside(): boolean {
+    for (const here of this.#context.all()) if (here instanceof DeferredScope && here.isExpected) return true
     return this.around().next().done !== true
   }
 

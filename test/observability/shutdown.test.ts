@@ -181,6 +181,64 @@ describe.each(databases)('on $name', (kind) => {
       },
     )
 
+    it('waits for requests that have not used the database yet, up to the limit', async () => {
+      const [arrived, gate] = [newGate(), newGate()]
+      const waiting: Route = {
+        method: 'POST',
+        path: '/waiting',
+        async handle({ send }) {
+          arrived.open()
+          await gate.opened
+          await newOwner('in time')
+          send(201, {})
+        },
+      }
+      const unused: Route = { ...waiting, path: '/unused', handle: async ({ send }) => send(200, {}) }
+      const server = await framework.start(open.datastore, [waiting, unused])
+      try {
+        expect((await fetch(`${server.url}/unused`, { method: 'POST' })).status).toBe(200)
+        const answer = fetch(`${server.url}/waiting`, { method: 'POST' })
+        await arrived.opened
+        let isClosed = false
+        const closed = open.datastore.close({ timeoutMs: 20_000 }).then(() => (isClosed = true))
+        expect((await fetch(`${server.url}/unused`, { method: 'POST' })).status).toBe(503)
+        expect(isClosed).toBe(false)
+        gate.open()
+        expect((await answer).status).toBe(201)
+        await closed
+        expect(await open.dogs()).toEqual(['in time'])
+      } finally {
+        gate.open()
+        await server.close()
+      }
+    })
+
+    it('answers requests that come to use the database after the limit with 503', async () => {
+      const [arrived, gate] = [newGate(), newGate()]
+      const late: Route = {
+        method: 'POST',
+        path: '/late',
+        async handle({ send }) {
+          arrived.open()
+          await gate.opened
+          await newOwner('too late')
+          send(201, {})
+        },
+      }
+      const server = await framework.start(open.datastore, [late])
+      try {
+        const answer = fetch(`${server.url}/late`, { method: 'POST' })
+        await arrived.opened
+        await open.datastore.close({ timeoutMs: 20 })
+        gate.open()
+        expect((await answer).status).toBe(503)
+        expect(await open.dogs()).toEqual([])
+      } finally {
+        gate.open()
+        await server.close()
+      }
+    })
+
     it('answers requests that are not done at the limit with 503', async () => {
       const stored = newGate()
       let reason: unknown
