@@ -4,9 +4,12 @@ import { RollbackOnlyError } from '../../src/index.js'
 import { databasesOf } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 
-describe.each(databasesOf('mysql'))('a transaction on $name that writes an outdated row', (kind) => {
+const [kind] = databasesOf('mysql')
+
+describe.skipIf(kind === undefined)('a transaction on MariaDB that writes an outdated row', () => {
   let open: OpenDatabase
   beforeEach(async () => {
+    if (kind === undefined) return
     open = await openDatabase(kind)
     await open.database.query(`INSERT INTO owners (name, dog) VALUES ('Ann', 'Rex')`)
   })
