@@ -1,4 +1,5 @@
 /** A connected driver adapter of which every statement is seen, and may be kept back. */
+import { dialectOf } from '../prisma/dialects/by-provider.js'
 import {
   type SqlDriverAdapter,
   type SqlDriverTransaction,
@@ -21,11 +22,12 @@ export interface Gate {
 
 /** Lets all that is sent on an adapter pass through the gate. */
 export function watchedAdapter(inner: SqlDriverAdapter, gate: Gate): SqlDriverAdapter {
+  const { singleWriter } = dialectOf(inner.provider)
   const pass = async <T>(sql: string, send: () => Promise<T>): Promise<T> => {
     const outgoing = { sql, connection: inner, connectionId: undefined, inTransaction: false, send }
     const result = await gate.pass(outgoing)
-    // With SQLite an adapter is one connection, and some begin their transactions by a statement.
-    if (inner.provider === 'sqlite') followTransaction(sql, inner, gate)
+    // Where there is one writer an adapter is one connection, and some begin their transactions by a statement.
+    if (singleWriter) followTransaction(sql, inner, gate)
     return result
   }
   return {
