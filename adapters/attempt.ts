@@ -1,13 +1,7 @@
 /** One attempt at a request: its transaction, from the claim of an idempotency key to the commit. */
 import type { ServerResponse } from 'node:http'
-import {
-  type DeferredTransaction,
-  isEventSourcingError,
-  type ManagedTransaction,
-  ProgrammingError,
-  type RecordedResponse,
-} from '../src/index.js'
-import { type RouteTransactionOptions, type TransactionalDatastore, withStatus } from './http.js'
+import { isEventSourcingError, type ManagedTransaction, ProgrammingError, type RecordedResponse } from '../src/index.js'
+import { withStatus } from './http.js'
 import type { IdempotentRequest } from './idempotency.js'
 import type { ResponseToRecord } from './whole-response.js'
 
@@ -71,32 +65,11 @@ export class Attempt<Request> {
   }
 }
 
-/** @throws why there is none, with its status: the datastore is closed, say */
-export function beginManaged(
-  datastore: TransactionalDatastore,
-  options: RouteTransactionOptions<never>,
-  response: ServerResponse,
-): ManagedTransaction {
-  return withRefusals(response, () => datastore.begin(options))
-}
-
-/** @throws as `beginManaged` */
-export function deferManaged(
-  datastore: TransactionalDatastore,
-  begin: () => ManagedTransaction,
-  response: ServerResponse,
-): DeferredTransaction {
-  return withRefusals(response, () => datastore.defer(begin))
-}
-
-function withRefusals<T>(response: ServerResponse, fn: () => T): T {
-  try {
-    return fn()
-  } catch (error) {
-    // This process is about to end: the client shall ask another one, on another connection.
-    if (isEventSourcingError(error) && error.code === 'ES_DATASTORE_CLOSED') response.shouldKeepAlive = false
-    throw withStatus(error)
-  }
+/** What a datastore has thrown that gives a request no transaction, with its status. */
+export function refusedBy(error: unknown, response: ServerResponse): Error {
+  // This process is about to end: the client shall ask another one, on another connection.
+  if (isEventSourcingError(error) && error.code === 'ES_DATASTORE_CLOSED') response.shouldKeepAlive = false
+  return withStatus(error)
 }
 
 function refusedStream(): ProgrammingError {

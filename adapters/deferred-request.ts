@@ -1,9 +1,8 @@
 /** A request that has not used its transaction yet: there is nothing to hold, to end or to clean up, and many requests stay so. */
-import type { ServerResponse } from 'node:http'
-import { type DeferredTransaction, type ManagedTransaction, withMetadata } from '../src/index.js'
-import { deferManaged } from './attempt.js'
+import type { DeferredTransaction, ManagedTransaction } from '../src/index.js'
+import { withMetadata } from '../src/index.js'
+import { refusedBy } from './attempt.js'
 import type { Exchange } from './exchange.js'
-import { HeldResponse } from './held-response.js'
 import type { RouteTransactionOptions, TransactionalDatastore } from './http.js'
 import { whyNobodyWaits } from './nobody-waits.js'
 import { RequestTransaction } from './request-transaction.js'
@@ -13,50 +12,33 @@ import { watchSources } from './response-sources.js'
 /** What a framework keeps of a request: its transaction, or what gives it one at the first use. */
 export type ServedRequest<Request> = RequestTransaction<Request> | DeferredRequest<Request>
 
-/** What a transaction of a request is made of. */
-export interface RequestParts<Request> {
-  readonly datastore: TransactionalDatastore
-  readonly options: RouteTransactionOptions<Request>
-  readonly response: ServerResponse
-  /** Makes the rest, once there is a transaction. */
-  readonly exchange: () => Exchange<Request>
-}
-
-const deferredKey = Symbol('deferred request')
-
 /**
  * Gives a request its transaction. It is there at once where something is done in it before the handler, where the handler can
  * be run again, and where there are several, which have to end in their order.
  *
  * @throws why there is none, with its status: the datastore is closed, say
  */
-export function serve<Request>(parts: RequestParts<Request>): ServedRequest<Request> {
-  const { datastore, options, response, exchange } = parts
-  deferredOf(response)?.open()
+export function serve<Request>(
+  datastore: TransactionalDatastore,
+  options: RouteTransactionOptions<Request>,
+  exchange: Exchange<Request>,
+): ServedRequest<Request> {
+  const others = exchange.served
+  for (const other of others) if (other instanceof DeferredRequest) other.open()
   const isAtOnce = (options.retries ?? 0) > 0 || (options.idempotency ?? false) !== false
-  if (isAtOnce || HeldResponse.isHeld(response) || whyNobodyWaits(response, true) !== undefined) {
-    return new RequestTransaction(datastore, options, exchange())
-  }
-  const deferred = new DeferredRequest(parts)
-  Reflect.set(response, deferredKey, deferred)
-  response.on('close', leave)
-  return deferred
-}
-
-function deferredOf(response: ServerResponse): DeferredRequest<unknown> | undefined {
-  // Nobody else has the key.
-  return Reflect.get(response, deferredKey) as DeferredRequest<unknown> | undefined
-}
-
-/** One function for all responses, as a listener. */
-function leave(this: ServerResponse): void {
-  deferredOf(this)?.leave()
+  const served =
+    isAtOnce || others.length > 0 || whyNobodyWaits(exchange.response, true) !== undefined
+      ? new RequestTransaction(datastore, options, exchange)
+      : new DeferredRequest(datastore, options, exchange)
+  exchange.addServed(served)
+  return served
 }
 
 /** Begins the transaction, and holds the response, when something asks for the current transaction. */
 export class DeferredRequest<Request> {
-  readonly hasKey = false
-  readonly #parts: RequestParts<Request>
+  readonly datastore: TransactionalDatastore
+  readonly options: RouteTransactionOptions<Request>
+  readonly #exchange: Exchange<Request>
   readonly #deferred: DeferredTransaction
   /** As it was before the handler, which may set headers before it uses the transaction. */
   readonly #head: ResponseHead
@@ -64,25 +46,41 @@ export class DeferredRequest<Request> {
   #isOver = false
 
   /** @throws why there can be no transaction, with its status */
-  constructor(parts: RequestParts<Request>) {
-    this.#parts = parts
-    this.#head = new ResponseHead(parts.response)
-    this.#deferred = deferManaged(parts.datastore, () => this.#begin(), parts.response)
-    watchSources(parts.response)
+  constructor(
+    datastore: TransactionalDatastore,
+    options: RouteTransactionOptions<Request>,
+    exchange: Exchange<Request>,
+  ) {
+    const { response } = exchange
+    this.datastore = datastore
+    this.options = options
+    this.#exchange = exchange
+    this.#head = new ResponseHead(response)
+    try {
+      this.#deferred = datastore.defer(() => this.open().managed)
+    } catch (error) {
+      throw refusedBy(error, response)
+    }
+    response.on('close', () => this.#deferred.leave())
+    watchSources(response)
   }
 
-  get options(): RouteTransactionOptions<Request> {
-    return this.#parts.options
+  get hasKey(): false {
+    return false
   }
 
   get isAnswered(): boolean {
     return this.#opened?.isAnswered ?? false
   }
 
+  get hasGivenWay(): boolean {
+    return this.#opened?.hasGivenWay ?? false
+  }
+
   run<T>(fn: () => T): T {
     const { metadata } = this.options
     if (metadata === undefined) return this.#deferred.run(fn)
-    const facts = metadata(this.#parts.exchange().request)
+    const facts = metadata(this.#exchange.request)
     return this.#deferred.run(() => withMetadata(facts, fn))
   }
 
@@ -93,17 +91,11 @@ export class DeferredRequest<Request> {
   /** Lets the transaction be there from now on. */
   open(): RequestTransaction<Request> {
     if (this.#opened === undefined) {
-      const { datastore, options, exchange } = this.#parts
-      this.#opened = new RequestTransaction(datastore, options, exchange(), this.#head)
+      this.#opened = new RequestTransaction(this.datastore, this.options, this.#exchange, this.#head)
       // The request has failed before: nothing is done for it any more.
       if (this.#isOver) void this.#opened.rollBack()
     }
     return this.#opened
-  }
-
-  /** The request is over. */
-  leave(): void {
-    this.#deferred.leave()
   }
 
   async rollBack(): Promise<void> {
@@ -117,9 +109,5 @@ export class DeferredRequest<Request> {
 
   checkStream(): void {
     this.#opened?.checkStream()
-  }
-
-  #begin(): ManagedTransaction {
-    return this.open().managed
   }
 }

@@ -1,14 +1,19 @@
 /** What a transaction knows of its request, in any framework. */
 import type { ServerResponse } from 'node:http'
 import type { RecordedResponse } from '../src/index.js'
+import type { ServedRequest } from './deferred-request.js'
 
 /** One request in the framework that serves it. */
 export interface Exchange<Request> {
   readonly request: Request
-  /** What messages call its transactions. */
-  readonly label: string | (() => string)
   /** The response of Node below the framework's. */
   readonly response: ServerResponse
+  /** What messages call its transactions. */
+  readonly label: string
+  /** The transactions that the request has so far, of all datastores, without those that another one has taken the place of. */
+  readonly served: ReadonlyArray<ServedRequest<Request>>
+  /** Gives the request another one. */
+  addServed(served: ServedRequest<Request>): void
   /** Whether a body that is written part by part is a stream in the sense of the option `stream`; else the framework looks at it. */
   readonly streamsByWriting: boolean
   /**

@@ -1,12 +1,12 @@
 /** Express: errors that roll back, and are answered with problem details. */
-import type { ErrorRequestHandler, Request } from 'express'
-import { transactionsOf } from './express-transactions.js'
+import type { ErrorRequestHandler, Request, Response } from 'express'
+import { servedBy } from './express-served.js'
 import { type Problem, type ProblemOptions, problemHeaders, problemOf } from './http.js'
 
 /** Passes errors on after it has rolled back: for apps whose error handlers answer with a status below 400. */
 export function rollbackOnError(): ErrorRequestHandler {
-  return async (error, request, _response, next) => {
-    await rollBack(request)
+  return async (error, _request, response, next) => {
+    await rollBack(response)
     next(error)
   }
 }
@@ -23,7 +23,7 @@ export function rollbackOnError(): ErrorRequestHandler {
  */
 export function problemDetails(options?: ProblemOptions): ErrorRequestHandler {
   return async (error, request, response, next) => {
-    await rollBack(request)
+    await rollBack(response)
     let problem: Problem
     let body: string
     try {
@@ -36,7 +36,7 @@ export function problemDetails(options?: ProblemOptions): ErrorRequestHandler {
     }
     if (problem.status >= 500) log(request, error)
     // A handler that went on after its request had been answered: at the deadline, say.
-    if (isAnswered(request)) return
+    if (isAnswered(response)) return
     // Half a response cannot become another one: Express closes the connection.
     if (response.headersSent) return next(error)
     response.status(problem.status).statusMessage = ''
@@ -45,12 +45,12 @@ export function problemDetails(options?: ProblemOptions): ErrorRequestHandler {
   }
 }
 
-async function rollBack(request: Request): Promise<void> {
-  for (const transaction of transactionsOf(request)?.values() ?? []) await transaction.rollBack()
+async function rollBack(response: Response): Promise<void> {
+  for (const transaction of servedBy(response)) await transaction.rollBack()
 }
 
-function isAnswered(request: Request): boolean {
-  return [...(transactionsOf(request)?.values() ?? [])].some((transaction) => transaction.isAnswered)
+function isAnswered(response: Response): boolean {
+  return servedBy(response).some((transaction) => transaction.isAnswered)
 }
 
 function log(request: Request, error: unknown): void {

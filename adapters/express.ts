@@ -1,8 +1,8 @@
 /** Express: one transaction per request, committed before the response leaves. For Express 5 and 4. */
-import type { NextFunction, Request, RequestHandler, Response } from 'express'
-import { ProgrammingError, type RecordedResponse } from '../src/index.js'
+import type { Request, RequestHandler } from 'express'
+import { ProgrammingError } from '../src/index.js'
 import { type ServedRequest, serve } from './deferred-request.js'
-import { addTransaction, transactionsOf } from './express-transactions.js'
+import { ExpressExchange } from './express-exchange.js'
 import {
   assertBodyFits,
   isWebSocket,
@@ -10,7 +10,7 @@ import {
   type RouteTransactionOptions,
   type TransactionalDatastore,
 } from './http.js'
-import { replayedHeader } from './idempotency.js'
+import { keepInTable } from './property-table.js'
 import { RequestTransaction } from './request-transaction.js'
 
 export { problemDetails, rollbackOnError } from './express-problems.js'
@@ -75,78 +75,37 @@ export function transactions(
   }
   if (options !== false) assertBodyFits(options)
   return (request, response, next) => {
-    const exchange = { request, response, next, handler }
-    const known = transactionsOf(request)?.get(datastore)
-    if (known !== undefined) void restart(known, datastore, options, exchange)
-    else if (options === false || isSkipped(request, options)) proceed(exchange)
+    const exchange = new ExpressExchange(request, response, next, handler)
+    const known = exchange.served.find((served) => served.datastore === datastore)
+    if (known !== undefined) void restart(known, options, exchange)
+    else if (options === false || isSkipped(request, options)) exchange.proceed()
     else begin(datastore, options, exchange)
-  }
-}
-
-interface Exchange {
-  readonly request: Request
-  readonly response: Response
-  readonly next: NextFunction
-  /** What is run instead of what comes after. */
-  readonly handler: RequestHandler | undefined
-}
-
-/** Goes on with the request, without a transaction. */
-function proceed({ request, response, next, handler }: Exchange): void {
-  if (handler === undefined) next()
-  else call(handler, { request, response, next }, next)
-}
-
-/** Runs a handler, and gives every failure of it to `failed`: Express 4 does not do that for what is rejected. */
-function call(
-  handler: RequestHandler,
-  { request, response, next }: Omit<Exchange, 'handler'>,
-  failed: NextFunction,
-): void {
-  const pass = (error?: unknown): void => {
-    if (error === undefined || error === null || error === 'route' || error === 'router') next(error)
-    else failed(error)
-  }
-  try {
-    const result: unknown = handler(request, response, pass)
-    if (result instanceof Promise) result.catch(failed)
-  } catch (error) {
-    failed(error)
   }
 }
 
 function begin(
   datastore: TransactionalDatastore,
   options: RouteTransactionOptions<Request>,
-  { request, response, next, handler }: Exchange,
+  exchange: ExpressExchange,
 ): void {
-  const fail = (error: Error): boolean => {
-    next(error)
-    return true
-  }
-  const replay = (answer: RecordedResponse): void => send(response, answer)
-  // The route is known when it has been found, which is after this.
-  const label = (): string => labelOf(request)
-  const exchange = { request, label, response, streamsByWriting: true, fail, replay }
+  const { handler, next, request, response } = exchange
+  keepInTable(request)
+  keepInTable(response)
   let transaction: ServedRequest<Request>
   try {
-    transaction = serve({ datastore, options, response, exchange: () => exchange })
+    transaction = serve(datastore, options, exchange)
   } catch (error) {
     next(error)
     return
   }
-  addTransaction(request, datastore, transaction)
   if (handler === undefined || !(transaction instanceof RequestTransaction)) {
-    start(transaction, () => proceed({ request, response, next, handler }), next)
-  } else runAgain(transaction, { request, response, next }, handler)
+    start(transaction, () => exchange.proceed(), next)
+  } else runAgain(transaction, exchange, handler)
 }
 
 /** Serves a request by a handler that can be run again. */
-function runAgain(
-  transaction: RequestTransaction<Request>,
-  { request, response, next }: Omit<Exchange, 'handler'>,
-  handler: RequestHandler,
-): void {
+function runAgain(transaction: RequestTransaction<Request>, exchange: ExpressExchange, handler: RequestHandler): void {
+  const { next } = exchange
   const againOrPass = async (error: unknown): Promise<void> => {
     if (await transaction.again(error)) rerun()
     else next(error)
@@ -157,7 +116,7 @@ function runAgain(
     transaction.rerun = undefined
     next(error)
   }
-  const attempt = (): void => call(handler, { request, response, next: passOn }, failed)
+  const attempt = (): void => exchange.call(handler, passOn, failed)
   const rerun = (): void =>
     void startOnce(
       () => transaction.claimAgain(),
@@ -188,41 +147,23 @@ async function startOnce(
   }
 }
 
-/** Sends an answer that was stored, byte for byte. */
-function send(response: Response, { status, headers, body }: RecordedResponse): void {
-  response.status(status)
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
-  response.setHeader(replayedHeader, 'true')
-  if (body.byteLength === 0) response.end()
-  else response.end(body)
-}
-
 /** A route with options of its own, below an app that has begun a transaction: it is replaced. */
 async function restart(
   known: ServedRequest<Request>,
-  datastore: TransactionalDatastore,
   options: TransactionsOptions | false,
-  exchange: Exchange,
+  exchange: ExpressExchange,
 ): Promise<void> {
   const { request, next } = exchange
   try {
     if (options !== false && options.idempotency !== undefined && known.hasKey) throw tooLateError()
     await known.giveWay()
-    transactionsOf(request)?.delete(datastore)
     known.outside(() => {
-      if (options === false || isSkipped(request, options)) proceed(exchange)
-      else begin(datastore, mergeOptions(known.options, options), exchange)
+      if (options === false || isSkipped(request, options)) exchange.proceed()
+      else begin(known.datastore, mergeOptions(known.options, options), exchange)
     })
   } catch (error) {
     next(error)
   }
-}
-
-/** `POST /dogs/:name`: the pattern of the route, with the path of its router. */
-function labelOf({ method, baseUrl, path, route }: Request): string {
-  // Typed as always there and of any type.
-  const pattern = (route as { readonly path?: unknown } | undefined)?.path
-  return `${method} ${baseUrl}${typeof pattern === 'string' ? pattern : path}`
 }
 
 function tooLateError(): Error {

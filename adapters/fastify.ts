@@ -1,9 +1,10 @@
 /** Fastify: one transaction per request, committed before the response leaves. */
-import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
-import { ProgrammingError, type RecordedResponse } from '../src/index.js'
+import { ProgrammingError } from '../src/index.js'
 import { type ServedRequest, serve } from './deferred-request.js'
+import { FastifyExchange, resetHeaders } from './fastify-exchange.js'
+import { prepareRequests, servedOf } from './fastify-served.js'
 import {
   assertBodyFits,
   isWebSocket,
@@ -12,7 +13,6 @@ import {
   type TransactionalDatastore,
   withStatus,
 } from './http.js'
-import { replayedHeader } from './idempotency.js'
 import { RequestTransaction } from './request-transaction.js'
 
 export { problemDetails } from './fastify-problems.js'
@@ -72,8 +72,8 @@ export const transactions: FastifyPluginCallback<TransactionsOptions> = fastifyP
  */
 function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, done: (error?: Error) => void): void {
   const { datastore, ...appOptions } = options
-  const requests = new TransactionsOfRequests(fastify)
-  const transactionOf: TransactionOf = (request) => requests.get(request)
+  prepareRequests(fastify)
+  const transactionOf: TransactionOf = (request) => servedOf(request).find((served) => served.datastore === datastore)
   try {
     assertBodyFits(appOptions)
     registerOnce(fastify, datastore)
@@ -87,9 +87,8 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     const ownOptions = mergeOptions(appOptions, own)
     if (lacksRetries(request, ownOptions)) return next(unprepared(request))
     // `reply.callNotFound()` comes here a second time.
-    const known = requests.get(request)
-    const transaction = known ?? begin(datastore, ownOptions, reply)
-    requests.set(request, transaction)
+    const known = transactionOf(request)
+    const transaction = known ?? serve(datastore, ownOptions, new FastifyExchange(reply))
     if (known === undefined && transaction.hasKey) void startOnce(transaction, next)
     // The context of `next` is that of the handler, whatever the hooks before have done to theirs.
     else transaction.run(next)
@@ -98,11 +97,11 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     withStatus(error)
     // Not awaited, as the response waits for it: while hooks of this kind run, a second error, such as that of a handler
     // timeout, would be thrown where nobody catches it.
-    void requests.get(request)?.rollBack()
+    void transactionOf(request)?.rollBack()
     next()
   })
   fastify.addHook('onSend', (request, _reply, payload, next) => {
-    const transaction = requests.get(request)
+    const transaction = transactionOf(request)
     try {
       if (isStream(payload)) transaction?.checkStream()
     } catch (error) {
@@ -154,25 +153,6 @@ function prepareRoutes(
   return (request, { retries = 0 }) => retries > 0 && !request.is404 && !(prepared in request.routeOptions.config)
 }
 
-/** The transactions of one registration, each on its request: a `WeakMap` would keep requests alive for long. */
-class TransactionsOfRequests {
-  readonly #key: symbol = Symbol('eventsourcing-prisma')
-
-  constructor(fastify: FastifyInstance) {
-    // So that all requests of a server have the property from their beginning.
-    fastify.decorateRequest(this.#key, null)
-  }
-
-  get(request: FastifyRequest): ServedRequest<FastifyRequest> | undefined {
-    // Nobody else has the key.
-    return (Reflect.get(request, this.#key) as ServedRequest<FastifyRequest> | null) ?? undefined
-  }
-
-  set(request: FastifyRequest, transaction: ServedRequest<FastifyRequest>): void {
-    Reflect.set(request, this.#key, transaction)
-  }
-}
-
 /** Goes on with the request, unless it is refused, or answered as it was before. */
 async function startOnce(
   transaction: RequestTransaction<FastifyRequest>,
@@ -186,45 +166,12 @@ async function startOnce(
   }
 }
 
-function begin(
-  datastore: TransactionalDatastore,
-  options: RouteTransactionOptions<FastifyRequest>,
-  reply: FastifyReply,
-): ServedRequest<FastifyRequest> {
-  const { request, raw: response } = reply
-  const headersBefore = reply.getHeaders()
-  const fail = (error: Error): boolean => {
-    // Hijacked: Fastify answers this request no more.
-    if (reply.sent) {
-      request.log.error(error)
-      return false
-    }
-    resetHeaders(reply, headersBefore)
-    void reply.send(error)
-    return true
-  }
-  const replay = (answer: RecordedResponse): void => send(reply, answer)
-  const label = (): string => `${request.method} ${request.routeOptions.url ?? 'no route'}`
-  // A body that a hook compresses is written in parts as well.
-  const exchange = { request, label, response, streamsByWriting: false, fail, replay }
-  return serve({ datastore, options, response, exchange: () => exchange })
-}
-
 /** Fastify tells a plugin nothing of the routes before it. */
 function unprepared({ method, routeOptions }: FastifyRequest): ProgrammingError {
   return new ProgrammingError(
     `Could not give ${method} ${routeOptions.url} its retries: the route was added before the plugin was loaded. ` +
       'Await fastify.register(transactions, { datastore }) before the routes.',
   )
-}
-
-/** Sends an answer that was stored, byte for byte. */
-function send(reply: FastifyReply, { status, headers, body }: RecordedResponse): void {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
-  void reply.code(status).headers({ ...headers, [replayedHeader]: 'true' })
-  // Fastify gives bytes a content-type; a stream of them stays without.
-  if (bytes.length === 0) void reply.send()
-  else void reply.send('content-type' in headers ? bytes : Readable.from([bytes]))
 }
 
 /** A handler that is run again as long as its transaction says so. */
@@ -275,13 +222,6 @@ async function answered(reply: FastifyReply, run: () => Promise<unknown>): Promi
   } catch (error) {
     void reply.send(error)
   }
-}
-
-/** Takes back the headers of a reply that was dropped. */
-function resetHeaders(reply: FastifyReply, before: ReturnType<FastifyReply['getHeaders']>): void {
-  for (const name of Object.keys(reply.getHeaders())) if (!(name in before)) reply.removeHeader(name)
-  // They come from `getHeaders`, to be set over those of the reply that was dropped.
-  for (const [name, value] of Object.entries(before)) if (reply.getHeader(name) !== value) reply.header(name, value)
 }
 
 function isStream(payload: unknown): boolean {

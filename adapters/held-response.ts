@@ -252,13 +252,7 @@ const views: PropertyDescriptorMap = {
 }
 
 function install(response: ServerResponse, held: HeldResponse): void {
-  // A response of Express, which has given it another prototype, has a hidden class of its own already, and each further
-  // property would make another one, unless the response is a dictionary: deleting a property makes it one. A third of the time
-  // of a request (Express 5, Node 20). Other responses share their hidden classes, and as dictionaries they would be slower.
-  const hasOwnClass = Object.getPrototypeOf(response) !== response.constructor.prototype
-  if (hasOwnClass) Reflect.set(response, 'held', true)
   Reflect.set(response, heldBy, held)
-  if (hasOwnClass) Reflect.deleteProperty(response, 'held')
   for (const [name, method] of methods) if (name in response) Reflect.set(response, name, method)
   Object.defineProperties(response, views)
 }

@@ -1,6 +1,6 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
 import { type ManagedTransaction, ProgrammingError, type RecordedResponse, withMetadata } from '../src/index.js'
-import { Attempt, beginManaged } from './attempt.js'
+import { Attempt, refusedBy } from './attempt.js'
 import type { Exchange } from './exchange.js'
 import { HeldResponse } from './held-response.js'
 import {
@@ -18,11 +18,10 @@ import type { ResponseOwner } from './response-owners.js'
 
 /** A transaction and the response that waits for it. */
 export class RequestTransaction<Request> implements ResponseOwner {
-  readonly name: string
   readonly options: RouteTransactionOptions<Request>
+  readonly datastore: TransactionalDatastore
   rerun: (() => void) | undefined
   #attempt: Attempt<Request>
-  readonly #datastore: TransactionalDatastore
   readonly #exchange: Exchange<Request>
   readonly #held: HeldResponse
   readonly #idempotent: IdempotentRequest<Request> | undefined
@@ -33,6 +32,7 @@ export class RequestTransaction<Request> implements ResponseOwner {
   #expired: Error | undefined
   #isGone = false
   #hasFailed = false
+  #hasGivenWay = false
 
   /** @throws why there is none, with its status: the datastore is closed, say */
   constructor(
@@ -41,12 +41,11 @@ export class RequestTransaction<Request> implements ResponseOwner {
     exchange: Exchange<Request>,
     head?: ResponseHead,
   ) {
-    this.name = datastore.name
     this.options = options
-    this.#datastore = datastore
+    this.datastore = datastore
     this.#exchange = exchange
-    const { request, label, response } = exchange
-    const managed = beginManaged(datastore, { label, ...options }, response)
+    const { request, response } = exchange
+    const managed = this.#begin()
     this.#isBodyRead = response.req.readableDidRead
     this.#held = HeldResponse.hold(response, datastore, this, head)
     const idempotency = options.readOnly === true ? false : options.idempotency
@@ -57,6 +56,16 @@ export class RequestTransaction<Request> implements ResponseOwner {
     response.once('close', () => this.#close())
     const reason = whyNobodyWaits(response, this.#held.isOpen)
     if (reason !== undefined) this.#leave(reason)
+  }
+
+  /** What the datastore is called in messages. */
+  get name(): string {
+    return this.datastore.name
+  }
+
+  /** Whether another one has taken its place. */
+  get hasGivenWay(): boolean {
+    return this.#hasGivenWay
   }
 
   /** Whether the request was answered with an error, in place of a response that was dropped. */
@@ -179,7 +188,8 @@ export class RequestTransaction<Request> implements ResponseOwner {
       )
     }
     await this.rollBack()
-    this.#held.owners.remove(this.#datastore)
+    this.#hasGivenWay = true
+    this.#held.owners.remove(this.datastore)
     if (this.#held.whole === this.#idempotent?.whole) this.#held.whole = undefined
   }
 
@@ -216,6 +226,15 @@ export class RequestTransaction<Request> implements ResponseOwner {
   async #againOrAnswer(error: unknown): Promise<void> {
     for (const owner of this.#held.owners.all) if (await owner.again(error)) return owner.rerun?.()
     this.#answer(withStatus(error))
+  }
+
+  #begin(): ManagedTransaction {
+    const { response } = this.#exchange
+    try {
+      return this.datastore.begin({ label: () => this.#exchange.label, ...this.options })
+    } catch (error) {
+      throw refusedBy(error, response)
+    }
   }
 
   #watched(managed: ManagedTransaction): Attempt<Request> {

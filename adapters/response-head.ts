@@ -1,17 +1,22 @@
 /** The status and the headers of a response, and what they were before a handler got it. */
 import type { ServerResponse } from 'node:http'
 
+type HeaderValue = ReturnType<ServerResponse['getHeader']>
+
 /** Goes back to what a response was, when what became of it is dropped. */
 export class ResponseHead {
   readonly #response: ServerResponse
-  readonly #headersBefore: Readonly<Record<string, unknown>>
+  /** Beside each other: `getHeaders` makes an object of them, which costs more than all else that a request needs at first. */
+  readonly #namesBefore: readonly string[]
+  readonly #valuesBefore: readonly HeaderValue[]
   readonly #statusBefore: number
   /** HTTP/2 has no status messages, and Node warns whoever looks at one. */
   readonly #hasMessage: boolean
 
   constructor(response: ServerResponse) {
     this.#response = response
-    this.#headersBefore = response.getHeaders()
+    this.#namesBefore = response.getHeaderNames()
+    this.#valuesBefore = this.#namesBefore.map((name) => response.getHeader(name))
     this.#statusBefore = response.statusCode
     this.#hasMessage = response.req.httpVersionMajor !== 2
   }
@@ -31,10 +36,10 @@ export class ResponseHead {
   restore(): void {
     const response = this.#response
     if (hasUnsentHead(response)) takeBackHead(response)
-    for (const name of response.getHeaderNames()) if (!(name in this.#headersBefore)) response.removeHeader(name)
-    for (const [name, value] of Object.entries(this.#headersBefore)) {
-      // They come from `getHeaders`.
-      if (response.getHeader(name) !== value) response.setHeader(name, value as string)
+    for (const name of response.getHeaderNames()) if (!this.#namesBefore.includes(name)) response.removeHeader(name)
+    for (const [index, name] of this.#namesBefore.entries()) {
+      const value = this.#valuesBefore[index]
+      if (value !== undefined && response.getHeader(name) !== value) response.setHeader(name, value)
     }
     // HTTP/1 begins them anew with each call; HTTP/2 cannot take one back.
     if (this.#hasMessage) response.addTrailers({})

@@ -1,4 +1,5 @@
 /** The servers whose requests are compared: each with the middleware, and without. */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -32,6 +33,24 @@ export const httpServers: Readonly<Record<string, Start>> = {
   Express: async () => await listenExpress(express()),
   'Express with transactions': async (databaseUrl) =>
     await listenExpress(express().use(expressTransactions(unused(databaseUrl)))),
+  'Fastify with AsyncLocalStorage': async () => {
+    const server = Fastify()
+    const storage = new AsyncLocalStorage<object>()
+    server.addHook('preHandler', (_request, _reply, next) => storage.run({}, next))
+    return await listenFastify(withRoute(server))
+  },
+  'Fastify with hook': async () => {
+    const server = Fastify()
+    server.addHook('preHandler', (_request, _reply, next) => next())
+    return await listenFastify(withRoute(server))
+  },
+  'Express with AsyncLocalStorage': async () => {
+    const storage = new AsyncLocalStorage<object>()
+    return await listenExpress(express().use((_request, _response, next) => storage.run({}, next)))
+  },
+  'Express with middleware': async () => {
+    return await listenExpress(express().use((_request, _response, next) => next()))
+  },
   'Prisma $transaction': async (databaseUrl) => {
     const ids = await streamIds(databaseUrl)
     return await listenStreams(byTransaction(databaseUrl, (n) => ids[Number(n) % ids.length] ?? '').server)

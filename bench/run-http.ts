@@ -19,6 +19,10 @@ const { values } = parseArgs({
 const comparisons: readonly Comparison[] = [
   { name: 'no database, Fastify', servers: ['Fastify', 'Fastify with transactions'], amount: 4_000 },
   { name: 'no database, Express', servers: ['Express', 'Express with transactions'], amount: 4_000 },
+  { name: 'floor hook, Fastify', servers: ['Fastify', 'Fastify with hook'], amount: 4_000 },
+  { name: 'floor ALS, Fastify', servers: ['Fastify', 'Fastify with AsyncLocalStorage'], amount: 4_000 },
+  { name: 'floor hook, Express', servers: ['Express', 'Express with middleware'], amount: 4_000 },
+  { name: 'floor ALS, Express', servers: ['Express', 'Express with AsyncLocalStorage'], amount: 4_000 },
   { name: 'command and row', servers: ['Prisma $transaction', 'transactions'], amount: 800 },
   {
     name: 'command and row, awaiting 10 ms',

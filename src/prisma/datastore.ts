@@ -22,7 +22,7 @@ import { setEngine } from './engine.js'
 import { PrismaGuest } from './guest.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
-import { type ManagedHost, ManagedScope } from './managed-transaction.js'
+import { DeferredManaged, type ManagedHost, ManagedScope } from './managed-transaction.js'
 import { isPrismaClient, type PrismaClientLike, type TransactionClient } from './prisma-client.js'
 import { ReplaceableConnections } from './replaceable-connections.js'
 import {
@@ -166,13 +166,12 @@ export class PrismaDatastore<Client extends object = object>
    */
   defer(begin: () => ManagedTransaction): DeferredTransaction {
     const { rehearsal } = this.#connections
-    const deferred = this.#transactions.deferred(() => {
+    return new DeferredManaged(this.#transactions, () => {
       const managed = begin()
       // A request that came during a test with rollback is a part of that, also when it goes on after its end.
       if (rehearsal !== undefined && rehearsal !== this.#connections.rehearsal) void managed.rollback()
-      return managed.run(() => this.#transactions.current)
+      return managed
     })
-    return { run: (fn) => this.#transactions.within(deferred, fn), leave: () => deferred.leave() }
   }
 
   /** Makes the recorders of the application whose environment this is: the option `datastore` of an application uses it. */

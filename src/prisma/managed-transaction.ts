@@ -1,9 +1,11 @@
 /** A transaction without a callback, on the scope that it is. */
+
+import { DeferredScope } from '../transaction/deferred-scope.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { DriverConnection } from './connections.js'
-import type { ManagedTransaction, Transaction } from './transaction.js'
+import type { DeferredTransaction, ManagedTransaction, Transaction } from './transaction.js'
 
 /** What managed transactions need of their datastore. */
 export interface ManagedHost<Client> {
@@ -72,5 +74,29 @@ export class ManagedScope<Client> implements ManagedTransaction<Client> {
 
   next(): ManagedTransaction<Client> {
     return new ManagedScope(this.#host, this.#options, this.#scope)
+  }
+}
+
+/** A managed transaction for later. */
+export class DeferredManaged extends DeferredScope<DriverConnection> implements DeferredTransaction {
+  readonly #transactions: Transactions<DriverConnection>
+  readonly #begin: () => ManagedTransaction
+
+  /**
+   * @param begin - called at the first use
+   * @throws `DatastoreClosedError` when no transaction can begin any more
+   */
+  constructor(transactions: Transactions<DriverConnection>, begin: () => ManagedTransaction) {
+    super(transactions.admitted)
+    this.#transactions = transactions
+    this.#begin = begin
+  }
+
+  run<T>(fn: () => T): T {
+    return this.#transactions.within(this, fn)
+  }
+
+  protected override begin(): Scope<DriverConnection> | undefined {
+    return this.#begin().run(() => this.#transactions.current)
   }
 }

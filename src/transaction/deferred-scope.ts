@@ -1,23 +1,23 @@
 /** A transaction that is begun when it is first asked for, as those of requests are: most things that a request does need none. */
 import type { TransactionConnection } from './connection.js'
+import type { OpenScopes } from './open-scopes.js'
 import type { Scope } from './scope.js'
 
-/** Stands where a scope would stand. */
-export class DeferredScope<Connection extends TransactionConnection> {
-  readonly #begin: () => Scope<Connection> | undefined
+/** Stands where a scope would stand. One for each request, so it keeps functions to none: who extends it says how to begin. */
+export abstract class DeferredScope<Connection extends TransactionConnection> {
+  readonly #open: OpenScopes<Connection>
   #scope: Scope<Connection> | undefined
   #isBeginning = false
   #isExpected = true
-  readonly #onLeft: () => void
 
-  /**
-   * @param begin - called once, at the first use
-   * @param onLeft - called once, when it is begun or will not be
-   */
-  constructor(begin: () => Scope<Connection> | undefined, onLeft: () => void) {
-    this.#begin = begin
-    this.#onLeft = onLeft
+  /** @param open - whose end waits for this one, until it is begun or left */
+  constructor(open: OpenScopes<Connection>) {
+    this.#open = open
+    open.expect()
   }
+
+  /** Called once, at the first use. */
+  protected abstract begin(): Scope<Connection> | undefined
 
   /** Whether it may still be begun: whoever waits for the end of all transactions waits for it. */
   get isExpected(): boolean {
@@ -28,7 +28,7 @@ export class DeferredScope<Connection extends TransactionConnection> {
   leave(): void {
     if (!this.#isExpected) return
     this.#isExpected = false
-    this.#onLeft()
+    this.#open.expectNoMore()
   }
 
   /** The scope, where it has been asked for. */
@@ -41,7 +41,7 @@ export class DeferredScope<Connection extends TransactionConnection> {
     if (this.#scope !== undefined || this.#isBeginning) return this.#scope
     this.#isBeginning = true
     try {
-      this.#scope = this.#begin()
+      this.#scope = this.begin()
     } finally {
       this.#isBeginning = false
       this.leave()

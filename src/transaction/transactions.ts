@@ -67,15 +67,13 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   /**
-   * An outermost scope for later.
+   * Where a deferred scope waits, to be begun by whatever asks for the current scope.
    *
-   * @param begin - begins it, when something asks for the current scope
    * @throws `DatastoreClosedError` when no transaction can begin any more
    */
-  deferred(begin: () => Scope<Connection> | undefined): DeferredScope<Connection> {
-    this.#open.assertAdmits(() => this.#isInside)
-    this.#open.expect()
-    return new DeferredScope(begin, () => this.#open.expectNoMore())
+  get admitted(): OpenScopes<Connection> {
+    if (this.#open.isClosing) this.#open.assertAdmits(() => this.#isInside)
+    return this.#open
   }
 
   /**

@@ -1,0 +1,74 @@
+/** One request of Fastify. */
+import type { ServerResponse } from 'node:http'
+import { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { RecordedResponse } from '../src/index.js'
+import type { ServedRequest } from './deferred-request.js'
+import type { Exchange } from './exchange.js'
+import { addServed, servedOf } from './fastify-served.js'
+import { replayedHeader } from './idempotency.js'
+
+/** The headers that Fastify keeps of a reply. */
+export type ReplyHeaders = ReturnType<FastifyReply['getHeaders']>
+
+/** A request and its reply. */
+export class FastifyExchange implements Exchange<FastifyRequest> {
+  // A body that a hook compresses is written in parts as well.
+  readonly streamsByWriting = false
+  readonly #reply: FastifyReply
+  readonly #headersBefore: ReplyHeaders
+
+  constructor(reply: FastifyReply) {
+    this.#reply = reply
+    this.#headersBefore = reply.getHeaders()
+  }
+
+  get request(): FastifyRequest {
+    return this.#reply.request
+  }
+
+  get response(): ServerResponse {
+    return this.#reply.raw
+  }
+
+  get label(): string {
+    const { method, routeOptions } = this.request
+    return `${method} ${routeOptions.url ?? 'no route'}`
+  }
+
+  get served(): ReadonlyArray<ServedRequest<FastifyRequest>> {
+    return servedOf(this.request)
+  }
+
+  addServed(served: ServedRequest<FastifyRequest>): void {
+    addServed(this.request, served)
+  }
+
+  fail(error: Error): boolean {
+    const reply = this.#reply
+    // Hijacked: Fastify answers this request no more.
+    if (reply.sent) {
+      this.request.log.error(error)
+      return false
+    }
+    resetHeaders(reply, this.#headersBefore)
+    void reply.send(error)
+    return true
+  }
+
+  replay({ status, headers, body }: RecordedResponse): void {
+    const reply = this.#reply
+    const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
+    void reply.code(status).headers({ ...headers, [replayedHeader]: 'true' })
+    // Fastify gives bytes a content-type; a stream of them stays without.
+    if (bytes.length === 0) void reply.send()
+    else void reply.send('content-type' in headers ? bytes : Readable.from([bytes]))
+  }
+}
+
+/** Takes back the headers of a reply that was dropped. */
+export function resetHeaders(reply: FastifyReply, before: ReplyHeaders): void {
+  for (const name of Object.keys(reply.getHeaders())) if (!(name in before)) reply.removeHeader(name)
+  // They come from `getHeaders`, to be set over those of the reply that was dropped.
+  for (const [name, value] of Object.entries(before)) if (reply.getHeader(name) !== value) reply.header(name, value)
+}
