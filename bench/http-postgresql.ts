@@ -155,17 +155,22 @@ function byDriver(pool: pg.Pool, idOf: (n: string) => string): Served {
   return { name: 'pg', server }
 }
 
-/** A server whose handler has the statements of the library by hand, in an interactive transaction. */
-export function byTransaction(url: string, idOf: (n: string) => string): Served {
+/** A server that does it by hand, in an interactive transaction. */
+export function byTransaction(
+  url: string,
+  idOf: (n: string) => string,
+  statements: Statements = { select, insert, selectArguments: (id) => [id], insertArguments: newEvents },
+): Served {
   const client = new PrismaClient({ adapter: new PrismaPg({ connectionString: url, max: 16 }) })
   const server = Fastify()
   server.post<{ Params: { n: string } }>('/streams/:n', async (request, reply) => {
     await client.$transaction(
       async (tx) => {
-        const rows = await tx.$queryRawUnsafe<Array<{ state: Uint8Array }>>(select, idOf(request.params.n))
+        const args = statements.selectArguments(idOf(request.params.n))
+        const rows = await tx.$queryRawUnsafe<Array<{ state: Uint8Array }>>(statements.select, ...args)
         for (const row of rows) JSON.parse(Buffer.from(row.state).toString())
-        await tx.$queryRawUnsafe(insert, ...newEvents())
         await tx.$executeRaw`INSERT INTO owners (name, dog) VALUES ('Ann', 'Fido')`
+        await tx.$queryRawUnsafe(statements.insert, ...statements.insertArguments())
       },
       { maxWait: 60_000, timeout: 60_000 },
     )
@@ -173,4 +178,29 @@ export function byTransaction(url: string, idOf: (n: string) => string): Served 
   })
   server.addHook('onClose', async () => await client.$disconnect())
   return { name: 'Prisma $queryRaw', server }
+}
+
+/** What a handler sends by hand. */
+export interface Statements {
+  readonly select: string
+  readonly insert: string
+  readonly selectArguments: (id: string) => unknown[]
+  readonly insertArguments: () => unknown[]
+}
+
+/** Those that the library sends for the same: `assertSameStatements` watches that. */
+export const statementsOfLibrary: Statements = {
+  select:
+    'SELECT originator_id, originator_version, topic, state, metadata FROM "bench_events" ' +
+    'WHERE originator_id = $1::uuid AND originator_version <= $2::bigint ORDER BY originator_version ASC LIMIT $3::bigint',
+  insert:
+    `WITH floor AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(('"bench_events"'::regclass::oid::bigint << 32) | ` +
+    '((CASE WHEN is_called THEN last_value ELSE last_value - 1 END) & 4294967295)) FROM public.bench_events_id_seq) ' +
+    'INSERT INTO "bench_events" (originator_id, originator_version, topic, state, metadata) ' +
+    'SELECT originator_id, originator_version, topic, state, metadata ' +
+    'FROM floor, unnest($1::uuid[], $2::bigint[], $3::text[], $4::bytea[], $5::jsonb[]) ' +
+    'WITH ORDINALITY AS e(originator_id, originator_version, topic, state, metadata, position) ' +
+    'ORDER BY position ON CONFLICT DO NOTHING RETURNING id',
+  selectArguments: (id) => [id, streamLength, 2_000],
+  insertArguments: () => [...newEvents(), [null, null]],
 }

@@ -9,7 +9,7 @@ import { transactions as expressTransactions } from 'eventsourcing-prisma/expres
 import { transactions as fastifyTransactions } from 'eventsourcing-prisma/fastify'
 import express, { type Express } from 'express'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { byMiddleware, byTransaction, onOneStream, streamIds } from './http-postgresql.js'
+import { byMiddleware, byTransaction, onOneStream, statementsOfLibrary, streamIds } from './http-postgresql.js'
 
 /** Where a server listens, and what it is to be asked. */
 export interface Target {
@@ -53,7 +53,9 @@ export const httpServers: Readonly<Record<string, Start>> = {
   },
   'Prisma $transaction': async (databaseUrl) => {
     const ids = await streamIds(databaseUrl)
-    return await listenStreams(byTransaction(databaseUrl, (n) => ids[Number(n) % ids.length] ?? '').server)
+    return await listenStreams(
+      byTransaction(databaseUrl, (n) => ids[Number(n) % ids.length] ?? '', statementsOfLibrary).server,
+    )
   },
   transactions: async (databaseUrl) => await listenStreams((await ours(databaseUrl)).server),
   'transactions, row only, 10 ms': async (databaseUrl) =>

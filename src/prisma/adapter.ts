@@ -6,7 +6,6 @@ import { TransactionClosedError } from '../errors.js'
 import type { AsyncContext } from '../transaction/context.js'
 import { seemsInsideOperation } from '../transaction/operations.js'
 import type { IsolationLevel } from '../transaction/options.js'
-import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
@@ -20,15 +19,16 @@ import type {
   SqlResultSet,
 } from './driver.js'
 import { reportEscape } from './escape.js'
-import { ConnectionTransaction, GuestTransaction, SavepointTransaction } from './joined-transaction.js'
+import type { OpenGuest } from './guest.js'
+import { ConnectionTransaction, SavepointTransaction } from './joined-transaction.js'
 
 /** What the adapter needs of its datastore. */
 export interface AdapterHost {
   readonly dialect: Dialect
   readonly connections: Connections
   readonly transactions: Transactions<DriverConnection>
-  /** Set while the library itself opens a Prisma transaction as a guest of this scope. */
-  readonly guestOpening: AsyncContext<Scope<DriverConnection>>
+  /** Set while the library itself opens a Prisma transaction as a guest. */
+  readonly guestOpening: AsyncContext<OpenGuest>
   readonly deadlineMs: number
 }
 
@@ -98,8 +98,8 @@ class JoiningAdapter implements SqlDriverAdapter {
 
   async startTransaction(isolationLevel?: SqlIsolationLevel): Promise<SqlDriverTransaction> {
     const { guestOpening, transactions, connections, deadlineMs } = this.#host
-    const host = guestOpening.get()
-    if (host !== undefined) return new GuestTransaction(this, host)
+    const openGuest = guestOpening.get()
+    if (openGuest !== undefined) return openGuest(this)
     const around = transactions.current
     if (around !== undefined) return new SavepointTransaction(this, await around.nested())
     const connection = await connections.begin({

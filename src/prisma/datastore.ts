@@ -2,7 +2,6 @@
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { Environment } from '../persistence/environment.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
-import { AsyncContext } from '../transaction/context.js'
 import { defaultOnEscape, Escapes } from '../transaction/escapes.js'
 import type { CloseOptions } from '../transaction/open-scopes.js'
 import { defaultDeadlineMs, type TransactionOptions } from '../transaction/options.js'
@@ -19,7 +18,7 @@ import type { Dialect } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
 import { setEngine } from './engine.js'
-import { PrismaGuest } from './guest.js'
+import { Guests } from './guests.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
 import { DeferredManaged, type ManagedHost, ManagedScope } from './managed-transaction.js'
@@ -49,7 +48,7 @@ export class PrismaDatastore<Client extends object = object>
   readonly #transactions: Transactions<DriverConnection>
   readonly #connections: ReplaceableConnections
   readonly #signals: LogSignals
-  readonly #guestOpening = new AsyncContext<Scope<DriverConnection>>()
+  readonly #guests = new Guests()
   readonly #views = new WeakMap<Scope<DriverConnection>, Transaction<Client>>()
   readonly #ambientHost: AmbientHost
   readonly #managedHost: ManagedHost<Client>
@@ -72,7 +71,7 @@ export class PrismaDatastore<Client extends object = object>
       dialect,
       connections: this.#connections,
       transactions: this.#transactions,
-      guestOpening: this.#guestOpening,
+      guestOpening: this.#guests.opening,
       deadlineMs,
     })
     this.#ambientHost = this.#hostWithin(() => this.#transactions.current)
@@ -194,6 +193,7 @@ export class PrismaDatastore<Client extends object = object>
   }
 
   async #disconnect(): Promise<void> {
+    await this.#guests.close()
     await this.#signals.close()
     await this.#connections.close()
   }
@@ -267,7 +267,7 @@ export class PrismaDatastore<Client extends object = object>
 
   async #guestClient(scope: Scope<DriverConnection>, base: PrismaClientLike): Promise<object> {
     const outermost = outermostOf(scope)
-    const guest = scope.session.guest(base, () => this.#guestOpening.run(outermost, () => new PrismaGuest(base)))
+    const guest = scope.session.guest(base, () => this.#guests.enter(base, outermost))
     return await guest.client
   }
 }

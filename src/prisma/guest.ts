@@ -1,35 +1,51 @@
-/** A Prisma interactive transaction that lives inside one of ours, for the user's models and raw queries. */
-import type { Guest } from '../transaction/session.js'
+/** A Prisma interactive transaction that lives inside of ours, for the user's models and raw queries. */
+import type { AsyncContext } from '../transaction/context.js'
+import type { Scope } from '../transaction/scope.js'
+import type { DriverConnection } from './connections.js'
+import { GuestTransaction, type Names } from './guest-transaction.js'
 import type { PrismaClientLike } from './prisma-client.js'
 
 /** The largest delay of a Node timer: Prisma's own limits must never be the ones that end a transaction. */
 const longestDelayMs = 2_147_483_647
+/** Prisma ends a transaction that is open for longer than its limit, wherever it is: none gets near. */
+const longestServiceMs = 3_600_000
 
 /** Ends Prisma's transaction; nobody sees it. */
 const rolledBack = new Error('rolled back')
 
-/** Opened at the first use of the client inside a transaction; ended by it, just before its own end. */
-export class PrismaGuest implements Guest {
+/** What the adapter gives Prisma in place of a transaction while a guest is opened. */
+export type OpenGuest = (names: Names) => GuestTransaction
+
+/** Serves one transaction after the other: opening and ending one costs Prisma more than a statement. */
+export class PrismaGuest {
   /** The client that Prisma passes to the callback of `$transaction`. */
   readonly client: Promise<object>
   readonly #done: Promise<unknown>
+  readonly #openedAt = performance.now()
+  #transaction: GuestTransaction | undefined
   #finish: (commit: boolean) => void = ignore
 
-  /** @param base - a PrismaClient on the datastore's adapter; call this in the context that makes the adapter see a guest */
-  constructor(base: PrismaClientLike) {
+  /**
+   * @param base - a PrismaClient on the datastore's adapter
+   * @param scope - whom it serves first
+   * @param opening - tells the adapter that it is a guest who begins
+   */
+  constructor(base: PrismaClientLike, scope: Scope<DriverConnection>, opening: AsyncContext<OpenGuest>) {
     const finished = new Promise<void>((resolve, reject) => {
       this.#finish = (commit) => (commit ? resolve() : reject(rolledBack))
     })
     // It may be rejected before Prisma gets to awaiting it.
     finished.catch(ignore)
+    const open: OpenGuest = (names) => (this.#transaction = new GuestTransaction(names, scope))
     let done: Promise<unknown> | undefined
     this.client = new Promise((resolve, reject) => {
       // Prisma writes into the options, so each call gets its own.
       const options = { maxWait: longestDelayMs, timeout: longestDelayMs }
-      done = base.$transaction(async (client) => {
+      const work = async (client: object): Promise<void> => {
         resolve(client)
         await finished
-      }, options)
+      }
+      done = opening.run(open, () => base.$transaction(work, options))
       done.catch(reject)
     })
     this.client.catch(ignore)
@@ -37,6 +53,17 @@ export class PrismaGuest implements Guest {
     this.#done.catch(ignore)
   }
 
+  /** Whether nothing of the transaction that it has served is left, and Prisma lets it go on. */
+  get canServeAgain(): boolean {
+    return this.#transaction?.isUnspoilt === true && performance.now() - this.#openedAt < longestServiceMs
+  }
+
+  /** @param scope - whom it serves from now on, undefined for nobody: its statements are refused */
+  serve(scope: Scope<DriverConnection> | undefined): void {
+    this.#transaction?.serve(scope)
+  }
+
+  /** @param commit - whether the transaction that it serves is about to commit */
   async end(commit: boolean): Promise<void> {
     this.#finish(commit)
     try {

@@ -20,3 +20,8 @@ export function isPrismaClient(value: unknown): value is PrismaClientLike {
     typeof value === 'object' && value !== null && '$transaction' in value && typeof value.$transaction === 'function'
   )
 }
+
+/** Whether a client comes from `$extends`: Prisma takes `$on` from it. */
+export function isExtended(client: PrismaClientLike): boolean {
+  return !('$on' in client) || typeof client.$on !== 'function'
+}

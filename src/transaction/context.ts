@@ -1,5 +1,5 @@
 /** Which transaction is the current one: the only place that touches AsyncLocalStorage. */
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks'
 
 /** One entry per datastore and other context, innermost first; `value` undefined means that work here is outside of any transaction. */
 interface Entry {
@@ -11,6 +11,7 @@ interface Entry {
 }
 
 const storage = new AsyncLocalStorage<Entry | undefined>()
+const root = new AsyncResource('eventsourcing-prisma')
 
 /** A variable that follows the flow of async calls, one for each datastore, so that two databases never share a transaction. */
 export class AsyncContext<T> {
@@ -46,6 +47,11 @@ export class AsyncContext<T> {
 /** Runs `fn` outside of every transaction, as code does that comes after the end of one. What else is set around it stays. */
 export function outsideOfTransactions<R>(fn: () => R): R {
   return storage.run(lasting(storage.getStore()), fn)
+}
+
+/** Runs `fn` outside of every context, those of others too: for what outlives the request that has called it. */
+export function outsideOfEverything<R>(fn: () => R): R {
+  return root.runInAsyncScope(fn)
 }
 
 function lasting(entry: Entry | undefined): Entry | undefined {
