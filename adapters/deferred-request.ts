@@ -1,16 +1,17 @@
 /** A request that has not used its transaction yet: there is nothing to hold, to end or to clean up, and many requests stay so. */
-import type { DeferredTransaction, ManagedTransaction } from '../src/index.js'
-import { withMetadata } from '../src/index.js'
+import {
+  type DeferredTransaction,
+  type ManagedTransaction,
+  type TransactionToCome,
+  withMetadata,
+} from '../src/index.js'
 import { refusedBy } from './attempt.js'
-import type { Exchange } from './exchange.js'
+import type { Exchange, ServedRequest } from './exchange.js'
 import type { RouteTransactionOptions, TransactionalDatastore } from './http.js'
-import { whyNobodyWaits } from './nobody-waits.js'
+import { isPast } from './nobody-waits.js'
 import { RequestTransaction } from './request-transaction.js'
 import { ResponseHead } from './response-head.js'
 import { watchSources } from './response-sources.js'
-
-/** What a framework keeps of a request: its transaction, or what gives it one at the first use. */
-export type ServedRequest<Request> = RequestTransaction<Request> | DeferredRequest<Request>
 
 /**
  * Gives a request its transaction. It is there at once where something is done in it before the handler, where the handler can
@@ -24,18 +25,17 @@ export function serve<Request>(
   exchange: Exchange<Request>,
 ): ServedRequest<Request> {
   const others = exchange.served
-  for (const other of others) if (other instanceof DeferredRequest) other.open()
-  const isAtOnce = (options.retries ?? 0) > 0 || (options.idempotency ?? false) !== false
-  const served =
-    isAtOnce || others.length > 0 || whyNobodyWaits(exchange.response, true) !== undefined
-      ? new RequestTransaction(datastore, options, exchange)
-      : new DeferredRequest(datastore, options, exchange)
+  for (const other of others) other.open()
+  const isAtOnce = (options.retries ?? 0) > 0 || (options.idempotency ?? false) !== false || others.length > 0
+  const served = isAtOnce
+    ? new RequestTransaction(datastore, options, exchange)
+    : new DeferredRequest(datastore, options, exchange)
   exchange.addServed(served)
   return served
 }
 
 /** Begins the transaction, and holds the response, when something asks for the current transaction. */
-export class DeferredRequest<Request> {
+class DeferredRequest<Request> implements ServedRequest<Request>, TransactionToCome {
   readonly datastore: TransactionalDatastore
   readonly options: RouteTransactionOptions<Request>
   readonly #exchange: Exchange<Request>
@@ -43,6 +43,7 @@ export class DeferredRequest<Request> {
   /** As it was before the handler, which may set headers before it uses the transaction. */
   readonly #head: ResponseHead
   #opened: RequestTransaction<Request> | undefined
+  #first: ManagedTransaction | undefined
   #isOver = false
 
   /** @throws why there can be no transaction, with its status */
@@ -57,16 +58,11 @@ export class DeferredRequest<Request> {
     this.#exchange = exchange
     this.#head = new ResponseHead(response)
     try {
-      this.#deferred = datastore.defer(() => this.open().managed)
+      this.#deferred = datastore.defer(this)
     } catch (error) {
       throw refusedBy(error, response)
     }
-    response.on('close', () => this.#deferred.leave())
     watchSources(response)
-  }
-
-  get hasKey(): false {
-    return false
   }
 
   get isAnswered(): boolean {
@@ -85,13 +81,27 @@ export class DeferredRequest<Request> {
   }
 
   outside<T>(fn: () => T): T {
-    return this.open().outside(fn)
+    return this.#open().outside(fn)
   }
 
-  /** Lets the transaction be there from now on. */
-  open(): RequestTransaction<Request> {
+  open(): void {
+    this.#open()
+  }
+
+  /** Whoever asks is a part of the first attempt: the others run in their own transactions. */
+  begin(): ManagedTransaction {
+    const { managed } = this.#open()
+    return this.#first ?? managed
+  }
+
+  get isPast(): boolean {
+    return this.#opened !== undefined || isPast(this.#exchange.response)
+  }
+
+  #open(): RequestTransaction<Request> {
     if (this.#opened === undefined) {
       this.#opened = new RequestTransaction(this.datastore, this.options, this.#exchange, this.#head)
+      this.#first = this.#opened.managed
       // The request has failed before: nothing is done for it any more.
       if (this.#isOver) void this.#opened.rollBack()
     }
@@ -104,7 +114,7 @@ export class DeferredRequest<Request> {
   }
 
   async giveWay(): Promise<void> {
-    await this.open().giveWay()
+    await this.#open().giveWay()
   }
 
   checkStream(): void {

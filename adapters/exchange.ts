@@ -1,7 +1,29 @@
 /** What a transaction knows of its request, in any framework. */
 import type { ServerResponse } from 'node:http'
 import type { RecordedResponse } from '../src/index.js'
-import type { ServedRequest } from './deferred-request.js'
+import type { RouteTransactionOptions, TransactionalDatastore } from './http.js'
+
+/** What a framework keeps of a request: its transaction, or what gives it one at the first use. */
+export interface ServedRequest<Request> {
+  readonly datastore: TransactionalDatastore
+  readonly options: RouteTransactionOptions<Request>
+  /** Whether the request was answered with an error, in place of a response that was dropped. */
+  readonly isAnswered: boolean
+  /** Whether another one has taken its place. */
+  readonly hasGivenWay: boolean
+  /** Runs `fn`, and all that it calls, in the transaction. */
+  run<T>(fn: () => T): T
+  /** Runs `fn`, and all that it calls, as if there were no transaction. */
+  outside<T>(fn: () => T): T
+  /** Lets the transaction be there from now on. */
+  open(): void
+  /** Rolls back, because the request has failed. Never rejects. */
+  rollBack(): Promise<void>
+  /** Ends what is unused, so that another one can take its place. @throws `ProgrammingError` when something was done in it */
+  giveWay(): Promise<void>
+  /** To be called for a body that is a stream. @throws `ProgrammingError` when the options refuse one, and it has been used */
+  checkStream(): void
+}
 
 /** One request in the framework that serves it. */
 export interface Exchange<Request> {

@@ -1,8 +1,7 @@
 /** One request of Express. */
 import type { NextFunction, Request, RequestHandler, Response } from 'express'
 import type { RecordedResponse } from '../src/index.js'
-import type { ServedRequest } from './deferred-request.js'
-import type { Exchange } from './exchange.js'
+import type { Exchange, ServedRequest } from './exchange.js'
 import { addServed, servedBy } from './express-served.js'
 import { replayedHeader } from './idempotency.js'
 

@@ -1,6 +1,6 @@
 /** The transactions of a request of Express, found by its response. */
 import type { Request, Response } from 'express'
-import type { ServedRequest } from './deferred-request.js'
+import type { ServedRequest } from './exchange.js'
 
 /**
  * An event by which a response is asked for its transactions. Why they are no property of it: Express has given it another

@@ -1,7 +1,8 @@
 /** Express: one transaction per request, committed before the response leaves. For Express 5 and 4. */
 import type { Request, RequestHandler } from 'express'
 import { ProgrammingError } from '../src/index.js'
-import { type ServedRequest, serve } from './deferred-request.js'
+import { serve } from './deferred-request.js'
+import type { ServedRequest } from './exchange.js'
 import { ExpressExchange } from './express-exchange.js'
 import {
   assertBodyFits,
@@ -11,7 +12,7 @@ import {
   type TransactionalDatastore,
 } from './http.js'
 import { keepInTable } from './property-table.js'
-import { RequestTransaction } from './request-transaction.js'
+import { hasKey, RequestTransaction } from './request-transaction.js'
 
 export { problemDetails, rollbackOnError } from './express-problems.js'
 export {
@@ -130,7 +131,7 @@ function runAgain(transaction: RequestTransaction<Request>, exchange: ExpressExc
 /** Runs what serves the request in its transaction, unless it is answered as it was before. */
 function start(transaction: ServedRequest<Request>, handle: () => void, failed: (error: unknown) => void): void {
   const run = (): void => transaction.run(handle)
-  if (transaction.hasKey) void startOnce(() => transaction.claim(), run, failed)
+  if (hasKey(transaction)) void startOnce(() => transaction.claim(), run, failed)
   else run()
 }
 
@@ -155,7 +156,7 @@ async function restart(
 ): Promise<void> {
   const { request, next } = exchange
   try {
-    if (options !== false && options.idempotency !== undefined && known.hasKey) throw tooLateError()
+    if (options !== false && options.idempotency !== undefined && hasKey(known)) throw tooLateError()
     await known.giveWay()
     known.outside(() => {
       if (options === false || isSkipped(request, options)) exchange.proceed()

@@ -3,10 +3,10 @@ import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RecordedResponse } from '../src/index.js'
-import type { ServedRequest } from './deferred-request.js'
-import type { Exchange } from './exchange.js'
+import type { Exchange, ServedRequest } from './exchange.js'
 import { addServed, servedOf } from './fastify-served.js'
 import { replayedHeader } from './idempotency.js'
+import { copyOf } from './response-head.js'
 
 /** The headers that Fastify keeps of a reply. */
 export type ReplyHeaders = ReturnType<FastifyReply['getHeaders']>
@@ -20,7 +20,7 @@ export class FastifyExchange implements Exchange<FastifyRequest> {
 
   constructor(reply: FastifyReply) {
     this.#reply = reply
-    this.#headersBefore = reply.getHeaders()
+    this.#headersBefore = headersOf(reply)
   }
 
   get request(): FastifyRequest {
@@ -66,9 +66,18 @@ export class FastifyExchange implements Exchange<FastifyRequest> {
   }
 }
 
+/** The headers of a reply as they are now. */
+export function headersOf(reply: FastifyReply): ReplyHeaders {
+  const headers = reply.getHeaders()
+  for (const name in headers) headers[name] = copyOf(headers[name])
+  return headers
+}
+
 /** Takes back the headers of a reply that was dropped. */
 export function resetHeaders(reply: FastifyReply, before: ReplyHeaders): void {
-  for (const name of Object.keys(reply.getHeaders())) if (!(name in before)) reply.removeHeader(name)
-  // They come from `getHeaders`, to be set over those of the reply that was dropped.
-  for (const [name, value] of Object.entries(before)) if (reply.getHeader(name) !== value) reply.header(name, value)
+  // A cookie that is set is added to those that are there.
+  for (const [name, value] of Object.entries(reply.getHeaders())) if (value !== before[name]) reply.removeHeader(name)
+  for (const [name, value] of Object.entries(before)) {
+    if (reply.getHeader(name) !== value) void reply.header(name, copyOf(value))
+  }
 }

@@ -1,6 +1,6 @@
 /** The transactions of a request of Fastify, of all datastores. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { ServedRequest } from './deferred-request.js'
+import type { ServedRequest } from './exchange.js'
 
 type ServedRequests = ReadonlyArray<ServedRequest<FastifyRequest>>
 

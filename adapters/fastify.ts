@@ -2,8 +2,9 @@
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { ProgrammingError } from '../src/index.js'
-import { type ServedRequest, serve } from './deferred-request.js'
-import { FastifyExchange, resetHeaders } from './fastify-exchange.js'
+import { serve } from './deferred-request.js'
+import type { ServedRequest } from './exchange.js'
+import { FastifyExchange, headersOf, resetHeaders } from './fastify-exchange.js'
 import { prepareRequests, servedOf } from './fastify-served.js'
 import {
   assertBodyFits,
@@ -13,7 +14,7 @@ import {
   type TransactionalDatastore,
   withStatus,
 } from './http.js'
-import { RequestTransaction } from './request-transaction.js'
+import { hasKey, RequestTransaction } from './request-transaction.js'
 
 export { problemDetails } from './fastify-problems.js'
 export {
@@ -89,7 +90,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     // `reply.callNotFound()` comes here a second time.
     const known = transactionOf(request)
     const transaction = known ?? serve(datastore, ownOptions, new FastifyExchange(reply))
-    if (known === undefined && transaction.hasKey) void startOnce(transaction, next)
+    if (known === undefined && hasKey(transaction)) void startOnce(transaction, next)
     // The context of `next` is that of the handler, whatever the hooks before have done to theirs.
     else transaction.run(next)
   })
@@ -181,7 +182,7 @@ function runAgain(handler: RouteHandlerMethod, transactionOf: TransactionOf): Ro
     // A body that is a stream can be read once.
     if (!(transaction instanceof RequestTransaction) || isStream(request.body))
       return handler.call(this, request, reply)
-    const headersBefore = reply.getHeaders()
+    const headersBefore = headersOf(reply)
     const attempt = (): unknown => {
       const result: unknown = handler.call(this, request, reply)
       return isThenable(result) ? answerOf(result).catch(failed) : result

@@ -7,6 +7,7 @@ import {
   type ManagedTransaction,
   ProgrammingError,
   type TransactionOptions,
+  type TransactionToCome,
 } from '../src/index.js'
 import { type IdempotencyOptions, mergeIdempotency } from './idempotency.js'
 
@@ -16,8 +17,8 @@ export interface TransactionalDatastore {
   readonly name: string
   /** Begins a transaction; nothing is sent before its first statement. */
   begin(options?: TransactionOptions): ManagedTransaction
-  /** Prepares a transaction that `begin` begins when it is first used. */
-  defer(begin: () => ManagedTransaction): DeferredTransaction
+  /** Prepares a transaction that begins when it is first used. */
+  defer(coming: TransactionToCome): DeferredTransaction
 }
 
 /**

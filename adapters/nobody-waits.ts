@@ -1,5 +1,6 @@
 /** Requests whose answer nobody waits for. */
 import type { ServerResponse } from 'node:http'
+import { hasUnsentHead } from './response-head.js'
 
 /** The client has gone away. */
 export function goneAway(): Error {
@@ -12,11 +13,19 @@ export function goneAway(): Error {
  * @param isOpen - whether nothing of a response is there
  * @returns undefined when somebody does
  */
-export function whyNobodyWaits(
-  response: ServerResponse & { readonly stream?: { readonly destroyed: boolean } },
-  isOpen: boolean,
-): Error | undefined {
+export function whyNobodyWaits(response: ServerResponse, isOpen: boolean): Error | undefined {
+  if (!isOpen) return new DOMException('The request had been answered before its transaction.', 'AbortError')
+  return isDeserted(response) ? goneAway() : undefined
+}
+
+/** Whether a transaction of a request would come too late: it is answered, in part at least, or nobody waits for that. */
+export function isPast(response: ServerResponse): boolean {
+  return (response.headersSent && !hasUnsentHead(response)) || isDeserted(response)
+}
+
+/** A response that waits behind another one on its connection has no `close` when that is gone. */
+function isDeserted(response: ServerResponse & { readonly stream?: { readonly destroyed: boolean } }): boolean {
+  const { stream } = response
   // A response of HTTP/2 has no `destroyed` of its own.
-  if (response.destroyed || response.stream?.destroyed === true) return goneAway()
-  return isOpen ? undefined : new DOMException('The request had been answered before its transaction.', 'AbortError')
+  return stream === undefined ? response.destroyed || response.req.socket.destroyed : stream.destroyed
 }

@@ -1,7 +1,7 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
 import { type ManagedTransaction, ProgrammingError, type RecordedResponse, withMetadata } from '../src/index.js'
 import { Attempt, refusedBy } from './attempt.js'
-import type { Exchange } from './exchange.js'
+import type { Exchange, ServedRequest } from './exchange.js'
 import { HeldResponse } from './held-response.js'
 import {
   isSuccess,
@@ -17,10 +17,11 @@ import type { ResponseHead } from './response-head.js'
 import type { ResponseOwner } from './response-owners.js'
 
 /** A transaction and the response that waits for it. */
-export class RequestTransaction<Request> implements ResponseOwner {
+export class RequestTransaction<Request> implements ResponseOwner, ServedRequest<Request> {
   readonly options: RouteTransactionOptions<Request>
   readonly datastore: TransactionalDatastore
   rerun: (() => void) | undefined
+  hasGivenWay = false
   #attempt: Attempt<Request>
   readonly #exchange: Exchange<Request>
   readonly #held: HeldResponse
@@ -32,7 +33,6 @@ export class RequestTransaction<Request> implements ResponseOwner {
   #expired: Error | undefined
   #isGone = false
   #hasFailed = false
-  #hasGivenWay = false
 
   /** @throws why there is none, with its status: the datastore is closed, say */
   constructor(
@@ -56,6 +56,8 @@ export class RequestTransaction<Request> implements ResponseOwner {
     response.once('close', () => this.#close())
     const reason = whyNobodyWaits(response, this.#held.isOpen)
     if (reason !== undefined) this.#leave(reason)
+    // No answer will come that ends it.
+    if (!this.#held.isOpen) void this.rollBack()
   }
 
   /** What the datastore is called in messages. */
@@ -63,12 +65,6 @@ export class RequestTransaction<Request> implements ResponseOwner {
     return this.datastore.name
   }
 
-  /** Whether another one has taken its place. */
-  get hasGivenWay(): boolean {
-    return this.#hasGivenWay
-  }
-
-  /** Whether the request was answered with an error, in place of a response that was dropped. */
   get isAnswered(): boolean {
     return this.#held.isOver
   }
@@ -81,12 +77,14 @@ export class RequestTransaction<Request> implements ResponseOwner {
     return this.#attempt.isUsed
   }
 
+  /** It is there already. */
+  open(): void {}
+
   run<T>(fn: () => T): T {
     const metadata = this.options.metadata?.(this.#exchange.request)
     return this.managed.run(() => (metadata === undefined ? fn() : withMetadata(metadata, fn)))
   }
 
-  /** Runs `fn`, and all that it calls, as if there were no transaction. */
   outside<T>(fn: () => T): T {
     return this.managed.outside(fn)
   }
@@ -176,11 +174,6 @@ export class RequestTransaction<Request> implements ResponseOwner {
     await this.#end.catch(ignore)
   }
 
-  /**
-   * Ends an unused transaction, so that another one can take its place.
-   *
-   * @throws `ProgrammingError` when something was done in it
-   */
   async giveWay(): Promise<void> {
     if (this.isUsed) {
       throw new ProgrammingError(
@@ -188,16 +181,11 @@ export class RequestTransaction<Request> implements ResponseOwner {
       )
     }
     await this.rollBack()
-    this.#hasGivenWay = true
+    this.hasGivenWay = true
     this.#held.owners.remove(this.datastore)
     if (this.#held.whole === this.#idempotent?.whole) this.#held.whole = undefined
   }
 
-  /**
-   * To be called for a body that is a stream.
-   *
-   * @throws `ProgrammingError` when the options refuse one, and the transaction has been used
-   */
   checkStream(): void {
     if (this.#end === undefined && this.options.stream === 'refuse') this.#attempt.refuseUse()
   }
@@ -229,11 +217,10 @@ export class RequestTransaction<Request> implements ResponseOwner {
   }
 
   #begin(): ManagedTransaction {
-    const { response } = this.#exchange
     try {
       return this.datastore.begin({ label: () => this.#exchange.label, ...this.options })
     } catch (error) {
-      throw refusedBy(error, response)
+      throw refusedBy(error, this.#exchange.response)
     }
   }
 
@@ -295,6 +282,11 @@ export class RequestTransaction<Request> implements ResponseOwner {
     this.managed.abort(reason)
     if (this.options.onAbort !== 'finish') void this.rollBack()
   }
+}
+
+/** Whether a request has an idempotency key, to be claimed before it is served. */
+export function hasKey<Request>(served: ServedRequest<Request>): served is RequestTransaction<Request> {
+  return served instanceof RequestTransaction && served.hasKey
 }
 
 const over: Promise<void> = Promise.resolve()

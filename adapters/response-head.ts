@@ -16,7 +16,7 @@ export class ResponseHead {
   constructor(response: ServerResponse) {
     this.#response = response
     this.#namesBefore = response.getHeaderNames()
-    this.#valuesBefore = this.#namesBefore.map((name) => response.getHeader(name))
+    this.#valuesBefore = this.#namesBefore.map((name) => copyOf(response.getHeader(name)))
     this.#statusBefore = response.statusCode
     this.#hasMessage = response.req.httpVersionMajor !== 2
   }
@@ -39,12 +39,17 @@ export class ResponseHead {
     for (const name of response.getHeaderNames()) if (!this.#namesBefore.includes(name)) response.removeHeader(name)
     for (const [index, name] of this.#namesBefore.entries()) {
       const value = this.#valuesBefore[index]
-      if (value !== undefined && response.getHeader(name) !== value) response.setHeader(name, value)
+      if (value !== undefined && response.getHeader(name) !== value) response.setHeader(name, copyOf(value))
     }
     // HTTP/1 begins them anew with each call; HTTP/2 cannot take one back.
     if (this.#hasMessage) response.addTrailers({})
     this.setStatus(this.#statusBefore, '')
   }
+}
+
+/** Who appends to a header with several values adds to the array of those. */
+export function copyOf<Value>(value: Value | string[]): Value | string[] {
+  return Array.isArray(value) ? [...value] : value
 }
 
 /** Whether `writeHead` was called, and nothing after it: Node keeps the head for the first byte of the body. */
@@ -55,6 +60,7 @@ export function hasUnsentHead(response: ServerResponse): boolean {
 /** Node has no method for that; these are the fields in which it keeps what it has not sent (from 0.x to 24). */
 function takeBackHead(response: ServerResponse): void {
   Reflect.set(response, '_header', null)
-  // Chosen for a body whose length was not known; that of the next one may be.
+  // Chosen for a body whose length was not known, and for a status that has none; the next one may be another.
   response.chunkedEncoding = false
+  Reflect.set(response, '_hasBody', response.req.method !== 'HEAD')
 }

@@ -16,6 +16,7 @@ export interface Target {
   readonly url: string
   readonly method: 'GET' | 'POST'
   readonly paths: readonly string[]
+  close(): Promise<void>
 }
 
 type Start = (databaseUrl: string) => Promise<Target>
@@ -33,23 +34,16 @@ export const httpServers: Readonly<Record<string, Start>> = {
   Express: async () => await listenExpress(express()),
   'Express with transactions': async (databaseUrl) =>
     await listenExpress(express().use(expressTransactions(unused(databaseUrl)))),
+  // The least that a middleware with an async context does.
   'Fastify with AsyncLocalStorage': async () => {
     const server = Fastify()
     const storage = new AsyncLocalStorage<object>()
     server.addHook('preHandler', (_request, _reply, next) => storage.run({}, next))
     return await listenFastify(withRoute(server))
   },
-  'Fastify with hook': async () => {
-    const server = Fastify()
-    server.addHook('preHandler', (_request, _reply, next) => next())
-    return await listenFastify(withRoute(server))
-  },
   'Express with AsyncLocalStorage': async () => {
     const storage = new AsyncLocalStorage<object>()
     return await listenExpress(express().use((_request, _response, next) => storage.run({}, next)))
-  },
-  'Express with middleware': async () => {
-    return await listenExpress(express().use((_request, _response, next) => next()))
   },
   'Prisma $transaction': async (databaseUrl) => {
     const ids = await streamIds(databaseUrl)
@@ -88,12 +82,14 @@ function withRoute(server: FastifyInstance): FastifyInstance {
 }
 
 async function listenFastify(server: FastifyInstance): Promise<Target> {
-  return { url: await server.listen({ host: '127.0.0.1', port: 0 }), method: 'GET', paths: ['/'] }
+  const url = await server.listen({ host: '127.0.0.1', port: 0 })
+  return { url, method: 'GET', paths: ['/'], close: () => server.close() }
 }
 
 async function listenStreams(server: FastifyInstance): Promise<Target> {
   const url = await server.listen({ host: '127.0.0.1', port: 0 })
-  return { url, method: 'POST', paths: Array.from({ length: 100 }, (_, n) => `/streams/${n}`) }
+  const paths = Array.from({ length: 100 }, (_, n) => `/streams/${n}`)
+  return { url, method: 'POST', paths, close: () => server.close() }
 }
 
 async function listenExpress(app: Express): Promise<Target> {
@@ -103,5 +99,9 @@ async function listenExpress(app: Express): Promise<Target> {
   const server = app.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
-  return { url: `http://127.0.0.1:${port}`, method: 'GET', paths: ['/'] }
+  const close = async (): Promise<void> => {
+    server.close()
+    await once(server, 'close')
+  }
+  return { url: `http://127.0.0.1:${port}`, method: 'GET', paths: ['/'], close }
 }

@@ -7,6 +7,7 @@ import pg from 'pg'
 import { type ComparedCost, type Comparison, compareCosts } from './http-cost.js'
 import { compareRetries, type OneStreamResult } from './http-one-stream.js'
 import { prepareStreams } from './http-postgresql.js'
+import { assertSameStatements } from './same-statements.js'
 
 const { values } = parseArgs({
   options: {
@@ -19,10 +20,8 @@ const { values } = parseArgs({
 const comparisons: readonly Comparison[] = [
   { name: 'no database, Fastify', servers: ['Fastify', 'Fastify with transactions'], amount: 4_000 },
   { name: 'no database, Express', servers: ['Express', 'Express with transactions'], amount: 4_000 },
-  { name: 'floor hook, Fastify', servers: ['Fastify', 'Fastify with hook'], amount: 4_000 },
-  { name: 'floor ALS, Fastify', servers: ['Fastify', 'Fastify with AsyncLocalStorage'], amount: 4_000 },
-  { name: 'floor hook, Express', servers: ['Express', 'Express with middleware'], amount: 4_000 },
-  { name: 'floor ALS, Express', servers: ['Express', 'Express with AsyncLocalStorage'], amount: 4_000 },
+  { name: 'only an async context, Fastify', servers: ['Fastify', 'Fastify with AsyncLocalStorage'], amount: 4_000 },
+  { name: 'only an async context, Express', servers: ['Express', 'Express with AsyncLocalStorage'], amount: 4_000 },
   { name: 'command and row', servers: ['Prisma $transaction', 'transactions'], amount: 800 },
   {
     name: 'command and row, awaiting 10 ms',
@@ -42,6 +41,7 @@ const compared: ComparedCost[] = []
 let oneStream: OneStreamResult | undefined
 try {
   await prepareStreams(url.href)
+  await assertSameStatements(['Prisma $transaction', 'transactions'], url.href)
   for (const comparison of comparisons) {
     if (!comparison.name.includes(values.only ?? '')) continue
     compared.push(await compareCosts(comparison, Number(values.rounds), url.href))

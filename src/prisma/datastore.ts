@@ -18,7 +18,7 @@ import type { Dialect } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
 import { setEngine } from './engine.js'
-import { Guests } from './guests.js'
+import { Guests, type GuestVisit } from './guests.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
 import { DeferredManaged, type ManagedHost, ManagedScope } from './managed-transaction.js'
@@ -30,6 +30,7 @@ import {
   NoTransaction,
   ScopeTransaction,
   type Transaction,
+  type TransactionToCome,
 } from './transaction.js'
 
 /**
@@ -160,17 +161,13 @@ export class PrismaDatastore<Client extends object = object>
   /**
    * Prepares a transaction that begins when it is first used, for adapters of web frameworks.
    *
-   * @param begin - gives what `begin()` gives; called at most once, by whatever asks for the current transaction first
    * @throws `DatastoreClosedError` when the datastore is closed, or about to be
    */
-  defer(begin: () => ManagedTransaction): DeferredTransaction {
+  defer(coming: TransactionToCome): DeferredTransaction {
     const { rehearsal } = this.#connections
-    return new DeferredManaged(this.#transactions, () => {
-      const managed = begin()
-      // A request that came during a test with rollback is a part of that, also when it goes on after its end.
-      if (rehearsal !== undefined && rehearsal !== this.#connections.rehearsal) void managed.rollback()
-      return managed
-    })
+    // A request that came during a test with rollback is a part of that, also when it goes on after its end.
+    const isLeftOver = (): boolean => rehearsal !== undefined && rehearsal !== this.#connections.rehearsal
+    return new DeferredManaged(this.#transactions, coming, isLeftOver)
   }
 
   /** Makes the recorders of the application whose environment this is: the option `datastore` of an application uses it. */
@@ -245,7 +242,7 @@ export class PrismaDatastore<Client extends object = object>
     return {
       guest: (base) => {
         const scope = scopeAround()
-        return scope === undefined ? undefined : { scope, client: () => this.#guestClient(scope, base) }
+        return scope === undefined ? undefined : { scope, guest: () => this.#guestOf(scope, base) }
       },
       transaction: async (base, work, options) => {
         const scope = scopeAround()
@@ -265,10 +262,8 @@ export class PrismaDatastore<Client extends object = object>
     }
   }
 
-  async #guestClient(scope: Scope<DriverConnection>, base: PrismaClientLike): Promise<object> {
-    const outermost = outermostOf(scope)
-    const guest = scope.session.guest(base, () => this.#guests.enter(base, outermost))
-    return await guest.client
+  #guestOf(scope: Scope<DriverConnection>, base: PrismaClientLike): GuestVisit {
+    return scope.session.guest(base, () => this.#guests.enter(base, outermostOf(scope)))
   }
 }
 

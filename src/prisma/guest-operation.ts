@@ -5,12 +5,13 @@ import type { Operation } from '../transaction/operations.js'
 import type { Scope } from '../transaction/scope.js'
 import { type AnyMethod, ClientCall, type Step } from './client-call.js'
 import type { DriverConnection } from './connections.js'
+import type { GuestVisit } from './guests.js'
 
 /** Where operations are carried out. */
 export interface GuestPlace {
   readonly scope: Scope<DriverConnection>
-  /** Opens the guest at its first use. */
-  client(): Promise<object>
+  /** The guest in its transaction, which comes at its first use. */
+  guest(): GuestVisit
 }
 
 interface Made {
@@ -77,7 +78,15 @@ export async function carryOutIn(place: GuestPlace, operation: unknown): Promise
 }
 
 function carryOut({ place, call, operation }: Made): Promise<unknown> {
-  return place.scope.operation(operation, async () => await call.on(await place.client()))
+  return place.scope.operation(operation, async () => {
+    const guest = place.guest()
+    try {
+      return await call.on(await guest.client)
+    } catch (error) {
+      guest.spoil()
+      throw error
+    }
+  })
 }
 
 function nextStep({ place, call, operation }: Made, property: string): AnyMethod {

@@ -18,20 +18,23 @@ export class GuestTransaction implements SqlDriverTransaction {
   readonly options: { usePhantomQuery: boolean } = { usePhantomQuery: true }
   #scope: Scope<DriverConnection> | undefined
   #inFlight = 0
-  #isSpoilt = false
+  #hasFailed = false
+  #isEnded = false
 
-  constructor(names: Names, scope: Scope<DriverConnection>) {
+  constructor(names: Names, scope: Scope<DriverConnection> | undefined) {
     this.provider = names.provider
     this.adapterName = names.adapterName
     this.#scope = scope
   }
 
-  /**
-   * Whether no statement of it can follow that was asked for before now: all have been answered well. When one has failed, those
-   * that Prisma sends beside it still may.
-   */
-  get isUnspoilt(): boolean {
-    return !this.#isSpoilt && this.#inFlight === 0
+  /** Whether every statement of it has been answered well. */
+  get isAtRest(): boolean {
+    return !this.#hasFailed && this.#inFlight === 0
+  }
+
+  /** Whether Prisma knows it no more. */
+  get isEnded(): boolean {
+    return this.#isEnded
   }
 
   /** @param scope - to whom its statements go from now on, undefined for nobody: they are refused */
@@ -47,14 +50,12 @@ export class GuestTransaction implements SqlDriverTransaction {
     return this.#run((connection) => connection.execute(query))
   }
 
-  /** Prisma has ended it: it knows it no more. */
   async commit(): Promise<void> {
-    this.#isSpoilt = true
+    this.#isEnded = true
   }
 
-  /** As `commit`. */
   async rollback(): Promise<void> {
-    this.#isSpoilt = true
+    this.#isEnded = true
   }
 
   createSavepoint(name: string): Promise<void> {
@@ -74,16 +75,14 @@ export class GuestTransaction implements SqlDriverTransaction {
     try {
       return await this.#innermost.runInTurn(work, true)
     } catch (error) {
-      this.#isSpoilt = true
+      this.#hasFailed = true
       throw error
     } finally {
       this.#inFlight -= 1
     }
   }
 
-  /** Prisma counts savepoints. */
   async #mark(work: (scope: Scope<DriverConnection>) => Promise<void>): Promise<void> {
-    this.#isSpoilt = true
     await work(this.#innermost)
   }
 

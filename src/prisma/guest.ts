@@ -3,7 +3,7 @@ import type { AsyncContext } from '../transaction/context.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
 import { GuestTransaction, type Names } from './guest-transaction.js'
-import type { PrismaClientLike } from './prisma-client.js'
+import { hasOwnTransactions, isUnextended, type PrismaClientLike } from './prisma-client.js'
 
 /** The largest delay of a Node timer: Prisma's own limits must never be the ones that end a transaction. */
 const longestDelayMs = 2_147_483_647
@@ -22,7 +22,11 @@ export class PrismaGuest {
   readonly client: Promise<object>
   readonly #done: Promise<unknown>
   readonly #openedAt = performance.now()
+  #scope: Scope<DriverConnection> | undefined
   #transaction: GuestTransaction | undefined
+  /** Whether Prisma alone decides what is sent by it, and until when. */
+  #isPlain = false
+  #isSpoilt = false
   #finish: (commit: boolean) => void = ignore
 
   /**
@@ -31,17 +35,20 @@ export class PrismaGuest {
    * @param opening - tells the adapter that it is a guest who begins
    */
   constructor(base: PrismaClientLike, scope: Scope<DriverConnection>, opening: AsyncContext<OpenGuest>) {
+    this.#scope = scope
     const finished = new Promise<void>((resolve, reject) => {
       this.#finish = (commit) => (commit ? resolve() : reject(rolledBack))
     })
     // It may be rejected before Prisma gets to awaiting it.
     finished.catch(ignore)
-    const open: OpenGuest = (names) => (this.#transaction = new GuestTransaction(names, scope))
+    // The scope is not to be kept by this function, which Prisma keeps.
+    const open: OpenGuest = (names) => (this.#transaction = new GuestTransaction(names, this.#scope))
     let done: Promise<unknown> | undefined
     this.client = new Promise((resolve, reject) => {
       // Prisma writes into the options, so each call gets its own.
       const options = { maxWait: longestDelayMs, timeout: longestDelayMs }
       const work = async (client: object): Promise<void> => {
+        this.#isPlain = isUnextended(client) && hasOwnTransactions(base)
         resolve(client)
         await finished
       }
@@ -53,18 +60,31 @@ export class PrismaGuest {
     this.#done.catch(ignore)
   }
 
-  /** Whether nothing of the transaction that it has served is left, and Prisma lets it go on. */
+  /**
+   * Whether it can serve another transaction: nothing that it was asked for in the one before can still be sent. The function
+   * of a query extension may go on after the operation that it is in, and after a failure so may Prisma.
+   */
   get canServeAgain(): boolean {
-    return this.#transaction?.isUnspoilt === true && performance.now() - this.#openedAt < longestServiceMs
+    const { isAtRest, isEnded } = this.#transaction ?? { isAtRest: false, isEnded: true }
+    const isYoung = performance.now() - this.#openedAt < longestServiceMs
+    return this.#isPlain && !this.#isSpoilt && isAtRest && !isEnded && isYoung
+  }
+
+  /** An operation of it has failed. */
+  spoil(): void {
+    this.#isSpoilt = true
   }
 
   /** @param scope - whom it serves from now on, undefined for nobody: its statements are refused */
   serve(scope: Scope<DriverConnection> | undefined): void {
+    this.#scope = scope
     this.#transaction?.serve(scope)
   }
 
   /** @param commit - whether the transaction that it serves is about to commit */
   async end(commit: boolean): Promise<void> {
+    // Prisma would connect again to end what it has ended.
+    if (this.#transaction?.isEnded === true) return
     this.#finish(commit)
     try {
       await this.#done

@@ -4,15 +4,18 @@ import type { Scope } from '../transaction/scope.js'
 import type { Guest } from '../transaction/session.js'
 import type { DriverConnection } from './connections.js'
 import { type OpenGuest, PrismaGuest } from './guest.js'
-import { isExtended, type PrismaClientLike } from './prisma-client.js'
+import { isUnextended, type PrismaClientLike } from './prisma-client.js'
+
+/** After a burst of transactions the others leave: each takes some twenty kilobytes. */
+const mostWaiting = 32
 
 /** A guest in one transaction. */
 export class GuestVisit implements Guest {
   readonly #guest: PrismaGuest
-  readonly #waiting: PrismaGuest[] | undefined
+  readonly #waiting: PrismaGuest[]
 
-  /** @param waiting - where the guest goes afterwards, undefined when it leaves */
-  constructor(guest: PrismaGuest, waiting: PrismaGuest[] | undefined) {
+  /** @param waiting - where the guest goes afterwards */
+  constructor(guest: PrismaGuest, waiting: PrismaGuest[]) {
     this.#guest = guest
     this.#waiting = waiting
   }
@@ -21,20 +24,20 @@ export class GuestVisit implements Guest {
     return this.#guest.client
   }
 
+  /** An operation of it has failed: it serves no other transaction. */
+  spoil(): void {
+    this.#guest.spoil()
+  }
+
   async end(commit: boolean): Promise<void> {
-    if (!commit || this.#waiting === undefined || !this.#guest.canServeAgain) return await this.#guest.end(commit)
+    const stays = commit && this.#waiting.length < mostWaiting && this.#guest.canServeAgain
+    if (!stays) return await this.#guest.end(commit)
     this.#guest.serve(undefined)
     this.#waiting.push(this.#guest)
   }
 }
 
-/**
- * Takes guests from transaction to transaction.
- *
- * Only those of clients without extensions: the functions of a query extension may go on after the operation that they
- * are in, and what they send then must not come to another transaction. Without them Prisma has nothing more to send once all
- * operations have ended well.
- */
+/** Takes guests from transaction to transaction: opening and ending one costs Prisma more than several statements. */
 export class Guests {
   /** Set while a guest is opened, for the adapter. */
   readonly opening: AsyncContext<OpenGuest> = new AsyncContext<OpenGuest>()
@@ -42,32 +45,32 @@ export class Guests {
 
   /** @param base - the PrismaClient whose guest it is to be */
   enter(base: PrismaClientLike, scope: Scope<DriverConnection>): GuestVisit {
-    if (isExtended(base)) return new GuestVisit(new PrismaGuest(base, scope, this.opening), undefined)
     const waiting = this.#waitingOf(base)
     for (let guest = waiting.pop(); guest !== undefined; guest = waiting.pop()) {
       if (guest.canServeAgain) {
         guest.serve(scope)
         return new GuestVisit(guest, waiting)
       }
-      void guest.end(false)
+      void guest.end(true)
     }
-    // It outlives the request that opens it.
-    const guest = outsideOfEverything(() => new PrismaGuest(base, scope, this.opening))
-    return new GuestVisit(guest, waiting)
+    const open = (): PrismaGuest => new PrismaGuest(base, scope, this.opening)
+    // What may stay outlives the request that opens it.
+    return new GuestVisit(isUnextended(base) ? outsideOfEverything(open) : open(), waiting)
   }
 
   /** Ends those that wait. */
   async close(): Promise<void> {
     const all = [...this.#waiting.values()].flat()
     this.#waiting.clear()
-    for (const guest of all) await guest.end(false)
+    for (const guest of all) await guest.end(true)
   }
 
   #waitingOf(base: PrismaClientLike): PrismaGuest[] {
     const known = this.#waiting.get(base)
     if (known !== undefined) return known
     const waiting: PrismaGuest[] = []
-    this.#waiting.set(base, waiting)
+    // Clients that are extended anew for each request would be kept.
+    if (isUnextended(base)) this.#waiting.set(base, waiting)
     return waiting
   }
 }

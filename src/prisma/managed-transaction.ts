@@ -5,7 +5,7 @@ import type { TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { DriverConnection } from './connections.js'
-import type { DeferredTransaction, ManagedTransaction, Transaction } from './transaction.js'
+import type { DeferredTransaction, ManagedTransaction, Transaction, TransactionToCome } from './transaction.js'
 
 /** What managed transactions need of their datastore. */
 export interface ManagedHost<Client> {
@@ -80,23 +80,32 @@ export class ManagedScope<Client> implements ManagedTransaction<Client> {
 /** A managed transaction for later. */
 export class DeferredManaged extends DeferredScope<DriverConnection> implements DeferredTransaction {
   readonly #transactions: Transactions<DriverConnection>
-  readonly #begin: () => ManagedTransaction
+  readonly #coming: TransactionToCome
+  readonly #isLeftOver: () => boolean
 
   /**
-   * @param begin - called at the first use
+   * @param isLeftOver - whether it is to be rolled back as soon as it begins
    * @throws `DatastoreClosedError` when no transaction can begin any more
    */
-  constructor(transactions: Transactions<DriverConnection>, begin: () => ManagedTransaction) {
-    super(transactions.admitted)
+  constructor(transactions: Transactions<DriverConnection>, coming: TransactionToCome, isLeftOver: () => boolean) {
+    super()
     this.#transactions = transactions
-    this.#begin = begin
+    this.#coming = coming
+    this.#isLeftOver = isLeftOver
+    transactions.expect(this)
   }
 
   run<T>(fn: () => T): T {
     return this.#transactions.within(this, fn)
   }
 
+  protected override get isPast(): boolean {
+    return this.#coming.isPast
+  }
+
   protected override begin(): Scope<DriverConnection> | undefined {
-    return this.#begin().run(() => this.#transactions.current)
+    const managed = this.#coming.begin()
+    if (this.#isLeftOver()) void managed.rollback()
+    return managed.run(() => this.#transactions.current)
   }
 }

@@ -21,7 +21,22 @@ export function isPrismaClient(value: unknown): value is PrismaClientLike {
   )
 }
 
-/** Whether a client comes from `$extends`: Prisma takes `$on` from it. */
-export function isExtended(client: PrismaClientLike): boolean {
-  return !('$on' in client) || typeof client.$on !== 'function'
+/**
+ * Whether all that an operation of a client does is Prisma's own: it has no extensions. Prisma tells that in a field of its own;
+ * whatever does not have it counts as extended.
+ */
+export function isUnextended(client: object): boolean {
+  if (!('_extensions' in client)) return false
+  const { _extensions: extensions } = client
+  if (typeof extensions !== 'object' || extensions === null || !('isEmpty' in extensions)) return false
+  return typeof extensions.isEmpty === 'function' && Reflect.apply(extensions.isEmpty, extensions, []) === true
+}
+
+/** Whether the `$transaction` of a client is Prisma's, and not one that a subclass has put before it, with limits of its own, say. */
+export function hasOwnTransactions(client: object): boolean {
+  let count = 0
+  for (let each: object | null = client; each !== null; each = Reflect.getPrototypeOf(each)) {
+    if (Object.hasOwn(each, '$transaction')) count += 1
+  }
+  return count === 1
 }

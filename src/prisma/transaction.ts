@@ -181,6 +181,12 @@ export interface ManagedTransaction<Client = unknown> {
 export interface DeferredTransaction {
   /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
   run<T>(fn: () => T): T
-  /** Says that nothing will ask for it any more: the close of the datastore waits for that, or for the end of what has begun. */
-  leave(): void
+}
+
+/** Who begins a transaction at its first use. */
+export interface TransactionToCome {
+  /** Gives what the datastore's `begin()` gives; called at most once, by whatever asks for the current transaction first. */
+  begin(): ManagedTransaction
+  /** Whether it will not begin any more, such as after the response of a request: the close of the datastore waits for the others. */
+  readonly isPast: boolean
 }

@@ -1,34 +1,22 @@
 /** A transaction that is begun when it is first asked for, as those of requests are: most things that a request does need none. */
 import type { TransactionConnection } from './connection.js'
-import type { OpenScopes } from './open-scopes.js'
 import type { Scope } from './scope.js'
 
 /** Stands where a scope would stand. One for each request, so it keeps functions to none: who extends it says how to begin. */
 export abstract class DeferredScope<Connection extends TransactionConnection> {
-  readonly #open: OpenScopes<Connection>
   #scope: Scope<Connection> | undefined
   #isBeginning = false
-  #isExpected = true
-
-  /** @param open - whose end waits for this one, until it is begun or left */
-  constructor(open: OpenScopes<Connection>) {
-    this.#open = open
-    open.expect()
-  }
+  #hasBegun = false
 
   /** Called once, at the first use. */
   protected abstract begin(): Scope<Connection> | undefined
 
+  /** Whether nothing can ask for it any more. */
+  protected abstract readonly isPast: boolean
+
   /** Whether it may still be begun: whoever waits for the end of all transactions waits for it. */
   get isExpected(): boolean {
-    return this.#isExpected
-  }
-
-  /** Nobody waits for it any more. */
-  leave(): void {
-    if (!this.#isExpected) return
-    this.#isExpected = false
-    this.#open.expectNoMore()
+    return !this.#hasBegun && !this.isPast
   }
 
   /** The scope, where it has been asked for. */
@@ -44,7 +32,7 @@ export abstract class DeferredScope<Connection extends TransactionConnection> {
       this.#scope = this.begin()
     } finally {
       this.#isBeginning = false
-      this.leave()
+      this.#hasBegun = true
     }
     return this.#scope
   }

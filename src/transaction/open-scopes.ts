@@ -1,7 +1,10 @@
 /** The transactions of a datastore that are open, and the end of them all. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { DatastoreClosedError, ProgrammingError } from '../errors.js'
 import { Bag, type Membership } from './bag.js'
 import type { TransactionConnection } from './connection.js'
+import type { DeferredScope } from './deferred-scope.js'
+import { Expected } from './expected.js'
 import type { Scope } from './scope.js'
 
 /** How long to wait when a datastore is closed. */
@@ -16,6 +19,8 @@ export interface CloseOptions {
 }
 
 const defaultTimeoutMs = 10_000
+/** How often those are looked at that are expected. */
+const expectedPollMs = 10
 // Node's timers fire at once beyond.
 const longestTimeoutMs = 2_147_483_647
 
@@ -24,7 +29,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
   readonly #open = new Bag<Scope<Connection>>()
   readonly #unsettled = new Bag<Scope<Connection>>()
   readonly #watchers = new Set<() => void>()
-  #expected = 0
+  readonly #expected = new Expected()
   #isClosing = false
   #isStopped = false
 
@@ -57,15 +62,9 @@ export class OpenScopes<Connection extends TransactionConnection> {
     scope.hooks.onSettled(() => this.#remove(this.#unsettled, unsettled))
   }
 
-  /** Somebody may still begin one, whom the end of them all has to wait for. */
-  expect(): void {
-    this.#expected += 1
-  }
-
-  /** One of those will not, or has. */
-  expectNoMore(): void {
-    this.#expected -= 1
-    for (const changed of this.#watchers) changed()
+  /** Takes in one that may still be begun. */
+  expect(deferred: DeferredScope<Connection>): void {
+    this.#expected.add(deferred)
   }
 
   /**
@@ -103,7 +102,11 @@ export class OpenScopes<Connection extends TransactionConnection> {
     if (signal?.aborted) reached()
     else signal?.addEventListener('abort', reached)
     try {
-      while (!this.#isSettled && !limit.signal.aborted) await this.#change(limit.signal)
+      while (!this.#isSettled && !limit.signal.aborted) {
+        // Nobody tells when one that is expected is past.
+        if (this.#unsettled.size > 0) await this.#change(limit.signal)
+        else await Promise.race([this.#change(limit.signal), delay(expectedPollMs)])
+      }
       return this.#isSettled
     } finally {
       clearTimeout(timer)
@@ -112,7 +115,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
   }
 
   get #isSettled(): boolean {
-    return this.#unsettled.size === 0 && this.#expected === 0
+    return this.#unsettled.size === 0 && !this.#expected.any
   }
 
   /** Waits until one is removed, or the limit is there. */

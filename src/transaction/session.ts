@@ -188,9 +188,11 @@ export class Session<Connection extends TransactionConnection> {
 
   /** Ends the guests before a commit, while statements of the library may still follow. */
   async endGuests(commit: boolean): Promise<void> {
-    const guests = [...this.#guests.values()]
-    this.#guests.clear()
-    for (const guest of guests) await guest.end(commit)
+    for (const [key, guest] of this.#guests) {
+      // When one fails, the rollback ends those that are left.
+      this.#guests.delete(key)
+      await guest.end(commit)
+    }
   }
 
   /** Sends COMMIT. From here on the deadline is off: what the server has begun to commit is its to finish. */

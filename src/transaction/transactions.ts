@@ -48,6 +48,12 @@ export class Transactions<Connection extends TransactionConnection> {
     return here instanceof DeferredScope ? here.scope() : here
   }
 
+  /** As `current`, where that has begun. */
+  get #begun(): Scope<Connection> | undefined {
+    const here = this.#context.get()
+    return here instanceof DeferredScope ? here.begun : here
+  }
+
   /** The outermost scopes that have not ended. */
   get open(): ReadonlyArray<Scope<Connection>> {
     return this.#open.all
@@ -67,13 +73,13 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   /**
-   * Where a deferred scope waits, to be begun by whatever asks for the current scope.
+   * Takes in a scope that is begun by whatever asks for the current one first.
    *
    * @throws `DatastoreClosedError` when no transaction can begin any more
    */
-  get admitted(): OpenScopes<Connection> {
+  expect(deferred: DeferredScope<Connection>): void {
     if (this.#open.isClosing) this.#open.assertAdmits(() => this.#isInside)
-    return this.#open
+    this.#open.expect(deferred)
   }
 
   /**
@@ -103,7 +109,7 @@ export class Transactions<Connection extends TransactionConnection> {
   /** Commits an outermost scope that the caller has begun. */
   async commit(scope: Scope<Connection>): Promise<void> {
     // A request that is answered inside a nested part of its transaction is to wait for that part, which goes on.
-    const { current } = this
+    const current = this.#begun
     await scope.commit(current !== undefined && current !== scope && current.session === scope.session)
   }
 
@@ -111,17 +117,29 @@ export class Transactions<Connection extends TransactionConnection> {
   async run<T>(given: Work<Connection, T>, options: TransactionOptions = {}): Promise<T> {
     // Prisma's promises do nothing before they are awaited: that has to be where the scope is the current one.
     const work: Work<Connection, T> = async (scope) => await given(scope)
-    const current = this.current
-    switch (options.propagation ?? 'required') {
+    const { propagation = 'required' } = options
+    // These need none around them: one that begins at its first use is not to begin for them.
+    if (propagation === 'notSupported') return await this.within(undefined, () => work(undefined))
+    if (propagation === 'requiresNew') {
+      this.#assertSecondPossible(this.#begun, options)
+      return await this.#runOutermost(work, options)
+    }
+    return await this.#runWith(this.current, propagation, work, options)
+  }
+
+  async #runWith<T>(
+    current: Scope<Connection> | undefined,
+    propagation: Exclude<Propagation, 'requiresNew' | 'notSupported'>,
+    work: Work<Connection, T>,
+    options: TransactionOptions,
+  ): Promise<T> {
+    switch (propagation) {
       case 'required':
         return current === undefined ? await this.#runOutermost(work, options) : await join(current, work, options)
       case 'nested':
         return current === undefined
           ? await this.#runOutermost(work, options)
           : await this.#runNested(current, work, options)
-      case 'requiresNew':
-        this.#assertSecondPossible(current, options)
-        return await this.#runOutermost(work, options)
       case 'mandatory':
         if (current === undefined) throw new NoTransactionError(missing('mandatory'))
         return await join(current, work, options)
@@ -130,8 +148,6 @@ export class Transactions<Connection extends TransactionConnection> {
       case 'never':
         assertOutside(current)
         return await work(undefined)
-      case 'notSupported':
-        return await this.within(undefined, () => work(undefined))
     }
   }
 
