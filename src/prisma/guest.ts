@@ -3,7 +3,7 @@ import type { AsyncContext } from '../transaction/context.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
 import { GuestTransaction, type Names } from './guest-transaction.js'
-import { hasOwnTransactions, isUnextended, type PrismaClientLike } from './prisma-client.js'
+import { hasOriginalTransactions, isUnextended, type PrismaClientLike } from './prisma-client.js'
 
 /** The largest delay of a Node timer: Prisma's own limits must never be the ones that end a transaction. */
 const longestDelayMs = 2_147_483_647
@@ -48,7 +48,7 @@ export class PrismaGuest {
       // Prisma writes into the options, so each call gets its own.
       const options = { maxWait: longestDelayMs, timeout: longestDelayMs }
       const work = async (client: object): Promise<void> => {
-        this.#isPlain = isUnextended(client) && hasOwnTransactions(base)
+        this.#isPlain = isUnextended(client) && hasOriginalTransactions(base)
         resolve(client)
         await finished
       }

@@ -32,11 +32,15 @@ export function isUnextended(client: object): boolean {
   return typeof extensions.isEmpty === 'function' && Reflect.apply(extensions.isEmpty, extensions, []) === true
 }
 
-/** Whether the `$transaction` of a client is Prisma's, and not one that a subclass has put before it, with limits of its own, say. */
-export function hasOwnTransactions(client: object): boolean {
-  let count = 0
-  for (let each: object | null = client; each !== null; each = Reflect.getPrototypeOf(each)) {
-    if (Object.hasOwn(each, '$transaction')) count += 1
+/** Whether the `$transaction` of a client is Prisma's, and not one that has been put before it, with limits of its own, say. */
+export function hasOriginalTransactions(client: PrismaClientLike): boolean {
+  let original: unknown
+  // Prisma's class is the last one; a client itself, being a proxy, hides of which class it is.
+  const { constructor } = client as { readonly constructor?: { readonly prototype?: unknown } }
+  let prototype = constructor?.prototype
+  while (typeof prototype === 'object' && prototype !== null) {
+    if (Object.hasOwn(prototype, '$transaction')) original = Reflect.get(prototype, '$transaction')
+    prototype = Reflect.getPrototypeOf(prototype)
   }
-  return count === 1
+  return Reflect.get(client, '$transaction') === original
 }

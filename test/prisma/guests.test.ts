@@ -10,8 +10,9 @@ describe.each(databases)('on $name', (kind) => {
   let database: TestDatabase
   let datastore: PrismaDatastore<TestClient>
   let db: TestClient
-  /** How often Prisma has begun a transaction, which is a guest here. */
+  /** How often Prisma has begun a transaction, which is a guest here, and how often it has connected. */
   let opened: number
+  let connected = 0
 
   beforeAll(async () => {
     database = await kind.createDatabase()
@@ -37,6 +38,7 @@ describe.each(databases)('on $name', (kind) => {
       provider: factory.provider,
       adapterName: factory.adapterName,
       async connect() {
+        connected += 1
         const adapter = await factory.connect()
         const begin = adapter.startTransaction.bind(adapter)
         adapter.startTransaction = async (level) => {
@@ -120,6 +122,63 @@ describe.each(databases)('on $name', (kind) => {
     expect(await dogs()).toEqual([])
   })
 
+  it('opens another one after a call that Prisma has refused', async () => {
+    await settled()
+    opened = 0
+    await datastore.transaction(async () => {
+      const unknown = { nobody: 'knows' } as unknown as { dog: string }
+      await expect(db.owner.findUnique({ where: unknown })).rejects.toThrow('nobody')
+    })
+    await settled()
+    expect(opened).toBe(1)
+  })
+
+  it('keeps no more than 32 after many transactions at once', async () => {
+    const burst = async (): Promise<void> => {
+      await Promise.all(Array.from({ length: 40 }, settled))
+    }
+    await burst()
+    opened = 0
+    await burst()
+    expect(opened).toBe(40 - 32)
+  })
+
+  it.each([
+    {
+      what: 'hides its extensions',
+      change: (base: TestClient): TestClient => {
+        const extended = base.$extends({ query: { owner: { findMany: ({ args, query }) => query(args) } } })
+        const get = (target: TestClient, name: string | symbol): unknown =>
+          Reflect.get(extended, name) ?? Reflect.get(target, name)
+        return new Proxy(base, { get })
+      },
+    },
+    {
+      what: 'has limits of its own for transactions',
+      change: (base: TestClient): TestClient => {
+        const begin = base.$transaction.bind(base) as (work: unknown, options: object) => Promise<unknown>
+        const $transaction = async (work: unknown, options: object): Promise<unknown> =>
+          await begin(work, { ...options, timeout: 60_000 })
+        return Object.assign(base, { $transaction })
+      },
+    },
+  ])('opens one for each transaction of a client that $what', async ({ change }) => {
+    const special = new PrismaDatastore<TestClient>({
+      adapter: database.adapter(),
+      client: (adapter) => change(database.newClient(counting(adapter)) as TestClient),
+    })
+    try {
+      for (const dog of ['Ace', 'Rex']) {
+        await special.transaction(async (tx) => await tx.client.owner.create({ data: { name: 'Ann', dog } }))
+      }
+    } finally {
+      await special.client.$disconnect()
+      await special.close()
+    }
+    expect(opened).toBe(2)
+    expect(await dogs()).toEqual(['Ace', 'Rex'])
+  })
+
   it('opens another one after $disconnect', async () => {
     await settled()
     opened = 0
@@ -127,6 +186,18 @@ describe.each(databases)('on $name', (kind) => {
     await datastore.transaction(async () => await create('Rex'))
     expect(opened).toBe(1)
     expect(await dogs()).toEqual(['Rex'])
+  })
+
+  it('does not connect again to close what $disconnect has ended', async () => {
+    const closing = new PrismaDatastore<TestClient>({
+      adapter: database.adapter(),
+      client: (adapter) => database.newClient(counting(adapter)) as TestClient,
+    })
+    await closing.transaction(async (tx) => await tx.client.owner.count())
+    await closing.client.$disconnect()
+    const before = connected
+    await closing.close()
+    expect(connected).toBe(before)
   })
 
   it.skipIf(kind.provider === 'sqlite')(
