@@ -27,5 +27,8 @@ export function isPast(response: ServerResponse): boolean {
 function isDeserted(response: ServerResponse & { readonly stream?: { readonly destroyed: boolean } }): boolean {
   const { stream } = response
   // A response of HTTP/2 has no `destroyed` of its own.
-  return stream === undefined ? response.destroyed || response.req.socket.destroyed : stream.destroyed
+  if (stream !== undefined) return stream.destroyed
+  // Where a server is asked without a network, there may be no socket.
+  const { socket } = response.req as { readonly socket?: { readonly destroyed?: boolean } }
+  return response.destroyed || socket?.destroyed === true
 }

@@ -105,7 +105,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
       while (!this.#isSettled && !limit.signal.aborted) {
         // Nobody tells when one that is expected is past.
         if (this.#unsettled.size > 0) await this.#change(limit.signal)
-        else await Promise.race([this.#change(limit.signal), delay(expectedPollMs)])
+        else await delay(expectedPollMs)
       }
       return this.#isSettled
     } finally {
