@@ -1,5 +1,5 @@
 /** Guests of Prisma go from transaction to transaction: the next one finds nothing of those before it. */
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { PrismaDatastore, TransactionClosedError } from '../../src/index.js'
 import { databases, type TestDatabase } from '../support/databases.js'
 import type { TestClient } from './open-database.js'
@@ -130,6 +130,19 @@ describe.each(databases)('on $name', (kind) => {
       await expect(db.owner.findUnique({ where: unknown })).rejects.toThrow('nobody')
     })
     await settled()
+    expect(opened).toBe(1)
+  })
+
+  it('opens another one in place of one that is an hour old', async () => {
+    await settled()
+    opened = 0
+    const now = performance.now() + 3_600_001
+    const clock = vi.spyOn(performance, 'now').mockReturnValue(now)
+    try {
+      await settled()
+    } finally {
+      clock.mockRestore()
+    }
     expect(opened).toBe(1)
   })
 
