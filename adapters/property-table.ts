@@ -7,8 +7,8 @@ const isNeeded = Number.parseInt(process.versions.node, 10) < 24
 
 /**
  * Lets V8 keep the properties of an object in a table of its own. Express gives each request and response another prototype:
- * they share no hidden classes any more, and each property that is set on one of them makes another class. On Node 20 that is a
- * third of the time of a request that does nothing (`npm run bench -- --http`).
+ * they share no hidden classes any more, and each property that is set on one of them makes another class. With tables a request
+ * that does nothing takes less processor time on Node 20 with the middleware than without it (`npm run bench -- --http`).
  */
 export function keepInTable(object: object): void {
   if (!isNeeded) return

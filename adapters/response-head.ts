@@ -6,7 +6,7 @@ type HeaderValue = ReturnType<ServerResponse['getHeader']>
 /** Goes back to what a response was, when what became of it is dropped. */
 export class ResponseHead {
   readonly #response: ServerResponse
-  /** Beside each other: `getHeaders` makes an object of them, which costs more than all else that a request needs at first. */
+  /** Beside each other, without an object of them: few responses have many this early, and few are taken back. */
   readonly #namesBefore: readonly string[]
   readonly #valuesBefore: readonly HeaderValue[]
   readonly #statusBefore: number
