@@ -4,6 +4,7 @@ import { PrismaMariaDb } from '@prisma/adapter-mariadb'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import {
+  CommitUnknownError,
   DatabaseError,
   DataError,
   type EventSourcingError,
@@ -120,6 +121,21 @@ describe('errors of drivers and of Prisma', () => {
 function impatientMariaDb({ hostname: host, port, username: user, password, pathname }: URL): PrismaMariaDb {
   const database = pathname.slice(1)
   return new PrismaMariaDb({ host, port: Number(port || 3306), user, password, database, acquireTimeout: 500 })
+}
+
+/** Repeats a call until it succeeds or finds that an earlier one has stored the event; gives what failed, ten at most. */
+async function failuresUntilDone(call: () => Promise<unknown>): Promise<unknown[]> {
+  const failures: unknown[] = []
+  while (failures.length < 10) {
+    try {
+      await call()
+      break
+    } catch (error) {
+      if (error instanceof IntegrityError && failures.length > 0) break
+      failures.push(error)
+    }
+  }
+  return failures
 }
 
 async function rejection(promise: Promise<unknown>): Promise<EventSourcingError> {
@@ -294,22 +310,23 @@ describe.each(databasesOf('postgresql', 'mysql'))('on the server of $name', (kin
   })
 
   it('a connection that the server has closed is replaced, and what met its end may pass [43, 96]', async () => {
-    const close =
-      kind.provider === 'mysql'
-        ? async () => {
-            const rows = await open.database.query(
-              `SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()`,
-            )
-            for (const row of rows) {
-              // One of them may be the observer's own second connection, which is replaced as well.
-              await open.database.query(`KILL CONNECTION ${Number(row['id'])}`).catch(() => undefined)
-            }
-          }
-        : async () => {
-            await open.database.query(
-              'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
-            )
-          }
+    const closeAll = (): Promise<number> => (kind.provider === 'mysql' ? killConnections() : terminateBackends())
+    const killConnections = async (): Promise<number> => {
+      const rows = await open.database.query(
+        `SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()`,
+      )
+      for (const row of rows) {
+        // One of them may be the observer's own second connection, which is replaced as well.
+        await open.database.query(`KILL CONNECTION ${Number(row['id'])}`).catch(() => undefined)
+      }
+      return rows.length
+    }
+    const terminateBackends = async (): Promise<number> => {
+      const rows = await open.database.query(
+        'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+      )
+      return rows.length
+    }
     const calls = [
       () => recorder.insertEvents([storedEvent(uuid5(NAMESPACE_URL, '/after'), 1)]),
       () => recorder.selectNotifications(null, 1),
@@ -318,17 +335,17 @@ describe.each(databasesOf('postgresql', 'mysql'))('on the server of $name', (kin
     ]
     for (const call of calls) {
       await recorder.maxNotificationId()
-      await close()
-      try {
-        await call()
-      } catch (error) {
-        expect(isEventSourcingError(error)).toBe(true)
-        await call().catch((again: unknown) => expect(again).toBeInstanceOf(IntegrityError))
+      // Servers close with a delay: each of the connections may meet one call, and none of them a second one.
+      const closed = await closeAll()
+      const failures = await failuresUntilDone(call)
+      for (const error of failures) {
+        expect(error instanceof OperationalError || error instanceof CommitUnknownError, String(error)).toBe(true)
       }
+      expect(failures.length).toBeLessThanOrEqual(closed)
     }
     const inside = open.datastore.transaction(async () => {
       await recorder.selectEvents(id)
-      await close()
+      await closeAll()
       await recorder.selectEvents(id)
     })
     expect(isTransient(await rejection(inside))).toBe(true)
