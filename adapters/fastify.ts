@@ -90,6 +90,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     // `reply.callNotFound()` comes here a second time.
     const known = transactionOf(request)
     const transaction = known ?? serve(datastore, ownOptions, new FastifyExchange(reply))
+    if (known === undefined && ownOptions.stream === 'refuse') refuseStreams(reply, transaction)
     if (known === undefined && hasKey(transaction)) void startOnce(transaction, next)
     // The context of `next` is that of the handler, whatever the hooks before have done to theirs.
     else transaction.run(next)
@@ -101,16 +102,20 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     void transactionOf(request)?.rollBack()
     next()
   })
-  fastify.addHook('onSend', (request, _reply, payload, next) => {
-    const transaction = transactionOf(request)
-    try {
-      if (isStream(payload)) transaction?.checkStream()
-    } catch (error) {
-      return next(withStatus(error))
-    }
-    next(null, payload)
-  })
   done()
+}
+
+/** Looks at what is sent before any hook has changed it: one that compresses makes a stream of everything. */
+function refuseStreams(reply: FastifyReply, transaction: ServedRequest<FastifyRequest>): void {
+  const send = reply.send.bind(reply)
+  reply.send = (payload?: unknown) => {
+    try {
+      if (isStream(payload)) transaction.checkStream()
+    } catch (error) {
+      return send(withStatus(error))
+    }
+    return send(payload)
+  }
 }
 
 /** On an instance: the datastores of the plugin there. What is registered inside has them from it. */

@@ -57,6 +57,13 @@ async function processorTime(server: FastifyInstance): Promise<number> {
   return (user + system) / requestsPerRound
 }
 
+function shuffled<T>(all: readonly T[]): readonly T[] {
+  return all
+    .map((one) => ({ one, place: Math.random() }))
+    .toSorted((a, b) => a.place - b.place)
+    .map(({ one }) => one)
+}
+
 function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
@@ -72,11 +79,8 @@ async function measure(url: string): Promise<void> {
   const times = contenders.map((): number[] => [])
   const warmUp = 10
   for (let round = 0; round < warmUp + rounds; round += 1) {
-    for (let turn = 0; turn < servers.length; turn += 1) {
-      // Another one goes first each time.
-      const n = (turn + round) % servers.length
-      const server = servers[n]
-      if (server === undefined) continue
+    // In any order: each one clears away what the one before it has left in memory.
+    for (const [n, server] of shuffled([...servers.entries()])) {
       const time = await processorTime(server)
       if (round >= warmUp) times[n]?.push(time)
     }

@@ -20,7 +20,7 @@ export class ClientCall implements Call {
   /** @param method - which was called: what called that is the place of the call; undefined not to remember it */
   constructor(steps: readonly Step[], method: AnyMethod | undefined) {
     this.steps = steps
-    if (method !== undefined) Error.captureStackTrace((this.#site = {}), method)
+    if (method !== undefined) this.#site = callerOf(method)
   }
 
   /** Makes the call on a client. */
@@ -41,4 +41,14 @@ export class ClientCall implements Call {
     const caller = this.#site?.stack?.split('\n')[1]?.trim()
     return caller === undefined ? name : `${name} (${caller})`
   }
+}
+
+/** One frame is all that a message shows, and each one more makes every call slower. */
+function callerOf(method: AnyMethod): { readonly stack?: string } {
+  const { stackTraceLimit } = Error
+  const site = {}
+  Error.stackTraceLimit = 1
+  Error.captureStackTrace(site, method)
+  Error.stackTraceLimit = stackTraceLimit
+  return site
 }
