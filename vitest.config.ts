@@ -17,6 +17,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 120_000,
+    expect: { poll: { timeout: 10_000 } },
     coverage: {
       include: ['src/**', 'adapters/**'],
       reporter: ['text', 'json-summary'],

@@ -45,6 +45,7 @@ export function event<const Names extends readonly string[]>(
   event: string,
   ...parameterNames: Names
 ): EventDecorator<Names, EventData>
+/** The same for an event that is defined elsewhere. */
 export function event<
   Input extends object,
   Data extends object,
@@ -76,6 +77,7 @@ export function applies<const Names extends readonly string[]>(
   event: string,
   ...parameterNames: Names
 ): MemberDecorator<Names, EventData>
+/** The same for an event that is defined elsewhere. */
 export function applies<
   Input extends object,
   Data extends object,

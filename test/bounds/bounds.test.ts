@@ -75,7 +75,7 @@ describe.each(databases)('on $name', (kind) => {
     await open.close()
   })
 
-  it('stores a state of 16 MiB, or refuses it and stores nothing', async () => {
+  it('stores a state of 16 MiB, or refuses it and stores nothing', { timeout: 120_000 }, async () => {
     const [small, large] = [event(originatorId('large'), 1), event(originatorId('large'), 2, noise(16 * mebibyte))]
     let refused: unknown
     try {
@@ -96,7 +96,7 @@ describe.each(databases)('on $name', (kind) => {
     await recorder.insertEvents([event(originatorId('after large'), 1)])
   })
 
-  it('stores 100 MiB of states in one save, in parts and all or nothing', async () => {
+  it('stores 100 MiB of states in one save, in parts and all or nothing', { timeout: 120_000 }, async () => {
     const state = noise(4 * mebibyte)
     const events = Array.from({ length: 25 }, (_, n) => event(originatorId('much'), n + 1, state))
     const taken = event(originatorId('taken'), 1)
@@ -110,7 +110,9 @@ describe.each(databases)('on $name', (kind) => {
     expect(last?.state.byteLength).toBe(4 * mebibyte)
   })
 
-  it('saves events of 12,000 streams in one transaction, each after its predecessor', async () => {
+  it('saves events of 12,000 streams in one transaction, each after its predecessor', {
+    timeout: 120_000,
+  }, async () => {
     const streams = Array.from({ length: 12_000 }, (_, n) => originatorId(n))
     await recorder.insertEvents(streams.map((id) => event(id, 1)))
     const predecessors = streams.map((id) => ({ originatorId: id, originatorVersion: 1 }))

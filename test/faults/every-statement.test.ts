@@ -158,17 +158,17 @@ describe.each(databases)('on $name', (kind) => {
     expect(unknownOutcomes).toEqual(new Set(kind.provider === 'sqlite' ? [] : [false, true]))
   })
 
-  it('is all or nothing with a statement that is under way at the deadline', async () => {
+  it('is all or nothing with a statement that is under way at the deadline', { timeout: 90_000 }, async () => {
     const work = async (): Promise<void> => {
       const name = newRun()
-      await subject.datastore.transaction(async () => await row(name), { deadlineMs: 150 })
+      await subject.datastore.transaction(async () => await row(name), { deadlineMs: 1_000 })
     }
     const { statements, outcomes } = await checkEveryFault({
       faults,
       run: work,
       tables,
       kinds: ['delayed'],
-      delayMs: 250,
+      delayMs: 1_300,
     })
     // What is late at COMMIT is committed.
     expect(outcomes.map(({ told }) => told)).toEqual(

@@ -28,11 +28,6 @@ const large = 'x'.repeat(3_000_000)
 
 const post = async (url: string): Promise<Response> => await fetch(url, { method: 'POST' })
 
-const slow: ErrorRequestHandler = async (_error, _request, response, _next) => {
-  await delay(200)
-  response.status(418).end('slow')
-}
-
 const polite: ErrorRequestHandler = (error, _request, response, _next) => {
   response.status(200).json({ sorry: error.message })
 }
@@ -149,17 +144,23 @@ describe.each(expresses)('$name', ({ express, kind }) => {
   })
 
   it('never lets a handler that goes on after the deadline answer before a slow error handler', async () => {
-    app.use(transactions(open.datastore, { deadlineMs: 50 }))
-    const answered = new Signal()
+    app.use(transactions(open.datastore, { deadlineMs: 500 }))
+    const [failed, answered] = [new Signal(), new Signal()]
     app.post(
       '/dogs',
       passingErrors(async (_request, response) => {
         await save()
-        await delay(120)
+        await failed.given
         response.status(201).json({ made: true })
         answered.give()
       }),
     )
+    const slow: ErrorRequestHandler = async (_error, _request, response, _next) => {
+      failed.give()
+      await answered.given
+      await delay(50)
+      response.status(418).end('slow')
+    }
     app.use(slow)
     const url = await serve()
     const response = await post(`${url}/dogs`)

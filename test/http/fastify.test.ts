@@ -233,17 +233,19 @@ describe.each(databasesOf('sqlite', 'postgresql'))('Fastify on $name', (kind) =>
   })
 
   it('never lets a handler that goes on after the deadline answer before a slow error handler', async () => {
-    await fastify.register(transactions, { datastore: open.datastore, deadlineMs: 50 })
-    const answered = new Signal()
+    await fastify.register(transactions, { datastore: open.datastore, deadlineMs: 500 })
+    const [failed, answered] = [new Signal(), new Signal()]
     fastify.post('/dogs', async (_request, reply) => {
       await save()
-      await delay(120)
+      await failed.given
       void reply.code(201).send({ made: true })
       answered.give()
       return reply
     })
     fastify.setErrorHandler(async (_error, _request, reply) => {
-      await delay(200)
+      failed.give()
+      await answered.given
+      await delay(50)
       return await reply.code(418).send('slow')
     })
     const response = await post('/dogs')
@@ -259,9 +261,12 @@ describe.each(databasesOf('sqlite', 'postgresql'))('Fastify on $name', (kind) =>
     await fastify.register(transactions, { datastore: open.datastore })
     const done = new Signal()
     fastify.post('/dogs', { handlerTimeout: 50 }, async () => {
-      await save()
-      await delay(150)
-      done.give()
+      try {
+        await save()
+        await delay(150)
+      } finally {
+        done.give()
+      }
       return { made: true }
     })
     expect((await post('/dogs')).status).toBe(503)

@@ -271,12 +271,12 @@ describe.each(databases)('on $name', (database) => {
       const url = await serve(
         async ({ send }) => {
           await save()
-          await delay(700)
+          await delay(1_500)
           late = await save('Rex').catch((error: unknown) => error)
           send(201, 'too late')
           finished.give()
         },
-        { transaction: { deadlineMs: 300 } },
+        { transaction: { deadlineMs: 1_000 } },
       )
       const response = await post(url)
       expect(response.status).toBe(503)

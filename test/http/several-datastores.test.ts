@@ -28,7 +28,7 @@ describe.each(databases)('on $name', (kind) => {
     recorders = all.map(({ datastore }) => new PrismaApplicationRecorder(datastore))
     if (kind.provider !== 'postgresql') return
     const statements = [
-      "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NULL; END'",
+      "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(2); RETURN NULL; END'",
       "CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON owners DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.dog = 'slow') EXECUTE FUNCTION slow()",
     ]
     for (const sql of statements) await all[0]?.database.query(sql)
@@ -199,7 +199,7 @@ describe.each(databases)('on $name', (kind) => {
           await save(1)
           send(201)
         },
-        { deadlineMs: 500 },
+        { deadlineMs: 1_000 },
       )
       expect(status).toBe(500)
       expect(errors[0]).toMatchObject({ committed: ['kennel'], failed: 'shop', rolledBack: ['log'] })

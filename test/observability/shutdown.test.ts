@@ -14,7 +14,7 @@ async function connections(kind: TestDatabaseKind, { database }: OpenDatabase): 
   if (kind.provider === 'sqlite') return 0
   const rows = await database.query(
     kind.provider === 'postgresql'
-      ? `SELECT pid FROM pg_stat_activity WHERE datname = current_database()`
+      ? `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'`
       : `SELECT id FROM information_schema.processlist WHERE db = database()`,
   )
   return rows.length

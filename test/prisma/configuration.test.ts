@@ -168,7 +168,7 @@ describe.each(databases)('on $name', (kind) => {
     await expect(school.register('Rex')).rejects.toThrow(ProgrammingError)
     if (kind.provider === 'postgresql') {
       const others = `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = '' AND state = 'idle' AND query NOT LIKE '%count(*)%' AND query NOT LIKE 'CREATE%'`
-      await vi.waitFor(async () => expect(await database.query(others)).toEqual([]))
+      await vi.waitFor(async () => expect(await database.query(others)).toEqual([]), { timeout: 10_000 })
     }
   })
 

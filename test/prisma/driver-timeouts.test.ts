@@ -14,8 +14,8 @@ import { engineOf } from '../../src/prisma/engine.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { databasesOf, type TestDatabase } from '../support/databases.js'
 
-const patienceMs = 200
-const slowSeconds = 0.6
+const patienceMs = 500
+const slowSeconds = 1.5
 
 /** What makes each insert of an event slow. */
 const slowInserts: Readonly<Record<string, readonly string[]>> = {

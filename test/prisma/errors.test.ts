@@ -361,9 +361,12 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
       await open.datastore.transaction(async () => {
         const scope = engineOf(open.datastore).currentScope
         const limit = statement('SET LOCAL idle_in_transaction_session_timeout = 100')
-        await scope?.execute((connection) => connection.execute(limit))
         await recorder.selectEvents(id)
-        await new Promise((resolve) => setTimeout(resolve, 400))
+        const asked = await scope?.execute((connection) => connection.query(statement('SELECT pg_backend_pid()')))
+        // Nothing is sent after this, so a slow machine cannot meet the limit too early.
+        await scope?.execute((connection) => connection.execute(limit))
+        const backend = `SELECT pid FROM pg_stat_activity WHERE pid = ${Number(asked?.rows[0]?.[0])}`
+        await expect.poll(() => open.database.query(backend)).toEqual([])
         end()
       })
     }

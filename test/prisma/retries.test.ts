@@ -29,7 +29,7 @@ describe.each(databases)('on $name', (kind) => {
       throw Object.assign(conflict(), { attempt: attempts })
     }
     const error = await open.datastore
-      .transaction(work, { retries: 1_000, deadlineMs: 300 })
+      .transaction(work, { retries: 1_000, deadlineMs: 1_000 })
       .catch((error: unknown) => error)
     expect(attempts).toBeGreaterThan(1)
     expect(attempts).toBeLessThan(100)
@@ -44,10 +44,10 @@ describe.each(databases)('on $name', (kind) => {
     const work = async (): Promise<void> => {
       attempts += 1
       await save(`Fido ${attempts}`)
-      await delay(400)
+      await delay(attempts === 1 ? 400 : 1_400)
       if (attempts === 1) throw conflict()
     }
-    const failing = open.datastore.transaction(work, { retries: 5, deadlineMs: 700 })
+    const failing = open.datastore.transaction(work, { retries: 5, deadlineMs: 1_500 })
     await expect(failing).rejects.toMatchObject({ code: 'ES_TRANSACTION_TIMEOUT' })
     expect(attempts).toBe(2)
     await delay(400)

@@ -86,7 +86,7 @@ describe.each(databases)('on $name', (kind) => {
       await delay(60)
       expect(delivered).toEqual([])
     })
-    await vi.waitFor(() => expect(delivered).toHaveLength(1))
+    await vi.waitFor(() => expect(delivered).toHaveLength(1), { timeout: 10_000 })
     subscription.stop()
     await following
   })
@@ -141,11 +141,16 @@ describe.each(databases)('on $name', (kind) => {
   it('ends when the datastore is closed, which then cannot be used any more', async () => {
     const datastore = new PrismaDatastore({ adapter: open.database.adapter() })
     const following = new PrismaApplicationRecorder(datastore)
-    const taken = Promise.all([take(following.subscribe(), 2), take(following.subscribe({ topics: ['a'] }), 2)])
+    const ids: bigint[] = []
+    const first = (async () => {
+      for await (const { id } of following.subscribe()) ids.push(id)
+    })()
+    const second = take(following.subscribe({ topics: ['a'] }), 2)
     await following.insertEvents([event(1)])
-    await delay(100)
+    await expect.poll(() => ids).toEqual([1n])
     await datastore.close()
-    expect(await taken).toEqual([[1n], []])
+    await first
+    expect([ids, await second]).toEqual([[1n], []])
     await expect(following.insertEvents([event(2)])).rejects.toBeInstanceOf(ProgrammingError)
     await expect(following.selectEvents(originatorId(1))).rejects.toBeInstanceOf(ProgrammingError)
     await expect(datastore.transaction(() => following.insertEvents([event(2)]))).rejects.toBeInstanceOf(
@@ -196,7 +201,7 @@ describe.each(databasesOf('postgresql'))('on $name, with LISTEN', (kind) => {
     const recorder = new PrismaApplicationRecorder(datastore)
     const elsewhere = new PrismaApplicationRecorder(writers)
     const taken = take(recorder.subscribe(), 2)
-    await vi.waitFor(() => expect(connections).toHaveLength(1))
+    await vi.waitFor(() => expect(connections).toHaveLength(1), { timeout: 10_000 })
     await writers
       .transaction(async (tx) => {
         await elsewhere.appendEvents([event(1)])
@@ -211,7 +216,7 @@ describe.each(databasesOf('postgresql'))('on $name, with LISTEN', (kind) => {
     })
     await elsewhere.insertEvents([event(3)])
     expect(await taken).toHaveLength(2)
-    await vi.waitFor(() => expect(told).toEqual(['es_stored_events', 'es_stored_events']))
+    await vi.waitFor(() => expect(told).toEqual(['es_stored_events', 'es_stored_events']), { timeout: 10_000 })
     await observer.end()
   })
 
@@ -221,7 +226,7 @@ describe.each(databasesOf('postgresql'))('on $name, with LISTEN', (kind) => {
     const other = new PrismaApplicationRecorder(datastore, { eventsTable: 'trainingschool_events' })
     const subscriptions = [recorder.subscribe(), recorder.subscribe(), other.subscribe()]
     const taken = Promise.all(subscriptions.map((subscription) => take(subscription, 1)))
-    await vi.waitFor(() => expect(connections).toHaveLength(1))
+    await vi.waitFor(() => expect(connections).toHaveLength(1), { timeout: 10_000 })
     const ended = newGate()
     connections[0]?.on('end', () => ended.open())
     await delay(50)
@@ -230,7 +235,7 @@ describe.each(databasesOf('postgresql'))('on $name, with LISTEN', (kind) => {
     expect(await taken).toEqual([[], [], []])
     const again = recorder.subscribe()
     const takenAgain = take(again, 1)
-    await vi.waitFor(() => expect(connections).toHaveLength(2))
+    await vi.waitFor(() => expect(connections).toHaveLength(2), { timeout: 10_000 })
     await recorder.insertEvents([event(1)])
     expect(await takenAgain).toEqual([1n])
   })
@@ -276,7 +281,7 @@ async function insertAgain(recorder: PrismaApplicationRecorder, n: number): Prom
       const mayPass = error instanceof OperationalError && error.retryable
       if (!mayPass && !(error instanceof CommitUnknownError)) throw error
       // A look that fails as well says nothing.
-      const stored = await vi.waitFor(async () => await recorder.selectEvents(originatorId(n)))
+      const stored = await vi.waitFor(async () => await recorder.selectEvents(originatorId(n)), { timeout: 10_000 })
       if (stored.length > 0) return
     }
   }

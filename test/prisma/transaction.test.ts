@@ -306,15 +306,15 @@ describe.each(databases)('on $name', (database) => {
       })
       const transaction = open.datastore.transaction(
         async (tx) => {
-          await newOwner('Fido')
           tx.signal.addEventListener('abort', () => {
             reason = tx.signal.reason
           })
-          await delay(150)
+          await newOwner('Fido')
+          await delay(800)
           late = await newOwner('Rex').catch((error: unknown) => error)
           finish()
         },
-        { deadlineMs: 50 },
+        { deadlineMs: 500 },
       )
       await expect(transaction).rejects.toBeInstanceOf(TransactionTimeoutError)
       expect(reason).toBeInstanceOf(TransactionTimeoutError)
@@ -329,10 +329,10 @@ describe.each(databases)('on $name', (database) => {
     it('counts from the first use of the database', async () => {
       await open.datastore.transaction(
         async () => {
-          await delay(120)
+          await delay(1_100)
           await newOwner('Fido')
         },
-        { deadlineMs: 100 },
+        { deadlineMs: 1_000 },
       )
       expect(await open.dogs()).toEqual(['Fido'])
     })

@@ -28,7 +28,7 @@ const told = `RESTARTS_SEED=${seed}`
 
 /** So much is written between two restarts. */
 const batchesBetween = 100
-const longestMs = 60_000 * rounds
+const longestMs = 180_000 * rounds
 const isCI = process.env.CI === 'true'
 const missing = 'mariadbd and mariadb-install-db are not installed here: package mariadb-server'
 

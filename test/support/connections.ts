@@ -15,7 +15,7 @@ export async function connectionCounts(
   if (kind.provider === 'sqlite') return undefined
   const rows = await database.query(
     kind.provider === 'postgresql'
-      ? `SELECT coalesce(state, '') = 'idle' AS idle FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
+      ? `SELECT coalesce(state, '') = 'idle' AS idle FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'`
       : `SELECT command = 'Sleep' AND id NOT IN (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx) AS idle ` +
           `FROM information_schema.processlist WHERE db = database() AND id <> connection_id()`,
   )

@@ -170,13 +170,13 @@ describe.each(databases)('the end of withRollback on $name', (kind) => {
   it('goes on after a request that has passed its deadline, and runs the hooks of requests at their ends', async () => {
     const ended: string[] = []
     const app = express()
-    app.use(forExpress(open.datastore, { deadlineMs: 200 }))
+    app.use(forExpress(open.datastore, { deadlineMs: 1_000 }))
     app.post('/:name', async (request, response) => {
       const { name } = request.params
       open.datastore.currentTransaction.afterCommit(() => ended.push(`${name} committed`))
       open.datastore.currentTransaction.afterRollback(() => ended.push(`${name} rolled back`))
       await open.db.owner.create(dog(name))
-      if (name === 'Slow') await sleep(600)
+      if (name === 'Slow') await sleep(1_500)
       response.status(201).end()
     })
     const server = await listen(app)

@@ -93,7 +93,7 @@ class Torture {
     for (;;) {
       for (const worker of [...writers, ...readers]) worker.assertAlive()
       const stored = await this.#count('stored_events')
-      if (stored >= events) return
+      if (stored >= events && this.#writersKilled >= kills) return
       if (this.#writersKilled < kills && stored >= step * (this.#writersKilled + 1)) {
         const writer = writers[this.#writersKilled % writers.length]
         this.#writersKilled += 1

@@ -1,6 +1,7 @@
 /** The torture of the request transaction: a server, its clients, and the comparison of what they know with the database. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { connectionCounts } from '../../support/connections.js'
 import type { TestDatabase, TestDatabaseKind } from '../../support/databases.js'
@@ -86,7 +87,7 @@ async function run(
     heap.push((await server.ask('heap')).heapUsed)
   }
   const { isWhole } = await server.ask('isWhole')
-  const busy = (await connectionCounts(kind, database))?.busy ?? 0
+  const busy = await lastingBusy(kind, database)
   clients.close()
   const { isWhole: hasEnded, unhandled } = await server.ask('close')
   const verdict = judgeRequests(outcomes, await readStored(database))
@@ -101,6 +102,15 @@ async function run(
     hasEnded,
     unhandled,
     heap,
+  }
+}
+
+/** Connections that are at work for good: a server may tell that a statement has ended before its list of connections does. */
+async function lastingBusy(kind: TestDatabaseKind, database: TestDatabase): Promise<number> {
+  for (let looks = 1; ; looks += 1) {
+    const busy = (await connectionCounts(kind, database))?.busy ?? 0
+    if (busy === 0 || looks === 50) return busy
+    await delay(100)
   }
 }
 
