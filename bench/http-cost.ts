@@ -19,14 +19,37 @@ export interface ComparedCost {
   readonly cpuPerRequest: number
 }
 
+/** How much is measured. */
+export interface Extent {
+  /** How often both servers are started: processes that do the same differ from each other by more than their rounds do. */
+  readonly starts: number
+  /** Of each start. */
+  readonly rounds: number
+}
+
+type Pair = readonly [Cost, Cost]
+
 const warmUpRounds = 3
 
 /** @param url - of the database, which is prepared */
-export async function compareCosts(comparison: Comparison, rounds: number, url: string): Promise<ComparedCost> {
-  const { name, servers, amount } = comparison
-  const [base, other] = servers.map((server) => new MeasuredServer(server, url))
-  if (base === undefined || other === undefined) throw new Error('there are two servers')
-  const costs: Array<readonly [Cost, Cost]> = []
+export async function compareCosts(comparison: Comparison, extent: Extent, url: string): Promise<ComparedCost> {
+  const pairs: Pair[] = []
+  for (let start = 0; start < extent.starts; start += 1)
+    pairs.push(...(await measurePairs(comparison, extent.rounds, url)))
+  const ratio = (what: keyof Cost): number => median(pairs.map(([first, second]) => second[what] / first[what]))
+  const { name, servers } = comparison
+  return {
+    name,
+    costs: Object.fromEntries(servers.map((server, index) => [server, medianCost(pairs.map((pair) => pair[index]))])),
+    requestsPerSecond: ratio('requestsPerSecond'),
+    cpuPerRequest: ratio('cpuPerRequest'),
+  }
+}
+
+async function measurePairs({ servers, amount }: Comparison, rounds: number, url: string): Promise<Pair[]> {
+  const base = new MeasuredServer(servers[0], url)
+  const other = new MeasuredServer(servers[1], url)
+  const pairs: Pair[] = []
   try {
     await Promise.all([base.started(), other.started()])
     for (let round = -warmUpRounds; round < rounds; round += 1) {
@@ -34,19 +57,13 @@ export async function compareCosts(comparison: Comparison, rounds: number, url: 
       const second = round % 2 === 0 ? undefined : await other.measure(amount)
       const first = await base.measure(amount)
       const pair = [first, second ?? (await other.measure(amount))] as const
-      if (round >= 0) costs.push(pair)
+      if (round >= 0) pairs.push(pair)
     }
   } finally {
     base.kill()
     other.kill()
   }
-  const ratio = (what: keyof Cost): number => median(costs.map(([first, second]) => second[what] / first[what]))
-  return {
-    name,
-    costs: Object.fromEntries(servers.map((server, index) => [server, medianCost(costs.map((pair) => pair[index]))])),
-    requestsPerSecond: ratio('requestsPerSecond'),
-    cpuPerRequest: ratio('cpuPerRequest'),
-  }
+  return pairs
 }
 
 function medianCost(costs: ReadonlyArray<Cost | undefined>): Cost {

@@ -69,7 +69,7 @@ async function once<Row extends pg.QueryResultRow>(url: string, sql: string, arg
 }
 
 /** What the handler does beside the row. */
-interface Work {
+export interface Work {
   /** Awaited before the row is written. */
   readonly between?: () => Promise<void>
   /** Whether a stream is loaded, and another one saved; default true. */

@@ -4,12 +4,20 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { PrismaPg } from '@prisma/adapter-pg'
-import { PrismaDatastore } from 'eventsourcing-prisma'
+import { PrismaDatastore, preparedStatementName } from 'eventsourcing-prisma'
 import { transactions as expressTransactions } from 'eventsourcing-prisma/express'
 import { transactions as fastifyTransactions } from 'eventsourcing-prisma/fastify'
 import express, { type Express } from 'express'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { byMiddleware, byTransaction, onOneStream, statementsOfLibrary, streamIds } from './http-postgresql.js'
+import type { Served } from './http.js'
+import {
+  byMiddleware,
+  byTransaction,
+  onOneStream,
+  statementsOfLibrary,
+  streamIds,
+  type Work,
+} from './http-postgresql.js'
 
 /** Where a server listens, and what it is to be asked. */
 export interface Target {
@@ -51,13 +59,13 @@ export const httpServers: Readonly<Record<string, Start>> = {
       byTransaction(databaseUrl, (n) => ids[Number(n) % ids.length] ?? '', statementsOfLibrary).server,
     )
   },
-  transactions: async (databaseUrl) => await listenStreams((await ours(databaseUrl)).server),
-  'transactions, row only, 10 ms': async (databaseUrl) =>
-    await listenStreams((await ours(databaseUrl, { between: () => delay(10), events: false })).server),
+  transactions: async (databaseUrl) => await listenStreams((await ours(databaseUrl, {})).server),
+  'transactions, row only, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, false),
+  'transactions, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, true),
+  'prepared, row only, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, false, preparedStatementName),
+  'prepared, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, true, preparedStatementName),
   'one stream, retried by the server': async (databaseUrl) => await oneStream(databaseUrl, 10),
   'one stream, retried by clients': async (databaseUrl) => await oneStream(databaseUrl, 0),
-  'transactions, 10 ms': async (databaseUrl) =>
-    await listenStreams((await ours(databaseUrl, { between: () => delay(10) })).server),
 }
 
 async function oneStream(databaseUrl: string, retries: number): Promise<Target> {
@@ -70,10 +78,18 @@ function unused(databaseUrl: string): PrismaDatastore {
   return new PrismaDatastore({ adapter: new PrismaPg({ connectionString: databaseUrl }) })
 }
 
-async function ours(databaseUrl: string, options: Parameters<typeof byMiddleware>[3] = {}) {
+type NameGenerator = typeof preparedStatementName
+
+/** 10 ms of something else before the row is written. */
+async function awaiting(databaseUrl: string, events: boolean, nameGenerator?: NameGenerator): Promise<Target> {
+  return await listenStreams((await ours(databaseUrl, { between: () => delay(10), events }, nameGenerator)).server)
+}
+
+async function ours(databaseUrl: string, work: Work, nameGenerator?: NameGenerator): Promise<Served> {
   const ids = await streamIds(databaseUrl)
-  const adapter = new PrismaPg({ connectionString: databaseUrl, max: 16 })
-  return await byMiddleware('transactions', adapter, (n) => ids[Number(n) % ids.length] ?? '', options)
+  const prepared = nameGenerator === undefined ? {} : { statementNameGenerator: nameGenerator }
+  const adapter = new PrismaPg({ connectionString: databaseUrl, max: 16 }, prepared)
+  return await byMiddleware('transactions', adapter, (n) => ids[Number(n) % ids.length] ?? '', work)
 }
 
 function withRoute(server: FastifyInstance): FastifyInstance {

@@ -13,11 +13,16 @@ const { values } = parseArgs({
   options: {
     http: { type: 'boolean' },
     only: { type: 'string' },
-    rounds: { type: 'string', default: '21' },
+    rounds: { type: 'string', default: '9' },
+    starts: { type: 'string', default: '5' },
     json: { type: 'string' },
   },
 })
+const extent = { starts: Number(values.starts), rounds: Number(values.rounds) }
 const comparisons: readonly Comparison[] = [
+  // How far the others can be trusted.
+  { name: 'the same twice, Fastify', servers: ['Fastify', 'Fastify'], amount: 4_000 },
+  { name: 'the same twice, Express', servers: ['Express', 'Express'], amount: 4_000 },
   { name: 'no database, Fastify', servers: ['Fastify', 'Fastify with transactions'], amount: 4_000 },
   { name: 'no database, Express', servers: ['Express', 'Express with transactions'], amount: 4_000 },
   { name: 'only an async context, Fastify', servers: ['Fastify', 'Fastify with AsyncLocalStorage'], amount: 4_000 },
@@ -26,6 +31,11 @@ const comparisons: readonly Comparison[] = [
   {
     name: 'command and row, awaiting 10 ms',
     servers: ['transactions, row only, 10 ms', 'transactions, 10 ms'],
+    amount: 800,
+  },
+  {
+    name: 'command and row, awaiting 10 ms, statements prepared',
+    servers: ['prepared, row only, 10 ms', 'prepared, 10 ms'],
     amount: 800,
   },
 ]
@@ -44,11 +54,11 @@ try {
   await assertSameStatements(['Prisma $transaction', 'transactions'], url.href)
   for (const comparison of comparisons) {
     if (!comparison.name.includes(values.only ?? '')) continue
-    compared.push(await compareCosts(comparison, Number(values.rounds), url.href))
+    compared.push(await compareCosts(comparison, extent, url.href))
     show(compared.slice(-1))
   }
   if ('one stream'.includes(values.only ?? '')) {
-    oneStream = await compareRetries(Math.ceil(Number(values.rounds) / 3), url.href)
+    oneStream = await compareRetries(extent.rounds, url.href)
     console.log('\n16 clients on one stream, conflicts retried by')
     console.table(
       Object.fromEntries(
@@ -69,7 +79,7 @@ try {
 }
 if (values.json !== undefined) {
   const machine = { node: process.version, cores: cpus().length, model: cpus()[0]?.model }
-  writeFileSync(values.json, JSON.stringify({ machine, rounds: Number(values.rounds), compared, oneStream }, null, 2))
+  writeFileSync(values.json, JSON.stringify({ machine, ...extent, compared, oneStream }, null, 2))
 }
 
 function show(costs: readonly ComparedCost[]): void {
