@@ -29,7 +29,11 @@ export interface Transaction<Client = unknown> {
    * can go on
    */
   flush(): Promise<void>
-  /** Lets the transaction end in a rollback, whatever else happens: its end rejects with `RollbackOnlyError`. */
+  /**
+   * Lets the transaction end in a rollback, whatever else happens: its end rejects with `RollbackOnlyError`.
+   *
+   * @throws `TransactionClosedError` after the end, as everything here does: what was committed stays
+   */
   rollbackOnly(): void
   /** Runs `fn` once the transaction has committed, outside of it and after those given before. What it throws becomes a process warning. */
   afterCommit(fn: () => unknown): void
@@ -65,6 +69,7 @@ export class ScopeTransaction<Client> implements Transaction<Client> {
   }
 
   set autoflush(autoflush: boolean) {
+    this.#scope.assertUsable()
     this.#scope.autoflush = autoflush
   }
 
@@ -81,6 +86,7 @@ export class ScopeTransaction<Client> implements Transaction<Client> {
   }
 
   rollbackOnly(): void {
+    this.#scope.assertUsable()
     this.#scope.rollbackOnly()
   }
 
@@ -95,8 +101,8 @@ export class ScopeTransaction<Client> implements Transaction<Client> {
   }
 
   async noAutoflush<T>(fn: () => Promise<T>): Promise<T> {
-    const before = this.#scope.autoflush
-    this.#scope.autoflush = false
+    const before = this.autoflush
+    this.autoflush = false
     try {
       return await fn()
     } finally {

@@ -4,16 +4,16 @@ import { RollbackOnlyError } from '../errors.js'
 /** The first failure that nothing has healed yet. */
 export class Doom {
   #failure: { readonly error: unknown; readonly depth: number } | undefined
-  #forced = false
+  #forced: string | undefined
 
   /** @param depth - how many guest savepoints were open: going back to one of them heals */
   record(error: unknown, depth: number): void {
     this.#failure ??= { error, depth }
   }
 
-  /** The caller wants a rollback. */
-  force(): void {
-    this.#forced = true
+  /** The caller wants a rollback. @param why - completes "The transaction was rolled back: "; the first one counts */
+  force(why: string): void {
+    this.#forced ??= why
   }
 
   /** A guest went back to the savepoint at this depth. */
@@ -30,6 +30,6 @@ export class Doom {
         { cause: this.#failure.error },
       )
     }
-    if (this.#forced) throw new RollbackOnlyError('The transaction was rolled back: rollbackOnly() was called on it.')
+    if (this.#forced !== undefined) throw new RollbackOnlyError(`The transaction was rolled back: ${this.#forced}`)
   }
 }

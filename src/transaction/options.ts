@@ -56,6 +56,34 @@ export function textOf(label: TransactionLabel | undefined): string | undefined 
   }
 }
 
+const isolationLevels: readonly IsolationLevel[] = ['ReadUncommitted', 'ReadCommitted', 'RepeatableRead', 'Serializable']
+const propagations: readonly Propagation[] = [
+  'required',
+  'nested',
+  'requiresNew',
+  'mandatory',
+  'supports',
+  'notSupported',
+  'never',
+]
+
+/**
+ * Names may come from a configuration, which no compiler has seen.
+ *
+ * @throws `ProgrammingError` for a propagation or an isolation level that there is not
+ */
+export function assertKnown({ propagation, isolationLevel }: TransactionOptions): void {
+  assertOneOf('propagation', propagation, propagations)
+  assertOneOf('isolationLevel', isolationLevel, isolationLevels)
+}
+
+function assertOneOf(option: string, given: string | undefined, known: readonly string[]): void {
+  if (given === undefined || known.includes(given)) return
+  throw new ProgrammingError(
+    `Could not begin a transaction with ${option} '${given}': there is no such. Give one of ${known.join(', ')}.`,
+  )
+}
+
 /** Milliseconds a transaction may last when nobody says otherwise. */
 export const defaultDeadlineMs = 5_000
 

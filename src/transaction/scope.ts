@@ -111,9 +111,9 @@ export class Scope<Connection extends TransactionConnection> {
     throw closedError('A statement was sent', this.title)
   }
 
-  /** From now on this scope can only roll back. */
-  rollbackOnly(): void {
-    this.#doom.force()
+  /** From now on this scope can only roll back. @param why - completes "The transaction was rolled back: " */
+  rollbackOnly(why: string = 'rollbackOnly() was called on it.'): void {
+    this.#doom.force(why)
   }
 
   /** The database has ended the transaction: neither this scope nor those around it can commit. */

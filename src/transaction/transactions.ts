@@ -6,7 +6,7 @@ import { AsyncContext } from './context.js'
 import { DeferredScope } from './deferred-scope.js'
 import type { Escapes } from './escapes.js'
 import { type CloseOptions, OpenScopes } from './open-scopes.js'
-import { newDeadline, type Propagation, type TransactionOptions } from './options.js'
+import { assertKnown, newDeadline, type Propagation, type TransactionOptions } from './options.js'
 import { backOffMs } from './retry.js'
 import { Scope } from './scope.js'
 import type { Session } from './session.js'
@@ -89,6 +89,7 @@ export class Transactions<Connection extends TransactionConnection> {
    */
   begin(options: TransactionOptions = {}, failed?: Scope<Connection>): Scope<Connection> {
     this.#open.assertAdmits(() => this.#isInside)
+    assertKnown(options)
     const scope: Scope<Connection> = Scope.outermost(this.#source, {
       isolationLevel: options.isolationLevel,
       readOnly: options.readOnly ?? false,
@@ -110,11 +111,14 @@ export class Transactions<Connection extends TransactionConnection> {
   async commit(scope: Scope<Connection>): Promise<void> {
     // A request that is answered inside a nested part of its transaction is to wait for that part, which goes on.
     const current = this.#begun
-    await scope.commit(current !== undefined && current !== scope && current.session === scope.session)
+    const isInPart = current !== undefined && current !== scope && current.session === scope.session
+    if (isInPart) dependOnParts(scope, current)
+    await scope.commit(isInPart)
   }
 
   /** Runs work as the propagation asks, and ends what it has begun for it. */
   async run<T>(given: Work<Connection, T>, options: TransactionOptions = {}): Promise<T> {
+    assertKnown(options)
     // Prisma's promises do nothing before they are awaited: that has to be where the scope is the current one.
     const work: Work<Connection, T> = async (scope) => await given(scope)
     const { propagation = 'required' } = options
@@ -229,6 +233,20 @@ export class Transactions<Connection extends TransactionConnection> {
     )
   }
 }
+
+/** What was answered inside of parts that are open tells of what they do: when one of them is undone, so is the whole. */
+function dependOnParts<C extends TransactionConnection>(whole: Scope<C>, innermost: Scope<C>): void {
+  for (let part = innermost; part !== whole && part.parent !== undefined; part = part.parent) {
+    if (part.ended) continue
+    part.listeners.onEnded(() => {
+      if (part.state === 'rolledBack') whole.rollbackOnly(undoneAfterAnswer)
+    })
+  }
+}
+
+const undoneAfterAnswer =
+  'its commit was asked for inside a nested part ($transaction, or propagation "nested"), which was undone afterwards. ' +
+  'Send the response after the part.'
 
 async function join<C extends TransactionConnection, T>(
   scope: Scope<C>,

@@ -1,4 +1,5 @@
 /** What a request leaves behind: calls that nobody awaits, and the database used after the response. */
+import { AsyncResource } from 'node:async_hooks'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { problemHeaders, problemOf } from '../../adapters/http.js'
 import { EscapeError, PoolExhaustedError, TransactionClosedError } from '../../src/index.js'
@@ -70,6 +71,46 @@ describe.each(databases)('on $name', (kind) => {
       })
       expect(status).toBe(201)
       expect(await open.dogs()).toEqual(['Ace', 'Bob'])
+    })
+
+    it.each(['nested', '$transaction'] as const)(
+      'drops the response that is sent in a part, when that is undone afterwards: %s',
+      async (part) => {
+        const { datastore, db } = open
+        const status = await post(async ({ send }) => {
+          await newOwner('Ace')
+          const work = async (): Promise<void> => {
+            await newOwner('Bob')
+            await datastore.transaction(async () => send(201), { propagation: 'nested' })
+            await newOwner('Cid')
+            throw new Error('no such dog')
+          }
+          if (part === 'nested') await datastore.transaction(work, { propagation: 'nested' })
+          else await db.$transaction(work)
+        })
+        expect(status).toBe(500)
+        expect(await open.dogs()).toEqual([])
+        expect(errors.map(String)).toEqual([
+          expect.stringMatching(/no such dog|asked for inside a nested part .* undone afterwards/),
+        ])
+      },
+    )
+
+    it('sends the response to which a part that was undone before had no more to add', async () => {
+      const { datastore } = open
+      const status = await post(async ({ send }) => {
+        await newOwner('Ace')
+        let answer: (() => void) | undefined
+        const work = async (): Promise<never> => {
+          // In the context of the part, but after it.
+          answer = AsyncResource.bind(() => send(201))
+          throw new Error('no such dog')
+        }
+        await expect(datastore.transaction(work, { propagation: 'nested' })).rejects.toThrow('no such dog')
+        answer?.()
+      })
+      expect(status).toBe(201)
+      expect(await open.dogs()).toEqual(['Ace'])
     })
 
     it('refuses db after the response, and lets a new transaction store', async () => {

@@ -255,7 +255,24 @@ describe.each(databases)('on $name', (database) => {
       await expect(tx.flush()).rejects.toBeInstanceOf(TransactionClosedError)
       await expect(tx.client.owner.count()).rejects.toBeInstanceOf(TransactionClosedError)
       expect(() => tx.afterCommit(() => {})).toThrow(TransactionClosedError)
+      expect(() => tx.rollbackOnly()).toThrow(TransactionClosedError)
+      expect(() => (tx.autoflush = false)).toThrow(TransactionClosedError)
+      await expect(tx.noAutoflush(async () => {})).rejects.toBeInstanceOf(TransactionClosedError)
     })
+
+    it.each(['propagation', 'isolationLevel'])(
+      'refuses a name for %s that there is not, and runs nothing',
+      async (option) => {
+        let hasRun = false
+        const work = async (): Promise<void> => {
+          hasRun = true
+        }
+        const transaction = open.datastore.transaction(work, { [option]: 'SERIALIZABLE' })
+        await expect(transaction).rejects.toThrow(`Could not begin a transaction with ${option} 'SERIALIZABLE'`)
+        expect(hasRun).toBe(false)
+        expect(() => open.datastore.begin({ [option]: 'SERIALIZABLE' })).toThrow(ProgrammingError)
+      },
+    )
 
     it('runs the hooks in order after COMMIT, outside of the transaction, and none can fail it', async () => {
       const seen: string[] = []
