@@ -20,7 +20,10 @@ export function closedError(): DatastoreClosedError {
 }
 
 /** A transaction on a connection of its own. */
-export interface DriverConnection extends TransactionConnection, StatementRunner {}
+export interface DriverConnection extends TransactionConnection, StatementRunner {
+  /** Those of the transactions around it that are still open: what they have locked, they keep until this one has ended. */
+  readonly openAround?: readonly DriverConnection[]
+}
 
 /** The connections of one datastore. By itself it runs each statement as a transaction of its own. */
 export interface Connections extends StatementRunner {

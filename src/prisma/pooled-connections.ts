@@ -71,7 +71,7 @@ export class PooledConnections implements Connections {
       const stopWaiting = this.#pool.wait(options.heldAround, options.signal)
       const transaction = await adapter.startTransaction(isolationLevel).finally(stopWaiting)
       const pool = this.#pool
-      const connection = new PooledConnection(transaction, dialect, () => pool.giveBack(connection))
+      const connection = new PooledConnection(transaction, dialect, options.heldAround, () => pool.giveBack(connection))
       pool.hold(connection)
       await connection.prepare([
         ...dialect.afterBegin(options),
@@ -114,13 +114,25 @@ class PooledConnection implements DriverConnection {
   readonly givesInsertIds = true
   readonly #transaction: SqlDriverTransaction
   readonly #dialect: Dialect
+  readonly #heldAround: readonly object[]
   readonly #givenBack: () => void
   #ended = false
 
-  constructor(transaction: SqlDriverTransaction, dialect: Dialect, givenBack: () => void) {
+  constructor(
+    transaction: SqlDriverTransaction,
+    dialect: Dialect,
+    heldAround: readonly object[],
+    givenBack: () => void,
+  ) {
     this.#transaction = transaction
     this.#dialect = dialect
+    this.#heldAround = heldAround
     this.#givenBack = givenBack
+  }
+
+  get openAround(): readonly DriverConnection[] {
+    const isOpen = (held: object): held is PooledConnection => held instanceof PooledConnection && !held.#ended
+    return this.#heldAround.filter(isOpen)
   }
 
   async prepare(statements: readonly SqlQuery[]): Promise<void> {

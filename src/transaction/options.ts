@@ -56,7 +56,12 @@ export function textOf(label: TransactionLabel | undefined): string | undefined 
   }
 }
 
-const isolationLevels: readonly IsolationLevel[] = ['ReadUncommitted', 'ReadCommitted', 'RepeatableRead', 'Serializable']
+const isolationLevels: readonly IsolationLevel[] = [
+  'ReadUncommitted',
+  'ReadCommitted',
+  'RepeatableRead',
+  'Serializable',
+]
 const propagations: readonly Propagation[] = [
   'required',
   'nested',

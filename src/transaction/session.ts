@@ -264,10 +264,13 @@ export class Session<Connection extends TransactionConnection> {
 
   #expire(): void {
     this.options.telemetry.timedOut()
+    const isWaiting = this.#connecting !== undefined && this.#connection === undefined
+    const what = isWaiting ? 'was still waiting for a connection' : 'was still open'
+    const cure = isWaiting ? 'Give the pool more connections' : 'Do less in it'
     this.stop(
       new TransactionTimeoutError(
-        `The deadline has passed: ${this.title} was still open ${this.options.deadline.ms} ms after its first statement, and was ` +
-          'rolled back. Do less in it, or give it a greater deadlineMs.',
+        `The deadline has passed: ${this.title} ${what} ${this.options.deadline.ms} ms after its first use of the database, and ` +
+          `was rolled back. ${cure}, or give it a greater deadlineMs.`,
       ),
     )
   }

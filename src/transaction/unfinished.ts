@@ -44,7 +44,7 @@ export function reportUnfinished({ title, operations, session }: Ending, running
   if (neverStarted.length === 0) return
   report(
     session,
-    `An operation was made in ${title} and never awaited, so it did not run: ${named(neverStarted).join(', ')}. ` +
+    `An operation was made in ${title} and not awaited before its commit, so it did not run: ${named(neverStarted).join(', ')}. ` +
       'Await it, or give it to $transaction([…]): Prisma sends nothing before that.',
   )
 }

@@ -43,7 +43,9 @@ describe.each(databases)('on $name', (kind) => {
       })
       expect(status).toBe(500)
       expect(errors[0]).toBeInstanceOf(EscapeError)
-      expect(String(errors[0])).toContain('made in the transaction "POST /dogs/:name" and never awaited')
+      expect(String(errors[0])).toContain(
+        'made in the transaction "POST /dogs/:name" and not awaited before its commit',
+      )
       expect(await open.dogs()).toEqual([])
     })
 

@@ -124,7 +124,7 @@ describe.each(databases)('on $name', (database) => {
       },
       { deadlineMs: 300, label },
     )
-    await expect(late).rejects.toThrow('the transaction was still open 300 ms after its first statement')
+    await expect(late).rejects.toThrow('the transaction was still open 300 ms after its first use of the database')
     expect(await open.dogs()).toEqual([])
   })
 

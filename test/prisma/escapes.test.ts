@@ -42,7 +42,7 @@ describe.each(databases)('on $name, where they are refused', (kind) => {
       expect(error).toBeInstanceOf(EscapeError)
       expect(error).toMatchObject({ code: 'ES_ESCAPE' })
       expect(String(error)).toMatch(
-        /made in the transaction "POST \/dogs" and never awaited, so it did not run: owner\.create \(at .*escapes\.test\.ts:\d+:\d+\)/,
+        /made in the transaction "POST \/dogs" and not awaited before its commit, so it did not run: owner\.create \(at .*escapes\.test\.ts:\d+:\d+\)/,
       )
       expect(await open.dogs()).toEqual([])
     })
@@ -103,7 +103,7 @@ describe.each(databases)('on $name, where they are refused', (kind) => {
           },
           { propagation: 'nested' },
         )
-        await expect(part).rejects.toThrow('made in a nested part of the transaction and never awaited')
+        await expect(part).rejects.toThrow('made in a nested part of the transaction and not awaited before its commit')
       })
       expect(await open.dogs()).toEqual(['Fido'])
     })
@@ -349,7 +349,7 @@ describe.each(databases)('on $name, where they are warned about', (kind) => {
     expect(warnings).toHaveLength(2)
     expect(warnings[0]).toContain('still running in the transaction "POST /dogs" when it was to commit: owner.create.')
     expect(warnings[1]).toContain(
-      'made in the transaction "PUT /dogs" and never awaited, so it did not run: owner.create.',
+      'made in the transaction "PUT /dogs" and not awaited before its commit, so it did not run: owner.create.',
     )
     const dogs = ['Ace', 'Bob', 'Cid'].flatMap((dog) => [dog, `late ${dog}`, `second ${dog}`])
     expect(await open.dogs()).toEqual(dogs.sort())

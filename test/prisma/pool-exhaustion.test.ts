@@ -191,6 +191,26 @@ describe.each(databasesOf('postgresql', 'mysql'))('on $name', (kind) => {
       expect(await dogs()).toEqual(names)
     })
   })
+
+  it('a deadline that passes before there is a connection says so', async () => {
+    await withPool(1, async (datastore) => {
+      const isHeld = newGate()
+      const isDone = newGate()
+      const first = datastore.transaction(async (tx) => {
+        await tx.client.owner.count()
+        isHeld.open()
+        await isDone.opened
+      })
+      await isHeld.opened
+      const second = datastore.transaction(async (tx) => await tx.client.owner.count(), { deadlineMs: 300 })
+      await expect(second).rejects.toThrow(
+        'the transaction was still waiting for a connection 300 ms after its first use of the database, and was rolled back. ' +
+          'Give the pool more connections',
+      )
+      isDone.open()
+      await first
+    })
+  })
 })
 
 describe('the size of a pool', () => {

@@ -4,6 +4,7 @@ import {
   ConcurrencyError,
   NAMESPACE_URL,
   NoTransactionError,
+  NotSupportedError,
   PrismaApplicationRecorder,
   ProgrammingError,
   RollbackOnlyError,
@@ -319,6 +320,38 @@ describe.each(databases)('on $name', (database) => {
       expect(seen).toEqual(['inner committed', 'outer goes on', 'outer rolled back'])
       expect(await open.dogs()).toEqual([])
       expect(versionsOf(await recorder.selectEvents(fido))).toEqual([2])
+    },
+  )
+
+  it.skipIf(database.provider === 'sqlite')(
+    'a second transaction that would wait for the current one to save events is refused at once',
+    async () => {
+      const { datastore } = open
+      const recorder = new PrismaApplicationRecorder(datastore)
+      const save = async (version: number): Promise<void> =>
+        await recorder.appendEvents([storedEvent(uuid5(NAMESPACE_URL, `/dogs/${version}`), 1)])
+      const propagation = 'requiresNew'
+      await datastore.transaction(async () => {
+        await save(1)
+        // Nothing of the current one has its place in the log yet.
+        await datastore.transaction(async () => await save(2), { propagation })
+        await recorder.selectEvents(uuid5(NAMESPACE_URL, '/dogs/1'))
+        for (const [version, other] of [
+          [3, propagation],
+          [4, 'notSupported'],
+        ] as const) {
+          const refused = datastore.transaction(async () => await save(version), { propagation: other })
+          if (database.provider === 'postgresql') await refused
+          else await expect(refused).rejects.toThrow(NotSupportedError)
+        }
+        datastore.currentTransaction.afterCommit(async () => await save(5))
+      })
+      const stored = await recorder.selectNotifications(1n, 10)
+      expect(stored.map(({ originatorId }) => originatorId)).toEqual(
+        (database.provider === 'postgresql' ? [2, 1, 3, 4, 5] : [2, 1, 5]).map((n) =>
+          uuid5(NAMESPACE_URL, `/dogs/${n}`),
+        ),
+      )
     },
   )
 })

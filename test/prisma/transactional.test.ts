@@ -129,8 +129,12 @@ describe.each(databases)('@transactional on $name', (kind) => {
         void open.db.owner.create({ data: { name: 'Ann', dog: 'Rex' } })
       }
     }
-    await expect(new Careless().forget()).rejects.toThrow('in the transaction "Careless.forget" and never awaited')
-    await expect(Careless.forget()).rejects.toThrow('in the transaction "a label of its own" and never awaited')
+    await expect(new Careless().forget()).rejects.toThrow(
+      'in the transaction "Careless.forget" and not awaited before its commit',
+    )
+    await expect(Careless.forget()).rejects.toThrow(
+      'in the transaction "a label of its own" and not awaited before its commit',
+    )
   })
 
   it('works as a legacy decorator, and keeps name and length', async () => {

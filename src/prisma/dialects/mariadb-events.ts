@@ -1,4 +1,5 @@
 /** The statements over one events table on MariaDB and MySQL, and the counter that keeps its log in order. */
+import { NotSupportedError } from '../../errors.js'
 import type {
   DeleteEventsRange,
   SelectEventsRange,
@@ -123,7 +124,10 @@ export class MariadbEventsTable implements EventsTable {
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined> {
     const count = events.length
-    if ('savepoint' in runner) written.set(runner, (written.get(runner) ?? new Set()).add(this.reference))
+    if ('savepoint' in runner) {
+      if (runner.openAround?.some((outer) => written.get(outer)?.has(this.reference)) === true) throw numberedAround()
+      written.set(runner, (written.get(runner) ?? new Set()).add(this.reference))
+    }
     // A statement has room for some; the others are looked for before. What is stored stays stored.
     const [first = [], ...others] = [...partsOf(predecessors, longestList)]
     for (const part of others) if (!(await this.#areStored(runner, part))) return undefined
@@ -219,4 +223,12 @@ export class MariadbEventsTable implements EventsTable {
     const rows = Array.from(events, () => row).join(', ')
     return statement(`INSERT INTO ${this.reference} (${columns}, recorded_at) VALUES ${rows}`, args)
   }
+}
+
+function numberedAround(): NotSupportedError {
+  return new NotSupportedError(
+    'Could not save events in a second transaction inside the current one (propagation "requiresNew", or "notSupported"): the current ' +
+      'one has written events of the same log, and this database numbers those of one transaction after those of the other, so this ' +
+      'would wait for ever. Save them in the current one ("nested" may fail alone), or in tx.afterCommit.',
+  )
 }
