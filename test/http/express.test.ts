@@ -57,8 +57,8 @@ describe.each(expresses)('$name', ({ express, kind }) => {
     await open.close()
   })
 
-  const save = async (): Promise<void> => {
-    await open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+  const save = async (dog = 'Fido'): Promise<void> => {
+    await open.db.owner.create({ data: { name: 'Ann', dog } })
   }
   /** Saves what another writer has saved already, so that the commit fails. */
   const saveInConflict = async (): Promise<void> => {
@@ -440,6 +440,26 @@ describe.each(expresses)('$name', ({ express, kind }) => {
     expect(await response.json()).toEqual({ sorry: 'no' })
     expect(response.status).toBe(200)
     expect(await open.dogs()).toEqual([])
+  })
+
+  it('lets an error handler behind rollbackOnError store something by itself', async () => {
+    app.use(transactions(open.datastore))
+    app.post(
+      '/dogs',
+      passingErrors(async () => {
+        await save()
+        throw new Error('no')
+      }),
+    )
+    app.use(rollbackOnError())
+    const auditing: ErrorRequestHandler = async (error, _request, response, _next) => {
+      await open.datastore.transaction(async () => await save('Cid'), { propagation: 'requiresNew' })
+      response.status(500).json({ sorry: error.message })
+    }
+    app.use(auditing)
+    const response = await post(`${await serve()}/dogs`)
+    expect(await response.json()).toEqual({ sorry: 'no' })
+    expect(await open.dogs()).toEqual(['Cid'])
   })
 
   it('answers a failed commit by the error handlers next to the route', async () => {

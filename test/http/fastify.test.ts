@@ -335,6 +335,20 @@ describe.each(databasesOf('sqlite', 'postgresql'))('Fastify on $name', (kind) =>
     expect(await open.dogs()).toEqual([])
   })
 
+  it('lets an error handler store something by itself, and nothing in the failed transaction', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    let refused: unknown
+    fastify.setErrorHandler(async (_error, _request, reply) => {
+      refused = await save('Bob').catch((reason: unknown) => reason)
+      await open.datastore.transaction(async () => await save('Cid'), { propagation: 'requiresNew' })
+      return await reply.code(500).send({})
+    })
+    fastify.post('/dogs', saveAndFail)
+    expect((await post('/dogs')).status).toBe(500)
+    expect(refused).toBeInstanceOf(TransactionClosedError)
+    expect(await open.dogs()).toEqual(['Cid'])
+  })
+
   it('is registered once for a datastore, in what is inside as well', async () => {
     await fastify.register(transactions, { datastore: open.datastore })
     await expect(fastify.register(transactions, { datastore: open.datastore })).rejects.toThrow(ProgrammingError)
