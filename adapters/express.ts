@@ -6,6 +6,7 @@ import type { ServedRequest } from './exchange.js'
 import { ExpressExchange } from './express-exchange.js'
 import {
   assertBodyFits,
+  assertDatastore,
   isWebSocket,
   mergeOptions,
   type RouteTransactionOptions,
@@ -58,7 +59,8 @@ export interface TransactionsOptions extends RouteTransactionOptions<Request> {
  * An error handler that answers a failed request with a status below 400 has to come after `problemDetails()` or
  * `rollbackOnError()`: only an error handler sees that the request has failed.
  *
- * @throws `ProgrammingError` for retries without a handler, and for those of a handler that reads the body by itself
+ * @throws `ProgrammingError` without a datastore, for retries without a handler, and for those of a handler that reads the body
+ * by itself
  *
  * @example
  * app.use(transactions(datastore))
@@ -68,6 +70,7 @@ export function transactions(
   options: TransactionsOptions | false = {},
   handler?: RequestHandler,
 ): RequestHandler {
+  assertDatastore(datastore)
   if (options !== false && (options.retries ?? 0) > 0 && handler === undefined) {
     throw new ProgrammingError(
       'Could not make a middleware with retries: Express runs what comes after it once. Give it the handler: ' +

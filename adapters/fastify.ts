@@ -8,6 +8,7 @@ import { FastifyExchange, headersOf, resetHeaders } from './fastify-exchange.js'
 import { prepareRequests, servedOf } from './fastify-served.js'
 import {
   assertBodyFits,
+  assertDatastore,
   isWebSocket,
   mergeOptions,
   type RouteTransactionOptions,
@@ -76,6 +77,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
   prepareRequests(fastify)
   const transactionOf: TransactionOf = (request) => servedOf(request).find((served) => served.datastore === datastore)
   try {
+    assertDatastore(datastore)
     assertBodyFits(appOptions)
     registerOnce(fastify, datastore)
   } catch (error) {

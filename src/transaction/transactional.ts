@@ -1,4 +1,5 @@
 /** `@transactional`: a method whose body is a transaction. */
+import { types } from 'node:util'
 import type { TransactionOptions } from './options.js'
 
 /** What the method's transactions are begun on; a `PrismaDatastore` is one. */
@@ -46,6 +47,8 @@ export function transactional(
 ): TransactionalDecorator {
   const wrapped = (method: unknown, member: string): AsyncMethod => {
     if (typeof method !== 'function') throw new TypeError(`@transactional cannot be on ${member}: it is no method`)
+    if (types.isGeneratorFunction(method))
+      throw new TypeError(`@transactional cannot be on ${member}: it is a generator, whose body runs after the call`)
     function transactionalMethod(this: unknown, ...args: unknown[]): Promise<unknown> {
       const runner = typeof datastore === 'function' ? datastore() : datastore
       // A method that is typed as asynchronous.

@@ -442,6 +442,10 @@ describe.each(expresses)('$name', ({ express, kind }) => {
     expect(await open.dogs()).toEqual([])
   })
 
+  it('is no middleware without a datastore', () => {
+    expect(() => transactions(undefined as unknown as typeof open.datastore)).toThrow('no datastore was given')
+  })
+
   it('lets an error handler behind rollbackOnError store something by itself', async () => {
     app.use(transactions(open.datastore))
     app.post(

@@ -349,6 +349,12 @@ describe.each(databasesOf('sqlite', 'postgresql'))('Fastify on $name', (kind) =>
     expect(await open.dogs()).toEqual(['Cid'])
   })
 
+  it('is not registered without a datastore', async () => {
+    await expect(fastify.register(transactions, {} as { datastore: typeof open.datastore })).rejects.toThrow(
+      'no datastore was given',
+    )
+  })
+
   it('is registered once for a datastore, in what is inside as well', async () => {
     await fastify.register(transactions, { datastore: open.datastore })
     await expect(fastify.register(transactions, { datastore: open.datastore })).rejects.toThrow(ProgrammingError)

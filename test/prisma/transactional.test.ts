@@ -152,6 +152,8 @@ describe.each(databases)('@transactional on $name', (kind) => {
   it('is refused on anything but a method', () => {
     const decorate = transactional(datastore) as unknown as (target: unknown, context: object) => unknown
     expect(() => decorate(undefined, { kind: 'field', name: 'dogs' })).toThrow('@transactional cannot be on dogs')
+    const generator = async function* dogs(): AsyncGenerator {}
+    expect(() => decorate(generator, { kind: 'method', name: 'dogs' })).toThrow('cannot be on dogs: it is a generator')
     class Odd {
       // @ts-expect-error the method is not asynchronous
       @transactional(datastore) count(): number {
