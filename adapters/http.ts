@@ -119,7 +119,7 @@ export function assertBodyFits({ body, retries = 0 }: Pick<RouteTransactionOptio
 
 /** @throws `ProgrammingError` for what is no datastore, at once and not with each request */
 export function assertDatastore(datastore: unknown): void {
-  if (typeof datastore === 'object' && datastore !== null && 'defer' in datastore) return
+  if (typeof datastore === 'object' && datastore !== null && 'begin' in datastore) return
   throw new ProgrammingError(
     'Could not give requests their transactions: no datastore was given. Fastify: fastify.register(transactions, { datastore }); ' +
       'Express: app.use(transactions(datastore)).',
