@@ -60,6 +60,18 @@ describe.each(expresses)('$name', ({ express, kind }) => {
   const save = async (dog = 'Fido'): Promise<void> => {
     await open.db.owner.create({ data: { name: 'Ann', dog } })
   }
+  /** A route that fails after it has saved, and what rolls back then. */
+  const failBehindRollback = (): void => {
+    app.use(transactions(open.datastore))
+    app.post(
+      '/dogs',
+      passingErrors(async () => {
+        await save()
+        throw new Error('no')
+      }),
+    )
+    app.use(rollbackOnError())
+  }
   /** Saves what another writer has saved already, so that the commit fails. */
   const saveInConflict = async (): Promise<void> => {
     await save()
@@ -426,15 +438,7 @@ describe.each(expresses)('$name', ({ express, kind }) => {
   })
 
   it('rolls back behind rollbackOnError, whatever the status of the answer', async () => {
-    app.use(transactions(open.datastore))
-    app.post(
-      '/dogs',
-      passingErrors(async () => {
-        await save()
-        throw new Error('no')
-      }),
-    )
-    app.use(rollbackOnError())
+    failBehindRollback()
     app.use(polite)
     const response = await post(`${await serve()}/dogs`)
     expect(await response.json()).toEqual({ sorry: 'no' })
@@ -447,15 +451,7 @@ describe.each(expresses)('$name', ({ express, kind }) => {
   })
 
   it('lets an error handler behind rollbackOnError store something by itself', async () => {
-    app.use(transactions(open.datastore))
-    app.post(
-      '/dogs',
-      passingErrors(async () => {
-        await save()
-        throw new Error('no')
-      }),
-    )
-    app.use(rollbackOnError())
+    failBehindRollback()
     const auditing: ErrorRequestHandler = async (error, _request, response, _next) => {
       await open.datastore.transaction(async () => await save('Cid'), { propagation: 'requiresNew' })
       response.status(500).json({ sorry: error.message })
