@@ -35,6 +35,7 @@ export {
   type RequestWithHeaders,
   type Versioned,
 } from './preconditions.js'
+export type { Answer } from './whole-response.js'
 
 /** Options of the middleware. */
 export interface TransactionsOptions extends RouteTransactionOptions<Request> {

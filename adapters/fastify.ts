@@ -37,6 +37,7 @@ export {
   type RequestWithHeaders,
   type Versioned,
 } from './preconditions.js'
+export type { Answer } from './whole-response.js'
 
 /** Options of the plugin. */
 export interface TransactionsOptions extends RouteTransactionOptions<FastifyRequest> {

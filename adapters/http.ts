@@ -10,6 +10,7 @@ import {
   type TransactionToCome,
 } from '../src/index.js'
 import { type IdempotencyOptions, mergeIdempotency } from './idempotency.js'
+import type { Answer } from './whole-response.js'
 
 /** What a request's transaction needs of a datastore. */
 export interface TransactionalDatastore {
@@ -29,8 +30,11 @@ export interface TransactionalDatastore {
  */
 export interface RouteTransactionOptions<Request = unknown>
   extends Pick<TransactionOptions, 'isolationLevel' | 'readOnly' | 'deadlineMs' | 'autoflush' | 'retries' | 'label'> {
-  /** Whether a response commits; default: a status below 400. */
-  readonly commitOn?: (status: number, request: Request) => boolean
+  /**
+   * Whether a response commits; default: a status below 400. A function that declares the third parameter is asked when the
+   * whole response is there, up to `maxHeldBytes` of its body, so a route that streams leaves the parameter out.
+   */
+  readonly commitOn?: (status: number, request: Request, answer: Answer) => boolean
   /**
    * What happens when the client goes away before the response: `rollback` (default), or `finish`, which lets the handler go
    * on and decides by what it answers in the end.

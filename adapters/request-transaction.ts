@@ -15,6 +15,7 @@ import { IdempotentRequest } from './idempotency.js'
 import { goneAway, whyNobodyWaits } from './nobody-waits.js'
 import type { ResponseHead } from './response-head.js'
 import type { ResponseOwner } from './response-owners.js'
+import { HeldAnswer, maxHeldBytes, WholeResponse } from './whole-response.js'
 
 /** A transaction and the response that waits for it. */
 export class RequestTransaction<Request> implements ResponseOwner, ServedRequest<Request> {
@@ -26,6 +27,8 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   readonly #exchange: Exchange<Request>
   readonly #held: HeldResponse
   readonly #idempotent: IdempotentRequest<Request> | undefined
+  /** Set where all of the response is to be there before its end is decided. */
+  readonly #whole: WholeResponse | undefined
   /** Whether the body of the request had been read before the handler: what the handler reads itself, it reads once. */
   readonly #isBodyRead: boolean
   /** Settled once the transaction has ended, undefined before its end has begun. */
@@ -50,7 +53,8 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     this.#held = HeldResponse.hold(response, datastore, this, head)
     const idempotency = options.readOnly === true ? false : options.idempotency
     if (idempotency) this.#idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
-    if (this.#idempotent !== undefined) this.#held.whole = this.#idempotent.whole
+    this.#whole = this.#idempotent?.whole ?? (looksAtAnswers(options) ? new WholeResponse(maxHeldBytes) : undefined)
+    if (this.#whole !== undefined) this.#held.whole = this.#whole
     this.#attempt = this.#watched(managed)
     // Comes after every response, whether it was sent or not.
     response.once('close', () => this.#close())
@@ -183,7 +187,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     await this.rollBack()
     this.hasGivenWay = true
     this.#held.owners.remove(this.datastore)
-    if (this.#held.whole === this.#idempotent?.whole) this.#held.whole = undefined
+    if (this.#held.whole === this.#whole) this.#held.whole = undefined
   }
 
   checkStream(): void {
@@ -232,7 +236,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   async #endAs(status: number, isStream: boolean): Promise<boolean> {
     let commits = false
     try {
-      commits = this.#commits(status)
+      commits = this.#commits(status) && !this.managed.rollsBackQuietly
     } finally {
       if (!commits) await this.managed.rollback()
     }
@@ -245,7 +249,8 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   #commits(status: number): boolean {
-    return (this.options.commitOn ?? isSuccess)(status, this.#exchange.request)
+    const { request, response } = this.#exchange
+    return this.options.commitOn?.(status, request, new HeldAnswer(response, this.#held.calls)) ?? isSuccess(status)
   }
 
   #expire(error: Error): void {
@@ -287,6 +292,11 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
 /** Whether a request has an idempotency key, to be claimed before it is served. */
 export function hasKey<Request>(served: ServedRequest<Request>): served is RequestTransaction<Request> {
   return served instanceof RequestTransaction && served.hasKey
+}
+
+/** Whether `commitOn` declares its third parameter, as Express looks at the parameters of error handlers. */
+function looksAtAnswers({ commitOn }: RouteTransactionOptions<never>): boolean {
+  return commitOn !== undefined && commitOn.length > 2
 }
 
 const over: Promise<void> = Promise.resolve()

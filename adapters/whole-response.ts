@@ -1,5 +1,6 @@
 /** Puts a response together that is to be kept, from the calls that send it. */
 import type { ServerResponse } from 'node:http'
+import { brotliDecompressSync, unzipSync } from 'node:zlib'
 import type { RecordedResponse } from '../src/index.js'
 import { headersIn } from './sendable.js'
 
@@ -74,6 +75,49 @@ export function recordOf({ response, status, calls }: ResponseToRecord, names: R
     headers,
     body: Buffer.concat(calls.map(({ method, args }) => (method === 'writeHead' ? noBytes : bytesOf(args)))),
   }
+}
+
+/** The body of a response that has not been sent yet. */
+export interface Answer {
+  /**
+   * The body as JSON, also where it is compressed.
+   *
+   * @returns undefined for an empty body, another one, and one that is longer than what is waited for
+   */
+  json(): unknown
+}
+
+/** How much of a body is waited for where `commitOn` looks at it: 1 MiB. */
+export const maxHeldBytes: number = 1_048_576
+
+/** The body of a response that is held, as `commitOn` looks at it. */
+export class HeldAnswer implements Answer {
+  readonly #response: ServerResponse
+  readonly #calls: readonly SendingCall[]
+
+  constructor(response: ServerResponse, calls: readonly SendingCall[]) {
+    this.#response = response
+    this.#calls = calls
+  }
+
+  json(): unknown {
+    if (this.#calls.at(-1)?.method !== 'end') return undefined
+    const answer = { response: this.#response, status: this.#response.statusCode, calls: this.#calls }
+    const { headers, body } = recordOf(answer, new Set(['content-encoding']))
+    try {
+      return JSON.parse(decoded(body, headers['content-encoding']).toString('utf8'))
+    } catch {
+      return undefined
+    }
+  }
+}
+
+/** @throws for bytes that the encoding does not give, or that are more than what is waited for */
+function decoded(body: Uint8Array, encoding: unknown): Buffer {
+  const limit = { maxOutputLength: maxHeldBytes }
+  if (encoding === 'gzip' || encoding === 'deflate') return unzipSync(body, limit)
+  if (encoding === 'br') return brotliDecompressSync(body, limit)
+  return Buffer.from(body)
 }
 
 const noBytes = new Uint8Array()

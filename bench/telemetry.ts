@@ -11,7 +11,6 @@ const transactionsPerRound = 500
 
 /** A database that does nothing, at once. */
 const connection: TransactionConnection = {
-  hasEnded: false,
   async commit() {},
   async rollback() {},
   async savepoint() {},

@@ -160,7 +160,13 @@ export type { TransactionClient } from './prisma/prisma-client.js'
 export { PrismaProcessRecorder, type ProcessRecorderOptions } from './prisma/process-recorder.js'
 export { PrismaSubjectKeyRecorder, type SubjectKeyOptions } from './prisma/subject-key-recorder.js'
 export { PrismaTrackingRecorder, type TrackingOptions, type TrackingRecorderClass } from './prisma/tracking-recorder.js'
-export type { DeferredTransaction, ManagedTransaction, Transaction, TransactionToCome } from './prisma/transaction.js'
+export type {
+  DeferredTransaction,
+  ManagedTransaction,
+  RollbackOnlyOptions,
+  Transaction,
+  TransactionToCome,
+} from './prisma/transaction.js'
 export {
   IdempotencyKeyError,
   IdempotencyKeyInUseError,

@@ -16,8 +16,8 @@ export interface RecorderTransaction<Client = unknown> {
   readonly state: 'idle' | 'open' | 'committing' | 'committed' | 'rolledBack'
   /** Writes the events that are pending. */
   flush(): Promise<void>
-  /** Lets the transaction end in a rollback, whatever else happens. */
-  rollbackOnly(): void
+  /** Lets the transaction end in a rollback, whatever else happens; with `answer: 'keep'` that is no failure. */
+  rollbackOnly(options?: { readonly answer?: 'keep' | 'drop' }): void
   /** Runs `fn` once the transaction has committed. */
   afterCommit(fn: () => unknown): void
   /** Runs `fn` once the transaction has rolled back. */

@@ -42,6 +42,10 @@ export class ManagedScope<Client> implements ManagedTransaction<Client> {
     return !this.#scope.buffers.empty
   }
 
+  get rollsBackQuietly(): boolean {
+    return this.#scope.rollsBackQuietly
+  }
+
   run<T>(fn: () => T): T {
     return this.#host.transactions.within(this.#scope, fn)
   }

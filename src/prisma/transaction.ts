@@ -6,6 +6,17 @@ import type { TransactionState } from '../transaction/state.js'
 import type { DriverConnection } from './connections.js'
 import type { TransactionClient } from './prisma-client.js'
 
+/** What a rollback that was asked for means for the answer. */
+export interface RollbackOnlyOptions {
+  /**
+   * With `keep` the rollback is no failure: `transaction(fn)` resolves to what `fn` returns, and a request gets the response
+   * that its handler sends, with its status. For protocols that report failures inside a successful response, such as GraphQL.
+   * With `drop` (default) `transaction(fn)` rejects, and the response is dropped for an error. When both are asked for,
+   * `drop` counts.
+   */
+  readonly answer?: 'keep' | 'drop'
+}
+
 /**
  * A unit of work on a datastore: events saved and rows changed in it are stored together, or not at all.
  *
@@ -30,11 +41,15 @@ export interface Transaction<Client = unknown> {
    */
   flush(): Promise<void>
   /**
-   * Lets the transaction end in a rollback, whatever else happens: its end rejects with `RollbackOnlyError`.
+   * Lets the transaction end in a rollback, whatever else happens. In a nested part only the part is undone.
    *
+   * @param options - whether the end is a failure; default: it rejects with `RollbackOnlyError`
    * @throws `TransactionClosedError` after the end, as everything here does: what was committed stays
+   *
+   * @example
+   * if (result.errors !== undefined) datastore.currentTransaction.rollbackOnly({ answer: 'keep' })
    */
-  rollbackOnly(): void
+  rollbackOnly(options?: RollbackOnlyOptions): void
   /** Runs `fn` once the transaction has committed, outside of it and after those given before. What it throws becomes a process warning. */
   afterCommit(fn: () => unknown): void
   /**
@@ -85,9 +100,10 @@ export class ScopeTransaction<Client> implements Transaction<Client> {
     await this.#scope.flush()
   }
 
-  rollbackOnly(): void {
+  rollbackOnly({ answer = 'drop' }: RollbackOnlyOptions = {}): void {
     this.#scope.assertUsable()
-    this.#scope.rollbackOnly()
+    if (answer === 'keep') this.#scope.rollbackQuietly()
+    else this.#scope.rollbackOnly()
   }
 
   afterCommit(fn: () => unknown): void {
@@ -157,6 +173,8 @@ export interface ManagedTransaction<Client = unknown> {
   readonly useCount: number
   /** Whether something was saved in it that is not written yet. */
   readonly hasPending: boolean
+  /** Whether `commit()` will roll back and resolve, because of `rollbackOnly({ answer: 'keep' })`. */
+  readonly rollsBackQuietly: boolean
   /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
   run<T>(fn: () => T): T
   /** Runs `fn` as if this transaction were not there. */

@@ -5,6 +5,7 @@ import { RollbackOnlyError } from '../errors.js'
 export class Doom {
   #failure: { readonly error: unknown; readonly depth: number } | undefined
   #forced: string | undefined
+  #isQuiet = false
 
   /** @param depth - how many guest savepoints were open: going back to one of them heals */
   record(error: unknown, depth: number): void {
@@ -14,6 +15,16 @@ export class Doom {
   /** The caller wants a rollback. @param why - completes "The transaction was rolled back: "; the first one counts */
   force(why: string): void {
     this.#forced ??= why
+  }
+
+  /** The caller wants a rollback that is no failure. */
+  forceQuietly(): void {
+    this.#isQuiet = true
+  }
+
+  /** Whether the end is a rollback that fails nobody. */
+  get isQuiet(): boolean {
+    return this.#isQuiet && this.#forced === undefined
   }
 
   /** A guest went back to the savepoint at this depth. */

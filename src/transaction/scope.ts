@@ -116,6 +116,16 @@ export class Scope<Connection extends TransactionConnection> {
     this.#doom.force(why)
   }
 
+  /** From now on this scope can only roll back, and its end does not reject because of that. */
+  rollbackQuietly(): void {
+    this.#doom.forceQuietly()
+  }
+
+  /** Whether the end is a rollback that does not reject. */
+  get rollsBackQuietly(): boolean {
+    return this.#doom.isQuiet
+  }
+
   /** The database has ended the transaction: neither this scope nor those around it can commit. */
   doom(error: unknown): void {
     this.#doom.record(error, 0)
@@ -215,6 +225,7 @@ export class Scope<Connection extends TransactionConnection> {
       leave = this.#lock.tryEnter(true, undefined)
       const running = leave === undefined && !isFromInside ? runningWork(this, this.#part !== undefined) : undefined
       leave ??= await this.#lock.enter({ alone: true, inside: undefined, signal: () => this.session.endSignal })
+      if (this.#doom.isQuiet) return await this.rollback()
       this.#doom.assertCommittable()
       reportUnfinished(this, running)
       if (this.parent === undefined && this.session.hasGuests) await this.session.endGuests(true)
@@ -249,7 +260,7 @@ export class Scope<Connection extends TransactionConnection> {
   }
 
   #recordFailure(error: unknown, isOfGuest: boolean): void {
-    const damage = this.session.hasEndedInDatabase ? 'transaction' : this.#source.damageOf(error)
+    const damage = this.#source.damageOf(error)
     if (damage === 'scope') this.#doom.record(error, this.marks.depth)
     if (damage === 'transaction') this.doom(error)
     this.operations.recordFailure(error, isOfGuest)

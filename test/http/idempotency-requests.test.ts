@@ -39,7 +39,7 @@ const handler: RequestHandler = async (_request, response) => {
 }
 const post = async (
   path: string,
-  body?: string | Buffer,
+  body?: string | Buffer<ArrayBuffer>,
   headers: Record<string, string> = {},
   method = 'POST',
 ): Promise<Response> =>

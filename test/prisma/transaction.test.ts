@@ -237,6 +237,35 @@ describe.each(databases)('on $name', (database) => {
       }
     })
 
+    it('is a rollback without a failure after rollbackOnly that keeps the answer', async () => {
+      const { datastore, db } = open
+      const calls: string[] = []
+      const result = await datastore.transaction(async (tx) => {
+        tx.afterCommit(() => calls.push('committed'))
+        tx.afterRollback(() => calls.push('rolled back'))
+        await db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+        tx.rollbackOnly({ answer: 'keep' })
+        return 'the answer'
+      })
+      expect(result).toBe('the answer')
+      expect(calls).toEqual(['rolled back'])
+      expect(await open.dogs()).toEqual([])
+    })
+
+    it('undoes a part alone after rollbackOnly that keeps its answer', async () => {
+      const { datastore, db } = open
+      await datastore.transaction(async () => {
+        await db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+        const inner = async (tx: { rollbackOnly(options: { answer: 'keep' }): void }): Promise<string> => {
+          await db.owner.create({ data: { name: 'Ann', dog: 'Rex' } })
+          tx.rollbackOnly({ answer: 'keep' })
+          return 'undone'
+        }
+        expect(await datastore.transaction(inner, { propagation: 'nested' })).toBe('undone')
+      })
+      expect(await open.dogs()).toEqual(['Fido'])
+    })
+
     it('is a rollback after rollbackOnly', async () => {
       const transaction = open.datastore.transaction(async (tx) => {
         await newOwner('Fido')
