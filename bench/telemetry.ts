@@ -11,6 +11,7 @@ const transactionsPerRound = 500
 
 /** A database that does nothing, at once. */
 const connection: TransactionConnection = {
+  hasEnded: false,
   async commit() {},
   async rollback() {},
   async savepoint() {},

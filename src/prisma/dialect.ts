@@ -12,7 +12,7 @@ import type { SubjectKey } from '../persistence/subject-key-recorder.js'
 import type { Damage } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
 import type { Connections, DriverConnection, StatementRunner } from './connections.js'
-import type { SqlDriverAdapterFactory, SqlQuery } from './driver.js'
+import type { SqlDriverAdapterFactory, SqlQuery, SqlQueryable } from './driver.js'
 import type { DriverErrorFacts } from './driver-error.js'
 import type { FaultDialect } from './fault-dialect.js'
 
@@ -153,6 +153,12 @@ export interface IdempotencyKeysTable {
   readonly createStatements: readonly string[]
 }
 
+/**
+ * What a statement does to the transaction that it is sent in: `controls` begins, ends or divides transactions, `commits` has the
+ * transaction committed first, and what `mayCommit` shows only afterwards whether it has.
+ */
+export type StatementEffect = 'none' | 'controls' | 'commits' | 'mayCommit'
+
 /** One kind of database. */
 export interface Dialect {
   readonly name: string
@@ -172,6 +178,10 @@ export interface Dialect {
   guards(limitMs: number, reach: 'session' | 'transaction'): SqlQuery[]
   /** What a failed statement leaves of its transaction. */
   damageOf(error: unknown, facts: DriverErrorFacts | undefined): Damage
+  /** What the statements in a text do to a transaction: the worst counts. */
+  effectOf(sql: string): StatementEffect
+  /** Asks whether a transaction is gone after a statement of it that failed, where the failure does not say so; not there where it always does. */
+  hasEndedAfter?(connection: SqlQueryable, facts: DriverErrorFacts | undefined): Promise<boolean>
   /** Turns the facts into the error that callers see; undefined where the kind alone decides. */
   translate(facts: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined
   /** Whether a failed COMMIT, or a failed statement without a transaction, may have been carried out all the same. */

@@ -15,6 +15,7 @@ import {
   statement,
 } from './driver.js'
 import { readDriverError } from './driver-error.js'
+import { checkedEffect, TransactionGuard } from './transaction-guard.js'
 import { translateError } from './translate-error.js'
 
 const sqlNames: Readonly<Record<IsolationLevel, SqlIsolationLevel>> = {
@@ -52,10 +53,12 @@ export class PooledConnections implements Connections {
   }
 
   async query(query: SqlQuery): Promise<SqlResultSet> {
+    checkedEffect(this.#settings.dialect, query, false)
     return await (await this.adapter()).queryRaw(query)
   }
 
   async execute(query: SqlQuery): Promise<number> {
+    checkedEffect(this.#settings.dialect, query, false)
     return await (await this.adapter()).executeRaw(query)
   }
 
@@ -116,6 +119,7 @@ class PooledConnection implements DriverConnection {
   readonly #dialect: Dialect
   readonly #heldAround: readonly object[]
   readonly #givenBack: () => void
+  readonly #guard: TransactionGuard
   #ended = false
 
   constructor(
@@ -128,6 +132,11 @@ class PooledConnection implements DriverConnection {
     this.#dialect = dialect
     this.#heldAround = heldAround
     this.#givenBack = givenBack
+    this.#guard = new TransactionGuard(dialect, transaction)
+  }
+
+  get hasEnded(): boolean {
+    return this.#guard.hasEnded
   }
 
   get openAround(): readonly DriverConnection[] {
@@ -145,11 +154,11 @@ class PooledConnection implements DriverConnection {
   }
 
   query(query: SqlQuery): Promise<SqlResultSet> {
-    return this.#transaction.queryRaw(query)
+    return this.#guard.run(query, () => this.#transaction.queryRaw(query))
   }
 
   execute(query: SqlQuery): Promise<number> {
-    return this.#transaction.executeRaw(query)
+    return this.#guard.run(query, () => this.#transaction.executeRaw(query))
   }
 
   async commit(): Promise<void> {
@@ -206,6 +215,7 @@ class PooledConnection implements DriverConnection {
 
   async #commit(): Promise<void> {
     try {
+      this.#guard.assertOpen()
       if (!this.#transaction.options.usePhantomQuery) await this.#transaction.executeRaw(statement('COMMIT'))
     } catch (error) {
       // A COMMIT that the driver has not sent leaves the transaction open, and whoever gets the connection next would commit it.

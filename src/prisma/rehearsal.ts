@@ -92,11 +92,17 @@ export class Rehearsal implements Connections {
       if (this.#lost !== undefined) throw lostError(this.#lost.cause)
       return await work(this.#connection)
     } catch (error) {
-      if (this.#host.dialect.damageOf(error, readDriverError(error)) === 'transaction') this.#lose(error)
+      const damage = this.#host.dialect.damageOf(error, readDriverError(error))
+      if (damage === 'transaction' || this.#connection.hasEnded) this.#lose(error)
       throw error
     } finally {
       endTurn()
     }
+  }
+
+  /** Whether the database has ended its transaction. */
+  get isLost(): boolean {
+    return this.#lost !== undefined
   }
 
   /** Keeps what came after a savepoint; when that is not possible it is undone. */
@@ -223,6 +229,10 @@ class Part implements DriverConnection {
     this.#rehearsal = rehearsal
     this.#options = options
     this.givesInsertIds = rehearsal.givesInsertIds
+  }
+
+  get hasEnded(): boolean {
+    return this.#rehearsal.isLost
   }
 
   async query(query: SqlQuery): Promise<SqlResultSet> {

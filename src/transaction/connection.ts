@@ -3,6 +3,8 @@ import type { IsolationLevel } from './options.js'
 
 /** A database transaction that has begun and that has a connection of its own. */
 export interface TransactionConnection {
+  /** Whether the database has ended the transaction by itself: what is sent now would be stored at once. */
+  readonly hasEnded: boolean
   /**
    * Commits and gives the connection back, whatever happens.
    *

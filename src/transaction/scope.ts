@@ -260,7 +260,7 @@ export class Scope<Connection extends TransactionConnection> {
   }
 
   #recordFailure(error: unknown, isOfGuest: boolean): void {
-    const damage = this.#source.damageOf(error)
+    const damage = this.session.hasEndedInDatabase ? 'transaction' : this.#source.damageOf(error)
     if (damage === 'scope') this.#doom.record(error, this.marks.depth)
     if (damage === 'transaction') this.doom(error)
     this.operations.recordFailure(error, isOfGuest)

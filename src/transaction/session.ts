@@ -77,6 +77,11 @@ export class Session<Connection extends TransactionConnection> {
     return this.#connection !== undefined
   }
 
+  /** Whether the database has ended the transaction by itself. */
+  get hasEndedInDatabase(): boolean {
+    return this.#connection?.hasEnded === true
+  }
+
   /** How often the connection was asked for, from whatever scope. */
   get useCount(): number {
     return this.#useCount
@@ -278,8 +283,8 @@ export class Session<Connection extends TransactionConnection> {
 
 function lostError(cause: unknown): Error {
   return new RollbackOnlyError(
-    'A statement was not sent: the database has ended the transaction after another one failed, and what was stored in it is undone. ' +
-      'Let that error propagate; with the option retries the work is then run again.',
+    'A statement was not sent: the database has ended the transaction with an earlier one, whose error is the cause. ' +
+      'Let that error propagate; with the option retries the work is then run again where that may help.',
     { cause },
   )
 }

@@ -74,13 +74,19 @@ describe.each(databasesOf('postgresql', 'mysql'))('the lost transaction of withR
     await open.clear()
   })
 
-  it('refuses the rest of the test after a statement on MariaDB that commits', async () => {
+  it('refuses a statement on MariaDB that would commit, and the rest of the test after a procedure that commits', async () => {
     if (kind.provider !== 'mysql') return
+    await open.database.query('CREATE PROCEDURE commits() BEGIN COMMIT; END')
     await withRollback(open.datastore, async () => {
-      await expect(open.db.$executeRawUnsafe('CREATE TABLE made_in_a_test (id INT)')).rejects.toThrow()
+      await open.db.owner.create(dog('undone'))
+      await expect(open.db.$executeRawUnsafe('CREATE TABLE made (id INT)')).rejects.toThrow('commits before it runs')
+      await open.db.owner.create(dog('undone, too'))
+    })
+    expect(await open.dogs()).toEqual([])
+    await withRollback(open.datastore, async () => {
+      await expect(open.db.$executeRawUnsafe('CALL commits()')).rejects.toThrow('has ended the transaction')
       await expectRefusal()
     })
-    await open.database.query('DROP TABLE made_in_a_test')
     expect(await open.dogs()).toEqual([])
   })
 })

@@ -1,7 +1,7 @@
 /** MariaDB and MySQL. */
 import type { Damage } from '../../transaction/connection.js'
 import type { Dialect } from '../dialect.js'
-import { statement } from '../driver.js'
+import { type SqlQueryable, statement } from '../driver.js'
 import type { DriverErrorFacts } from '../driver-error.js'
 import { PooledConnections } from '../pooled-connections.js'
 import { isConnectionLoss } from '../translate-error.js'
@@ -12,6 +12,7 @@ import { mariadbFaults } from './mariadb-faults.js'
 import { mariadbIdempotencyKeysTable } from './mariadb-idempotency-keys.js'
 import { mariadbSubjectKeysTable } from './mariadb-subject-keys.js'
 import { MariadbTrackingTable } from './mariadb-tracking.js'
+import { mariadbEffect } from './statement-effects.js'
 
 /** A deadlock, and a row that was changed since the snapshot (`innodb_snapshot_isolation`). */
 const rolledBackCodes: readonly (string | undefined)[] = ['1213', '1020']
@@ -32,6 +33,8 @@ export const mariadb: Dialect = {
     return reach === 'session' ? [statement(`SET SESSION innodb_lock_wait_timeout = ${seconds}`)] : []
   },
   damageOf,
+  effectOf: mariadbEffect,
+  hasEndedAfter,
   translate: ({ code }, message, cause) => errors.translate(code, message, cause),
   mayHaveCommitted: (error, facts) =>
     facts === undefined
@@ -49,4 +52,13 @@ export const mariadb: Dialect = {
 function damageOf(error: unknown, facts: DriverErrorFacts | undefined): Damage {
   if (facts?.code === undefined) return isConnectionLoss(error) ? 'transaction' : 'nothing'
   return rolledBackCodes.includes(facts.code) || connectionLostCodes.includes(facts.code) ? 'transaction' : 'nothing'
+}
+
+/** Waiting too long for a lock: the server undoes the statement, or the transaction where it is configured so. */
+const lockTimeoutCode = '1205'
+
+async function hasEndedAfter(connection: SqlQueryable, facts: DriverErrorFacts | undefined): Promise<boolean> {
+  if (facts?.code !== lockTimeoutCode) return false
+  const { rows } = await connection.queryRaw(statement('SELECT @@innodb_rollback_on_timeout'))
+  return Number(rows[0]?.[0]) === 1
 }

@@ -11,6 +11,7 @@ import { postgresqlFaults } from './postgresql-faults.js'
 import { postgresqlIdempotencyKeysTable } from './postgresql-idempotency-keys.js'
 import { postgresqlSubjectKeysTable } from './postgresql-subject-keys.js'
 import { postgresqlTrackingTable } from './postgresql-tracking.js'
+import { postgresqlEffect } from './statement-effects.js'
 
 const errors = new ErrorTable(postgresqlErrors)
 
@@ -44,6 +45,7 @@ export const postgresql: Dialect = {
     if (facts === undefined ? isConnectionLoss(error) : isGoingDown(facts)) return 'transaction'
     return facts?.code === undefined ? 'nothing' : 'scope'
   },
+  effectOf: postgresqlEffect,
   translate: ({ code }, message, cause) => errors.translate(code, message, cause),
   mayHaveCommitted(error, facts) {
     // Who is refused a connection has sent nothing.

@@ -2,6 +2,7 @@
 import type { DriverConnection } from '../connections.js'
 import type { Dialect } from '../dialect.js'
 import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
+import { TransactionGuard } from '../transaction-guard.js'
 import { translateError } from '../translate-error.js'
 
 /** Ends the use of a connection. @param isSpoiled - whether it must not be used again */
@@ -14,25 +15,32 @@ export class SqliteConnection implements DriverConnection {
   readonly #adapter: SqlDriverAdapter
   readonly #dialect: Dialect
   readonly #giveBack: GiveBack
+  readonly #guard: TransactionGuard
   #ended = false
 
   constructor(adapter: SqlDriverAdapter, dialect: Dialect, giveBack: GiveBack) {
     this.#adapter = adapter
     this.#dialect = dialect
     this.#giveBack = giveBack
+    this.#guard = new TransactionGuard(dialect, adapter)
+  }
+
+  get hasEnded(): boolean {
+    return this.#guard.hasEnded
   }
 
   query(query: SqlQuery): Promise<SqlResultSet> {
-    return this.#adapter.queryRaw(query)
+    return this.#guard.run(query, () => this.#adapter.queryRaw(query))
   }
 
   execute(query: SqlQuery): Promise<number> {
-    return this.#adapter.executeRaw(query)
+    return this.#guard.run(query, () => this.#adapter.executeRaw(query))
   }
 
   async commit(): Promise<void> {
     this.#ended = true
     try {
+      this.#guard.assertOpen()
       await this.#send('COMMIT')
     } catch (error) {
       // A COMMIT that fails leaves the transaction open, and the next one would find itself inside. And libsql 0.17 keeps
@@ -55,16 +63,16 @@ export class SqliteConnection implements DriverConnection {
   }
 
   async savepoint(name: string): Promise<void> {
-    await this.#send(`SAVEPOINT ${name}`)
+    await this.execute(statement(`SAVEPOINT ${name}`))
   }
 
   async rollbackTo(name: string): Promise<void> {
-    await this.#send(`ROLLBACK TO ${name}`)
+    await this.execute(statement(`ROLLBACK TO ${name}`))
     await this.release(name)
   }
 
   async release(name: string): Promise<void> {
-    await this.#send(`RELEASE ${name}`)
+    await this.execute(statement(`RELEASE ${name}`))
   }
 
   async #send(sql: string): Promise<void> {

@@ -15,6 +15,7 @@ import { type Connections, closedError, type DriverConnection } from '../connect
 import type { ConnectionSettings } from '../dialect.js'
 import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
+import { checkedEffect } from '../transaction-guard.js'
 import { translateError } from '../translate-error.js'
 import { SqliteConnection } from './sqlite-connection.js'
 
@@ -51,10 +52,12 @@ export class SqliteConnections implements Connections {
   }
 
   async query(query: SqlQuery): Promise<SqlResultSet> {
+    checkedEffect(this.#settings.dialect, query, false)
     return await this.#byItself(query.sql, (adapter) => adapter.queryRaw(query))
   }
 
   async execute(query: SqlQuery): Promise<number> {
+    checkedEffect(this.#settings.dialect, query, false)
     return await this.#byItself(query.sql, (adapter) => adapter.executeRaw(query))
   }
 

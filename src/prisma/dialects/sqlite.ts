@@ -1,6 +1,7 @@
 /** SQLite. */
 import type { EventSourcingError } from '../../errors.js'
 import type { Dialect } from '../dialect.js'
+import { type SqlQueryable, statement } from '../driver.js'
 import type { DriverErrorFacts } from '../driver-error.js'
 import { ErrorTable, errorsByKind } from './error-rules.js'
 import { SqliteConnections } from './sqlite-connections.js'
@@ -10,6 +11,7 @@ import { sqliteFaults } from './sqlite-faults.js'
 import { sqliteIdempotencyKeysTable } from './sqlite-idempotency-keys.js'
 import { sqliteSubjectKeysTable } from './sqlite-subject-keys.js'
 import { sqliteTrackingTable } from './sqlite-tracking.js'
+import { sqliteEffect } from './statement-effects.js'
 
 /**
  * Result codes after which SQLite has rolled the whole transaction back by itself: full disk, I/O error, out of memory,
@@ -31,6 +33,8 @@ export const sqlite: Dialect = {
   guards: () => [],
   damageOf: (_error, facts) =>
     facts?.code !== undefined && endsTransaction.test(facts.code) ? 'transaction' : 'nothing',
+  effectOf: sqliteEffect,
+  hasEndedAfter,
   translate: byCode,
   // The file is on this machine: an answer always comes.
   mayHaveCommitted: () => false,
@@ -51,4 +55,15 @@ function byCode(facts: DriverErrorFacts, message: string, cause: unknown): Event
   // A missing table or column is found while the statement is prepared.
   if (facts.kind === 'TableDoesNotExist' || facts.kind === 'ColumnNotFound') return errorsByKind.lasting(message, cause)
   return errors.translate(primaryCode(facts), message, cause)
+}
+
+/** RAISE(ROLLBACK), INSERT OR ROLLBACK and ON CONFLICT ROLLBACK fail as any other constraint does. A transaction inside of another is refused. */
+async function hasEndedAfter(connection: SqlQueryable): Promise<boolean> {
+  try {
+    await connection.executeRaw(statement('BEGIN'))
+  } catch {
+    return false
+  }
+  await connection.executeRaw(statement('ROLLBACK'))
+  return true
 }
