@@ -132,6 +132,7 @@ export type {
   AppendOptions,
   ApplicationRecorder,
   DeleteEventsRange,
+  LogOrder,
   ProcessEventsOptions,
   ProcessRecorder,
   SelectEventsRange,
@@ -183,7 +184,7 @@ export type { CloseOptions } from './transaction/open-scopes.js'
 export type { IsolationLevel, Propagation, TransactionLabel, TransactionOptions } from './transaction/options.js'
 export { isTransient } from './transaction/retry.js'
 export type { TransactionState } from './transaction/state.js'
-export type { DatastoreStats } from './transaction/telemetry.js'
+export type { DatastoreStats, LogGauges, TransactionCounts } from './transaction/telemetry.js'
 export type {
   ConflictTrace,
   EscapeTrace,

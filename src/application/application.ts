@@ -7,7 +7,7 @@ import type { MapperParts } from '../persistence/configured-mapper.js'
 import { Environment, type EnvironmentVariables } from '../persistence/environment.js'
 import type { EventStore, Recording } from '../persistence/event-store.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
-import type { SubscribeOptions, Subscription } from '../persistence/recorder.js'
+import type { LogOrder, SubscribeOptions, Subscription } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { Transcoding } from '../persistence/transcodings.js'
 import { ApplicationSubscription, type SubscribedEvent } from './application-subscription.js'
@@ -42,6 +42,11 @@ export interface ApplicationOptions<Client = unknown> extends MapperParts {
   readonly env?: EnvironmentVariables
   /** How many notifications the log gives at once; default 10. */
   readonly sectionSize?: number
+  /**
+   * What keeps the log in order on PostgreSQL; default: the datastore's, then `floor-lock`. `table-lock` where a service in
+   * Python reads the table as well. Variable `LOG_ORDER`.
+   */
+  readonly order?: LogOrder
 }
 
 /**
@@ -87,6 +92,7 @@ export class Application<Client = unknown> {
       applicationClass.env,
       process.env,
       options.env,
+      variablesOf(options.name ?? applicationClass.name, options.order),
     )
     const infrastructure = new Infrastructure<Client>(this.environment, {
       ...options,
@@ -265,4 +271,9 @@ export class Application<Client = unknown> {
       throw error
     }
   }
+}
+
+/** Recorders are made from variables alone. */
+function variablesOf(name: string, order: LogOrder | undefined): EnvironmentVariables {
+  return order === undefined ? {} : { [name === '' ? 'LOG_ORDER' : `${name.toUpperCase()}_LOG_ORDER`]: order }
 }

@@ -102,6 +102,13 @@ export interface AggregateRecorder {
   isProvisional?(): boolean
 }
 
+/**
+ * What keeps a log in order on PostgreSQL: `floor-lock`, under which writers never wait for each other, and readers read up to
+ * the settled position; or `table-lock`, under which one transaction writes at a time from its flush to its end, for a table
+ * whose readers take every id that they see for final, as those of the Python library do.
+ */
+export type LogOrder = 'floor-lock' | 'table-lock'
+
 /** Narrows a read of the log. */
 export interface SelectNotificationsOptions {
   /** The last id that may be returned; default none. */

@@ -1,8 +1,10 @@
 /** Stores the events, or the snapshots, of aggregates in a table of the Prisma schema. */
+import { ProgrammingError } from '../errors.js'
 import type {
   AggregateRecorder,
   AppendOptions,
   DeleteEventsRange,
+  LogOrder,
   SelectEventsRange,
   SinceSnapshot,
   SinceSnapshotRange,
@@ -26,6 +28,12 @@ export interface RecorderOptions {
   readonly originatorIdType?: OriginatorIdType
   /** Whether the table holds events, with notification ids, or snapshots, without; default `events`. */
   readonly kind?: 'events' | 'snapshots'
+  /**
+   * What keeps the log in order on PostgreSQL; default: the datastore's, then `floor-lock`. `table-lock` for a table that a service
+   * in Python reads as well: one transaction writes at a time then, from its flush to its end. The other databases write so
+   * anyway, and take the option without a difference. All who write the table need the same.
+   */
+  readonly order?: LogOrder
 }
 
 /** What recorders need of a datastore. */
@@ -52,12 +60,16 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     this.#originatorIdType = originatorIdType
     this.datastore = datastore
     this.engine = engineOf(datastore)
+    const name = options.eventsTable ?? (kind === 'events' ? 'stored_events' : 'stored_snapshots')
+    const schema = options.schema ?? this.engine.schema
     this.table = this.engine.dialect.eventsTable({
-      name: options.eventsTable ?? (kind === 'events' ? 'stored_events' : 'stored_snapshots'),
-      schema: options.schema ?? this.engine.schema,
+      name,
+      schema,
       originatorIdType,
+      order: checkedOrder(options.order ?? this.engine.order),
       withLog: kind === 'events',
       notifies: kind === 'events' && this.engine.signals?.notifies === true,
+      watch: this.engine.watches.of(schema === undefined ? name : `${schema}.${name}`),
     })
     this.#writer = new EventsWriter(this.engine, this.table)
   }
@@ -185,4 +197,9 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     const followers = this.engine.signals?.followersOf(this.table.channel)
     if (followers !== undefined) this.afterCommit(() => followers.wake())
   }
+}
+
+function checkedOrder(order: string | undefined): LogOrder | undefined {
+  if (order === undefined || order === 'floor-lock' || order === 'table-lock') return order
+  throw new ProgrammingError(`Could not make a recorder with the order '${order}': it is floor-lock or table-lock.`)
 }

@@ -3,6 +3,7 @@ import { EnvironmentError, ProgrammingError } from '../errors.js'
 import type { Environment } from '../persistence/environment.js'
 import type { InfrastructureFactory, RecorderPurpose } from '../persistence/factory.js'
 import { resolveVariable } from '../persistence/module-topic.js'
+import type { LogOrder } from '../persistence/recorder.js'
 import { PrismaAggregateRecorder, type RecorderDatastore } from './aggregate-recorder.js'
 import { PrismaApplicationRecorder } from './application-recorder.js'
 import type { OriginatorIdType } from './dialect.js'
@@ -99,15 +100,26 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
     return schema === undefined || schema === '' ? {} : { schema }
   }
 
-  get #options(): { readonly schema?: string; readonly originatorIdType?: OriginatorIdType } {
+  get #options(): {
+    readonly schema?: string
+    readonly originatorIdType?: OriginatorIdType
+    readonly order?: LogOrder
+  } {
     const idType = this.#environment.get('ORIGINATOR_ID_TYPE')
     if (idType !== undefined && idType !== 'uuid' && idType !== 'text') {
       throw new EnvironmentError(
         `The variable ${this.#environment.names('ORIGINATOR_ID_TYPE').join(', ')} is '${idType}': set it to uuid or text.`,
       )
     }
+    const order = this.#environment.get('LOG_ORDER') || undefined
+    if (order !== undefined && order !== 'floor-lock' && order !== 'table-lock') {
+      throw new EnvironmentError(
+        `The variable ${this.#environment.names('LOG_ORDER').join(', ')} is '${order}': set it to floor-lock or table-lock.`,
+      )
+    }
     return {
       ...this.#schema,
+      ...(order === undefined ? {} : { order }),
       ...(idType === undefined ? {} : { originatorIdType: idType }),
     }
   }

@@ -1,4 +1,5 @@
 /** What a datastore is made from. */
+import type { LogOrder } from '../persistence/recorder.js'
 import type { OnEscape } from '../transaction/escapes.js'
 import type { Durability } from './dialect.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
@@ -28,6 +29,11 @@ export interface PrismaDatastoreOptions<Client extends object> {
   readonly poolSize?: number
   /** The schema of the library's tables, where the database has schemas; default: the connection's. */
   readonly schema?: string
+  /**
+   * What keeps logs in order on PostgreSQL, for recorders that say nothing of it: `floor-lock` (default), or `table-lock` where a
+   * service in Python reads the same tables.
+   */
+  readonly order?: LogOrder
   /** On SQLite: whether a commit survives a loss of power (`full`, default) or only a crash of the process (`normal`, faster). */
   readonly durability?: Durability
   /**

@@ -21,6 +21,7 @@ import { setEngine } from './engine.js'
 import { Guests, type GuestVisit } from './guests.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
+import { LogWatches } from './log-watch.js'
 import { DeferredManaged, type ManagedHost, ManagedScope } from './managed-transaction.js'
 import { isPrismaClient, type PrismaClientLike, type TransactionClient } from './prisma-client.js'
 import { ReplaceableConnections } from './replaceable-connections.js'
@@ -49,6 +50,7 @@ export class PrismaDatastore<Client extends object = object>
   readonly #transactions: Transactions<DriverConnection>
   readonly #connections: ReplaceableConnections
   readonly #signals: LogSignals
+  readonly #watches = new LogWatches()
   readonly #guests = new Guests()
   readonly #views = new WeakMap<Scope<DriverConnection>, Transaction<Client>>()
   readonly #ambientHost: AmbientHost
@@ -81,10 +83,12 @@ export class PrismaDatastore<Client extends object = object>
     setEngine(this, {
       dialect,
       schema: options.schema,
+      order: options.order,
       get currentScope() {
         return transactions.current
       },
       signals: this.#signals,
+      watches: this.#watches,
       telemetry: transactions.telemetry,
       isProvisional: () => this.#connections.rehearsal !== undefined,
       runner: () => this.#connections,
@@ -121,9 +125,9 @@ export class PrismaDatastore<Client extends object = object>
     this.#transactions.defaults.autoflush = autoflush
   }
 
-  /** What its transactions have come to since it was made, and how many are open now. */
+  /** What its transactions have come to since it was made, how many are open now, and how far its logs are final. */
   get stats(): DatastoreStats {
-    return this.#transactions.telemetry.stats
+    return { ...this.#transactions.telemetry.stats, ...this.#watches.gauges }
   }
 
   /** @throws `NoTransactionError` when none is open around this code */

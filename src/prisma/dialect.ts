@@ -3,6 +3,7 @@ import type { EventSourcingError } from '../errors.js'
 import type { IdempotencyClaim, IdempotencyKey, RecordedResponse } from '../persistence/idempotency-store.js'
 import type {
   DeleteEventsRange,
+  LogOrder,
   SelectEventsRange,
   SinceSnapshot,
   SinceSnapshotRange,
@@ -15,6 +16,7 @@ import type { Connections, DriverConnection, StatementRunner } from './connectio
 import type { SqlDriverAdapterFactory, SqlQuery, SqlQueryable } from './driver.js'
 import type { DriverErrorFacts } from './driver-error.js'
 import type { FaultDialect } from './fault-dialect.js'
+import type { LogWatch } from './log-watch.js'
 
 /** How the database keeps what was committed: `full` through a loss of power, `normal` through a crash of the process. */
 export type Durability = 'full' | 'normal'
@@ -43,6 +45,18 @@ export interface EventsTableOptions {
   readonly withLog: boolean
   /** Whether an insert notifies who listens to the table's channel, once it is committed. */
   readonly notifies: boolean
+  /** Where there is a choice; default `floor-lock`. */
+  readonly order?: LogOrder | undefined
+  /** Who is told what reads of the log meet. */
+  readonly watch?: LogWatch | undefined
+}
+
+/** Why a table cannot take events, whatever they are. */
+export interface TableFault {
+  /** Completes "Could not append …: ", and says what to do. */
+  readonly message: string
+  /** Whether the database, as it is, cannot carry the log at all; else its ids are wrong. */
+  readonly isRefusal: boolean
 }
 
 /** Which part of a log to read; all bounds are inclusive. */
@@ -91,6 +105,8 @@ export interface EventsTable {
   selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]>
   /** The last position that is final, null for an empty log. */
   lastLogPosition(runner: StatementRunner): Promise<bigint | null>
+  /** Looks for what keeps the table from taking events, after an insert has come to nothing. */
+  findFault(runner: StatementRunner): Promise<TableFault | undefined>
   /** What an insert notifies, and what tells this table from others of the database. */
   readonly channel: string
   /** The statements that make the table, harmless where it exists. */

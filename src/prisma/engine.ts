@@ -1,10 +1,12 @@
 /** What stands behind a datastore, for the recorders on it. */
 import { InterfaceError } from '../errors.js'
+import type { LogOrder } from '../persistence/recorder.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Telemetry } from '../transaction/telemetry.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { Dialect } from './dialect.js'
 import type { LogSignals } from './log-signals.js'
+import type { LogWatches } from './log-watch.js'
 
 /** When a rehearsal is over that has not ended by itself. */
 export interface RehearsalLimits {
@@ -17,10 +19,14 @@ export interface Engine {
   readonly dialect: Dialect
   /** The schema of tables that name none. */
   readonly schema: string | undefined
+  /** What keeps the logs of recorders in order that say nothing of it. */
+  readonly order: LogOrder | undefined
   /** The transaction of ours that is open around this code. */
   readonly currentScope: Scope<DriverConnection> | undefined
   /** Who follows the logs of this database; undefined where nobody can. */
   readonly signals: LogSignals | undefined
+  /** Who is told how far the logs are final. */
+  readonly watches: LogWatches
   /** Who is told of conflicts; undefined where somebody else manages the transactions. */
   readonly telemetry: Telemetry | undefined
   /** Whether everything that is stored now may be undone by somebody else: a test with rollback, or who manages the transactions. */

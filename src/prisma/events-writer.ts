@@ -1,5 +1,5 @@
 /** Writes events into one table, and explains it when another writer was first. */
-import { ConcurrencyError, IntegrityError } from '../errors.js'
+import { ConcurrencyError, IntegrityError, NotSupportedError } from '../errors.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
 import type { StatementRunner } from './connections.js'
 import type { EventsTable } from './dialect.js'
@@ -72,6 +72,11 @@ export class EventsWriter {
       const actualVersion = lastVersions.get(originatorId)
       const fits = actualVersion === undefined ? firstVersion <= 1 : actualVersion === expectedVersion
       if (!fits) return conflictOn(originatorId, { expectedVersion, actualVersion, cause })
+    }
+    const fault = await run((runner) => this.#table.findFault(runner))
+    if (fault !== undefined) {
+      const message = `Could not append ${describe(events)}: ${fault.message} Nothing was stored.`
+      return fault.isRefusal ? new NotSupportedError(message, { cause }) : new IntegrityError(message, { cause })
     }
     return new IntegrityError(
       `Could not append ${describe(events)}: a position is given twice in it. Nothing was stored.`,

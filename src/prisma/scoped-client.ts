@@ -1,5 +1,6 @@
 /** A datastore inside a transaction that somebody else manages: it never begins, commits or rolls back. */
 import { EnvironmentError, InterfaceError, NoTransactionError, NotSupportedError } from '../errors.js'
+import type { LogOrder } from '../persistence/recorder.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { RecorderDatastore } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
@@ -7,6 +8,7 @@ import { dialectOf } from './dialects/by-provider.js'
 import { providersByName } from './dialects/provider.js'
 import type { SqlQuery, SqlResultSet } from './driver.js'
 import { setEngine } from './engine.js'
+import { LogWatches } from './log-watch.js'
 import type { TransactionClient } from './prisma-client.js'
 import { NoTransaction, type Transaction } from './transaction.js'
 
@@ -24,6 +26,8 @@ export interface ScopedClientOptions<Client extends RawQueryClient> {
   readonly provider: string
   /** The schema of the library's tables, where the database has schemas. */
   readonly schema?: string
+  /** What keeps logs in order on PostgreSQL, for recorders that say nothing of it; default `floor-lock`. */
+  readonly order?: LogOrder
 }
 
 /**
@@ -42,8 +46,10 @@ export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClien
     setEngine(this, {
       dialect: dialectOf(options.provider),
       schema: options.schema,
+      order: options.order,
       currentScope: undefined,
       signals: undefined,
+      watches: new LogWatches(),
       telemetry: undefined,
       isProvisional: () => true,
       runner: () => runner,

@@ -16,7 +16,18 @@ import {
  * Counts since a datastore was made, and what is open now. Every transaction that the database has begun is in one of four:
  * `begun` is `committed + rolledBack + commitUnknown + open`. One that never sends a statement is in none.
  */
-export interface DatastoreStats {
+export interface DatastoreStats extends TransactionCounts, LogGauges {}
+
+/** How far the logs of a datastore are final, as the last read of each has met it; of several, the one that is furthest from it. */
+export interface LogGauges {
+  /** How many ids were given out beyond the position up to which the log is final. */
+  readonly unsettled: number
+  /** For how many milliseconds that position has stood still below the last id; subscriptions wait for as long. */
+  readonly unsettledMs: number
+}
+
+/** What the transactions of a datastore have come to. */
+export interface TransactionCounts {
   /** Transactions that the database has begun. */
   readonly begun: number
   /** Those that are committed. */
@@ -62,7 +73,7 @@ type Told = TracedTransaction & { state: TransactionState }
 /** Nothing is built for a message that nobody listens to. */
 export class Telemetry {
   readonly datastore: string
-  readonly #counts: { -readonly [Count in keyof DatastoreStats]: DatastoreStats[Count] } = {
+  readonly #counts: { -readonly [Count in keyof TransactionCounts]: TransactionCounts[Count] } = {
     begun: 0,
     committed: 0,
     rolledBack: 0,
@@ -84,7 +95,7 @@ export class Telemetry {
   }
 
   /** The counts as they are now. */
-  get stats(): DatastoreStats {
+  get stats(): TransactionCounts {
     return { ...this.#counts }
   }
 

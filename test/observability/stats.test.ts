@@ -29,6 +29,8 @@ const none: DatastoreStats = {
   timeouts: 0,
   flushes: 0,
   flushedEvents: 0,
+  unsettled: 0,
+  unsettledMs: 0,
 }
 
 /** What is more in the second than in the first. */

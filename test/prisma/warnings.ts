@@ -17,3 +17,13 @@ export async function warningsOf(code: string, work: () => Promise<unknown>): Pr
   }
   return messages
 }
+
+/** Collects the messages of the warnings with a code, until it is stopped. */
+export function warnings(code: string): { readonly seen: string[]; readonly stop: () => void } {
+  const seen: string[] = []
+  const onWarning = (warning: Error & { readonly code?: string }): void => {
+    if (warning.code === code) seen.push(warning.message)
+  }
+  process.on('warning', onWarning)
+  return { seen, stop: () => process.off('warning', onWarning) }
+}

@@ -13,6 +13,8 @@ export function unprotect(datastore: object): void {
   setEngine(datastore, {
     dialect,
     schema: engine.schema,
+    order: engine.order,
+    watches: engine.watches,
     signals: engine.signals,
     telemetry: engine.telemetry,
     get currentScope() {
@@ -40,6 +42,7 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
     lastVersions: (runner, ids) => table.lastVersions(runner, ids),
     lastLogPosition: (runner) => lastVisible(runner, options.name),
     selectLog: (runner, range) => selectVisible(runner, options.name, range),
+    findFault: (runner) => table.findFault(runner),
     insert: (runner, events, predecessors) => insert(runner, events, predecessors),
   }
 }
@@ -93,7 +96,7 @@ async function lastVisible(runner: StatementRunner, table: string): Promise<bigi
 
 async function selectVisible(runner: StatementRunner, table: string, range: LogRange): Promise<Notification[]> {
   const { from, limit } = range
-  const sql = `SELECT ${notificationColumns} FROM ${table} WHERE id >= ${from} ORDER BY id LIMIT ${limit}`
+  const sql = `SELECT ${notificationColumns()} FROM ${table} WHERE id >= ${from} ORDER BY id LIMIT ${limit}`
   const { rows } = await runner.query(statement(sql))
   return rows.map(toNotification)
 }

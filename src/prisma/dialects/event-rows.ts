@@ -14,16 +14,17 @@ export function columnsOf(kind: 'snapshot' | 'event'): string {
 /** Less than every version. */
 export const beforeAllVersions: number = Number.MIN_SAFE_INTEGER - 1
 
-/** The columns of a notification. */
-export const notificationColumns: string = notificationColumnsWith('id')
+/** What stands for the columns of a notification that a driver does not give as they are. */
+export interface NotificationColumns {
+  /** For a driver that does not read integers beyond 2^53. */
+  readonly id?: string
+  /** For one that moves a time by the time zone of the session: the time in UTC as a text without a zone, or in milliseconds since 1970. */
+  readonly recordedAt?: string
+}
 
-/**
- * The same, for a driver that does not read integers beyond 2^53 as they are.
- *
- * @param id - the expression for the id
- */
-export function notificationColumnsWith(id: string): string {
-  return `${eventColumns}, ${id}, recorded_at`
+/** The columns of a notification. */
+export function notificationColumns({ id = 'id', recordedAt = 'recorded_at' }: NotificationColumns = {}): string {
+  return `${eventColumns}, ${id}, ${recordedAt}`
 }
 
 /** Reads a row of `eventColumns`. */
@@ -99,7 +100,9 @@ export function toJSONObject(value: unknown): Readonly<Record<string, unknown>> 
 
 function toDate(value: unknown): Date {
   if (value instanceof Date) return value
-  // A time without a zone is in UTC: that is how it was written.
+  if (typeof value === 'bigint' || typeof value === 'number') return new Date(Number(value))
   const text = String(value)
+  if (/^-?\d+$/.test(text)) return new Date(Number(text))
+  // A time without a zone is in UTC: that is how it was written.
   return new Date(/[zZ]|[+-]\d\d:?\d\d$/.test(text) ? text : `${text.replace(' ', 'T')}Z`)
 }

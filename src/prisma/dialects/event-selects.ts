@@ -2,7 +2,13 @@
 import type { SelectEventsRange, SinceSnapshotRange } from '../../persistence/recorder.js'
 import type { LogRange } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
-import { beforeAllVersions, columnsOf, eventColumns, notificationColumnsWith } from './event-rows.js'
+import {
+  beforeAllVersions,
+  columnsOf,
+  eventColumns,
+  type NotificationColumns,
+  notificationColumns,
+} from './event-rows.js'
 
 /** Reads (a part of) one stream. */
 export function selectStream(table: string, originatorId: string, range: SelectEventsRange): SqlQuery {
@@ -54,12 +60,12 @@ export function selectSinceSnapshot(
 /**
  * Reads a part of the log.
  *
- * @param expressions - what stands for the id in the result, and for the topic in comparisons; default: the columns
+ * @param expressions - what stands for columns in the result, and for the topic in comparisons; default: the columns
  */
 export function selectLogPart(
   table: string,
   range: LogRange,
-  { id = 'id', topic = 'topic' }: { readonly id?: string; readonly topic?: string } = {},
+  { topic = 'topic', ...columns }: NotificationColumns & { readonly topic?: string } = {},
 ): SqlQuery {
   const conditions = ['id >= ?']
   const args: unknown[] = [range.from]
@@ -73,7 +79,7 @@ export function selectLogPart(
   }
   args.push(BigInt(range.limit))
   return statement(
-    `SELECT ${notificationColumnsWith(id)} FROM ${table} WHERE ${conditions.join(' AND ')} ORDER BY id LIMIT ?`,
+    `SELECT ${notificationColumns(columns)} FROM ${table} WHERE ${conditions.join(' AND ')} ORDER BY id LIMIT ?`,
     args,
   )
 }

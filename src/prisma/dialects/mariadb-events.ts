@@ -8,9 +8,10 @@ import type {
 } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
-import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
+import type { EventsTable, EventsTableOptions, Inserted, LogRange, TableFault } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
+import type { LogWatch } from '../log-watch.js'
 import { allOrNothing, chunksOf, needsChunks, partsOf } from './chunks.js'
 import { eventColumns, toBigInt, toNotification, toSinceSnapshot, toStoredEvent, toText } from './event-rows.js'
 import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
@@ -19,6 +20,12 @@ import { eventsTableStatements, positionsTable, snapshotsTableStatements } from 
 
 /** A statement may have 65,535 parameters and, by default, 16 MiB. */
 const chunkLimits = { rows: 4_000, bytes: 8 * 1024 * 1024 }
+
+/**
+ * The column's collation takes "Dog.Added" and "dog.added" for one. A time as text, which the driver gives as it is: it moves a time by
+ * its option `timezone`.
+ */
+const logExpressions = { topic: 'CAST(topic AS BINARY)', recordedAt: 'CAST(recorded_at AS CHAR)' }
 
 /** How many positions or ids one statement lists. */
 const longestList = 1_000
@@ -35,11 +42,13 @@ export class MariadbEventsTable implements EventsTable {
   readonly channel: string
   readonly reference: string
   readonly #withLog: boolean
+  readonly #watch: LogWatch | undefined
 
-  constructor({ name, originatorIdType, withLog }: EventsTableOptions) {
+  constructor({ name, originatorIdType, withLog, watch }: EventsTableOptions) {
     this.channel = name
     this.reference = `\`${name}\``
     this.#withLog = withLog
+    this.#watch = watch
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
     this.createStatements = statements(name, { originatorIdType })
   }
@@ -103,8 +112,8 @@ export class MariadbEventsTable implements EventsTable {
 
   async selectLog(runner: StatementRunner | DriverConnection, range: LogRange): Promise<Notification[]> {
     if (range.limit < 1) return []
-    // The column's collation takes "Dog.Added" and "dog.added" for one.
-    const query = selectLogPart(this.reference, range, { topic: 'CAST(topic AS BINARY)' })
+    await this.#checkIds(runner)
+    const query = selectLogPart(this.reference, range, logExpressions)
     // A transaction sees its own events, and below them may miss what others have stored since its snapshot. A locking read
     // misses nothing, and waits for nobody: who has taken ids keeps all others from it until its end.
     const missesOthers = 'savepoint' in runner && written.get(runner)?.has(this.reference) === true
@@ -118,12 +127,43 @@ export class MariadbEventsTable implements EventsTable {
     return last === null || last === undefined ? null : toBigInt(last)
   }
 
+  async findFault(runner: StatementRunner): Promise<TableFault | undefined> {
+    return this.#withLog ? await this.#compareIds(runner, ' LOCK IN SHARE MODE') : undefined
+  }
+
+  /** Warns of a counter that is behind, before anything collides. */
+  async #checkIds(runner: StatementRunner): Promise<void> {
+    if (this.#watch?.isCheckDue === true) this.#watch.checked((await this.#compareIds(runner, ''))?.message)
+  }
+
+  /** @param seesLatest - ends a select that is to see more than the snapshot of the transaction */
+  async #compareIds(runner: StatementRunner, seesLatest: string): Promise<TableFault | undefined> {
+    // One statement, so that both are seen as of one moment.
+    const sql =
+      `SELECT notification_id, (SELECT max(id) FROM ${this.reference}${seesLatest}) FROM ${positionsTable} ` +
+      `WHERE log = ?${seesLatest}`
+    const { rows } = await runner.query(statement(sql, [this.channel]))
+    const [counter, end] = rows[0] ?? []
+    // One that is missing is made by the first insert, from what the table has.
+    if (counter === undefined) return undefined
+    const greatest = toBigInt(end ?? 0)
+    if (greatest <= toBigInt(counter)) return undefined
+    return {
+      message:
+        `the row '${this.channel}' of ${positionsTable} stands at ${String(counter)}, and the table ${this.reference} has ids up to ${greatest}, ` +
+        `as after an import with ids or a restore: new ids collide with those, or come below what readers have passed. Run UPDATE ` +
+        `${positionsTable} SET notification_id = (SELECT max(id) FROM ${this.reference}) WHERE log = '${this.channel}'.`,
+      isRefusal: false,
+    }
+  }
+
   async #insertIntoLog(
     runner: StatementRunner | DriverConnection,
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined> {
     const count = events.length
+    await this.#checkIds(runner)
     if ('savepoint' in runner) {
       if (runner.openAround?.some((outer) => written.get(outer)?.has(this.reference)) === true) throw numberedAround()
       written.set(runner, (written.get(runner) ?? new Set()).add(this.reference))

@@ -52,6 +52,12 @@ export function selectLastVersions({ reference, idType }: StreamsTable, originat
   return statement(sql, [originatorIds])
 }
 
+/**
+ * In milliseconds since 1970: as it is, one driver gives the time in the zone of the session and takes it for UTC. Whole
+ * milliseconds first, since the seconds are a floating-point number before PostgreSQL 14.
+ */
+const recordedAt = `round(extract(epoch FROM date_trunc('milliseconds', recorded_at)) * 1000)::bigint`
+
 /** Reads a part of the log, up to the position that it is settled to. */
 export function selectLogPart(table: string, range: LogRange, settled: bigint): SqlQuery {
   const args: unknown[] = [range.from, settled, range.limit]
@@ -60,7 +66,7 @@ export function selectLogPart(table: string, range: LogRange, settled: bigint): 
   // The settled position stands outside, since with two bounds the planner expects few rows on a table without statistics, and
   // sorts all that follow instead of walking the index.
   return statement(
-    `SELECT * FROM (SELECT ${notificationColumns} FROM ${table} WHERE id >= $1::bigint${stop}${byTopic} ` +
+    `SELECT * FROM (SELECT ${notificationColumns({ recordedAt })} FROM ${table} WHERE id >= $1::bigint${stop}${byTopic} ` +
       `ORDER BY id LIMIT $3::bigint) AS page WHERE id <= $2::bigint ORDER BY id`,
     args,
   )

@@ -1,4 +1,4 @@
-/** The statements over one events table on PostgreSQL, and the rule that keeps its log in order. */
+/** The statements over one events table on PostgreSQL. */
 import { ProgrammingError } from '../../errors.js'
 import type {
   DeleteEventsRange,
@@ -8,7 +8,7 @@ import type {
 } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
-import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
+import type { EventsTable, EventsTableOptions, Inserted, LogRange, TableFault } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
 import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
@@ -19,45 +19,43 @@ import {
   selectSinceSnapshot,
   selectStream,
 } from './postgresql-event-selects.js'
-import { channelName, eventsTableStatements, qualified, snapshotsTableStatements } from './postgresql-tables.js'
+import { PostgresqlLog } from './postgresql-log.js'
+import {
+  channelName,
+  eventsTableStatements,
+  pythonChannelName,
+  qualified,
+  snapshotsTableStatements,
+} from './postgresql-tables.js'
 
 /** The driver writes the bytes of several rows as text, which takes five times as long; a state that is larger than this goes alone, as bytes. */
 const chunkLimits = { rows: 20_000, bytes: 1024 * 1024 }
 
-/**
- * A reader of the log must not pass a position that a transaction still open may fill later. So each insert first takes
- * a shared advisory lock whose key holds the table and its *floor*, the last id given out so far: all ids of that
- * transaction are greater. PostgreSQL releases the lock after the commit can be seen. A reader asks for the least floor
- * among the locks held (after it has read the last id given out: who locks later gets greater ids), and what is up to
- * there is final.
- *
- * @see https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
- */
+/** A table of events with the log that its ids make, or of snapshots without one. */
 export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   readonly createStatements: readonly string[]
   readonly reference: string
   readonly idType: string
-  readonly #regclass: string
   readonly channel: string
-  readonly #withLog: boolean
-  readonly #notify: string
-  #sequence: string | undefined
+  /** Undefined for a table of snapshots. */
+  readonly #log: PostgresqlLog | undefined
+  readonly #locksTable: boolean
 
   constructor(options: EventsTableOptions) {
-    const { name, schema, originatorIdType, withLog, notifies } = options
+    const { name, schema, originatorIdType, withLog, notifies, watch } = options
     this.reference = qualified(name, { schema })
-    this.#regclass = `'${this.reference}'::regclass`
     this.idType = originatorIdType
-    this.#withLog = withLog
     this.channel = channelName(name, schema)
-    this.#notify = notifies ? `, pg_notify('${this.channel}', '')` : ''
+    this.#locksTable = withLog && options.order === 'table-lock'
+    const channels = [...(notifies ? [this.channel] : []), ...(this.#locksTable ? [pythonChannelName(name)] : [])]
+    this.#log = withLog ? new PostgresqlLog({ reference: this.reference, channels, watch }) : undefined
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
     this.createStatements = statements(name, { schema, originatorIdType })
   }
 
   // Outside of a transaction one event is stored or not, and several are all or nothing by a check in their statement.
   needsTransaction(events: readonly StoredEvent[]): boolean {
-    return needsChunks(events, chunkLimits)
+    return this.#locksTable || needsChunks(events, chunkLimits)
   }
 
   async insert(
@@ -65,6 +63,8 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined> {
+    // Held until the end of the transaction, as the Python library holds it.
+    if (this.#locksTable) await runner.execute(statement(`LOCK TABLE ${this.reference} IN EXCLUSIVE MODE`))
     if (!needsChunks(events, chunkLimits) || !('savepoint' in runner)) {
       return await this.#insertAtOnce(runner, events, predecessors)
     }
@@ -86,9 +86,9 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
   ): Promise<Inserted | undefined> {
-    const floorLock = this.#withLog ? await this.#floorLock(runner) : ''
+    const floorLock = (await this.#log?.floor(runner)) ?? ''
     const { rows } = await runner.query(this.#insertStatement(floorLock, events, predecessors, runner.inTransaction))
-    if (rows.length === events.length) return { notificationIds: this.#withLog ? toIds(rows) : [] }
+    if (rows.length === events.length) return { notificationIds: this.#log !== undefined ? toIds(rows) : [] }
     if (rows.length > 0) await this.#removePart(runner, rows)
     return undefined
   }
@@ -121,7 +121,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   }
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
-    const settled = await this.#settledPosition(runner)
+    const settled = await this.#settled(runner)
     if (range.limit < 1 || settled < range.from) return []
     // A statement of its own: its snapshot is younger than the settled position.
     const { rows } = await runner.query(selectLogPart(this.reference, range, settled))
@@ -129,11 +129,15 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   }
 
   async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
-    const settled = await this.#settledPosition(runner)
+    const settled = await this.#settled(runner)
     const sql = `SELECT max(id) FROM ${this.reference} WHERE id <= $1::bigint`
     const { rows } = await runner.query(statement(sql, [settled]))
     const last = rows[0]?.[0]
     return last === null || last === undefined ? null : toBigInt(last)
+  }
+
+  async findFault(runner: StatementRunner): Promise<TableFault | undefined> {
+    return await this.#log?.findFault(runner)
   }
 
   #insertStatement(
@@ -151,10 +155,10 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     const counted = inTransaction || events.length === 1
     if (!counted) conditions.push(`NOT ${this.#anyStored(firstPositions(events), args)}`)
     return statement(
-      `${floorLock}INSERT INTO ${this.reference} (${eventColumns}) ${rows.select}${this.#withLog ? rows.fromFloor : rows.from}` +
+      `${floorLock}INSERT INTO ${this.reference} (${eventColumns}) ${rows.select}${this.#log !== undefined ? rows.fromFloor : rows.from}` +
         (conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '') +
         `${rows.order}${counted ? ' ON CONFLICT DO NOTHING' : ''}` +
-        ` RETURNING ${this.#withLog ? 'id' : 'originator_id, originator_version'}`,
+        ` RETURNING ${this.#log !== undefined ? 'id' : 'originator_id, originator_version'}`,
       args,
     )
   }
@@ -220,43 +224,14 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     )
   }
 
-  async #floorLock(runner: StatementRunner): Promise<string> {
-    const sequence = (this.#sequence ??= await this.#findSequence(runner))
-    return (
-      `WITH floor AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared((${this.#regclass}::oid::bigint << 32) | ` +
-      `((CASE WHEN is_called THEN last_value ELSE last_value - 1 END) & 4294967295))${this.#notify} FROM ${sequence}) `
-    )
-  }
-
-  /**
-   * The position up to which the log is final. The own transaction's lock does not count: it sees its own events.
-   * A lock's key has room for 32 bits of the floor; the rest follows, since no floor is greater than the last id.
-   */
-  async #settledPosition(runner: StatementRunner): Promise<bigint> {
-    const sequence = (this.#sequence ??= await this.#findSequence(runner))
-    const sql =
-      `SELECT least(l.id, f.floor) FROM (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END AS id FROM ${sequence}) AS l, ` +
-      `LATERAL (SELECT min(l.id - ((l.id - objid::bigint) & 4294967295)) AS floor FROM pg_catalog.pg_locks ` +
-      `WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ShareLock' AND classid = ${this.#regclass}::oid ` +
-      `AND database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) ` +
-      `AND pid <> pg_backend_pid() AND l.id IS NOT NULL) AS f`
-    const { rows } = await runner.query(statement(sql))
-    return toBigInt(rows[0]?.[0] ?? 0)
-  }
-
-  async #findSequence(runner: StatementRunner): Promise<string> {
-    // Looked up by name first: an error would end the caller's transaction.
-    const sql = `SELECT CASE WHEN to_regclass($1) IS NULL THEN NULL ELSE pg_get_serial_sequence($1, 'id') END`
-    const { rows } = await runner.query(statement(sql, [this.reference]))
-    const sequence = rows[0]?.[0]
-    if (typeof sequence === 'string') return sequence
-    throw new ProgrammingError(
-      `There is no table ${this.reference} with a generated id in this database. Run prisma migrate, or recorder.createTable() in a test.`,
-    )
+  /** @throws `ProgrammingError` for a table of snapshots, which nobody reads as a log */
+  async #settled(runner: StatementRunner): Promise<bigint> {
+    if (this.#log === undefined) throw new ProgrammingError(`The table ${this.reference} is no log.`)
+    return await this.#log.settledPosition(runner)
   }
 
   async #removePart(runner: StatementRunner, rows: ReadonlyArray<readonly unknown[]>): Promise<void> {
-    if (this.#withLog) {
+    if (this.#log !== undefined) {
       const sql = `DELETE FROM ${this.reference} WHERE id = ANY($1::bigint[])`
       await runner.execute(statement(sql, [toIds(rows)]))
       return

@@ -134,6 +134,11 @@ export function channelName(name: string, schema: string | undefined): string {
   return whole.replaceAll(/[^A-Za-z0-9_]/g, '_').slice(0, longestName)
 }
 
+/** What the Python library notifies and listens to: the table's name, which it does not quote. */
+export function pythonChannelName(name: string): string {
+  return name.toLowerCase().slice(0, longestName)
+}
+
 /** How statements name a table. @throws `ProgrammingError` for a name that is too long or has odd characters */
 export function qualified(name: string, { schema }: TableOptions): string {
   checkIdentifier(name, `make a recorder for table '${name}'`, longestName)

@@ -7,7 +7,7 @@ import type {
 } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
-import type { EventsTable, EventsTableOptions, Inserted, LogRange } from '../dialect.js'
+import type { EventsTable, EventsTableOptions, Inserted, LogRange, TableFault } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
 import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
@@ -106,6 +106,11 @@ export class SqliteEventsTable implements EventsTable {
     const { rows } = await runner.query(statement(`SELECT CAST(max(id) AS TEXT) FROM ${this.reference}`))
     const last = rows[0]?.[0]
     return last === null || last === undefined ? null : toBigInt(last)
+  }
+
+  // The database itself gives ids above all that the table has, or has had.
+  async findFault(): Promise<TableFault | undefined> {
+    return undefined
   }
 
   #insertStatement(events: readonly StoredEvent[], predecessors: readonly StreamPosition[]): SqlQuery {
