@@ -150,7 +150,7 @@ export class MariadbEventsTable implements EventsTable {
     if (greatest <= toBigInt(counter)) return undefined
     return {
       message:
-        `the row '${this.channel}' of ${positionsTable} stands at ${String(counter)}, and the table ${this.reference} has ids up to ${greatest}, ` +
+        `the row '${this.channel}' of ${positionsTable} stands at ${toBigInt(counter)}, and the table ${this.reference} has ids up to ${greatest}, ` +
         `as after an import with ids or a restore: new ids collide with those, or come below what readers have passed. Run UPDATE ` +
         `${positionsTable} SET notification_id = (SELECT max(id) FROM ${this.reference}) WHERE log = '${this.channel}'.`,
       isRefusal: false,
