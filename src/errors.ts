@@ -46,9 +46,14 @@ export class DatabaseError extends PersistenceError {
   override readonly code: string = 'ES_DATABASE'
 }
 
-/** A value does not fit its column: too long, out of range, not of the type. */
+/** A value that cannot be stored so that it can be read again: it does not fit its column, or an event cannot keep it. */
 export class DataError extends DatabaseError {
   override readonly code: string = 'ES_DATA'
+}
+
+/** A value of this type cannot be written to, or read from, an event's state: define and register a transcoding. */
+export class TranscodingNotRegisteredError extends DataError {
+  override readonly code: string = 'ES_TRANSCODING_NOT_REGISTERED'
 }
 
 /** What an `OperationalError` carries beside its cause. */
@@ -199,11 +204,6 @@ export class EventDataError extends EventSourcingError {
 /** A stored state could not be turned back into an event: corrupt, truncated, or encrypted with another key. */
 export class MapperError extends EventSourcingError {
   override readonly code: string = 'ES_MAPPER'
-}
-
-/** A value of this type cannot be written to, or read from, an event's state: define and register a transcoding. */
-export class TranscodingNotRegisteredError extends EventSourcingError {
-  override readonly code: string = 'ES_TRANSCODING_NOT_REGISTERED'
 }
 
 /** A topic names nothing that is known here. */

@@ -148,7 +148,13 @@ export { RotatingCipher } from './persistence/rotating-cipher.js'
 export type { Metadata, Notification, StoredEvent, StreamPosition, Tracking } from './persistence/stored-event.js'
 export type { SubjectKey, SubjectKeyRecorder } from './persistence/subject-key-recorder.js'
 export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
-export type { Transcoding } from './persistence/transcodings.js'
+export {
+  type DecimalClass,
+  decimalsAs,
+  defineTranscoding,
+  type TranscodedType,
+  type Transcoding,
+} from './persistence/transcodings.js'
 export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './prisma/aggregate-recorder.js'
 export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
 export { PrismaDatastore } from './prisma/datastore.js'

@@ -2,6 +2,8 @@
 import { type DomainEvent, domainEvent } from '../domain/event.js'
 import { dataOfArguments } from '../domain/event-data.js'
 import { checkEventName } from '../domain/event-definition.js'
+import { pinned } from '../domain/kept-values.js'
+import { assertStorableText } from '../domain/storable-text.js'
 import { createTimestamp } from '../domain/timestamp.js'
 import { eventTopic } from '../domain/topic.js'
 import type { EventStore } from '../persistence/event-store.js'
@@ -50,7 +52,7 @@ export class EventSourcedLog<Events extends { readonly [Name in keyof Events]: o
    * Makes the next event. It is logged when the application saves it; of two that were made at the same time, one can be.
    *
    * @param version - its position; default after the last one that is stored. Give it for several events of one save.
-   * @throws `TypeError` for a name that is none, or data that is no plain object
+   * @throws `TypeError` for a name that is none, or data that is no plain object; `DataError` for a value that could not be read again
    */
   async trigger<Name extends keyof Events & string>(
     name: Name,
@@ -58,13 +60,16 @@ export class EventSourcedLog<Events extends { readonly [Name in keyof Events]: o
     version?: number,
   ): Promise<DomainEvent<Events[Name]>> {
     const topic = eventTopic({ topic: this.#topic }, checkEventName(name))
+    const attempted = `trigger ${topic} of ${this.#id}`
+    assertStorableText({ originatorId: this.#id, topic }, attempted)
+    // A frozen copy of the same shape, made at once.
+    const own = pinned(dataOfArguments({ label: topic, parameterNames: [] }, [data]).data, attempted) as Events[Name]
     return domainEvent({
       originatorId: this.#id,
       originatorVersion: version ?? ((await this.last())?.originatorVersion ?? 0) + 1,
       topic,
       timestamp: createTimestamp(),
-      // A frozen copy of the same shape.
-      data: dataOfArguments({ label: topic, parameterNames: [] }, [data]).data as Events[Name],
+      data: own,
     })
   }
 

@@ -1,7 +1,7 @@
 /** Verifies the snapshots of an application that a module exports. */
 import { inspect, isDeepStrictEqual } from 'node:util'
 import { type VerifiedApplication, verifyEach } from '../application/snapshot-verification.js'
-import { isPlainObject } from '../domain/event-data.js'
+import { isPlainObject } from '../domain/plain-objects.js'
 import type { SnapshotKind } from '../domain/snapshot.js'
 import { EnvironmentError } from '../errors.js'
 import { resolveTopic } from '../persistence/module-topic.js'

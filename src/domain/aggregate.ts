@@ -12,7 +12,7 @@ import {
 } from './aggregate-record.js'
 import type { AggregateStatics } from './aggregate-statics.js'
 import type { DomainEvent, EventMetadata } from './event.js'
-import { dataOfArguments, givenTimestamp, pinned } from './event-data.js'
+import { dataOfArguments, givenTimestamp } from './event-data.js'
 import type { DataArgument, EventDeclaration, EventDefinition } from './event-definition.js'
 import type { Timestamp } from './timestamp.js'
 import { triggerEvent } from './trigger.js'
@@ -138,7 +138,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     const event = creationEvent(this, {
       eventName: name,
       originatorId,
-      ...pinnedOptions(label, options),
+      ...checkedOptions(label, options),
       data: given.data,
     })
     const aggregate = constructBy(constructionOf(this, event, 'applying'), () => new this())
@@ -260,7 +260,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
       handler.apply(this, given.data, record.modifiedOn)
       return
     }
-    triggerEvent(this, record, { handler, ...pinnedOptions(handler.label, options), data: given.data }, isAggregate)
+    triggerEvent(this, record, { handler, ...checkedOptions(handler.label, options), data: given.data }, isAggregate)
   }
 }
 
@@ -289,8 +289,7 @@ function shownInLogs(this: Aggregate<object>, depth: number, options: InspectOpt
   return `${name} ${inspect(shown, { ...options, depth: options.depth === null ? null : depth })}`
 }
 
-function pinnedOptions(label: string, { timestamp: given, metadata }: TriggerOptions): TriggerOptions {
+function checkedOptions(label: string, { timestamp: given, metadata }: TriggerOptions): TriggerOptions {
   const timestamp = givenTimestamp(label, given)
-  const copy = metadata === undefined ? undefined : (pinned(metadata) as EventMetadata) // of the same shape
-  return { ...(timestamp === undefined ? {} : { timestamp }), ...(copy === undefined ? {} : { metadata: copy }) }
+  return { ...(timestamp === undefined ? {} : { timestamp }), ...(metadata === undefined ? {} : { metadata }) }
 }

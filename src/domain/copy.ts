@@ -5,12 +5,13 @@ import { type DeciderState, knownSubjects, withKnownSubjects } from './decider.j
 import { assertVisible } from './private-members.js'
 import type { Snapshotted } from './snapshot.js'
 import { Timestamp } from './timestamp.js'
+import { valueTypeOf } from './value-types.js'
 
 /**
  * Copies an originator, without its pending events.
  *
  * Copied are arrays, maps, sets, dates, typed arrays, plain objects and instances of classes, at any depth, also in circles.
- * Frozen instances of classes are shared. The state of an aggregate that has `snapshotState` and `restoreState` is copied by them.
+ * Instances with a transcoding are made again by it, frozen instances of classes are shared. The state of an aggregate that has `snapshotState` and `restoreState` is copied by them.
  *
  * @returns undefined for a state with a function in it, which would still be about the original
  * @throws `TypeError` for one with `#private` members that does not keep its state by itself
@@ -56,9 +57,12 @@ class Copier {
     return this.#copyObject(value)
   }
 
-  #copyObject(value: object): object {
+  #copyObject(value: object): unknown {
     if (value instanceof Date) return new Date(value)
+    if (Buffer.isBuffer(value)) return Buffer.from(value)
     if (ArrayBuffer.isView(value)) return structuredClone(value)
+    const type = isContainer(value) ? undefined : valueTypeOf(value)
+    if (type !== undefined) return type.isImmutable === true ? value : type.decode(this.copy(type.encode(value)))
     if (Array.isArray(value)) return this.#filled(value, [])
     if (value instanceof Map) {
       const copy = this.#remembered(value, new Map<unknown, unknown>())

@@ -7,6 +7,7 @@ import type { DomainEvent, EventData, EventMetadata } from './event.js'
 import { dataOfArguments } from './event-data.js'
 import type { EventDeclaration } from './event-definition.js'
 import { shapeOf } from './event-shapes.js'
+import { copied } from './kept-values.js'
 import { newEvent } from './new-event.js'
 import { noSubjects, type PersonalData, withSubjects } from './personal-data.js'
 import { presentEvent } from './present-event.js'
@@ -221,7 +222,9 @@ function evolved<State, Events extends object, Commands extends object>(
   }
   // The stored data have the shape that the event of this name had when it was decided.
   const evolve = decider.evolve[name as keyof Events] as (state: State, data: EventData) => State
-  return evolve.call(decider.evolve, state, presentEvent(event, shapeOf(shapes, name)).data)
+  // A copy, new or stored, as the bodies of an aggregate's events have it.
+  const data = copied(presentEvent(event, shapeOf(shapes, name)).data) as EventData // of the same shape
+  return evolve.call(decider.evolve, state, data)
 }
 
 interface DecidedEvent {

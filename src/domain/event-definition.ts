@@ -1,8 +1,9 @@
 /** Event definitions: events that have a declaration of their own, apart from what triggers and applies them. */
 import { EventDataError } from '../errors.js'
 import { type EventData, reservedDataNames } from './event.js'
-import { copied, isPlainObject, pinned } from './event-data.js'
+import { copied } from './kept-values.js'
 import { checkFields, type PersonalFields, type WithErased } from './personal-data.js'
+import { isPlainObject } from './plain-objects.js'
 import type { SchemaIssue, StandardSchema } from './standard-schema.js'
 
 /** What is known of a declared event without its types. */
@@ -119,7 +120,7 @@ export function isEventDefinition(value: unknown): value is EventDeclaration {
  * Lets the schema of a definition judge data.
  *
  * @param attempted - what is to be done, as the message of a failure says it, such as `trigger Dog.TrickAdded`
- * @returns what the schema gives, read-only; the data themselves where there is no schema
+ * @returns what the schema gives, which may be shared with it; the data themselves where there is no schema
  * @throws `EventDataError` for data that the schema refuses
  * @throws `TypeError` for a schema that does not answer at once or gives something else than a plain object
  */
@@ -146,7 +147,7 @@ export function validData(definition: EventDeclaration | undefined, data: EventD
       reserved === undefined ? 'something else than a plain object' : `'${reserved}', which belongs to the event itself`
     throw new TypeError(`Cannot ${attempted}: its schema gives ${reason}`)
   }
-  return pinned(value) as EventData // of the same shape
+  return value
 }
 
 /**

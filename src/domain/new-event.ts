@@ -1,9 +1,12 @@
-/** The event that a class of aggregates, or a decider, stores: its data judged, its version and the persons that it is about written down. */
+/** The event that a class of aggregates, or a decider, stores: its data judged and pinned, its version and the persons that it is about written down. */
+import { DataError } from '../errors.js'
 import { type DomainEvent, domainEvent, type EventData, type EventMetadata } from './event.js'
 import { validData } from './event-definition.js'
 import type { EventShapes } from './event-shapes.js'
+import { frozen, pinned } from './kept-values.js'
 import { subjectsOf } from './personal-data.js'
-import { createTimestamp, Timestamp } from './timestamp.js'
+import { assertStorableText } from './storable-text.js'
+import { createTimestamp, isStorable, Timestamp } from './timestamp.js'
 import { eventTopic } from './topic.js'
 import { writtenVersion } from './upcasting.js'
 
@@ -23,14 +26,24 @@ export interface EventFields {
 /**
  * Makes an event of a class or a decider.
  *
+ * The data and the metadata may be the caller's: the event has copies of its own.
+ *
  * @throws `EventDataError` for data that the event's definition refuses
+ * @throws `DataError` for a value, a time or an id that could not be read again
  * @throws `TypeError` where it cannot be told whose personal data it has
  */
 export function newEvent(events: EventShapes, fields: EventFields): DomainEvent {
   const { eventName, originatorId, originatorVersion, timestamp, metadata, originatorTopic } = fields
   const topic = eventTopic(events, eventName)
   const attempted = `trigger ${topic}, version ${originatorVersion} of ${originatorId}`
-  const data = validData(events.definitionOf(eventName), fields.data, attempted)
+  assertStorableText({ originatorId, topic }, attempted)
+  if (timestamp !== undefined && !isStorable(timestamp)) {
+    throw new DataError(
+      `Cannot ${attempted}: its timestamp is ${timestamp.toISOString()}, and a time has to be in the years 1 to 9999`,
+    )
+  }
+  const definition = events.definitionOf(eventName)
+  const data = pinned(definition === undefined ? fields.data : validData(definition, fields.data, attempted), attempted)
   const classVersion = writtenVersion(events.upcastsOf(eventName))
   const personal = subjectsOf(events.personalOf(eventName), { topic, originatorId, data })
   return domainEvent({
@@ -41,7 +54,7 @@ export function newEvent(events: EventShapes, fields: EventFields): DomainEvent 
     ...(originatorTopic === undefined ? {} : { originatorTopic }),
     data,
     ...(classVersion === undefined ? {} : { classVersion }),
-    ...(metadata === undefined ? {} : { metadata }),
+    ...(metadata === undefined ? {} : { metadata: frozen(metadata) as EventMetadata }), // of the same shape
     ...(personal === undefined ? {} : { personal }),
   })
 }

@@ -1,7 +1,8 @@
 /** Stored events as programs of today see them. */
 import { Erased } from './erased.js'
-import { type DomainEvent, domainEvent } from './event.js'
+import { type DomainEvent, domainEvent, type EventData } from './event.js'
 import { type EventDeclaration, validData } from './event-definition.js'
+import { frozen } from './kept-values.js'
 import { type PersonalFields, subjectsOf } from './personal-data.js'
 import { type Upcast, upcastEvent } from './upcasting.js'
 
@@ -28,7 +29,7 @@ export function presentEvent(stored: DomainEvent, { upcasts, definition, persona
   if (definition?.validatesOnRead !== true || erased.length > 0) return event
   const attempted = `apply ${event.topic}, version ${event.originatorVersion} of ${event.originatorId}`
   const data = validData(definition, event.data, attempted)
-  return data === event.data ? event : domainEvent({ ...event, data })
+  return data === event.data ? event : domainEvent({ ...event, data: frozen(data) as EventData }) // of the same shape
 }
 
 /** Upcasts an event, and tells anew which of its fields are personal. */

@@ -4,8 +4,9 @@ import { eventsOf } from './aggregate-events.js'
 import { aggregateWith, keepsOwnState, stateOf } from './aggregate-state.js'
 import { type Decider, type DeciderState, knownSubjects, withKnownSubjects } from './decider.js'
 import { type DomainEvent, domainEvent } from './event.js'
-import { pinned } from './event-data.js'
+import { copied, pinnedState } from './kept-values.js'
 import { noSubjects, withSubjects } from './personal-data.js'
+import { isPlainObject } from './plain-objects.js'
 import { assertVisible } from './private-members.js'
 import { createTimestamp, Timestamp } from './timestamp.js'
 import { isTopicOf, type TopicOwner } from './topic.js'
@@ -30,24 +31,29 @@ const noState = '_no_state'
  * Takes a snapshot, as an event for the store of snapshots. It shares no arrays and plain objects with the originator. Its
  * state as a whole is personal data of everybody whose data the originator knows.
  *
+ * @throws `DataError` for a state with a value that could not be read again, `TranscodingNotRegisteredError` for one of an unknown type
  * @throws `TypeError` for an aggregate that has one of `snapshotState()` and `restoreState(state)`, or none of them and `#private`
  *   members
  */
 export function takeSnapshot(kind: SnapshotKind, originator: Snapshotted): DomainEvent {
   const { upcasts, revision } = kind.snapshots ?? {}
   const classVersion = writtenVersion(upcasts)
-  const state = {
-    ...(isAggregate(originator) ? stateOfAggregate(originator) : stateOfDecider(originator)),
-    ...(classVersion === undefined ? {} : { class_version: classVersion }),
-  }
   const { topic } = ownerOf(kind)
+  const { id: originatorId, version: originatorVersion } = originator
+  const attempted = `take a snapshot of ${topic} ${originatorId}, version ${originatorVersion}`
+  const { times, fields } = isAggregate(originator) ? stateOfAggregate(originator) : stateOfDecider(originator)
+  const state = Object.freeze({
+    ...times,
+    ...pinnedState(fields, attempted),
+    ...(classVersion === undefined ? {} : { class_version: classVersion }),
+  })
   const subjects = [...subjectsIn(originator)].sort()
   return domainEvent({
-    originatorId: originator.id,
-    originatorVersion: originator.version,
+    originatorId,
+    originatorVersion,
     topic: snapshotTopic,
     timestamp: createTimestamp(),
-    data: { topic, state: pinned(state), ...(revision === undefined ? {} : { revision }) },
+    data: { topic, state, ...(revision === undefined ? {} : { revision }) },
     ...(subjects.length === 0 ? {} : { personal: { state: subjects } }),
   })
 }
@@ -62,7 +68,7 @@ export function takeSnapshot(kind: SnapshotKind, originator: Snapshotted): Domai
 export function restoreSnapshot(kind: SnapshotKind, stored: DomainEvent): Snapshotted | undefined {
   const { topic, state, revision } = stored.data
   const { revision: expected, upcasts = [] } = kind.snapshots ?? {}
-  if (!isTopicOf(ownerOf(kind), topic) || revision !== expected || !isRecord(state)) return undefined
+  if (!isTopicOf(ownerOf(kind), topic) || revision !== expected || !isPlainObject(state)) return undefined
   const { class_version: version = 1, ...fields } = state
   if (typeof version !== 'number' || version < 1 || version > upcasts.length + 1) return undefined
   const present = upcastData(fields, upcasts.slice(version - 1), `the snapshots of ${ownerOf(kind).topic}`)
@@ -79,18 +85,25 @@ function ownerOf(kind: SnapshotKind): TopicOwner {
   return { topic: kind.name, formerTopics: kind.formerTopics }
 }
 
-function stateOfAggregate(aggregate: Aggregate<object>): object {
+/** What a snapshot keeps of an originator. */
+interface KeptState {
+  /** Its times, which stay timestamps. */
+  readonly times?: object
+  readonly fields: object
+}
+
+function stateOfAggregate(aggregate: Aggregate<object>): KeptState {
   assertVisible(aggregate)
   const times = { _created_on: aggregate.createdOn, _modified_on: aggregate.modifiedOn }
   const state = stateOf(aggregate)
-  if (!keepsOwnState(aggregate)) return Object.assign(times, state)
+  if (!keepsOwnState(aggregate)) return { times, fields: state }
   const { topic, originatorVersion, data, classVersion } = tryRecordOf(aggregate)?.creation ?? {}
-  return { ...times, _creation: { topic, originatorVersion, data, classVersion }, ...state }
+  return { times: { ...times, _creation: { topic, originatorVersion, data, classVersion } }, fields: state }
 }
 
-function stateOfDecider({ state }: DeciderState<unknown>): object {
-  if (state === undefined) return { [noState]: true }
-  return isRecord(state) ? state : { [wholeState]: state }
+function stateOfDecider({ state }: DeciderState<unknown>): KeptState {
+  if (state === undefined) return { fields: { [noState]: true } }
+  return { fields: isPlainObject(state) ? state : { [wholeState]: state } }
 }
 
 function restoreAggregate(
@@ -102,12 +115,18 @@ function restoreAggregate(
   if (!(createdOn instanceof Timestamp) || !(modifiedOn instanceof Timestamp)) return undefined
   if (keepsOwnState(aggregateClass.prototype as object) !== (creation !== undefined)) return undefined
   const created = domainEvent({
-    ...(isRecord(creation) ? creation : { originatorVersion: 1, topic: '', data: {} }),
+    ...(isPlainObject(creation) ? creation : { originatorVersion: 1, topic: '', data: {} }),
     originatorId,
     timestamp: createdOn,
   } as DomainEvent) // a creation was written by `stateOfAggregate`
   const subjects = withSubjects(noSubjects, personal)
-  return aggregateWith(aggregateClass, { creation: created, version: originatorVersion, modifiedOn, subjects, state })
+  return aggregateWith(aggregateClass, {
+    creation: created,
+    version: originatorVersion,
+    modifiedOn,
+    subjects,
+    state: copied(state) as object,
+  }) // of the same shape
 }
 
 function restoreDecider(
@@ -119,13 +138,7 @@ function restoreDecider(
   const whole = fields[noState] === true ? undefined : fields
   const state = Object.hasOwn(fields, wholeState) ? fields[wholeState] : whole
   return withKnownSubjects(
-    Object.freeze({ id: originatorId, version: originatorVersion, state }),
+    Object.freeze({ id: originatorId, version: originatorVersion, state: copied(state) }),
     withSubjects(noSubjects, personal),
   )
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== 'object' || value === null) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === Object.prototype || prototype === null
 }

@@ -7,6 +7,8 @@ const microsecondsPerMillisecond = 1000
 const largestStepBackMs = 1000
 const isoText = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}:?\d{2})?$/
 
+let make: (iso: string, milliseconds: number) => Timestamp
+
 /**
  * An immutable `Date` that keeps microseconds and, in `iso`, the text that it was made from.
  *
@@ -74,6 +76,7 @@ export class Timestamp extends Date {
   }
 
   static {
+    make = (iso, milliseconds) => new Timestamp(iso, milliseconds)
     for (const name of Object.getOwnPropertyNames(Date.prototype).filter((member) => member.startsWith('set'))) {
       Object.defineProperty(this.prototype, name, {
         value: (): never => {
@@ -83,6 +86,51 @@ export class Timestamp extends Date {
     }
   }
 }
+
+/**
+ * A time as Python's `datetime.isoformat()` writes it in UTC: six digits for a fraction, none where there is no fraction.
+ *
+ * @returns for a time that is none, or not in the years 0 to 9999, some other text
+ */
+export function isoFormat(date: Date): string {
+  const milliseconds = date.getTime()
+  if (Number.isNaN(milliseconds)) return 'Invalid Date'
+  const iso = date.toISOString()
+  return milliseconds % microsecondsPerMillisecond === 0 ? `${iso.slice(0, -5)}+00:00` : `${iso.slice(0, -1)}000+00:00`
+}
+
+/** What an event keeps of a date: it cannot change any more. */
+export function millisecondTimestamp(date: Date): Timestamp {
+  return make(isoFormat(date), date.getTime())
+}
+
+/** Whether a time can be stored and read again, here and by Python: its year is one from 1 to 9999. */
+export function isStorable(date: Date): boolean {
+  const iso = date instanceof Timestamp ? date.iso : isoFormat(date)
+  return isoText.test(iso) && !iso.startsWith('0000')
+}
+
+/**
+ * Gives back what a stored time was: a date, which may be changed, where it has no more digits than that, else the timestamp. It
+ * was a timestamp, too, where `markedTimestamp` says so.
+ */
+export function dateOrTimestamp(stored: Timestamp): Date {
+  const { iso } = stored
+  if (iso[dateLength] === ' ') {
+    const unmarked = `${iso.slice(0, dateLength)}T${iso.slice(dateLength + 1)}`
+    return unmarked === isoFormat(stored) ? make(unmarked, stored.getTime()) : stored
+  }
+  return iso === isoFormat(stored) ? new Date(stored.getTime()) : stored
+}
+
+/** Writes a timestamp that looks like a date with a space instead of the T. ISO 8601 and Python take both. */
+export function markedTimestamp(timestamp: Timestamp): Timestamp {
+  const { iso } = timestamp
+  if (iso !== isoFormat(timestamp)) return timestamp
+  return make(`${iso.slice(0, dateLength)} ${iso.slice(dateLength + 1)}`, timestamp.getTime())
+}
+
+const dateLength = '2026-01-02'.length
 
 let replacedClock: (() => number) | undefined
 

@@ -1,7 +1,7 @@
 /** Upcasting: events that were stored with an older shape of their data are read in the present one. */
 import { TopicError } from '../errors.js'
 import { type DomainEvent, domainEvent } from './event.js'
-import { pinned } from './event-data.js'
+import { frozen } from './kept-values.js'
 
 // Each step knows the shapes before and after it; what they are is nobody else's business.
 /** Turns the data of one version into that of the next. It gets a frozen object and gives a new one. */
@@ -41,7 +41,7 @@ export function upcastData(data: object, steps: readonly Upcast[], label: string
     if (typeof current !== 'object' || current === null || current instanceof Promise) {
       throw new TypeError(`An upcast of ${label} must give the new data, at once: it gave ${String(current)}`)
     }
-    current = pinned(current)
+    current = frozen(current)
   }
   return current as Readonly<Record<string, unknown>> // just checked
 }

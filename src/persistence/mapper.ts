@@ -1,6 +1,8 @@
 /** The mapper: between domain events and stored events. */
 import { type DomainEvent, domainEvent, type EventData } from '../domain/event.js'
+import { assertStorableText, isStorableText } from '../domain/storable-text.js'
 import { Timestamp } from '../domain/timestamp.js'
+import { admitOtherTypes } from '../domain/value-types.js'
 import { DataError, MapperError, ProgrammingError, TranscodingNotRegisteredError } from '../errors.js'
 import type { Cipher } from './cipher.js'
 import type { Compressor } from './compressor.js'
@@ -32,6 +34,8 @@ export class Mapper {
 
   constructor(options: MapperOptions) {
     this.transcoder = options.transcoder
+    // It knows what it knows, and cannot be asked.
+    if (!('register' in options.transcoder)) admitOtherTypes()
     this.compressor = options.compressor
     this.cipher = options.cipher
   }
@@ -46,6 +50,7 @@ export class Mapper {
   toStoredEvent(event: DomainEvent): StoredEvent {
     assertSealed(event)
     const { originatorId, originatorVersion, topic, metadata } = event
+    assertStorableText({ originatorId, topic }, `store ${topic}, version ${originatorVersion} of ${originatorId}`)
     const state = this.#stateOf(event)
     return metadata === undefined
       ? { originatorId, originatorVersion, topic, state }
@@ -137,7 +142,7 @@ export function unwritable(
 /** Metadata as they are stored, at once: what they share with others may change before they are. */
 function storedMetadata({ topic, originatorVersion, originatorId }: DomainEvent, metadata: Metadata): Metadata {
   try {
-    return JSON.parse(JSON.stringify(metadata)) as Metadata // an object is written as one
+    return JSON.parse(JSON.stringify(metadata, checkedForJSON)) as Metadata // an object is written as one
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new DataError(
@@ -145,6 +150,17 @@ function storedMetadata({ topic, originatorVersion, originatorId }: DomainEvent,
       { cause: error },
     )
   }
+}
+
+/** What JSON, or a database's column of JSON, would lose without a word. */
+function checkedForJSON(key: string, value: unknown): unknown {
+  const isLost =
+    typeof value === 'function' || typeof value === 'symbol' || (typeof value === 'number' && !Number.isFinite(value))
+  if (isLost) throw new DataError(`'${key}' is ${typeof value === 'function' ? 'a function' : String(value)}`)
+  if (!isStorableText(key) || (typeof value === 'string' && !isStorableText(value))) {
+    throw new DataError(`${JSON.stringify(key)} has a NUL or half of a surrogate pair in it`)
+  }
+  return value
 }
 
 function assertSealed({ topic, originatorVersion, originatorId, data, personal }: DomainEvent): void {

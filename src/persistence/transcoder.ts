@@ -1,7 +1,10 @@
 /** Transcoders: between the values of an event and its bytes, here as JSON in the form that the Python library writes. */
 import { isUtf8 } from 'node:buffer'
+import { deepestState } from '../domain/kept-values.js'
+import { isPlainObject } from '../domain/plain-objects.js'
 import { DataError, MapperError, TranscodingNotRegisteredError } from '../errors.js'
-import { builtInTranscodings, type Transcoding } from './transcodings.js'
+import { DecimalText } from './exact-values.js'
+import { builtInTranscodings, defineTranscoding, isForeignDecimal, type Transcoding } from './transcodings.js'
 
 /** Turns a value into bytes and back. */
 export interface Transcoder {
@@ -18,6 +21,7 @@ interface Writing {
 
 const typeKey = '_type_'
 const dataKey = '_data_'
+const tooDeep = `it contains itself, or is nested deeper than ${deepestState} levels`
 /** For plain objects that have just these two keys: as they are they would be taken for a value of a registered type. */
 const escapedName = 'dict_as_items'
 const utf8 = new TextEncoder()
@@ -28,7 +32,7 @@ const needsEscape = /[^ !#-[\]-\ud7ff\ue000-\uffff]/
  * Compact JSON in UTF-8, with values of registered types as `{"_type_": …, "_data_": …}`.
  *
  * Reading gives back an equal value for everything that can be written: JSON's own types, `bigint`, `Date` (as a
- * `Timestamp`), `Uuid`, `DecimalText` and what is registered. Properties that are undefined are left out. Numbers are
+ * `Timestamp`), bytes, `Uuid`, `DecimalText` and what is registered. Properties that are undefined are left out. Numbers are
  * JavaScript's: integers that another program stored beyond 2^53 lose digits.
  *
  * @see Python's `JSONTranscoder`
@@ -39,12 +43,16 @@ export class JSONTranscoder implements Transcoder {
 
   /** @param transcodings - registered in this order, after the built-in ones */
   constructor(transcodings: readonly Transcoding[] = []) {
-    for (const transcoding of builtInTranscodings) this.register(transcoding)
+    for (const transcoding of builtInTranscodings) this.#add(transcoding)
     for (const transcoding of transcodings) this.register(transcoding)
   }
 
   /** Makes a type known. It takes the place of what had the same name, for reading, or the same type, for writing. */
   register(transcoding: Transcoding): void {
+    this.#add(defineTranscoding(transcoding))
+  }
+
+  #add(transcoding: Transcoding): void {
     const prefix = prefixOf(transcoding.name)
     this.#byPrototype.set(transcoding.type.prototype, { prefix, transcoding })
     this.#byName.set(transcoding.name, transcoding)
@@ -52,10 +60,10 @@ export class JSONTranscoder implements Transcoder {
 
   /**
    * @throws `TranscodingNotRegisteredError` for a value of a type that is not registered, however deep
-   * @throws `DataError` for what JSON cannot hold: NaN, infinities, an invalid date, a value that contains itself
+   * @throws `DataError` for what JSON cannot hold: NaN, infinities, an invalid date, a time outside the years 1 to 9999, a value that contains itself
    */
   encode(value: unknown): Uint8Array {
-    return utf8.encode(this.#writeWhole(value))
+    return utf8.encode(this.#write(value, 0))
   }
 
   /**
@@ -63,19 +71,10 @@ export class JSONTranscoder implements Transcoder {
    * @throws `TranscodingNotRegisteredError` for a `_type_` that is not registered; what the transcoding of a type throws
    */
   decode(bytes: Uint8Array): unknown {
-    return this.#read(parse(bytes))
+    return this.#read(parse(bytes), 0)
   }
 
-  #writeWhole(value: unknown): string {
-    try {
-      return this.#write(value)
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error
-      throw new DataError('Cannot write a value that contains itself, or is nested too deeply', { cause: error })
-    }
-  }
-
-  #write(value: unknown): string {
+  #write(value: unknown, depth: number): string {
     switch (typeof value) {
       case 'string':
         return quoted(value)
@@ -85,9 +84,12 @@ export class JSONTranscoder implements Transcoder {
         return value ? 'true' : 'false'
       case 'object':
         if (value === null) return 'null'
-        return Array.isArray(value) ? this.#writeArray(value) : this.#writeObject(value as Record<string, unknown>) // just tested
+        if (depth > deepestState) throw new DataError(`Cannot write to an event: ${tooDeep}`)
+        return Array.isArray(value)
+          ? this.#writeArray(value, depth + 1)
+          : this.#writeObject(value as Record<string, unknown>, depth + 1) // just tested
       case 'bigint':
-        return this.#writeRegistered(value)
+        return this.#writeRegistered(value, depth)
       case 'undefined':
       case 'function':
       case 'symbol':
@@ -95,55 +97,63 @@ export class JSONTranscoder implements Transcoder {
     }
   }
 
-  #writeArray(value: readonly unknown[]): string {
+  #writeArray(value: readonly unknown[], depth: number): string {
     const prototype: unknown = Object.getPrototypeOf(value)
-    if (prototype !== Array.prototype && this.#byPrototype.has(prototype)) return this.#writeRegistered(value)
+    if (prototype !== Array.prototype && this.#byPrototype.has(prototype))
+      return this.#writeRegistered(value, depth - 1)
     let text = '['
     for (let index = 0; index < value.length; index += 1) {
-      text += index === 0 ? this.#write(value[index]) : `,${this.#write(value[index])}`
+      text += index === 0 ? this.#write(value[index], depth) : `,${this.#write(value[index], depth)}`
     }
     return `${text}]`
   }
 
-  #writeObject(value: Record<string, unknown>): string {
-    if (!isPlain(value)) return this.#writeRegistered(value)
+  #writeObject(value: Record<string, unknown>, depth: number): string {
+    if (!isPlainObject(value)) return this.#writeRegistered(value, depth - 1)
     let text = ''
     let count = 0
     for (const key of Object.keys(value)) {
       const member = value[key]
       if (member === undefined) continue
-      text += `${count === 0 ? '{' : ','}${quoted(key)}:${this.#write(member)}`
+      text += `${count === 0 ? '{' : ','}${quoted(key)}:${this.#write(member, depth)}`
       count += 1
     }
-    if (count === 2 && value[typeKey] !== undefined && value[dataKey] !== undefined) return this.#writeEscaped(value)
+    if (count === 2 && value[typeKey] !== undefined && value[dataKey] !== undefined)
+      return this.#writeEscaped(value, depth)
     return count === 0 ? '{}' : `${text}}`
   }
 
-  #writeEscaped(value: Record<string, unknown>): string {
+  #writeEscaped(value: Record<string, unknown>, depth: number): string {
     const items = Object.entries(value).filter(([, member]) => member !== undefined)
-    return `${prefixOf(escapedName)}${this.#writeArray(items)}}`
+    return `${prefixOf(escapedName)}${this.#writeArray(items, depth)}}`
   }
 
-  #writeRegistered(value: unknown): string {
-    const writing = this.#byPrototype.get(Object.getPrototypeOf(value))
+  #writeRegistered(given: unknown, depth: number): string {
+    const prototype: unknown = Object.getPrototypeOf(given)
+    const isForeign = !this.#byPrototype.has(prototype) && isForeignDecimal(Object(given) as object)
+    const value = isForeign ? new DecimalText(String(given)) : given
+    const writing = this.#byPrototype.get(isForeign ? DecimalText.prototype : prototype)
     if (writing === undefined) throw notRegistered(value)
-    return `${writing.prefix}${this.#write(writing.transcoding.encode(value))}}`
+    return `${writing.prefix}${this.#write(writing.transcoding.encode(value), depth)}}`
   }
 
   /** What was parsed belongs to nobody else: it is changed in place. */
-  #read(value: unknown): unknown {
+  #read(value: unknown, depth: number): unknown {
     if (typeof value !== 'object' || value === null) return value
+    if (depth > deepestState) throw new MapperError(`Cannot read a state: ${tooDeep}`)
     if (Array.isArray(value)) {
-      for (let index = 0; index < value.length; index += 1) value[index] = this.#read(value[index])
+      for (let index = 0; index < value.length; index += 1) value[index] = this.#read(value[index], depth + 1)
       return value
     }
     const members = value as Record<string, unknown> // parsed JSON
     const keys = Object.keys(members)
+    const isRegistered = keys.length === 2 && Object.hasOwn(members, typeKey) && Object.hasOwn(members, dataKey)
     for (const key of keys) {
       const member = members[key]
-      if (typeof member === 'object' && member !== null) members[key] = this.#read(member)
+      // What tells the type of a value is no level of its own.
+      if (typeof member === 'object' && member !== null)
+        members[key] = this.#read(member, isRegistered ? depth : depth + 1)
     }
-    const isRegistered = keys.length === 2 && Object.hasOwn(members, typeKey) && Object.hasOwn(members, dataKey)
     return isRegistered ? this.#readRegistered(members[typeKey], members[dataKey]) : members
   }
 
@@ -187,13 +197,6 @@ function prefixOf(name: string): string {
 function numberText(value: number): string {
   if (!Number.isFinite(value)) throw new DataError(`Cannot write ${value} to an event: JSON has no such number`)
   return Object.is(value, -0) ? '-0.0' : String(value)
-}
-
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype === Object.prototype || prototype === null) return true
-  // An object literal of another realm, such as a test runner's sandbox.
-  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, 'isPrototypeOf')
 }
 
 function notRegistered(value: unknown): TranscodingNotRegisteredError {

@@ -1,6 +1,7 @@
 /** Transcodings: how a value of one type is written to, and read from, an event's state. */
 import { Erased } from '../domain/erased.js'
-import { Timestamp } from '../domain/timestamp.js'
+import { isoFormat, isStorable, Timestamp } from '../domain/timestamp.js'
+import { makeShapeKnown, makeTypeKnown, type ValueType } from '../domain/value-types.js'
 import { DataError, MapperError } from '../errors.js'
 import { DecimalText, Uuid } from './exact-values.js'
 
@@ -58,7 +59,7 @@ const decimalAsText: Transcoding<DecimalText, string> = {
 const timestampAsIso: Transcoding<Timestamp, string> = {
   name: 'datetime_iso',
   type: Timestamp,
-  encode: (timestamp) => timestamp.iso,
+  encode: (timestamp) => storable(timestamp).iso,
   decode: (iso) => Timestamp.fromISO(textOf(iso)),
 }
 
@@ -66,7 +67,7 @@ const timestampAsIso: Transcoding<Timestamp, string> = {
 const dateAsIso: Transcoding<Date, string> = {
   name: timestampAsIso.name,
   type: Date,
-  encode: isoFormat,
+  encode: (date) => isoFormat(storable(date)),
   decode: (iso) => Timestamp.fromISO(textOf(iso)),
 }
 
@@ -103,6 +104,22 @@ const erasedAsSubjects: Transcoding<Erased, readonly string[]> = {
   decode: (subjects) => new Erased(...listOf([...subjects]).map(textOf)),
 }
 
+/** Bytes in base64. The Python library has no such transcoding: docs/values.md has one for it. */
+const bytesAsBase64: Transcoding<Uint8Array, string> = {
+  name: 'bytes_base64',
+  type: Uint8Array,
+  encode: (bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64'),
+  decode: (text) => new Uint8Array(bytesOf(text)),
+}
+
+/** The same for a `Buffer`, which is read as one. */
+const bufferAsBase64: Transcoding<Buffer, string> = {
+  name: 'buffer_base64',
+  type: Buffer,
+  encode: (buffer) => buffer.toString('base64'),
+  decode: bytesOf,
+}
+
 /** What every transcoder knows from the start. */
 export const builtInTranscodings: readonly Transcoding[] = [
   uuidAsHex,
@@ -113,7 +130,68 @@ export const builtInTranscodings: readonly Transcoding[] = [
   mapAsList,
   setAsList,
   erasedAsSubjects,
+  bytesAsBase64,
+  bufferAsBase64,
 ]
+
+for (const { type, ...transcoding } of [uuidAsHex, decimalAsText, erasedAsSubjects] as readonly Transcoding[]) {
+  makeTypeKnown(type.prototype as object, { ...transcoding, isImmutable: true })
+}
+makeShapeKnown((value) => (isForeignDecimal(value) ? foreignDecimal : undefined))
+
+/** Numbers of decimal.js, of which Prisma has a copy, are read as what is built in for decimals. */
+const foreignDecimal: ValueType = { encode: String, decode: (text) => new DecimalText(textOf(text)) }
+
+/** Whether a value is a number of decimal.js, whichever copy of that made it. @see `Decimal.isDecimal` of decimal.js */
+export function isForeignDecimal(value: object): boolean {
+  return 'toStringTag' in value && value.toStringTag === '[object Decimal]'
+}
+
+/**
+ * Makes a transcoding known to aggregates and deciders: from then on events can be triggered with values of its type. An
+ * application, and a `JSONTranscoder`, do the same with those that they are given; what is defined beside its type is known in
+ * tests of aggregates, too, and before there is an application.
+ *
+ * @returns the transcoding, for the option `transcodings`
+ *
+ * @example
+ * export const money = defineTranscoding({
+ *   name: 'money',
+ *   type: Money,
+ *   encode: ({ amount, currency }: Money) => [amount, currency],
+ *   decode: ([amount, currency]: [string, string]) => new Money(amount, currency),
+ * })
+ */
+export function defineTranscoding<Value, Data>(transcoding: Transcoding<Value, Data>): Transcoding<Value, Data> {
+  const { type, ...known } = transcoding as Transcoding // what it is for does not matter here
+  makeTypeKnown(type.prototype as object, known)
+  return transcoding
+}
+
+/** A class of decimal numbers, such as `Prisma.Decimal`. */
+export interface DecimalClass<Value> extends TranscodedType<Value> {
+  new (text: string): Value
+}
+
+/**
+ * The transcoding for events whose decimals are to be read as numbers of a class that calculates. Without it those of Prisma
+ * can be written, too, and are read as `DecimalText`.
+ *
+ * @param decimalClass - `Prisma.Decimal` of the generated client, or another of decimal.js
+ *
+ * @example
+ * class Bank extends Application {
+ *   static readonly transcodings = [decimalsAs(Prisma.Decimal)]
+ * }
+ */
+export function decimalsAs<Value extends object>(decimalClass: DecimalClass<Value>): Transcoding<Value, string> {
+  return defineTranscoding({
+    name: decimalAsText.name,
+    type: decimalClass,
+    encode: String,
+    decode: (text) => new decimalClass(textOf(text)),
+  })
+}
 
 /** The data of the built-in types are texts; what else is stored under their names is damaged. */
 function textOf(data: unknown): string {
@@ -133,10 +211,18 @@ function bigintOf(data: unknown): bigint {
   throw new MapperError('Cannot read a bigint: its text is not a whole number')
 }
 
-// As `datetime.isoformat()` writes it in UTC: six digits for a fraction, none where there is no fraction.
-function isoFormat(date: Date): string {
-  const milliseconds = date.getTime()
-  if (Number.isNaN(milliseconds)) throw new DataError('Cannot write an invalid Date to an event: give it a time')
-  const iso = date.toISOString()
-  return milliseconds % 1000 === 0 ? `${iso.slice(0, -5)}+00:00` : `${iso.slice(0, -1)}000+00:00`
+function bytesOf(data: unknown): Buffer {
+  const text = textOf(data)
+  const bytes = Buffer.from(text, 'base64')
+  // What is no base64 is passed over there, in silence.
+  if (bytes.toString('base64') === text) return bytes
+  throw new MapperError('Cannot read bytes: their text is not base64')
+}
+
+function storable<D extends Date>(date: D): D {
+  if (isStorable(date)) return date
+  if (Number.isNaN(date.getTime())) throw new DataError('Cannot write an invalid Date to an event: give it a time')
+  throw new DataError(
+    `Cannot write the date ${date.toISOString()} to an event: a time has to be in the years 1 to 9999`,
+  )
 }

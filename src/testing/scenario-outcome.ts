@@ -2,7 +2,8 @@
 import { AssertionError } from 'node:assert/strict'
 import { inspect, isDeepStrictEqual } from 'node:util'
 import type { DomainEvent } from '../domain/event.js'
-import { isPlainObject, pinned } from '../domain/event-data.js'
+import { pinned } from '../domain/kept-values.js'
+import { isPlainObject } from '../domain/plain-objects.js'
 
 /** An event as tests write it: its name and its data. */
 export interface ScenarioEvent {
@@ -144,5 +145,5 @@ function written({ topic, data }: DomainEvent): ScenarioEvent {
 
 /** As an event would have it: without the members that are undefined. */
 function writtenByTest({ type, data = {} }: ScenarioEvent): ScenarioEvent {
-  return { type, data: pinned({ ...data }) as object } // a plain object stays one
+  return { type, data: pinned({ ...data }, `expect ${type}`) }
 }

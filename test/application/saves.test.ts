@@ -3,10 +3,13 @@ import { describe, expect, it } from 'vitest'
 import { Application } from '../../src/application/application.js'
 import { Aggregate } from '../../src/domain/aggregate.js'
 import { ConcurrencyError, TranscodingNotRegisteredError } from '../../src/errors.js'
+import { defineTranscoding } from '../../src/persistence/transcodings.js'
 
 interface NoteEvents {
   Written: { text: unknown }
 }
+
+class Coin {}
 
 class Note extends Aggregate<NoteEvents> {
   static readonly snapshots = { every: 2 }
@@ -56,7 +59,9 @@ describe('saves that overlap', () => {
     const app = new Application()
     const note = new Note()
     await app.save(note)
-    note.write(Symbol('nowhere'))
+    // Known to the process, and not to this application.
+    defineTranscoding({ name: 'coin', type: Coin, encode: () => 1, decode: () => new Coin() })
+    note.write(new Coin())
     const first = app.save(note)
     note.write('after it')
     const second = app.save(note)

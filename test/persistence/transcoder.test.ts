@@ -83,7 +83,7 @@ describe('a JSON transcoder', () => {
       new (class LaterMap extends Map {})(),
       new WeakSet(),
       /a/,
-      Buffer.from('a'),
+      new Float64Array(1),
       new LaterDate(),
       Symbol('a'),
       () => 1,

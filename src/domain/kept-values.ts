@@ -1,0 +1,286 @@
+/** The values that events keep: one walk checks them, copies them and pins them; another makes copies for those who change them. */
+import { DataError, TranscodingNotRegisteredError } from '../errors.js'
+import { isPlainObject } from './plain-objects.js'
+import { dateOrTimestamp, isStorable, markedTimestamp, millisecondTimestamp, Timestamp } from './timestamp.js'
+import { areOtherTypesPossible, valueTypeOf } from './value-types.js'
+
+/** How many lists and objects a value of an event can have within each other; a map counts as two. */
+export const deepestValue = 200
+
+/** What is read and copied may be deeper: the state of an aggregate has its values within its own members. */
+export const deepestState = 256
+
+/**
+ * Gives back values as an event keeps them: copies, frozen where they can be, equal to what will be read of the stored event.
+ *
+ * Dates become timestamps, which cannot change; instances of classes with a transcoding are made again by it.
+ *
+ * @param values - a plain object; members that are undefined are left out
+ * @param attempted - what is to be done, for messages, such as `trigger Dog.Born, version 1 of 5`
+ * @throws `DataError` for a value that could not be read again, with its place in the values
+ * @throws `TranscodingNotRegisteredError` for an instance of a class that has no transcoding
+ */
+export function pinned<Values extends object>(values: Values, attempted: string): Values {
+  return pinnedBy(new Pinning(deepestValue, false), values, attempted)
+}
+
+/** The same for the state in a snapshot, which is also to tell dates and timestamps apart when it is read. */
+export function pinnedState<State extends object>(state: State, attempted: string): State {
+  return pinnedBy(new Pinning(deepestState, true), state, attempted)
+}
+
+function pinnedBy<Values extends object>(pinning: Pinning, values: Values, attempted: string): Values {
+  try {
+    return pinning.members(values as Readonly<Record<string, unknown>>, 0) as Values // of the same shape
+  } catch (error) {
+    if (!(error instanceof UnkeepableValue)) throw error
+    const message = `Cannot ${attempted}: ${error.place} is ${error.message}`
+    throw error.isOfUnknownType ? new TranscodingNotRegisteredError(message) : new DataError(message)
+  }
+}
+
+/**
+ * A copy for who may change it: of arrays, plain objects, maps, sets, bytes and instances with a transcoding, however deep.
+ * Timestamps without microseconds become dates, in new events as in stored ones. Any other value is given back as it is.
+ *
+ * @throws `DataError` for a value that contains itself, or is nested too deeply
+ */
+export function copied(value: unknown): unknown {
+  return copyOf(value, 0, { isFrozen: false })
+}
+
+/** A copy of arrays and plain objects that is frozen, and of maps and sets; any other value is given back as it is. */
+export function frozen(value: unknown): unknown {
+  return copyOf(value, 0, { isFrozen: true })
+}
+
+/** Found on the way down; the place is put together on the way up. */
+class UnkeepableValue extends Error {
+  readonly isOfUnknownType: boolean
+  readonly #path: string[] = []
+
+  constructor(reason: string, isOfUnknownType = false) {
+    super(reason)
+    this.isOfUnknownType = isOfUnknownType
+  }
+
+  within(step: string): this {
+    this.#path.unshift(step)
+    return this
+  }
+
+  get place(): string {
+    const path = this.#path.join('').replace(/^\./, '')
+    return path.length > longestPlace ? `${path.slice(0, longestPlace)}…` : path
+  }
+}
+
+const longestPlace = 100
+
+class Pinning {
+  readonly #deepest: number
+  readonly #isOfState: boolean
+
+  constructor(deepest: number, isOfState: boolean) {
+    this.#deepest = deepest
+    this.#isOfState = isOfState
+  }
+
+  members(value: Readonly<Record<string, unknown>>, depth: number): object {
+    if (Object.getOwnPropertySymbols(value).some((key) => Object.prototype.propertyIsEnumerable.call(value, key))) {
+      throw new UnkeepableValue('an object with a symbol for a key, which JSON cannot have')
+    }
+    const result: Record<string, unknown> = {}
+    for (const name of Object.keys(value)) {
+      const member = value[name]
+      if (member === undefined) continue
+      try {
+        assign(result, name, this.value(member, depth))
+      } catch (error) {
+        throw error instanceof UnkeepableValue ? error.within(stepOf(name)) : error
+      }
+    }
+    return Object.freeze(result)
+  }
+
+  value(value: unknown, depth: number): unknown {
+    switch (typeof value) {
+      case 'string':
+      case 'boolean':
+      case 'bigint':
+        return value
+      case 'number':
+        if (Number.isFinite(value)) return value
+        throw new UnkeepableValue(`${value}, and JSON has no such number`)
+      case 'object':
+        return value === null ? null : this.#object(value, depth)
+      case 'undefined':
+        throw new UnkeepableValue('undefined: use null')
+      case 'function':
+        throw new UnkeepableValue(`a function${value.name === '' ? '' : `, ${value.name}`}`)
+      case 'symbol':
+        throw new UnkeepableValue(`a symbol, ${String(value)}`)
+    }
+  }
+
+  #object(value: object, depth: number): unknown {
+    if (Array.isArray(value)) return this.#array(value, depth)
+    if (isPlainObject(value)) {
+      return this.members(value, this.#below(depth, looksTyped(value) ? 3 : 1))
+    }
+    if (value instanceof Timestamp) return storable(this.#isOfState ? markedTimestamp(value) : value)
+    switch (Object.getPrototypeOf(value)) {
+      case Date.prototype:
+        return storable(millisecondTimestamp(value as Date))
+      case Map.prototype:
+        return this.#map(value as Map<unknown, unknown>, this.#below(depth, 2))
+      case Set.prototype:
+        return new Set(this.#items([...(value as Set<unknown>)], this.#below(depth, 1)))
+      case Uint8Array.prototype:
+        return (value as Uint8Array).slice()
+      case Buffer.prototype:
+        return Buffer.from(value as Buffer)
+      default:
+        return this.#instance(value, depth)
+    }
+  }
+
+  #array(value: readonly unknown[], depth: number): unknown {
+    // The prototype of arrays is an array itself, here and in other realms; that of a class is none.
+    const prototype: unknown = Object.getPrototypeOf(value)
+    if (!Array.isArray(prototype) && valueTypeOf(value) !== undefined) return this.#instance(value, depth)
+    return Object.freeze(this.#items(value, this.#below(depth, 1)))
+  }
+
+  #items(value: readonly unknown[], depth: number): unknown[] {
+    const result: unknown[] = []
+    for (let index = 0; index < value.length; index += 1) {
+      try {
+        result.push(this.value(value[index], depth))
+      } catch (error) {
+        throw error instanceof UnkeepableValue ? error.within(`[${index}]`) : error
+      }
+    }
+    // After the loop, which has found the holes.
+    if (Object.keys(value).length !== value.length) {
+      throw new UnkeepableValue('an array with members that have names, which JSON cannot have')
+    }
+    return result
+  }
+
+  #map(value: ReadonlyMap<unknown, unknown>, depth: number): Map<unknown, unknown> {
+    const result = new Map<unknown, unknown>()
+    for (const entry of value) {
+      const [key, member] = this.#items(entry, depth)
+      result.set(key, member)
+    }
+    return result
+  }
+
+  #instance(value: object, depth: number): unknown {
+    const type = valueTypeOf(value)
+    if (type !== undefined) {
+      return type.isImmutable === true ? value : type.decode(this.value(type.encode(value), depth))
+    }
+    if (areOtherTypesPossible()) return value
+    throw new UnkeepableValue(
+      `an instance of ${nameOf(value)}: define a transcoding for the type and register it, by defineTranscoding() and the ` +
+        'option transcodings of the application',
+      true,
+    )
+  }
+
+  #below(depth: number, levels: number): number {
+    if (depth + levels <= this.#deepest) return depth + levels
+    throw new UnkeepableValue(`nested deeper than ${this.#deepest} levels, or contains itself`)
+  }
+}
+
+interface Copying {
+  readonly isFrozen: boolean
+}
+
+function copyOf(value: unknown, depth: number, copying: Copying): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  if (depth > deepestState) {
+    throw new DataError(`Cannot copy a value that is nested deeper than ${deepestState} levels, or contains itself`)
+  }
+  const copyMember = (member: unknown): unknown => copyOf(member, depth + 1, copying)
+  if (Array.isArray(value)) {
+    if (!Array.isArray(Object.getPrototypeOf(value)) && valueTypeOf(value) !== undefined)
+      return instanceOf(value, copyMember, copying)
+    const items = Array.from(value, copyMember)
+    return copying.isFrozen ? Object.freeze(items) : items
+  }
+  if (isPlainObject(value)) {
+    const members = membersOf(value, copyMember)
+    return copying.isFrozen ? Object.freeze(members) : members
+  }
+  switch (Object.getPrototypeOf(value)) {
+    case Map.prototype:
+      return new Map(
+        [...(value as Map<unknown, unknown>)].map(([key, member]) => [copyMember(key), copyMember(member)]),
+      )
+    case Set.prototype:
+      return new Set([...(value as Set<unknown>)].map(copyMember))
+    default:
+      return instanceOf(value, copyMember, copying)
+  }
+}
+
+function instanceOf(value: object, copyMember: (member: unknown) => unknown, { isFrozen }: Copying): unknown {
+  if (isFrozen) return value
+  switch (Object.getPrototypeOf(value)) {
+    case Timestamp.prototype:
+      return dateOrTimestamp(value as Timestamp)
+    case Date.prototype:
+      return new Date(value as Date)
+    case Uint8Array.prototype:
+      return (value as Uint8Array).slice()
+    case Buffer.prototype:
+      return Buffer.from(value as Buffer)
+    default: {
+      const type = valueTypeOf(value)
+      return type === undefined || type.isImmutable === true ? value : type.decode(copyMember(type.encode(value)))
+    }
+  }
+}
+
+/** A plain assignment to `__proto__` would change the prototype instead of making a property. */
+function assign(object: Record<string, unknown>, name: string, value: unknown): void {
+  const attributes = { writable: true, enumerable: true, configurable: true }
+  if (name === '__proto__') Object.defineProperty(object, name, { value, ...attributes })
+  else object[name] = value
+}
+
+function membersOf(
+  value: Readonly<Record<string, unknown>>,
+  change: (member: unknown) => unknown,
+): Record<string, unknown> {
+  const result: Record<string, unknown> = {}
+  for (const name of Object.keys(value)) {
+    const member = value[name]
+    if (member !== undefined) assign(result, name, change(member))
+  }
+  return result
+}
+
+/** Such an object is written as a list of pairs. */
+function looksTyped(value: object): boolean {
+  return '_type_' in value && '_data_' in value
+}
+
+function storable(timestamp: Timestamp): Timestamp {
+  if (isStorable(timestamp)) return timestamp
+  const shown = Number.isNaN(timestamp.getTime()) ? 'an invalid Date' : `the date ${timestamp.iso}`
+  throw new UnkeepableValue(`${shown}: a time has to be in the years 1 to 9999`)
+}
+
+function stepOf(name: string): string {
+  return /^[\w$]+$/.test(name) ? `.${name}` : `[${JSON.stringify(name)}]`
+}
+
+function nameOf(value: object): string {
+  const type: unknown = value.constructor
+  return typeof type === 'function' && type.name !== '' ? type.name : 'an unnamed class'
+}
