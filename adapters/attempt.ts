@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http'
 import { isEventSourcingError, type ManagedTransaction, ProgrammingError, type RecordedResponse } from '../src/index.js'
 import { withStatus } from './http.js'
-import type { IdempotentRequest } from './idempotency.js'
+import type { ClaimPlace, IdempotentRequest } from './idempotency.js'
 import type { ResponseToRecord } from './whole-response.js'
 
 /** What there is to do before a commit. */
@@ -17,7 +17,7 @@ export interface CommitOptions {
 export class Attempt<Request> {
   readonly managed: ManagedTransaction
   readonly #idempotent: IdempotentRequest<Request> | undefined
-  /** How often the database had been used when the idempotency key was claimed. */
+  /** How often the database has been used to claim the idempotency key. */
   #usesOfClaim = 0
 
   constructor(managed: ManagedTransaction, idempotent: IdempotentRequest<Request> | undefined) {
@@ -28,11 +28,13 @@ export class Attempt<Request> {
   /**
    * Claims the idempotency key of the request, if it has one.
    *
+   * @param place - where the request is; default: just before its handler
    * @returns the answer that was stored under it
    */
-  async claim(): Promise<RecordedResponse | undefined> {
-    const known = await this.#idempotent?.claim(this.managed)
-    this.#usesOfClaim = this.managed.useCount
+  async claim(place?: ClaimPlace): Promise<RecordedResponse | undefined> {
+    const before = this.managed.useCount
+    const known = await this.#idempotent?.claim(this.managed, place)
+    this.#usesOfClaim += this.managed.useCount - before
     return known
   }
 
@@ -50,7 +52,7 @@ export class Attempt<Request> {
     const { isUsed } = this
     try {
       if (refusesUse) this.refuseUse()
-      await this.#idempotent?.record(this.managed, answer)
+      await this.#idempotent?.record(this.managed, answer, isUsed)
     } catch (error) {
       await this.managed.rollback()
       throw error

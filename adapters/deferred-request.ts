@@ -8,6 +8,7 @@ import {
 import { refusedBy } from './attempt.js'
 import type { Exchange, ServedRequest } from './exchange.js'
 import type { RouteTransactionOptions, TransactionalDatastore } from './http.js'
+import { assertIdempotency } from './idempotency.js'
 import { isPast } from './nobody-waits.js'
 import { RequestTransaction } from './request-transaction.js'
 import { ResponseHead } from './response-head.js'
@@ -24,6 +25,7 @@ export function serve<Request>(
   options: RouteTransactionOptions<Request>,
   exchange: Exchange<Request>,
 ): ServedRequest<Request> {
+  assertIdempotency(options.idempotency)
   const others = exchange.served
   for (const other of others) other.open()
   const isAtOnce = (options.retries ?? 0) > 0 || (options.idempotency ?? false) !== false || others.length > 0

@@ -1,9 +1,11 @@
 /** Express: one transaction per request, committed before the response leaves. For Express 5 and 4. */
-import type { Request, RequestHandler } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import { ProgrammingError } from '../src/index.js'
 import { serve } from './deferred-request.js'
 import type { ServedRequest } from './exchange.js'
 import { ExpressExchange } from './express-exchange.js'
+import { claimInRoute, claimsByItself } from './express-routes.js'
+import { servedBy } from './express-served.js'
 import {
   assertBodyFits,
   assertDatastore,
@@ -12,6 +14,8 @@ import {
   type RouteTransactionOptions,
   type TransactionalDatastore,
 } from './http.js'
+import { assertIdempotency } from './idempotency.js'
+import { type InterceptedContext, type InterceptedHandler, intercept } from './nest-interceptor.js'
 import { keepInTable } from './property-table.js'
 import { hasKey, RequestTransaction } from './request-transaction.js'
 
@@ -26,7 +30,8 @@ export {
   requestMetadata,
   type TransactionalDatastore,
 } from './http.js'
-export type { IdempotencyOptions } from './idempotency.js'
+export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
+export type { InterceptedContext, InterceptedHandler } from './nest-interceptor.js'
 export {
   assertIfMatch,
   etagOf,
@@ -78,13 +83,33 @@ export function transactions(
         'app.post(path, transactions(datastore, { retries: 3 }, handler)).',
     )
   }
-  if (options !== false) assertBodyFits(options)
-  return (request, response, next) => {
+  if (options !== false) {
+    assertBodyFits(options)
+    // A route's own options may leave the scope to those of the app, but there is nothing that this could add to them.
+    if (options.idempotency === true) assertIdempotency(true)
+  }
+  return claimsByItself((request, response, next) => {
     const exchange = new ExpressExchange(request, response, next, handler)
     const known = exchange.served.find((served) => served.datastore === datastore)
     if (known !== undefined) void restart(known, options, exchange)
     else if (options === false || isSkipped(request, options)) exchange.proceed()
     else begin(datastore, options, exchange)
+  })
+}
+
+/**
+ * Claims idempotency keys in NestJS on Express, after the guards and before the pipes and the handler. It is needed where the
+ * option `idempotency` is set, before all other global interceptors.
+ *
+ * @example
+ * app.useGlobalInterceptors(new IdempotencyInterceptor())
+ */
+export class IdempotencyInterceptor {
+  /** Called by Nest; what it gives never settles for a request that was answered as it had been before. */
+  async intercept<Result>(context: InterceptedContext, next: InterceptedHandler<Result>): Promise<Result> {
+    if (context.getType() !== 'http') return next.handle()
+    // Nest's platform for Express gives Express's.
+    return await intercept(servedBy(context.switchToHttp().getResponse() as Response), next)
   }
 }
 
@@ -103,9 +128,12 @@ function begin(
     next(error)
     return
   }
-  if (handler === undefined || !(transaction instanceof RequestTransaction)) {
-    start(transaction, () => exchange.proceed(), next)
-  } else runAgain(transaction, exchange, handler)
+  if (handler !== undefined && transaction instanceof RequestTransaction) {
+    runAgain(transaction, exchange, handler)
+    return
+  }
+  if (hasKey(transaction)) claimInRoute(request, transaction)
+  transaction.run(() => exchange.proceed())
 }
 
 /** Serves a request by a handler that can be run again. */
@@ -132,8 +160,8 @@ function runAgain(transaction: RequestTransaction<Request>, exchange: ExpressExc
   start(transaction, attempt, failed)
 }
 
-/** Runs what serves the request in its transaction, unless it is answered as it was before. */
-function start(transaction: ServedRequest<Request>, handle: () => void, failed: (error: unknown) => void): void {
+/** Runs a handler in its transaction, unless the request is answered as it was before. */
+function start(transaction: RequestTransaction<Request>, handle: () => void, failed: (error: unknown) => void): void {
   const run = (): void => transaction.run(handle)
   if (hasKey(transaction)) void startOnce(() => transaction.claim(), run, failed)
   else run()
@@ -160,7 +188,6 @@ async function restart(
 ): Promise<void> {
   const { request, next } = exchange
   try {
-    if (options !== false && options.idempotency !== undefined && hasKey(known)) throw tooLateError()
     await known.giveWay()
     known.outside(() => {
       if (options === false || isSkipped(request, options)) exchange.proceed()
@@ -169,13 +196,6 @@ async function restart(
   } catch (error) {
     next(error)
   }
-}
-
-function tooLateError(): Error {
-  return new ProgrammingError(
-    "Could not apply the route's own `idempotency`: the key has been claimed as the app says, before the route was known. " +
-      'In Express, set the option for the app or for its routes.',
-  )
 }
 
 function isSkipped(request: Request, { skip }: TransactionsOptions): boolean {

@@ -15,6 +15,9 @@ import {
   type TransactionalDatastore,
   withStatus,
 } from './http.js'
+import { assertIdempotency } from './idempotency.js'
+import { isHandlerOfNest, missingInterceptor, sameAs } from './nest-handlers.js'
+import { type InterceptedContext, type InterceptedHandler, intercept } from './nest-interceptor.js'
 import { hasKey, RequestTransaction } from './request-transaction.js'
 
 export { problemDetails } from './fastify-problems.js'
@@ -28,7 +31,8 @@ export {
   requestMetadata,
   type TransactionalDatastore,
 } from './http.js'
-export type { IdempotencyOptions } from './idempotency.js'
+export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
+export type { InterceptedContext, InterceptedHandler } from './nest-interceptor.js'
 export {
   assertIfMatch,
   etagOf,
@@ -80,23 +84,28 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
   try {
     assertDatastore(datastore)
     assertBodyFits(appOptions)
+    assertIdempotency(appOptions.idempotency)
     registerOnce(fastify, datastore)
   } catch (error) {
     return done(error as Error)
   }
-  const lacksRetries = prepareRoutes(fastify, appOptions, transactionOf)
+  const isPrepared = prepareRoutes(fastify, appOptions, transactionOf)
   fastify.addHook('preHandler', (request, reply, next) => {
     const { transaction: own } = request.routeOptions.config
     if (own === false || isWebSocket(request)) return next()
-    const ownOptions = mergeOptions(appOptions, own)
-    if (lacksRetries(request, ownOptions)) return next(unprepared(request))
+    const merged = mergeOptions(appOptions, own)
+    // What is not found has no handler that could be served once.
+    const ownOptions = request.is404 ? { ...merged, idempotency: false } : merged
+    if ((ownOptions.retries ?? 0) > 0 && !isPrepared(request)) return next(unprepared(request, 'retries'))
     // `reply.callNotFound()` comes here a second time.
     const known = transactionOf(request)
     const transaction = known ?? serve(datastore, ownOptions, new FastifyExchange(reply))
     if (known === undefined && ownOptions.stream === 'refuse') refuseStreams(reply, transaction)
-    if (known === undefined && hasKey(transaction)) void startOnce(transaction, next)
+    if (known === undefined && hasKey(transaction) && !isPrepared(request)) {
+      return next(unprepared(request, 'idempotency keys'))
+    }
     // The context of `next` is that of the handler, whatever the hooks before have done to theirs.
-    else transaction.run(next)
+    transaction.run(next)
   })
   fastify.addHook('onError', (request, _reply, error, next) => {
     withStatus(error)
@@ -106,6 +115,22 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     next()
   })
   done()
+}
+
+/**
+ * Claims idempotency keys in NestJS on Fastify, after the guards and before the pipes and the handler. It is needed where the
+ * option `idempotency` is set, before all other global interceptors.
+ *
+ * @example
+ * app.useGlobalInterceptors(new IdempotencyInterceptor())
+ */
+export class IdempotencyInterceptor {
+  /** Called by Nest; what it gives never settles for a request that was answered as it had been before. */
+  async intercept<Result>(context: InterceptedContext, next: InterceptedHandler<Result>): Promise<Result> {
+    if (context.getType() !== 'http') return next.handle()
+    // Nest's platform for Fastify gives Fastify's.
+    return await intercept(servedOf(context.switchToHttp().getRequest() as FastifyRequest), next)
+  }
 }
 
 /** Looks at what is sent before any hook has changed it: one that compresses makes a stream of everything. */
@@ -140,45 +165,62 @@ function registerOnce(fastify: FastifyInstance, datastore: TransactionalDatastor
 type TransactionOf = (request: FastifyRequest) => ServedRequest<FastifyRequest> | undefined
 
 /**
- * Lets the handlers of routes that have retries be run again.
+ * Lets the handlers of routes that have retries be run again, and those of requests with idempotency keys be served once.
  *
- * @returns tells whether the route of a request should have been prepared and was not
+ * @returns tells whether the route of a request was prepared
  */
 function prepareRoutes(
   fastify: FastifyInstance,
   appOptions: RouteTransactionOptions<FastifyRequest>,
   transactionOf: TransactionOf,
-): (request: FastifyRequest, options: RouteTransactionOptions<FastifyRequest>) => boolean {
-  /** In the configuration of a route: its handler can be run again. */
+): (request: FastifyRequest) => boolean {
+  /** In the configuration of a route: its handler is ours. */
   const prepared = Symbol('prepared')
   fastify.addHook('onRoute', (route) => {
     const own = route.config?.transaction
     // The route for HEAD comes with the handler and the configuration of the one for GET.
     if (own === false || (route.config !== undefined && prepared in route.config)) return
-    if ((mergeOptions(appOptions, own).retries ?? 0) === 0) return
-    route.handler = runAgain(route.handler, transactionOf)
+    const { retries = 0, idempotency = false } = mergeOptions(appOptions, own)
+    assertIdempotency(idempotency)
+    const wrap = (wrapped: RouteHandlerMethod): void => void (route.handler = sameAs(wrapped, route.handler))
+    if (retries > 0) wrap(runAgain(route.handler, transactionOf))
+    if (idempotency !== false) wrap(serveOnce(route.handler, transactionOf))
+    if (retries === 0 && idempotency === false) return
     route.config = Object.assign({ [prepared]: true }, route.config)
   })
-  return (request, { retries = 0 }) => retries > 0 && !request.is404 && !(prepared in request.routeOptions.config)
+  return (request) => request.is404 || prepared in request.routeOptions.config
 }
 
-/** Goes on with the request, unless it is refused, or answered as it was before. */
-async function startOnce(
-  transaction: RequestTransaction<FastifyRequest>,
-  next: (error?: Error) => void,
-): Promise<void> {
-  try {
-    if (await transaction.claim()) transaction.run(next)
-  } catch (error) {
-    // Of the claim, or of the option `metadata`.
-    next(withStatus(error))
+/** A handler that is run where the key of its request is new, after all hooks that guard the route. */
+function serveOnce(handler: RouteHandlerMethod, transactionOf: TransactionOf): RouteHandlerMethod {
+  const isOfNest = isHandlerOfNest(handler)
+  return function (request, reply) {
+    const transaction = transactionOf(request)
+    if (transaction === undefined || !hasKey(transaction)) return handler.call(this, request, reply)
+    if (isOfNest) {
+      transaction.idempotent.unclaimed = missingInterceptor
+      return handler.call(this, request, reply)
+    }
+    return claimed(transaction, reply, () => handler.call(this, request, reply))
   }
 }
 
+/** @returns what the handler gives; the reply where it gives nothing, so that Fastify waits for what it sends later */
+async function claimed(
+  transaction: RequestTransaction<FastifyRequest>,
+  reply: FastifyReply,
+  handle: () => unknown,
+): Promise<unknown> {
+  if (!(await transaction.claim())) return reply
+  const result = handle()
+  if (isThenable(result)) return await result
+  return result === undefined ? reply : result
+}
+
 /** Fastify tells a plugin nothing of the routes before it. */
-function unprepared({ method, routeOptions }: FastifyRequest): ProgrammingError {
+function unprepared({ method, routeOptions }: FastifyRequest, what: string): ProgrammingError {
   return new ProgrammingError(
-    `Could not give ${method} ${routeOptions.url} its retries: the route was added before the plugin was loaded. ` +
+    `Could not give ${method} ${routeOptions.url} its ${what}: the route was added before the plugin was loaded. ` +
       'Await fastify.register(transactions, { datastore }) before the routes.',
   )
 }

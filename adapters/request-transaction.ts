@@ -11,7 +11,7 @@ import {
   type TransactionalDatastore,
   withStatus,
 } from './http.js'
-import { IdempotentRequest } from './idempotency.js'
+import { type ClaimPlace, IdempotentRequest } from './idempotency.js'
 import { goneAway, whyNobodyWaits } from './nobody-waits.js'
 import type { ResponseHead } from './response-head.js'
 import type { ResponseOwner } from './response-owners.js'
@@ -26,7 +26,8 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   #attempt: Attempt<Request>
   readonly #exchange: Exchange<Request>
   readonly #held: HeldResponse
-  readonly #idempotent: IdempotentRequest<Request> | undefined
+  /** Where the request has an idempotency key: `claim` comes before each attempt. */
+  readonly idempotent: IdempotentRequest<Request> | undefined
   /** Set where all of the response is to be there before its end is decided. */
   readonly #whole: WholeResponse | undefined
   /** Whether the body of the request had been read before the handler: what the handler reads itself, it reads once. */
@@ -52,8 +53,8 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     this.#isBodyRead = response.req.readableDidRead
     this.#held = HeldResponse.hold(response, datastore, this, head)
     const idempotency = options.readOnly === true ? false : options.idempotency
-    if (idempotency) this.#idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
-    this.#whole = this.#idempotent?.whole ?? (looksAtAnswers(options) ? new WholeResponse(maxHeldBytes) : undefined)
+    if (idempotency) this.idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
+    this.#whole = this.idempotent?.whole ?? (looksAtAnswers(options) ? new WholeResponse(maxHeldBytes) : undefined)
     if (this.#whole !== undefined) this.#held.whole = this.#whole
     this.#attempt = this.#watched(managed)
     // Comes after every response, whether it was sent or not.
@@ -93,21 +94,17 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     return this.managed.outside(fn)
   }
 
-  /** Whether the request has an idempotency key, so that `claim` comes before each attempt. */
-  get hasKey(): boolean {
-    return this.#idempotent !== undefined
-  }
-
   /**
    * Claims the idempotency key of the request; where the request was served before, it is answered as then.
    *
+   * @param place - where the request is; default: just before its handler
    * @returns whether the handler is to be run
    * @throws why the request is refused, with its status
    */
-  async claim(): Promise<boolean> {
+  async claim(place?: ClaimPlace): Promise<boolean> {
     let known: RecordedResponse | undefined
     try {
-      known = await this.#attempt.claim()
+      known = await this.#attempt.claim(place)
     } catch (error) {
       // At the deadline it was answered already.
       if (this.#hasFailed) return false
@@ -230,7 +227,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
 
   #watched(managed: ManagedTransaction): Attempt<Request> {
     managed.onExpired((error) => this.#expire(error))
-    return new Attempt(managed, this.#idempotent)
+    return new Attempt(managed, this.idempotent)
   }
 
   async #endAs(status: number, isStream: boolean): Promise<boolean> {
@@ -289,9 +286,14 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 }
 
+/** A transaction of a request with an idempotency key. */
+export type KeyedTransaction<Request> = RequestTransaction<Request> & {
+  readonly idempotent: IdempotentRequest<Request>
+}
+
 /** Whether a request has an idempotency key, to be claimed before it is served. */
-export function hasKey<Request>(served: ServedRequest<Request>): served is RequestTransaction<Request> {
-  return served instanceof RequestTransaction && served.hasKey
+export function hasKey<Request>(served: ServedRequest<Request>): served is KeyedTransaction<Request> {
+  return served instanceof RequestTransaction && served.idempotent !== undefined
 }
 
 /** Whether `commitOn` declares its third parameter, as Express looks at the parameters of error handlers. */

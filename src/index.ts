@@ -175,6 +175,7 @@ export type {
   TransactionToCome,
 } from './prisma/transaction.js'
 export {
+  IdempotencyBodyError,
   IdempotencyKeyError,
   IdempotencyKeyInUseError,
   IdempotencyKeyReusedError,

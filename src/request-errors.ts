@@ -74,3 +74,8 @@ export class IdempotencyKeyInUseError extends EventSourcingError {
 export class IdempotencyKeyReusedError extends EventSourcingError {
   override readonly code: string = 'ES_IDEMPOTENCY_KEY_REUSED'
 }
+
+/** A request with an idempotency key has a body that cannot be compared with that of another request. */
+export class IdempotencyBodyError extends EventSourcingError {
+  override readonly code: string = 'ES_IDEMPOTENCY_BODY'
+}

@@ -9,7 +9,7 @@ import { type Answer, failures, successes } from './answers.js'
 import type { Listening } from './listening.js'
 import { type Observed, observe } from './observed.js'
 
-const idempotency = { methods: ['GET', 'HEAD', 'POST'] }
+const idempotency = { scope: 'public' as const, methods: ['GET', 'HEAD', 'POST'] }
 const described = ['content-type', 'etag', 'location']
 
 const cases = ['none', 'before', 'after'] as const

@@ -23,7 +23,7 @@ describe.each(databases)('on $name', (kind) => {
     })
     const recorder = new PrismaApplicationRecorder(datastore)
     fastify = Fastify()
-    await fastify.register(transactions, { datastore, idempotency: { required: true } })
+    await fastify.register(transactions, { datastore, idempotency: { scope: 'public', required: true } })
     fastify.setErrorHandler(problemDetails())
     fastify.post('/', async (request, reply) => {
       await datastore.client.owner.create({ data: { name: 'Ann', dog: String(request.headers['idempotency-key']) } })

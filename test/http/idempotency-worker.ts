@@ -12,7 +12,7 @@ import { storedEvent } from '../contracts/stored-events.js'
 const datastore = new PrismaDatastore({ adapter: await adapterFromUrl(process.argv[2] ?? ''), deadlineMs: 30_000 })
 const recorder = new PrismaApplicationRecorder(datastore)
 const fastify = Fastify({ forceCloseConnections: true })
-await fastify.register(transactions, { datastore, idempotency: { required: true } })
+await fastify.register(transactions, { datastore, idempotency: { scope: 'public', required: true } })
 fastify.setErrorHandler(problemDetails())
 fastify.post('/', async ({ headers }) => {
   await recorder.insertEvents([storedEvent(crypto.randomUUID(), 1)])

@@ -11,7 +11,7 @@ import { type Exchange, frameworks, type Route, type RunningServer } from './ser
 const conflict = () => new ConcurrencyError('somebody was faster', { originatorId: 'x', expectedVersion: 1 })
 const idempotency = {
   headers: ['X-Kept'],
-  scope: (request: unknown) => String((request as Pick<Exchange, 'headers'>).headers['x-user'] ?? ''),
+  scope: (request: unknown) => String((request as Pick<Exchange, 'headers'>).headers['x-user'] ?? 'nobody'),
   maxBodyBytes: 5_000,
 }
 
@@ -148,7 +148,10 @@ describe.each(databases)('on $name', (kind) => {
     ]
     /** Of an app that has no keys by itself. */
     const others: Route[] = [
-      { ...route('/required', async ({ send }) => send(201)), transaction: { idempotency: { required: true } } },
+      {
+        ...route('/required', async ({ send }) => send(201)),
+        transaction: { idempotency: { required: true, scope: 'public' } },
+      },
       route('/always', async ({ send }) => send(201, { run: runs })),
     ]
     const separately = { propagation: 'requiresNew' } as const

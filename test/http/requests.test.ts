@@ -347,7 +347,11 @@ describe.each(databases)('on $name', (database) => {
       const fail = (): never => {
         throw new Error('a mistake in the options')
       }
-      const faulty: ServerOptions[] = [{ commitOn: fail }, { metadata: fail }, { metadata: fail, idempotency: true }]
+      const faulty: ServerOptions[] = [
+        { commitOn: fail },
+        { metadata: fail },
+        { metadata: fail, idempotency: { scope: 'public' } },
+      ]
       for (const options of faulty) {
         const url = await serve(
           async ({ send }) => {

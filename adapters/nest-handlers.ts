@@ -1,0 +1,38 @@
+/** What NestJS makes routes of: a function that runs guards, interceptors, pipes and the handler, so that a key has to be claimed inside of it. */
+import type { MissingClaim } from './idempotency.js'
+
+interface Metadata {
+  readonly getMetadataKeys?: (target: object) => readonly unknown[]
+}
+
+/**
+ * Whether a function of a route is one of Nest's. They have the metadata of the controller's method; Nest's adapter for Fastify
+ * puts another function around those of paths with parameters, which is known by its text.
+ */
+export function isHandlerOfNest(handler: (...args: never[]) => unknown): boolean {
+  if (around.has(handler)) return true
+  // Of the package reflect-metadata, which Nest loads.
+  const { getMetadataKeys } = Reflect as Metadata
+  if (getMetadataKeys === undefined) return false
+  const keys = getMetadataKeys(handler)
+  if (keys.includes('path') && keys.includes('method')) return true
+  const text = String(handler)
+  return text.includes('callNotFound()') && text.includes('.call(this')
+}
+
+/** Functions of ours around one of Nest's. */
+const around = new WeakSet<object>()
+
+/** Lets a function count as one of Nest's if the one is that it calls. */
+export function sameAs<Handler extends (...args: never[]) => unknown>(wrapper: Handler, handler: Handler): Handler {
+  if (isHandlerOfNest(handler)) around.add(wrapper)
+  return wrapper
+}
+
+/** What is said where nothing has claimed the key of a request in Nest. */
+export const missingInterceptor: MissingClaim = {
+  isAfterHandler: true,
+  why:
+    'Could not serve the request once: it has an idempotency key, and in Nest that is looked up after the guards, by an interceptor. ' +
+    'Add app.useGlobalInterceptors(new IdempotencyInterceptor()) before the other interceptors.',
+}
