@@ -9,7 +9,11 @@ import { PrismaFactory } from './prisma/factory.js'
 registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, RotatingCipher, ZlibCompressor, BrotliCompressor })
 
 export { Application, type ApplicationOptions } from './application/application.js'
-export type { SubscribedEvent } from './application/application-subscription.js'
+export type {
+  ApplicationSubscription,
+  SubscribedEvent,
+  SubscribedPage,
+} from './application/application-subscription.js'
 export { type Causation, causedBy } from './application/causation.js'
 export type { Saveable } from './application/collected.js'
 export {
@@ -141,6 +145,7 @@ export type {
   SinceSnapshotRange,
   SubscribeOptions,
   Subscription,
+  SubscriptionPage,
   TrackingRecorder,
   WaitOptions,
 } from './persistence/recorder.js'

@@ -7,10 +7,11 @@ import type { MapperParts } from '../persistence/configured-mapper.js'
 import { Environment, type EnvironmentVariables } from '../persistence/environment.js'
 import type { EventStore, Recording } from '../persistence/event-store.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
-import type { LogOrder, SubscribeOptions, Subscription } from '../persistence/recorder.js'
+import { logPosition } from '../persistence/positions.js'
+import type { LogOrder, SubscribeOptions } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { Transcoding } from '../persistence/transcodings.js'
-import { ApplicationSubscription, type SubscribedEvent } from './application-subscription.js'
+import { ApplicationSubscription } from './application-subscription.js'
 import type { Saveable } from './collected.js'
 import { Infrastructure } from './infrastructure.js'
 import { originatorIds } from './listing.js'
@@ -218,23 +219,28 @@ export class Application<Client = unknown> {
 
   /**
    * Follows the application's log, outside of any transaction: first the events that are there, then those saved from now on,
-   * each once and in order. `break`, `stop()`, an abort of the signal or the end of an `await using` block end it.
+   * each once and in order. `break`, `stop()`, an abort of the signal or the end of an `await using` block end it. Its `pages()` give
+   * the same with the position up to which the log was read, which whoever stores positions needs: with `topics`, the last event
+   * is not the end.
    *
    * @param options - `gt`: the last position that was processed, default null, from the beginning; `topics`; `signal`
+   * @throws `TypeError` when `gt` is no position
    * @throws from the iteration, `MapperError` when a state cannot be read; what the recorder's subscription throws
    *
    * @example
-   * for await (const { event, tracking } of school.subscribe({ gt: await views.maxTrackingId('TrainingSchool') })) {
+   * const gt = await views.maxTrackingId('TrainingSchool')
+   * for await (const { items, tracking } of school.subscribe({ gt, topics: topicsOf(Dog, 'Registered') }).pages()) {
    *   await datastore.transaction(async () => {
    *     await views.insertTracking(tracking)
-   *     await project(event)
+   *     for (const { event } of items) await project(event)
    *   })
    * }
    */
-  subscribe(options?: SubscribeOptions): Subscription<SubscribedEvent> {
-    return new ApplicationSubscription(this.name, async () => {
+  subscribe(options: SubscribeOptions = {}): ApplicationSubscription {
+    const gt = logPosition(options.gt, 'gt')
+    return new ApplicationSubscription(this.name, options.topics ?? [], async () => {
       const store = await this.eventStore()
-      return { notifications: this.recorder.subscribe(options), store }
+      return { notifications: this.recorder.subscribe({ ...options, gt }), store }
     })
   }
 

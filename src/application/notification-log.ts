@@ -1,5 +1,6 @@
 /** The notification log: an application's events in order, in sections for readers elsewhere. */
 import { ProgrammingError } from '../errors.js'
+import { checkLimit, logPosition } from '../persistence/positions.js'
 import type { ApplicationRecorder, SelectNotificationsOptions } from '../persistence/recorder.js'
 import type { Notification } from '../persistence/stored-event.js'
 
@@ -56,7 +57,7 @@ export class LocalNotificationLog implements NotificationLog {
   }
 
   async select(start: bigint | null, limit: number, options?: SelectNotificationsOptions): Promise<Notification[]> {
-    if (limit > this.sectionSize) {
+    if (checkLimit(limit) > this.sectionSize) {
       throw new ProgrammingError(
         `Cannot select ${limit} notifications at once: the section size of this log is ${this.sectionSize}`,
       )
@@ -99,7 +100,8 @@ export class NotificationLogReader {
 
   /** Gives the notifications from an id on, one by one, following the links between sections. */
   async *read(start: bigint = 1n): AsyncGenerator<Notification, void, undefined> {
-    let sectionId: string | null = `${start},${start + BigInt(this.sectionSize) - 1n}`
+    const first = logPosition(start, 'start')
+    let sectionId: string | null = `${first},${first + BigInt(this.sectionSize) - 1n}`
     while (sectionId !== null) {
       const section: Section = await this.#log.section(sectionId)
       yield* section.items

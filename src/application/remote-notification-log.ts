@@ -1,5 +1,6 @@
 /** The log of an application elsewhere: sections come as texts, over HTTP or in any other way. */
 import { MapperError, ProgrammingError } from '../errors.js'
+import { checkLimit, logPosition } from '../persistence/positions.js'
 import type { SelectNotificationsOptions } from '../persistence/recorder.js'
 import type { Metadata, Notification } from '../persistence/stored-event.js'
 import type { NotificationLog, Section } from './notification-log.js'
@@ -65,18 +66,20 @@ export class RemoteNotificationLog implements NotificationLog {
 
   /** Reads sections until there are enough: what does not fit the options is fetched and passed over. */
   async select(start: bigint | null, limit: number, options: SelectNotificationsOptions = {}): Promise<Notification[]> {
-    if (limit > this.sectionSize) {
+    if (checkLimit(limit) > this.sectionSize) {
       throw new ProgrammingError(
         `Cannot select ${limit} notifications at once: the section size of this log is ${this.sectionSize}`,
       )
     }
-    const { stop, topics = [], inclusiveOfStart = true } = options
-    const first = start === null || start < 1n ? 1n : inclusiveOfStart ? start : start + 1n
+    const { topics = [], inclusiveOfStart = true } = options
+    const stop = logPosition(options.stop, 'stop')
+    const from = logPosition(start, 'start')
+    const first = from === null || from < 1n ? 1n : inclusiveOfStart ? from : from + 1n
     const selected: Notification[] = []
     let next: string | null = `${first},${first + BigInt(this.sectionSize) - 1n}`
     while (next !== null && selected.length < limit) {
       const { items, nextId }: Section = await this.section(next)
-      const inRange = items.filter(({ id }) => stop === undefined || id <= stop)
+      const inRange = items.filter(({ id }) => stop === null || id <= stop)
       selected.push(...inRange.filter(({ topic }) => topics.length === 0 || topics.includes(topic)))
       next = inRange.length < items.length ? null : nextId
     }

@@ -7,6 +7,7 @@ import { rebuild } from '../domain/rebuild.js'
 import { restoreSnapshot, type SnapshotKind, type Snapshotted } from '../domain/snapshot.js'
 import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
 import type { SinceSnapshotVisitor } from '../persistence/event-store.js'
+import { checkVersion } from '../persistence/positions.js'
 import type { SelectEventsRange } from '../persistence/recorder.js'
 import { type CacheOptions, OriginatorCache } from './originator-cache.js'
 
@@ -30,7 +31,10 @@ export interface EventReader {
 
 /** Which state of an originator to get. */
 export interface GetOptions {
-  /** The version to stop at; default the latest. A version that is still to come gives the latest, too. */
+  /**
+   * The version to stop at; default the latest. A version that is still to come gives the latest, too; what is no whole number
+   * is a `TypeError`.
+   */
   readonly version?: number
   /** With a cache: whether to give a copy; default what the cache's option says. */
   readonly deepCopy?: boolean
@@ -88,6 +92,7 @@ export class Repository {
     options: GetOptions = {},
   ): Promise<unknown> {
     const { version, deepCopy } = options
+    checkVersion(version, 'version')
     if (version !== undefined || this.cache === undefined) return (await this.#read(kind, id, version)).originator
     const cached = await this.cache.get(kind, id, deepCopy)
     if (cached !== undefined) return cached

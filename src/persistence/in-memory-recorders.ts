@@ -1,6 +1,8 @@
 /** Recorders without a database: for tests, and for applications that nobody has configured. */
 import { NotSupportedError } from '../errors.js'
 import { copyOf, InMemoryStreams } from './in-memory-streams.js'
+import { LogTail } from './log-tail.js'
+import { checkLimit, checkRange, logPosition } from './positions.js'
 import type {
   AggregateRecorder,
   AppendOptions,
@@ -39,6 +41,7 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
   }
 
   async selectEvents(originatorId: string, range?: SelectEventsRange): Promise<StoredEvent[]> {
+    if (range !== undefined) checkRange(range)
     return this.#streams.select(originatorId, range)
   }
 
@@ -90,6 +93,13 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
 export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder implements ManagedApplicationRecorder {
   readonly #log: Notification[] = []
   readonly #wakeUps = new WakeUps()
+  readonly #tail = new LogTail({
+    selectNotifications: this.selectNotifications.bind(this),
+    maxNotificationId: this.maxNotificationId.bind(this),
+    onRecorded: (listener: () => void) => this.#wakeUps.add(listener),
+    isClosed: false,
+    mayPass: () => false,
+  })
 
   override async insertEvents(events: readonly StoredEvent[]): Promise<bigint[]> {
     return this.store(events)
@@ -100,12 +110,14 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
     limit: number,
     options: SelectNotificationsOptions = {},
   ): Promise<Notification[]> {
-    const { stop, topics = [], inclusiveOfStart = true } = options
+    const { topics = [], inclusiveOfStart = true } = options
+    const stop = logPosition(options.stop, 'stop')
     const wanted = new Set(topics)
     const selected: Notification[] = []
-    for (let index = firstIndex(start, inclusiveOfStart); selected.length < limit; index += 1) {
+    const first = firstIndex(logPosition(start, 'start'), inclusiveOfStart)
+    for (let index = first; selected.length < checkLimit(limit); index += 1) {
       const notification = this.#log[index]
-      if (notification === undefined || (stop !== undefined && notification.id > stop)) break
+      if (notification === undefined || (stop !== null && notification.id > stop)) break
       if (wanted.size === 0 || wanted.has(notification.topic)) selected.push(notification)
     }
     return selected.map(({ id, recordedAt, ...event }) => ({ ...copyOf(event), id, recordedAt: new Date(recordedAt) }))
@@ -116,14 +128,7 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
   }
 
   subscribe(options?: SubscribeOptions): Subscription<Notification> {
-    const log = {
-      selectNotifications: this.selectNotifications.bind(this),
-      maxNotificationId: this.maxNotificationId.bind(this),
-      onRecorded: (listener: () => void) => this.#wakeUps.add(listener),
-      isClosed: false,
-      mayPass: () => false,
-    }
-    return new LogSubscription(log, options)
+    return new LogSubscription(() => this.#tail, options)
   }
 
   protected override store(events: readonly StoredEvent[], predecessors?: readonly StreamPosition[]): bigint[] {

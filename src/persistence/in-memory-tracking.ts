@@ -1,17 +1,27 @@
 /** Tracking positions in memory, alone and together with an application's events. */
 import { InMemoryApplicationRecorder, noTransactions } from './in-memory-recorders.js'
+import { logPosition } from './positions.js'
 import type { ProcessEventsOptions, WaitOptions } from './recorder.js'
 import type { ManagedProcessRecorder, ManagedTrackingRecorder } from './recorder-transaction.js'
 import type { StoredEvent, Tracking } from './stored-event.js'
-import { alreadyProcessed, checkTracking, isProcessed, waitUntilProcessed } from './tracking.js'
+import {
+  alreadyProcessed,
+  checkTracking,
+  isProcessed,
+  noticeSharing,
+  type TrackingOrigin,
+  waitUntilProcessed,
+} from './tracking.js'
 
 /** Keeps tracking positions in memory. */
 export class InMemoryTrackingRecorder implements ManagedTrackingRecorder {
   readonly #positions = new Map<string, bigint>()
+  readonly #origins = new Map<string, TrackingOrigin>()
 
   async insertTracking(tracking: Tracking): Promise<void> {
     this.assertAhead(tracking)
     this.#positions.set(tracking.applicationName, tracking.notificationId)
+    noticeSharing(this.#origins, tracking.applicationName, tracking)
   }
 
   async maxTrackingId(applicationName: string): Promise<bigint | null> {
@@ -19,10 +29,11 @@ export class InMemoryTrackingRecorder implements ManagedTrackingRecorder {
   }
 
   async hasTrackingId(applicationName: string, notificationId: bigint | null): Promise<boolean> {
-    return isProcessed(notificationId, await this.maxTrackingId(applicationName))
+    return isProcessed(logPosition(notificationId, 'notificationId'), await this.maxTrackingId(applicationName))
   }
 
-  async wait(applicationName: string, notificationId: bigint | null, options?: WaitOptions): Promise<void> {
+  async wait(applicationName: string, awaited: bigint | null, options?: WaitOptions): Promise<void> {
+    const notificationId = logPosition(awaited, 'notificationId')
     if (notificationId === null) return
     const readLast = (): Promise<bigint | null> => this.maxTrackingId(applicationName)
     await waitUntilProcessed(readLast, { applicationName, notificationId }, options)

@@ -121,12 +121,23 @@ export interface SelectNotificationsOptions {
 
 /** What a subscription is to deliver. */
 export interface SubscribeOptions {
-  /** Only notifications with a greater id; default null, from the beginning of the log. */
+  /**
+   * Only notifications with a greater id; default null, from the beginning of the log. A whole number, or a text of digits, is
+   * taken as the position that it means; anything else is a `TypeError`.
+   */
   readonly gt?: bigint | null
   /** Only events with one of these topics; an empty list, the default, means all. */
   readonly topics?: readonly string[]
   /** Ends the iteration when it aborts. */
   readonly signal?: AbortSignal
+}
+
+/** A part of a log, as a subscription reads it. */
+export interface SubscriptionPage<Item> {
+  /** What was asked for, in order; perhaps nothing. */
+  readonly items: readonly Item[]
+  /** The position up to which the log was read: greater than that of the page before. Nothing comes later up to there. */
+  readonly end: bigint
 }
 
 /**
@@ -138,6 +149,13 @@ export interface SubscribeOptions {
 export interface Subscription<Item> extends AsyncIterable<Item>, AsyncDisposable {
   /** @throws `ProgrammingError` the second time: a subscription is iterated once */
   [Symbol.asyncIterator](): AsyncIterator<Item, undefined>
+  /**
+   * The same in pages, each with the position up to which the log was read. For who stores how far it has come: with `topics`
+   * the end of a page is beyond its last item, and a page may have no items.
+   *
+   * @throws `ProgrammingError` when it is iterated, where the subscription was iterated before
+   */
+  pages(): AsyncIterable<SubscriptionPage<Item>>
   /** Ends the iteration, also one that has not begun; harmless when it has ended. */
   stop(): void
 }
@@ -150,8 +168,9 @@ export interface ApplicationRecorder extends AggregateRecorder {
   /**
    * Reads the log in order. Everything with an id up to the greatest returned is final: no event appears there later.
    *
-   * @param start - the first id of interest, null for the beginning
+   * @param start - the first id of interest, null for the beginning; a whole number, or a text of digits, means that position
    * @param limit - at most so many, counted after the filter by topic
+   * @throws `TypeError` for what is no position, or no limit
    */
   selectNotifications(
     start: bigint | null,

@@ -1,70 +1,75 @@
 /** Follows a log: its history in pages, then what is recorded from now on. */
-import { OperationalError, ProgrammingError } from '../errors.js'
+import { ProgrammingError } from '../errors.js'
+import { type LogPage, Patience, readPage, withinTime } from './followed-log.js'
+import type { LogTail } from './log-tail.js'
 import { PageSize } from './page-size.js'
-import type { ApplicationRecorder, SubscribeOptions, Subscription } from './recorder.js'
+import { logPosition } from './positions.js'
+import type { SubscribeOptions, Subscription, SubscriptionPage } from './recorder.js'
 import { Rest } from './rest.js'
 import type { Notification } from './stored-event.js'
-
-/** What a subscription needs of a log. */
-export interface FollowedLog extends Pick<ApplicationRecorder, 'selectNotifications' | 'maxNotificationId'> {
-  /** Calls the listener soon after something was recorded, perhaps more often, perhaps not at all. @returns what ends that */
-  onRecorded(listener: () => void): () => void
-  /** Whether nothing can be read any more. Who follows the log is woken when that begins. */
-  readonly isClosed: boolean
-  /** Whether reading again may succeed after this error. */
-  mayPass(error: unknown): boolean
-}
-
-/** What was read. */
-interface Page {
-  readonly items: readonly Notification[]
-  /** Where the next one begins. */
-  readonly end: bigint | null
-}
 
 /** Pages begin small, since nothing is known of the states, and grow. */
 const firstPage = 10
 const greatestPage = 500
 
-/** A read that has no answer by then counts as failed: the connection may be dead without anybody having said so. */
-const readTimeoutMs = 30_000
-
-/** For so long failures that may pass are tried again. */
-const longestOutageMs = 60_000
-
 /**
- * The subscription to one log. It reads a page when its consumer has taken all of the last one, never ahead.
- *
- * Where nobody tells it of new events, it asks for them: 10 ms after the last event, then after twice the time before,
- * up to once a second.
+ * The subscription to one log. It reads a page of the history when its consumer has taken all of the last one, never ahead; where
+ * it has come to the end of the log, it shares the reads with all who follow the log there.
  */
 export class LogSubscription implements Subscription<Notification> {
-  readonly #log: FollowedLog
-  readonly #topics: readonly string[]
+  readonly #open: () => LogTail
   readonly #signal: AbortSignal | undefined
   readonly #pageSize = new PageSize(firstPage, greatestPage)
   readonly #rest = new Rest()
-  #position: bigint | null
-  #failingSince: number | undefined
+  readonly #follower: { readonly topics: ReadonlySet<string> | undefined; wantsEnds: boolean }
+  #position: bigint
+  #tail: LogTail | undefined
   #reading: Promise<unknown> | undefined
   #isIterated = false
   #isStopped = false
 
-  constructor(log: FollowedLog, options: SubscribeOptions = {}) {
-    this.#log = log
-    this.#topics = options.topics ?? []
-    this.#signal = options.signal
-    this.#position = options.gt ?? null
+  /**
+   * @param open - gives the log's end, which those share who follow the log; called when the iteration begins
+   * @throws `TypeError` when `gt` is no position
+   */
+  constructor(open: () => LogTail, options: SubscribeOptions = {}) {
+    const { topics = [], signal } = options
+    this.#open = open
+    this.#follower = { topics: topics.length === 0 ? undefined : new Set(topics), wantsEnds: false }
+    this.#signal = signal
+    const position = logPosition(options.gt, 'gt') ?? 0n
+    this.#position = position < 0n ? 0n : position
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Notification, undefined> {
+    return this.#iterate(this.#items())
+  }
+
+  pages(): AsyncIterable<SubscriptionPage<Notification>> {
+    return { [Symbol.asyncIterator]: () => this.#iterate(this.#follow(true)) }
+  }
+
+  stop(): void {
+    this.#isStopped = true
+    this.#rest.wake()
+    this.#tail?.release(this.#follower)
+  }
+
+  /** Ends the iteration, and waits for the read under way, so that the database can be closed after it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.stop()
+    // Whoever iterates is told of its failure.
+    await this.#reading?.catch(ignore)
+    await this.#tail?.idle()
+  }
+
+  #iterate<Item>(follow: AsyncGenerator<Item, undefined>): AsyncIterator<Item, undefined> {
     if (this.#isIterated) {
       throw new ProgrammingError(
         'Could not iterate over a subscription a second time: subscribe again, after the last notification that was processed.',
       )
     }
     this.#isIterated = true
-    const follow = this.#follow()
     return {
       next: async () => await follow.next(),
       // A generator would end only after the next notification, for which it may wait for ever.
@@ -75,111 +80,66 @@ export class LogSubscription implements Subscription<Notification> {
     }
   }
 
-  stop(): void {
-    this.#isStopped = true
-    this.#rest.wake()
+  async *#items(): AsyncGenerator<Notification, undefined> {
+    for await (const { items } of this.#follow(false)) {
+      for (const notification of items) {
+        if (this.#isStopped) return
+        yield notification
+      }
+    }
   }
 
-  /** Ends the iteration, and waits for the read under way, so that the database can be closed after it. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.stop()
-    // Whoever iterates is told of its failure.
-    await this.#reading?.catch(ignore)
-  }
-
-  async *#follow(): AsyncGenerator<Notification, undefined> {
+  async *#follow(wantsEnds: boolean): AsyncGenerator<LogPage, undefined> {
     const stop = (): void => this.stop()
     if (this.#signal?.aborted === true) stop()
     this.#signal?.addEventListener('abort', stop, { once: true })
-    const endWakeUps = this.#log.onRecorded(() => this.#rest.wake())
+    const tail = this.#open()
+    this.#tail = tail
+    this.#follower.wantsEnds = wantsEnds
+    const detach = tail.attach(this.#follower)
+    const patience = new Patience(tail.log)
     try {
-      while (!this.#isStopped && !this.#log.isClosed) {
-        const page = await this.#nextPage()
-        for (const notification of page) {
-          if (this.#isStopped) return
-          yield notification
-        }
-        if (page.length === 0 && !this.#isStopped) await this.#rest.take()
-        else this.#rest.shorten()
+      while (!this.#isStopped && !tail.log.isClosed) {
+        const isReached = tail.reaches(this.#position)
+        const shared = isReached ? await tail.next(this.#follower, this.#position) : undefined
+        const page = shared ?? (await this.#fromHistory(tail, patience))
+        if (this.#isStopped) return
+        if (page !== undefined && page.end > this.#position) {
+          this.#position = page.end
+          yield page
+        } else if (isReached) await this.#rest.take()
       }
     } finally {
       stop()
-      endWakeUps()
+      detach()
       this.#signal?.removeEventListener('abort', stop)
     }
   }
 
-  /** @returns an empty page when there is nothing new, or the database cannot tell at the moment */
-  async #nextPage(): Promise<readonly Notification[]> {
-    const reading = this.#topics.length === 0 ? this.#read() : this.#readTopics()
+  /** @returns undefined when there is nothing new, or the database cannot tell at the moment */
+  async #fromHistory(tail: LogTail, patience: Patience): Promise<LogPage | undefined> {
+    if (this.#isStopped || tail.log.isClosed) return undefined
+    const { limit } = this.#pageSize
+    const reading = tail.history(async () => {
+      if (this.#isStopped) return undefined
+      return await withinTime(readPage(tail.log, { after: this.#position, limit, topics: this.#follower.topics }))
+    })
     this.#reading = reading
     try {
-      const { items, end } = await withinTime(reading)
-      // Only here: a read that was given up may still come to an end.
-      this.#position = end
-      this.#failingSince = undefined
-      return items
+      const page = await reading
+      if (page === undefined) return undefined
+      patience.renew()
+      this.#rest.shorten()
+      this.#pageSize.adapt(page.items)
+      if (page.items.length < limit) tail.beginAt(page.end)
+      return page
     } catch (error) {
-      if (!this.#isStopped && !this.#log.isClosed && !this.#canWait(error)) throw error
-      return []
+      if (!this.#isStopped && !tail.log.isClosed && !patience.lasts(error)) throw error
+      if (!this.#isStopped) await this.#rest.take()
+      return undefined
     } finally {
       this.#reading = undefined
     }
-  }
-
-  async #read(): Promise<Page> {
-    const items = await this.#select({})
-    return { items, end: items.at(-1)?.id ?? this.#position }
-  }
-
-  /** Events of other topics are passed over for good, so that they are not read again and again. */
-  async #readTopics(): Promise<Page> {
-    const stop = await this.#log.maxNotificationId()
-    if (stop === null || stop <= (this.#position ?? 0n)) return { items: [], end: this.#position }
-    const { limit } = this.#pageSize
-    const items = await this.#select({ stop, topics: this.#topics })
-    return { items, end: items.length < limit ? stop : (items.at(-1)?.id ?? stop) }
-  }
-
-  async #select(options: { readonly stop?: bigint; readonly topics?: readonly string[] }): Promise<Notification[]> {
-    const items = await this.#log.selectNotifications(this.#position, this.#pageSize.limit, {
-      ...options,
-      inclusiveOfStart: false,
-    })
-    this.#pageSize.adapt(items)
-    return items
-  }
-
-  #canWait(error: unknown): boolean {
-    if (!this.#log.mayPass(error)) return false
-    const now = Date.now()
-    if (this.#failingSince === undefined) {
-      this.#failingSince = now
-      const reason = error instanceof Error ? error.message : String(error)
-      process.emitWarning(
-        `A subscription cannot read its log and tries again, for ${longestOutageMs / 1000} seconds. ${reason}`,
-        { code: 'ES_SUBSCRIPTION_WAITS' },
-      )
-    }
-    return now - this.#failingSince < longestOutageMs
-  }
-}
-
-async function withinTime<T>(read: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const timeout = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new OperationalError(`Could not read the log: there was no answer within ${readTimeoutMs / 1000} seconds.`, {
-          retryable: true,
-        }),
-      )
-    }, readTimeoutMs)
-  })
-  try {
-    return await Promise.race([read, timeout])
-  } finally {
-    clearTimeout(timer)
   }
 }
 

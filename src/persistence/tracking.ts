@@ -1,6 +1,7 @@
 /** What all tracking recorders have in common: which trackings they take, when a notification counts as processed, and the wait for one. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { IntegrityError, ProgrammingError, WaitInterruptedError, WaitTimeoutError } from '../errors.js'
+import { greatestPosition } from './positions.js'
 import type { WaitOptions } from './recorder.js'
 import type { Tracking } from './stored-event.js'
 
@@ -8,12 +9,57 @@ const defaultTimeoutMs = 1_000
 const firstPollMs = 100
 const longestPollMs = 800
 
-/** The greatest id of a database. */
-const greatestId = 2n ** 63n - 1n
+/** The subscription that a tracking comes from. */
+export interface TrackingOrigin {
+  /** What it delivers; empty for everything. */
+  readonly topics: readonly string[]
+  /** Whether it has ended. */
+  readonly isOver: boolean
+}
+
+/** A tracking that knows where it comes from. */
+export class SubscribedTracking implements Tracking {
+  readonly applicationName: string
+  readonly notificationId: bigint
+  readonly #origin: TrackingOrigin
+
+  constructor(origin: TrackingOrigin, applicationName: string, notificationId: bigint) {
+    this.#origin = origin
+    this.applicationName = applicationName
+    this.notificationId = notificationId
+  }
+
+  /** Undefined for a tracking that somebody else has made. */
+  static originOf(tracking: Tracking): TrackingOrigin | undefined {
+    return tracking instanceof SubscribedTracking ? tracking.#origin : undefined
+  }
+}
+
+/**
+ * Tells of two subscriptions that store one position: each passes over what the other one has processed. To be called with each
+ * tracking that was stored.
+ *
+ * @param known - for each position, the subscription that has stored it last
+ */
+export function noticeSharing(known: Map<string, TrackingOrigin>, key: string, tracking: Tracking): void {
+  const origin = SubscribedTracking.originOf(tracking)
+  if (origin === undefined) return
+  const before = known.get(key)
+  known.set(key, origin)
+  if (before === undefined || before === origin) return
+  const sameTopics =
+    before.topics.length === origin.topics.length && before.topics.every((t) => origin.topics.includes(t))
+  if (before.isOver && sameTopics) return
+  process.emitWarning(
+    `Two subscriptions have stored their position in the log of ${tracking.applicationName} in the same place: each passes over ` +
+      'what the other one has processed. Give each reader a tracking recorder with a name of its own: `reader`.',
+    { code: 'ES_TRACKING_SHARED' },
+  )
+}
 
 /** @throws `ProgrammingError` for what cannot be the id of a notification */
 export function checkTracking({ applicationName, notificationId }: Tracking): void {
-  if (typeof notificationId === 'bigint' && notificationId >= 1n && notificationId <= greatestId) return
+  if (typeof notificationId === 'bigint' && notificationId >= 1n && notificationId <= greatestPosition) return
   throw new ProgrammingError(
     `Could not track notification ${String(notificationId)} of ${applicationName}: the id of a notification is a bigint from 1 to 2^63 - 1.`,
   )
@@ -23,7 +69,7 @@ export function checkTracking({ applicationName, notificationId }: Tracking): vo
 export function alreadyProcessed({ applicationName, notificationId }: Tracking, last: bigint | null): IntegrityError {
   return new IntegrityError(
     `Could not track notification ${notificationId} of ${applicationName}: its log was processed up to ${last ?? notificationId} already. ` +
-      'Nothing was stored. Go on after that one.',
+      'Nothing was stored. Go on after that one; where another reader has tracked it, give each reader a position of its own: `reader`.',
   )
 }
 

@@ -1,5 +1,6 @@
 /** Stores the events, or the snapshots, of aggregates in a table of the Prisma schema. */
 import { ProgrammingError } from '../errors.js'
+import { checkRange } from '../persistence/positions.js'
 import type {
   AggregateRecorder,
   AppendOptions,
@@ -85,6 +86,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   async selectEvents(originatorId: string, range: SelectEventsRange = {}): Promise<StoredEvent[]> {
+    checkRange(range)
     const scope = this.engine.currentScope
     const pending = scope?.findPending<PendingEvents>(this)
     if (scope?.autoflush === true && pending?.has(originatorId) === true) await scope.flush()

@@ -1,5 +1,6 @@
 /** Stores the events of an application in a table of the Prisma schema, in one order: its log. */
 import { NotSupportedError } from '../errors.js'
+import { checkLimit, logPosition } from '../persistence/positions.js'
 import type {
   AppendOptions,
   ApplicationRecorder,
@@ -65,7 +66,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
       },
       mayPass: isTransient,
     }
-    return new LogSubscription(log, options)
+    return new LogSubscription(() => signals.tailOf(table.reference, log), options)
   }
 
   async #readLog<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
@@ -80,7 +81,9 @@ export class PrismaApplicationRecorder<Client extends object = object>
 }
 
 function logRange(start: bigint | null, limit: number, options: SelectNotificationsOptions = {}): LogRange {
-  const { stop, topics = [], inclusiveOfStart = true } = options
-  if (start === null || start < 1n) return { from: 1n, to: stop, limit, topics }
-  return { from: inclusiveOfStart ? start : start + 1n, to: stop, limit, topics }
+  const { topics = [], inclusiveOfStart = true } = options
+  const first = logPosition(start, 'start')
+  const range = { to: logPosition(options.stop, 'stop') ?? undefined, limit: checkLimit(limit), topics }
+  if (first === null || first < 1n) return { from: 1n, ...range }
+  return { from: inclusiveOfStart ? first : first + 1n, ...range }
 }

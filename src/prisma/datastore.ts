@@ -93,7 +93,14 @@ export class PrismaDatastore<Client extends object = object>
       isProvisional: () => this.#connections.rehearsal !== undefined,
       runner: () => this.#connections,
       atOnce: (work) => this.#atOnce(work),
-      rehearse: (work, limits) => this.#connections.rehearse(work, { ...limits, dialect, transactions }),
+      rehearse: async (work, limits) => {
+        this.#signals.partTails()
+        try {
+          return await this.#connections.rehearse(work, { ...limits, dialect, transactions })
+        } finally {
+          this.#signals.partTails()
+        }
+      },
     })
     if (options.client !== undefined) this.bind(options.client(this.adapter))
   }

@@ -1,4 +1,6 @@
 /** Who follows the logs of one datastore, and what tells them of new events. */
+import type { FollowedLog } from '../persistence/followed-log.js'
+import { LogTail } from '../persistence/log-tail.js'
 import { WakeUps } from '../persistence/wake-ups.js'
 import type { Listener } from './listener.js'
 
@@ -6,6 +8,7 @@ import type { Listener } from './listener.js'
 export class LogSignals {
   readonly #listener: Listener | undefined
   readonly #followers = new Map<string, WakeUps>()
+  #tails = new Map<string, LogTail>()
   #isClosed = false
 
   constructor(listener?: Listener) {
@@ -33,6 +36,23 @@ export class LogSignals {
       unlisten?.()
       if (followers.empty) this.#followers.delete(channel)
     }
+  }
+
+  /** The end of a log, which all share who follow it. @param table - tells the log from others of this database */
+  tailOf(table: string, log: FollowedLog): LogTail {
+    const tails = this.#tails
+    const known = tails.get(table)
+    if (known !== undefined) return known
+    const tail = new LogTail(log, () => {
+      if (tails.get(table) === tail) tails.delete(table)
+    })
+    tails.set(table, tail)
+    return tail
+  }
+
+  /** Lets subscriptions that begin from now on share nothing with those before: what is stored may be undone. */
+  partTails(): void {
+    this.#tails = new Map()
   }
 
   /** Whether the datastore is closed. */

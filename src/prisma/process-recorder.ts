@@ -23,8 +23,8 @@ export class PrismaProcessRecorder<Client extends object = object>
    */
   constructor(datastore: RecorderDatastore<Client>, options: ProcessRecorderOptions = {}) {
     super(datastore, options)
-    const { trackingTable = 'notification_tracking', schema } = options
-    this.#positions = new TrackingPositions(this.engine, { name: trackingTable, schema })
+    const { trackingTable = 'notification_tracking', schema, reader } = options
+    this.#positions = new TrackingPositions(this.engine, { name: trackingTable, schema, reader })
   }
 
   override async insertEvents(events: readonly StoredEvent[], options: ProcessEventsOptions = {}): Promise<bigint[]> {

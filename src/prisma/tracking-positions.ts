@@ -1,23 +1,41 @@
 /** The tracking positions in one table, for the recorders that keep them. */
-import { isEventSourcingError } from '../errors.js'
+import { isEventSourcingError, ProgrammingError } from '../errors.js'
+import { logPosition } from '../persistence/positions.js'
 import type { TrackingRecorder, WaitOptions } from '../persistence/recorder.js'
 import type { Tracking } from '../persistence/stored-event.js'
-import { alreadyProcessed, checkTracking, isProcessed, waitUntilProcessed } from '../persistence/tracking.js'
+import {
+  alreadyProcessed,
+  checkTracking,
+  isProcessed,
+  noticeSharing,
+  type TrackingOrigin,
+  waitUntilProcessed,
+} from '../persistence/tracking.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { TrackingTable } from './dialect.js'
 import type { Engine } from './engine.js'
 import { runIn } from './tables.js'
 import { translateError, translateLoneWriteError } from './translate-error.js'
 
+/** Which positions of which table. */
+export interface TrackingPositionsOptions {
+  readonly name: string
+  readonly schema: string | undefined
+  readonly reader: string | undefined
+}
+
 /** Works in the current transaction; outside of one, each call is stored by itself. */
 export class TrackingPositions implements TrackingRecorder {
   readonly createStatements: readonly string[]
   readonly #engine: Engine
   readonly #table: TrackingTable
+  readonly #prefix: string
+  readonly #origins = new Map<string, TrackingOrigin>()
 
-  /** @throws `ProgrammingError` when the table's name is no identifier, or too long for one */
-  constructor(engine: Engine, options: { readonly name: string; readonly schema: string | undefined }) {
+  /** @throws `ProgrammingError` when the table's name is no identifier, or too long for one, or the reader's is none */
+  constructor(engine: Engine, options: TrackingPositionsOptions) {
     this.#engine = engine
+    this.#prefix = prefixOf(options.reader)
     this.#table = engine.dialect.trackingTable({ name: options.name, schema: options.schema ?? engine.schema })
     this.createStatements = this.#table.createStatements
   }
@@ -25,14 +43,17 @@ export class TrackingPositions implements TrackingRecorder {
   async insertTracking(tracking: Tracking): Promise<void> {
     checkTracking(tracking)
     const { dialect, currentScope } = this.#engine
+    const key = this.#keyOf(tracking.applicationName)
     let isAlone = false
     const work = async (runner: StatementRunner | DriverConnection): Promise<void> => {
       isAlone = !runner.inTransaction
-      if (await this.#table.advance(runner, tracking)) return
-      throw alreadyProcessed(tracking, await this.#table.lastPosition(runner, tracking.applicationName))
+      const { notificationId } = tracking
+      if (await this.#table.advance(runner, { applicationName: key, notificationId })) return
+      throw alreadyProcessed(tracking, await this.#table.lastPosition(runner, key))
     }
     try {
       await (currentScope === undefined ? work(this.#engine.runner()) : currentScope.execute(work))
+      noticeSharing(this.#origins, key, tracking)
     } catch (error) {
       if (isEventSourcingError(error)) throw error
       const { applicationName, notificationId } = tracking
@@ -46,10 +67,11 @@ export class TrackingPositions implements TrackingRecorder {
   }
 
   async hasTrackingId(applicationName: string, notificationId: bigint | null): Promise<boolean> {
-    return isProcessed(notificationId, await this.maxTrackingId(applicationName))
+    return isProcessed(logPosition(notificationId, 'notificationId'), await this.maxTrackingId(applicationName))
   }
 
-  async wait(applicationName: string, notificationId: bigint | null, options?: WaitOptions): Promise<void> {
+  async wait(applicationName: string, awaited: bigint | null, options?: WaitOptions): Promise<void> {
+    const notificationId = logPosition(awaited, 'notificationId')
     if (notificationId === null) return
     const { currentScope } = this.#engine
     // What this transaction has stored itself is not seen from outside of it.
@@ -61,7 +83,19 @@ export class TrackingPositions implements TrackingRecorder {
 
   async #last(scope: Engine['currentScope'], applicationName: string): Promise<bigint | null> {
     return await runIn(this.#engine, scope, `read how far ${applicationName} was processed`, (runner) =>
-      this.#table.lastPosition(runner, applicationName),
+      this.#table.lastPosition(runner, this.#keyOf(applicationName)),
     )
   }
+
+  #keyOf(applicationName: string): string {
+    return `${this.#prefix}${applicationName}`
+  }
+}
+
+function prefixOf(reader: string | undefined): string {
+  if (reader === undefined) return ''
+  if (/^[\w.-]{1,100}$/.test(reader)) return `${reader}@`
+  throw new ProgrammingError(
+    `Could not make a tracking recorder for the reader '${reader}': its name has 1 to 100 letters, digits, '_', '-' and '.'.`,
+  )
 }

@@ -12,6 +12,12 @@ import type { Transaction } from './transaction.js'
 export interface TrackingOptions {
   /** The table's name; default `notification_tracking`. */
   readonly trackingTable?: string
+  /**
+   * Who reads: letters, digits, `_`, `-` and `.`. Each reader has positions of its own in the table, stored as `reader@application`.
+   * Without it there is one position for each application that is read, and two readers that store theirs pass over each other's
+   * events: a process warning `ES_TRACKING_SHARED` tells where that is noticed.
+   */
+  readonly reader?: string
   /** The schema that the table is in, where the database has schemas; default: the datastore's, then the connection's. */
   readonly schema?: string
 }
@@ -38,10 +44,10 @@ export class PrismaTrackingRecorder<Client extends object = object> implements T
    * @throws `ProgrammingError` when the table's name is no identifier, or too long for one
    */
   constructor(datastore: RecorderDatastore<Client>, options: TrackingOptions = {}) {
-    const { trackingTable = 'notification_tracking', schema } = options
+    const { trackingTable = 'notification_tracking', schema, reader } = options
     this.datastore = datastore
     this.#engine = engineOf(datastore)
-    this.#positions = new TrackingPositions(this.#engine, { name: trackingTable, schema })
+    this.#positions = new TrackingPositions(this.#engine, { name: trackingTable, schema, reader })
   }
 
   async insertTracking(tracking: Tracking): Promise<void> {

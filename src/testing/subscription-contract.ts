@@ -119,6 +119,25 @@ const delivering: Cases<ApplicationRecorder> = {
     expect(await takeIds(subject, 6, { topics: [] })).toEqual([1, 2, 3, 4, 5, 6])
   },
 
+  async 'tells in pages how far the log was read, also where nothing was asked for'(subject) {
+    const { recorder, originatorId, expect } = subject
+    await recorder.insertEvents([await insertTwo(subject), storedEvent(originatorId(3), 1, { topic: 'topic4' })])
+    const subscription = recorder.subscribe({ topics: ['topic3'] })
+    const ids: number[] = []
+    let end = 0n
+    const reading = (async () => {
+      for await (const page of subscription.pages()) {
+        ids.push(...page.items.map(({ id }) => Number(id)))
+        if (page.end <= end) throw new Error(`A page ends at ${page.end}, and the one before at ${end}.`)
+        end = page.end
+        if (end === 4n) await recorder.insertEvents([storedEvent(originatorId(3), 2, { topic: 'topic4' })])
+        if (end === 5n) return
+      }
+    })()
+    await inTime(reading, 'the end of a page')
+    expect(ids).toEqual([3])
+  },
+
   async 'delivers a long history, each event once and in order [45, 55]'(subject) {
     const { recorder, originatorId, expect } = subject
     await recorder.insertEvents(storedEvents(originatorId(1), 1_200))

@@ -2,7 +2,9 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { InMemoryApplicationRecorder, type Notification, OperationalError, ProgrammingError } from '../../src/index.js'
-import { type FollowedLog, LogSubscription } from '../../src/persistence/subscription.js'
+import type { FollowedLog } from '../../src/persistence/followed-log.js'
+import { LogTail } from '../../src/persistence/log-tail.js'
+import { LogSubscription } from '../../src/persistence/subscription.js'
 
 const mebibyte = 1024 * 1024
 
@@ -63,7 +65,7 @@ describe('a subscription', () => {
     await recorder.insertEvents(Array.from({ length: 2_000 }, (_, n) => event(n + 1)))
     const { log, reads } = watchedLog(recorder)
     const readsBefore: number[] = []
-    for await (const { id } of new LogSubscription(log)) {
+    for await (const { id } of new LogSubscription(() => new LogTail(log))) {
       readsBefore.push(reads.length)
       if (id === 2_000n) break
     }
@@ -75,13 +77,13 @@ describe('a subscription', () => {
   it('reads fewer events at once when their states are large', async () => {
     await recorder.insertEvents(Array.from({ length: 60 }, (_, n) => event(n + 1, { bytes: mebibyte })))
     const { log, reads } = watchedLog(recorder)
-    expect(await takeAll(new LogSubscription(log), 60)).toHaveLength(60)
+    expect(await takeAll(new LogSubscription(() => new LogTail(log)), 60)).toHaveLength(60)
     expect(reads.map(({ limit }) => limit).slice(0, 4)).toEqual([10, 4, 4, 4])
   })
 
   it('asks less and less often while there is nothing new', async () => {
     const { log, reads } = watchedLog(recorder)
-    const subscription = new LogSubscription(log)
+    const subscription = new LogSubscription(() => new LogTail(log))
     const taken = takeAll(subscription, 1)
     await delay(500)
     subscription.stop()
@@ -94,7 +96,7 @@ describe('a subscription', () => {
   it('does not read events of other topics again and again', async () => {
     await recorder.insertEvents(Array.from({ length: 10 }, (_, n) => event(n + 1)))
     const { log, reads } = watchedLog(recorder)
-    const taken = takeAll(new LogSubscription(log, { topics: ['wanted'] }), 1)
+    const taken = takeAll(new LogSubscription(() => new LogTail(log), { topics: ['wanted'] }), 1)
     await delay(50)
     await recorder.insertEvents([event(11, { topic: 'wanted' })])
     expect((await taken).map(({ id }) => id)).toEqual([11n])
@@ -109,7 +111,7 @@ describe('a subscription', () => {
     await recorder.insertEvents(Array.from({ length: 60 }, (_, n) => event(n + 1)))
     const { log, failures } = watchedLog(recorder)
     failures.push(passing, passing, () => Promise.resolve(), passing)
-    const ids = (await takeAll(new LogSubscription(log), 60)).map(({ id }) => Number(id))
+    const ids = (await takeAll(new LogSubscription(() => new LogTail(log)), 60)).map(({ id }) => Number(id))
     expect(ids).toEqual(Array.from({ length: 60 }, (_, n) => n + 1))
     expect(warnings).toHaveBeenCalledTimes(2)
   })
@@ -118,7 +120,7 @@ describe('a subscription', () => {
     vi.useFakeTimers()
     vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
     const { log } = watchedLog(recorder)
-    const subscription = new LogSubscription({ ...log, selectNotifications: passing })
+    const subscription = new LogSubscription(() => new LogTail({ ...log, selectNotifications: passing }))
     const iterator = subscription[Symbol.asyncIterator]()
     const start = Date.now()
     const next = iterator.next().catch((error: unknown) => error)
@@ -134,7 +136,7 @@ describe('a subscription', () => {
     await recorder.insertEvents([event(1)])
     const { log, reads, failures } = watchedLog(recorder)
     failures.push(() => new Promise<void>((resolve) => setTimeout(resolve, 30_005)))
-    const next = new LogSubscription(log)[Symbol.asyncIterator]().next()
+    const next = new LogSubscription(() => new LogTail(log))[Symbol.asyncIterator]().next()
     await vi.advanceTimersByTimeAsync(31_000)
     expect((await next).value?.id).toBe(1n)
     expect(reads.map(({ start }) => start)).toEqual([null, null])
@@ -143,11 +145,11 @@ describe('a subscription', () => {
   it('rejects at once with a failure that cannot pass [54]', async () => {
     const { log, failures } = watchedLog(recorder)
     failures.push(() => Promise.reject(new ProgrammingError('There is no such table.')))
-    await expect(takeAll(new LogSubscription(log), 1)).rejects.toBeInstanceOf(ProgrammingError)
+    await expect(takeAll(new LogSubscription(() => new LogTail(log)), 1)).rejects.toBeInstanceOf(ProgrammingError)
   })
 
   it('ends a wait for the next notification when its iterator returns', async () => {
-    const iterator = new LogSubscription(watchedLog(recorder).log)[Symbol.asyncIterator]()
+    const iterator = new LogSubscription(() => new LogTail(watchedLog(recorder).log))[Symbol.asyncIterator]()
     const next = iterator.next()
     await delay(20)
     expect(await iterator.return?.()).toEqual({ done: true, value: undefined })
@@ -158,7 +160,7 @@ describe('a subscription', () => {
     const { signal } = new AbortController()
     const [added, removed] = [vi.spyOn(signal, 'addEventListener'), vi.spyOn(signal, 'removeEventListener')]
     await recorder.insertEvents([event(1)])
-    await takeAll(new LogSubscription(watchedLog(recorder).log, { signal }), 1)
+    await takeAll(new LogSubscription(() => new LogTail(watchedLog(recorder).log), { signal }), 1)
     expect(removed.mock.calls.map(([, listener]) => listener)).toEqual(added.mock.calls.map(([, listener]) => listener))
     expect(added).toHaveBeenCalledOnce()
   })

@@ -31,6 +31,7 @@ function iterating(
   return {
     // What a generator returns without saying so is undefined.
     [Symbol.asyncIterator]: () => iterate() as AsyncIterator<Notification, undefined>,
+    pages: () => inner.pages(),
     stop: () => inner.stop(),
     [Symbol.asyncDispose]: async () => await inner[Symbol.asyncDispose](),
   }
@@ -46,6 +47,15 @@ async function* history(
 
 /** Break the promises of subscriptions. */
 export const brokenSubscriptions: Record<string, () => InMemoryApplicationRecorder> = {
+  'gives pages that end with their last item': subscribed(() => (options, inner) => {
+    const subscription = inner(options)
+    return Object.assign(subscription, {
+      async *pages() {
+        for await (const item of subscription) yield { items: [item], end: item.id }
+      },
+    })
+  }),
+
   'delivers events again': subscribed(() => (options, inner) => {
     const subscription = inner(options)
     return iterating(subscription, async function* () {

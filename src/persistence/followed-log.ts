@@ -1,0 +1,98 @@
+/** A log as those who follow it read it: a page at a time, within a time, and patiently while the database is away. */
+import { OperationalError } from '../errors.js'
+import type { ApplicationRecorder } from './recorder.js'
+import type { Notification } from './stored-event.js'
+
+/** What following needs of a log. */
+export interface FollowedLog extends Pick<ApplicationRecorder, 'selectNotifications' | 'maxNotificationId'> {
+  /** Calls the listener soon after something was recorded, perhaps more often, perhaps not at all. @returns what ends that */
+  onRecorded(listener: () => void): () => void
+  /** Whether nothing can be read any more. Who follows the log is woken when that begins. */
+  readonly isClosed: boolean
+  /** Whether reading again may succeed after this error. */
+  mayPass(error: unknown): boolean
+}
+
+/** A part of a log that was read, after some position. */
+export interface LogPage {
+  readonly items: readonly Notification[]
+  /** The position up to which everything was read; no less than where the page begins. */
+  readonly end: bigint
+}
+
+/** Which page to read. */
+export interface PageRange {
+  /** 0 for the beginning. */
+  readonly after: bigint
+  readonly limit: number
+  /** Undefined for all. */
+  readonly topics: ReadonlySet<string> | undefined
+}
+
+/** A read that has no answer by then counts as failed: the connection may be dead without anybody having said so. */
+const readTimeoutMs = 30_000
+
+/** For so long failures that may pass are tried again. */
+const longestOutageMs = 60_000
+
+/** Reads a page. With topics, its end is the log's where it is not full: what is not wanted is passed over for good. */
+export async function readPage(log: FollowedLog, { after, limit, topics }: PageRange): Promise<LogPage> {
+  const start = after === 0n ? null : after
+  if (topics === undefined) {
+    const items = await log.selectNotifications(start, limit, { inclusiveOfStart: false })
+    return { items, end: items.at(-1)?.id ?? after }
+  }
+  const stop = await log.maxNotificationId()
+  if (stop === null || stop <= after) return { items: [], end: after }
+  const items = await log.selectNotifications(start, limit, { stop, topics: [...topics], inclusiveOfStart: false })
+  return { items, end: items.length < limit ? stop : (items.at(-1)?.id ?? stop) }
+}
+
+/** Rejects what has no answer in time; what comes later is lost. */
+export async function withinTime<T>(read: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const timeout = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(
+        new OperationalError(`Could not read the log: there was no answer within ${readTimeoutMs / 1000} seconds.`, {
+          retryable: true,
+        }),
+      )
+    }, readTimeoutMs)
+  })
+  try {
+    return await Promise.race([read, timeout])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Tells how long failures that may pass are tried again, and warns of the first. */
+export class Patience {
+  readonly #log: FollowedLog
+  #failingSince: number | undefined
+
+  constructor(log: FollowedLog) {
+    this.#log = log
+  }
+
+  /** To be called when a read has succeeded. */
+  renew(): void {
+    this.#failingSince = undefined
+  }
+
+  /** Whether to try again after this error. */
+  lasts(error: unknown): boolean {
+    if (!this.#log.mayPass(error)) return false
+    const now = Date.now()
+    if (this.#failingSince === undefined) {
+      this.#failingSince = now
+      const reason = error instanceof Error ? error.message : String(error)
+      process.emitWarning(
+        `A subscription cannot read its log and tries again, for ${longestOutageMs / 1000} seconds. ${reason}`,
+        { code: 'ES_SUBSCRIPTION_WAITS' },
+      )
+    }
+    return now - this.#failingSince < longestOutageMs
+  }
+}
