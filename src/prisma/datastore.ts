@@ -93,14 +93,7 @@ export class PrismaDatastore<Client extends object = object>
       isProvisional: () => this.#connections.rehearsal !== undefined,
       runner: () => this.#connections,
       atOnce: (work) => this.#atOnce(work),
-      rehearse: async (work, limits) => {
-        this.#signals.partTails()
-        try {
-          return await this.#connections.rehearse(work, { ...limits, dialect, transactions })
-        } finally {
-          this.#signals.partTails()
-        }
-      },
+      rehearse: async (work, limits) => await this.#rehearse(work, { ...limits, dialect, transactions }),
     })
     if (options.client !== undefined) this.bind(options.client(this.adapter))
   }
@@ -222,6 +215,10 @@ export class PrismaDatastore<Client extends object = object>
     }
     await scope.commit()
     return result
+  }
+
+  async #rehearse<T>(work: () => Promise<T>, options: Parameters<ReplaceableConnections['rehearse']>[1]): Promise<T> {
+    return await this.#signals.apart(() => this.#connections.rehearse(work, options))
   }
 
   #transactionOf(scope: Scope<DriverConnection> | undefined): Transaction<Client> {

@@ -50,9 +50,14 @@ export class LogSignals {
     return tail
   }
 
-  /** Lets subscriptions that begin from now on share nothing with those before: what is stored may be undone. */
-  partTails(): void {
+  /** Runs work whose subscriptions share nothing with those before and after it, since what it stores is undone. */
+  async apart<T>(work: () => Promise<T>): Promise<T> {
     this.#tails = new Map()
+    try {
+      return await work()
+    } finally {
+      this.#tails = new Map()
+    }
   }
 
   /** Whether the datastore is closed. */
