@@ -5,7 +5,6 @@
 import { TransactionClosedError } from '../errors.js'
 import type { AsyncContext } from '../transaction/context.js'
 import { seemsInsideOperation } from '../transaction/operations.js'
-import type { IsolationLevel } from '../transaction/options.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
@@ -20,6 +19,7 @@ import type {
 } from './driver.js'
 import { reportEscape } from './escape.js'
 import type { OpenGuest } from './guest.js'
+import { isolationLevels } from './isolation-levels.js'
 import { ConnectionTransaction, SavepointTransaction } from './joined-transaction.js'
 
 /** What the adapter needs of its datastore. */
@@ -30,14 +30,6 @@ export interface AdapterHost {
   /** Set while the library itself opens a Prisma transaction as a guest. */
   readonly guestOpening: AsyncContext<OpenGuest>
   readonly deadlineMs: number
-}
-
-const levels: Readonly<Record<SqlIsolationLevel, IsolationLevel | undefined>> = {
-  'READ UNCOMMITTED': 'ReadUncommitted',
-  'READ COMMITTED': 'ReadCommitted',
-  'REPEATABLE READ': 'RepeatableRead',
-  SERIALIZABLE: 'Serializable',
-  SNAPSHOT: undefined,
 }
 
 /** Made once for a datastore; each PrismaClient that connects gets a view of the same connections. */
@@ -99,11 +91,12 @@ class JoiningAdapter implements SqlDriverAdapter {
   async startTransaction(isolationLevel?: SqlIsolationLevel): Promise<SqlDriverTransaction> {
     const { guestOpening, transactions, connections, deadlineMs } = this.#host
     const openGuest = guestOpening.get()
-    if (openGuest !== undefined) return openGuest(this)
+    if (openGuest !== undefined) return await openGuest(this, isolationLevel)
     const around = transactions.current
-    if (around !== undefined) return new SavepointTransaction(this, await around.nested())
+    // Prisma begins what is asked for in one tick in the context of the first: operations of ours never begin one here.
+    if (around !== undefined && !seemsInsideOperation()) return new SavepointTransaction(this, await around.nested())
     const connection = await connections.begin({
-      isolationLevel: isolationLevel === undefined ? undefined : levels[isolationLevel],
+      isolationLevel: isolationLevel === undefined ? undefined : isolationLevels[isolationLevel],
       readOnly: false,
       deadlineMs,
       heldAround: [...transactions.around()].flatMap(({ connection: held }) => held ?? []),

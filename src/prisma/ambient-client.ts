@@ -1,23 +1,20 @@
 /** The user's PrismaClient as `db` and `tx.client`: the same calls and types, joining the transaction that is open around them. */
-import type { TransactionOptions } from '../transaction/options.js'
 import type { AnyMethod } from './client-call.js'
-import { carryOutIn, type GuestPlace, guestOperation, takeOver } from './guest-operation.js'
-import type { PrismaClientLike } from './prisma-client.js'
+import { type GuestPlace, guestOperation } from './guest-operation.js'
+import { isPrismaClient, isPrismaOperation, isUnextended, originalOf, type PrismaClientLike } from './prisma-client.js'
 
 /** What an ambient client needs of its datastore. */
 export interface AmbientHost {
   /** Where to carry out operations in the transaction around this code, undefined when there is none. */
   guest(base: PrismaClientLike): GuestPlace | undefined
-  /** Runs `work` in a transaction: a nested one inside another. `client` gives the client to work with, made from the same base. */
-  transaction(
-    base: PrismaClientLike,
-    work: (client: object) => Promise<unknown>,
-    options: TransactionOptions,
-  ): Promise<unknown>
+  /** Calls `$transaction` of a client, so that its work joins the transaction that this begins. */
+  transaction(base: PrismaClientLike, ambient: object, args: readonly unknown[]): unknown
+  /** Runs a function of an extension: what the clients that it knows do in it joins, too. */
+  extension<R>(fn: () => R): R
 }
 
-/** These act on the connection or make clients, in a transaction as outside of it. */
-const alwaysOnBase = new Set(['$connect', '$disconnect', '$on', '$use', '$extends', '$transaction'])
+/** These act on the connection or make clients: a client inside of a transaction has none of them. */
+const ofWholeClients = new Set(['$connect', '$disconnect', '$on', '$use', '$extends'])
 
 const rawQueries = new Set([
   '$queryRaw',
@@ -27,40 +24,6 @@ const rawQueries = new Set([
   '$queryRawTyped',
   '$runCommandRaw',
 ])
-
-/** Makes the ambient view of a client. */
-export function ambientClient<Client extends object>(base: Client & PrismaClientLike, host: AmbientHost): Client {
-  const models = new Map<string, object>()
-  const proxy: Client = new Proxy<Client>(base, {
-    get(target, property) {
-      const value: unknown = Reflect.get(target, property)
-      if (typeof property === 'symbol' || property.startsWith('_')) return value
-      if (property === '$transaction') return transactionMethod(base, host)
-      if (property === '$extends') {
-        return (...args: unknown[]) => ambientClient(call<Client & PrismaClientLike>(value, base, args), host)
-      }
-      if (alwaysOnBase.has(property) && typeof value === 'function') return value.bind(base)
-      if (rawQueries.has(property)) return operationMethod(host, base, { path: [property], method: value, owner: base })
-      if (isModel(value))
-        return models.get(property) ?? remember(models, property, ambientModel(property, value, base, host))
-      return value
-    },
-  })
-  return proxy
-}
-
-/** Methods of the user's own extensions run as they are: called on the ambient client or model, they join through it. */
-function ambientModel(name: string, model: object, base: PrismaClientLike, host: AmbientHost): object {
-  return new Proxy(model, {
-    get(target, property) {
-      const value: unknown = Reflect.get(target, property)
-      if (typeof property === 'symbol' || typeof value !== 'function') return value
-      return modelOperations.has(property)
-        ? operationMethod(host, base, { path: [name, property], method: value, owner: target })
-        : value
-    },
-  })
-}
 
 /** What Prisma generates for every model. @see https://www.prisma.io/docs/orm/reference/prisma-client-reference#model-queries */
 const modelOperations = new Set([
@@ -83,59 +46,115 @@ const modelOperations = new Set([
   'groupBy',
 ])
 
-/** What an operation is on the client: its path from there, and the method with its owner. */
-interface Operation {
-  readonly path: readonly string[]
-  readonly method: unknown
-  readonly owner: object
+/**
+ * Makes the ambient view of a client.
+ *
+ * @param isTransaction - whether it is a client inside of a transaction
+ */
+export function ambientClient<Client extends object>(
+  base: Client & PrismaClientLike,
+  host: AmbientHost,
+  isTransaction: boolean = false,
+): Client {
+  const models = new Map<string, object>()
+  const isExtended = !isUnextended(base)
+  let parent: object | undefined
+  const isHidden = (property: string | symbol): boolean =>
+    isTransaction && typeof property === 'string' && ofWholeClients.has(property)
+  const proxy: Client = new Proxy<Client>(base, {
+    get(target, property) {
+      if (isHidden(property)) return undefined
+      const value: unknown = Reflect.get(target, property)
+      if (typeof property === 'symbol' || property.startsWith('_')) return value
+      if (property === '$transaction') return (...args: unknown[]) => host.transaction(base, proxy, args)
+      if (property === '$parent' && isPrismaClient(value)) return (parent ??= ambientClient(value, host, isTransaction))
+      if (isMethod(value)) {
+        if (ofWholeClients.has(property)) return wholeClientMethod(value, property, { base, proxy, host })
+        const isPrismas = !isExtended || Reflect.get(originalOf(base), property) === value
+        if (!isPrismas) return extensionMethod(host, value)
+        return rawQueries.has(property)
+          ? operationMethod(host, { name: property, base, owner: base, method: value })
+          : value
+      }
+      if (!isModel(value)) return value
+      const of = { name: property, base, isExtended, parent: () => Reflect.get(proxy, '$parent') as unknown }
+      return models.get(property) ?? remember(models, property, ambientModel(value, of, host))
+    },
+    has: (target, property) => !isHidden(property) && Reflect.has(target, property),
+    ownKeys: (target) => Reflect.ownKeys(target).filter((property) => !isHidden(property)),
+  })
+  return proxy
 }
 
-function operationMethod(
-  host: AmbientHost,
-  base: PrismaClientLike,
-  { path, method: ofBase, owner }: Operation,
-): AnyMethod {
-  const method = (...args: unknown[]): unknown => {
+/** Which model of which client a model is. */
+interface ModelPlace {
+  readonly name: string
+  readonly base: PrismaClientLike
+  readonly isExtended: boolean
+  readonly parent: () => unknown
+}
+
+/** Methods of the user's own extensions run as they are: called on the ambient client or model, they join through it. */
+function ambientModel(model: object, { name, base, isExtended, parent }: ModelPlace, host: AmbientHost): object {
+  return new Proxy(model, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property)
+      if (property === '$parent') return parent()
+      if (typeof property === 'symbol' || !isMethod(value)) return value
+      // Prisma makes its own methods anew for everyone who asks; those of extensions are what the user has given.
+      const isPrismas = !isExtended || Reflect.get(target, property) !== value
+      if (!isPrismas) return extensionMethod(host, value)
+      return modelOperations.has(property)
+        ? operationMethod(host, { name: `${name}.${property}`, base, owner: target, method: value })
+        : value
+    },
+  })
+}
+
+/** A method of Prisma's that makes an operation. */
+interface OperationMethod {
+  readonly name: string
+  readonly base: PrismaClientLike
+  readonly owner: object
+  readonly method: AnyMethod
+}
+
+function operationMethod(host: AmbientHost, { name, base, owner, method: ofBase }: OperationMethod): AnyMethod {
+  // With a receiver that is a proxy: Prisma tells where a call was made by the first function on the stack that has none.
+  function method(this: unknown, ...args: unknown[]): unknown {
+    const made: unknown = Reflect.apply(ofBase, owner, args)
     const place = host.guest(base)
-    if (place === undefined) return call(ofBase, owner, args)
-    const steps = path.map((property, index) => (index === path.length - 1 ? { property, args } : { property }))
-    return guestOperation(place, steps, method)
+    return place === undefined || !isPrismaOperation(made) ? made : guestOperation(place, made, name, method)
   }
   return method
 }
 
-function transactionMethod(base: PrismaClientLike, host: AmbientHost): PrismaClientLike['$transaction'] {
-  const transaction = async (work: unknown, options: PrismaTransactionOptions = {}): Promise<unknown> => {
-    if (isCallback(work)) return await host.transaction(base, work, toOptions(options))
-    const operations: readonly unknown[] = Array.isArray(work) ? work : []
-    if (host.guest(base) === undefined) return await base.$transaction(operations, options)
-    takeOver(operations)
-    return await host.transaction(base, () => runInOrder(operations, host.guest(base)), toOptions(options))
+/** A function that the user has put on the client or a model. */
+function extensionMethod(host: AmbientHost, method: AnyMethod): AnyMethod {
+  return new Proxy(method, {
+    apply: (target, self: unknown, args) => host.extension((): unknown => Reflect.apply(target, self, args)),
+  })
+}
+
+/** The client that a method is called on. */
+interface Whole {
+  readonly base: PrismaClientLike
+  readonly proxy: object
+  readonly host: AmbientHost
+}
+
+function wholeClientMethod(value: AnyMethod, property: string, { base, proxy, host }: Whole): AnyMethod {
+  if (property !== '$extends') {
+    return (...args) => {
+      const result = Reflect.apply(value, base, args)
+      // `$on` gives the client itself.
+      return isPrismaClient(result) ? proxy : result
+    }
   }
-  // The implementation serves both forms, which overloads of an arrow function cannot say.
-  return transaction as PrismaClientLike['$transaction']
-}
-
-/** The array form inside a transaction: a part that fails as a whole. */
-async function runInOrder(operations: readonly unknown[], place: GuestPlace | undefined): Promise<unknown[]> {
-  const results: unknown[] = []
-  for (const operation of operations) {
-    results.push(await (place === undefined ? operation : carryOutIn(place, operation)))
-  }
-  return results
-}
-
-interface PrismaTransactionOptions {
-  readonly isolationLevel?: TransactionOptions['isolationLevel']
-  readonly timeout?: number
-}
-
-/** Prisma's own limits for a transaction, in our words; `maxWait` is a part of the deadline. */
-function toOptions({ isolationLevel, timeout }: PrismaTransactionOptions): TransactionOptions {
-  return {
-    propagation: 'nested',
-    ...(isolationLevel === undefined ? {} : { isolationLevel }),
-    ...(timeout === undefined ? {} : { deadlineMs: timeout }),
+  return (extension) => {
+    // An extension that is a function makes the client itself: from the ambient one, so that what it does by that joins.
+    if (isMethod(extension)) return extension(proxy)
+    return ambientClient(Reflect.apply(value, base, [extension]) as PrismaClientLike, host)
   }
 }
 
@@ -143,13 +162,8 @@ function isModel(value: unknown): value is object {
   return typeof value === 'object' && value !== null && 'findMany' in value && typeof value.findMany === 'function'
 }
 
-function isCallback(work: unknown): work is (client: object) => Promise<unknown> {
-  return typeof work === 'function'
-}
-
-function call<R>(method: unknown, owner: object, args: readonly unknown[]): R {
-  // Called only with what a client's own property was.
-  return Reflect.apply(method as (...args: unknown[]) => R, owner, args)
+function isMethod(value: unknown): value is AnyMethod {
+  return typeof value === 'function'
 }
 
 function remember<T>(map: Map<string, T>, key: string, value: T): T {

@@ -23,6 +23,8 @@ export function closedError(): DatastoreClosedError {
 export interface DriverConnection extends TransactionConnection, StatementRunner {
   /** Those of the transactions around it that are still open: what they have locked, they keep until this one has ended. */
   readonly openAround?: readonly DriverConnection[]
+  /** Whether the user's adapter sends COMMIT and ROLLBACK itself, which Prisma's log tells; default false. */
+  readonly usesPhantomQuery?: boolean
 }
 
 /** The connections of one datastore. By itself it runs each statement as a transaction of its own. */

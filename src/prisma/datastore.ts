@@ -9,7 +9,6 @@ import type { Scope } from '../transaction/scope.js'
 import { type DatastoreStats, Telemetry } from '../transaction/telemetry.js'
 import { Transactions } from '../transaction/transactions.js'
 import { JoiningAdapterFactory } from './adapter.js'
-import { type AmbientHost, ambientClient } from './ambient-client.js'
 import { connectionSource } from './connection-source.js'
 import type { DriverConnection } from './connections.js'
 import { DatastoreFactory } from './datastore-factory.js'
@@ -18,7 +17,7 @@ import type { Dialect } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
 import { setEngine } from './engine.js'
-import { Guests, type GuestVisit } from './guests.js'
+import { JoiningClients } from './joining-clients.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
 import { LogWatches } from './log-watch.js'
@@ -51,9 +50,8 @@ export class PrismaDatastore<Client extends object = object>
   readonly #connections: ReplaceableConnections
   readonly #signals: LogSignals
   readonly #watches = new LogWatches()
-  readonly #guests = new Guests()
+  readonly #clients: JoiningClients
   readonly #views = new WeakMap<Scope<DriverConnection>, Transaction<Client>>()
-  readonly #ambientHost: AmbientHost
   readonly #managedHost: ManagedHost<Client>
   #base: (Client & PrismaClientLike) | undefined
   #ambient: Client | undefined
@@ -70,14 +68,14 @@ export class PrismaDatastore<Client extends object = object>
     const escapes = new Escapes(options.onEscape ?? defaultOnEscape())
     const source = connectionSource(dialect, this.#connections)
     this.#transactions = new Transactions(source, { autoflush, deadlineMs }, new Telemetry(this.name), escapes)
+    this.#clients = new JoiningClients(this.#transactions, options.deadlineMs)
     this.adapter = new JoiningAdapterFactory(adapter, {
       dialect,
       connections: this.#connections,
       transactions: this.#transactions,
-      guestOpening: this.#guests.opening,
+      guestOpening: this.#clients.opening,
       deadlineMs,
     })
-    this.#ambientHost = this.#hostWithin(() => this.#transactions.current)
     const transactions = this.#transactions
     this.#managedHost = { transactions, viewOf: (scope) => this.#viewOf(scope) }
     setEngine(this, {
@@ -112,7 +110,7 @@ export class PrismaDatastore<Client extends object = object>
       throw new ProgrammingError('Could not bind the client: it has no $transaction, so it is no PrismaClient.')
     }
     this.#base = client
-    this.#ambient = ambientClient(client, this.#ambientHost)
+    this.#ambient = this.#clients.join(client)
   }
 
   /** Whether a read through a recorder writes pending events first, for transactions that begin from now on. */
@@ -194,7 +192,7 @@ export class PrismaDatastore<Client extends object = object>
   }
 
   async #disconnect(): Promise<void> {
-    await this.#guests.close()
+    await this.#clients.close()
     await this.#signals.close()
     await this.#connections.close()
   }
@@ -235,43 +233,9 @@ export class PrismaDatastore<Client extends object = object>
     return view
   }
 
-  /** As `client`, for who has lost the async context: what is not inside a transaction of the same session goes to this scope. */
   #clientWithin(scope: Scope<DriverConnection>): TransactionClient<Client> {
     const base = this.#base
-    if (base === undefined) return this.client as TransactionClient<Client>
-    const host = this.#hostWithin(() => {
-      const current = this.#transactions.current
-      return current?.session === scope.session ? current : scope
-    })
-    return ambientClient(base, host) as TransactionClient<Client>
-  }
-
-  #hostWithin(scopeAround: () => Scope<DriverConnection> | undefined): AmbientHost {
-    return {
-      guest: (base) => {
-        const scope = scopeAround()
-        return scope === undefined ? undefined : { scope, guest: () => this.#guestOf(scope, base) }
-      },
-      transaction: async (base, work, options) => {
-        const scope = scopeAround()
-        return await this.#transactions.within(scope, () =>
-          this.#transactions.run(
-            (own) =>
-              work(
-                ambientClient(
-                  base,
-                  this.#hostWithin(() => own),
-                ),
-              ),
-            options,
-          ),
-        )
-      },
-    }
-  }
-
-  #guestOf(scope: Scope<DriverConnection>, base: PrismaClientLike): GuestVisit {
-    return scope.session.guest(base, () => this.#guests.enter(base, outermostOf(scope)))
+    return (base === undefined ? this.client : this.#clients.within(base, scope)) as TransactionClient<Client>
   }
 }
 
@@ -295,8 +259,4 @@ function warnOfClose(name: string, rolledBack: number): void {
       'Let the server answer its requests first, or give close() a greater timeoutMs.',
     { code: 'ES_CLOSED_WHILE_OPEN' },
   )
-}
-
-function outermostOf(scope: Scope<DriverConnection>): Scope<DriverConnection> {
-  return scope.parent === undefined ? scope : outermostOf(scope.parent)
 }

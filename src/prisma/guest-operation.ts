@@ -1,23 +1,35 @@
-/** A call on a PrismaClient that is carried out by the guest client when it is awaited. */
+/**
+ * A call on a PrismaClient that Prisma carries out in one of our transactions when it is awaited.
+ *
+ * Prisma makes the operation where the call is, so that its errors tell that line; where it is carried out is said when it starts.
+ */
 import { ProgrammingError } from '../errors.js'
 import { closedError } from '../transaction/closed.js'
 import type { Operation } from '../transaction/operations.js'
 import type { Scope } from '../transaction/scope.js'
-import { type AnyMethod, ClientCall, type Step } from './client-call.js'
+import { type AnyMethod, ClientCall } from './client-call.js'
+import type { ClientTransaction } from './client-transaction.js'
 import type { DriverConnection } from './connections.js'
 import type { GuestVisit } from './guests.js'
+import { isPrismaOperation, type PrismaOperation } from './prisma-client.js'
 
 /** Where operations are carried out. */
 export interface GuestPlace {
   readonly scope: Scope<DriverConnection>
-  /** The guest in its transaction, which comes at its first use. */
+  /** The `$transaction` that the scope belongs to, undefined for one that the library has begun. */
+  readonly owner: ClientTransaction | undefined
+  /** The guest in the library's transaction, which comes at its first use. */
   guest(): GuestVisit
+  /** Whether the code that runs now is in the same transaction. */
+  isHere(): boolean
 }
 
 interface Made {
   readonly place: GuestPlace
   readonly call: ClientCall
   readonly operation: Operation
+  /** What Prisma has made of the call. */
+  readonly prismas: PrismaOperation
 }
 
 /** Where an operation tells what it is: a `WeakMap` would keep its transaction until the next full garbage collection. */
@@ -27,20 +39,22 @@ const madeKey = Symbol('made operation')
  * Makes an operation that behaves as Prisma's do: it starts when it is awaited, runs once however often it is awaited,
  * can go on to a relation, and can be an element of `$transaction([…])`.
  *
+ * @param name - of the call, for messages
  * @param method - which was called for it: what called that is where the operation was made
  */
-export function guestOperation(place: GuestPlace, steps: readonly Step[], method: AnyMethod): object {
+export function guestOperation(place: GuestPlace, prismas: PrismaOperation, name: string, method: AnyMethod): object {
   const { scope } = place
-  const call = new ClientCall(steps, scope.session.options.escapes.areLocated ? method : undefined)
-  const made: Made = { place, call, operation: scope.operations.make(call) }
+  const call = new ClientCall(name, scope.session.options.escapes.areLocated ? method : undefined)
+  const made: Made = { place, call, prismas, operation: scope.operations.make(call) }
   // Made here, where the code that is late is on the stack.
-  const late = scope.ended
-    ? (scope.session.stopped ?? closedError(`${String(call)} was called`, scope.title))
-    : undefined
+  const late =
+    scope.ended && place.owner === undefined
+      ? (scope.session.stopped ?? closedError(`${String(call)} was called`, scope.title))
+      : undefined
   let result: Promise<unknown> | undefined
   const run = (): Promise<unknown> => (result ??= late === undefined ? carryOut(made) : Promise.reject(late))
-  return new Proxy(Object.create(null) as object, {
-    get(_target, property) {
+  return new Proxy(prismas, {
+    get(target, property) {
       switch (property) {
         case 'then':
           return (...handlers: Parameters<Promise<unknown>['then']>) => run().then(...handlers)
@@ -48,14 +62,14 @@ export function guestOperation(place: GuestPlace, steps: readonly Step[], method
           return (...handlers: Parameters<Promise<unknown>['catch']>) => run().catch(...handlers)
         case 'finally':
           return (...handlers: Parameters<Promise<unknown>['finally']>) => run().finally(...handlers)
-        case Symbol.toStringTag:
-          return 'PrismaPromise'
         case 'requestTransaction':
-          return refuse
+          return (transaction: object) => requestFrom(made, transaction)
         case madeKey:
           return made
-        default:
-          return typeof property === 'symbol' ? undefined : nextStep(made, property)
+        default: {
+          const value: unknown = Reflect.get(target, property)
+          return typeof property === 'string' && typeof value === 'function' ? nextStep(made, property, value) : value
+        }
       }
     },
   })
@@ -69,32 +83,66 @@ export function takeOver(operations: readonly unknown[]): void {
   }
 }
 
-/** Carries out an operation that was made in a transaction in a part of that; awaits any other. */
-export async function carryOutIn(place: GuestPlace, operation: unknown): Promise<unknown> {
+/** Carries out any operation of Prisma's in a place, wherever it was made. */
+export function carryOutIn(place: GuestPlace, operation: PrismaOperation): Promise<unknown> {
   const made = madeOf(operation)
-  if (made === undefined) return await operation
-  const { call } = made
-  return await carryOut({ place, call, operation: place.scope.operations.make(call) })
+  const call = made?.call ?? new ClientCall('an operation of $transaction', undefined)
+  const prismas = made?.prismas ?? operation
+  return carryOut({ place, call, prismas, operation: place.scope.operations.make(call) })
 }
 
-function carryOut({ place, call, operation }: Made): Promise<unknown> {
-  return place.scope.operation(operation, async () => {
-    const guest = place.guest()
-    try {
-      return await call.on(await guest.client)
-    } catch (error) {
-      guest.spoil()
-      throw error
-    }
-  })
+async function carryOut({ place, prismas, operation }: Made): Promise<unknown> {
+  return await inScope(place, operation, (transaction) => prismas.requestTransaction(transaction))
 }
 
-function nextStep({ place, call, operation }: Made, property: string): AnyMethod {
-  const method = (...args: unknown[]): object => {
+/** Carries out what Prisma does in a transaction that it is told. */
+export async function carryOutWork(place: GuestPlace, call: ClientCall, work: Work): Promise<unknown> {
+  return await inScope(place, place.scope.operations.make(call), work)
+}
+
+type Work = (transaction: object) => unknown
+
+async function inScope(place: GuestPlace, operation: Operation, work: Work): Promise<unknown> {
+  const { scope, owner } = place
+  let prismasError: unknown
+  try {
+    return await scope.operation(operation, async () => {
+      const guest = owner ?? place.guest()
+      const transaction = await guest.transaction
+      try {
+        return await work(transaction)
+      } catch (error) {
+        prismasError = error
+        guest.spoil()
+        throw error
+      }
+    })
+  } catch (error) {
+    throw owner === undefined ? error : await owner.errorOf(error, prismasError, work)
+  }
+}
+
+function nextStep({ place, call, operation, prismas }: Made, property: string, step: unknown): AnyMethod {
+  // With a receiver that is a proxy, which Prisma looks for when it tells where a call was made.
+  function method(this: unknown, ...args: unknown[]): unknown {
+    // It was a function when it was read.
+    const next: unknown = Reflect.apply(step as AnyMethod, prismas, args)
+    if (!isPrismaOperation(next)) return next
     place.scope.operations.forget(operation)
-    return guestOperation(place, [...call.steps, { property, args }], method)
+    return guestOperation(place, next, `${call.name}.${property}`, method)
   }
   return method
+}
+
+/** Another client's `$transaction` asks for it. */
+function requestFrom({ place, operation, prismas }: Made, transaction: object): Promise<unknown> {
+  if (!place.isHere()) {
+    throw new ProgrammingError(
+      'An operation that was made inside a transaction was given to the $transaction of a client that is not in it. Use datastore.client (or tx.client) for both.',
+    )
+  }
+  place.scope.operations.forget(operation)
+  return prismas.requestTransaction(transaction)
 }
 
 function madeOf(operation: unknown): Made | undefined {
@@ -102,10 +150,4 @@ function madeOf(operation: unknown): Made | undefined {
   return typeof operation === 'object' && operation !== null
     ? (Reflect.get(operation, madeKey) as Made | undefined)
     : undefined
-}
-
-function refuse(): never {
-  throw new ProgrammingError(
-    'An operation that was made inside a transaction was given to the $transaction of a client that is not in it. Use datastore.client (or tx.client) for both.',
-  )
 }

@@ -2,8 +2,9 @@
 import type { AsyncContext } from '../transaction/context.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
+import type { SqlDriverTransaction, SqlIsolationLevel } from './driver.js'
 import { GuestTransaction, type Names } from './guest-transaction.js'
-import { hasOriginalTransactions, isUnextended, type PrismaClientLike } from './prisma-client.js'
+import { prismaTransaction, prismaTransactionOf } from './prisma-client.js'
 
 /** The largest delay of a Node timer: Prisma's own limits must never be the ones that end a transaction. */
 const longestDelayMs = 2_147_483_647
@@ -14,18 +15,19 @@ const longestServiceMs = 3_600_000
 const rolledBack = new Error('rolled back')
 
 /** What the adapter gives Prisma in place of a transaction while a guest is opened. */
-export type OpenGuest = (names: Names) => GuestTransaction
+export type OpenGuest = (
+  names: Names,
+  isolationLevel?: SqlIsolationLevel,
+) => SqlDriverTransaction | Promise<SqlDriverTransaction>
 
 /** Serves one transaction after the other: opening and ending one costs Prisma more than a statement. */
 export class PrismaGuest {
-  /** The client that Prisma passes to the callback of `$transaction`. */
-  readonly client: Promise<object>
+  /** What Prisma knows its transaction by. */
+  readonly transaction: Promise<object>
   readonly #done: Promise<unknown>
   readonly #openedAt = performance.now()
   #scope: Scope<DriverConnection> | undefined
-  #transaction: GuestTransaction | undefined
-  /** Whether Prisma alone decides what is sent by it, and until when. */
-  #isPlain = false
+  #driver: GuestTransaction | undefined
   #isSpoilt = false
   #finish: (commit: boolean) => void = ignore
 
@@ -34,7 +36,7 @@ export class PrismaGuest {
    * @param scope - whom it serves first
    * @param opening - tells the adapter that it is a guest who begins
    */
-  constructor(base: PrismaClientLike, scope: Scope<DriverConnection>, opening: AsyncContext<OpenGuest>) {
+  constructor(base: object, scope: Scope<DriverConnection>, opening: AsyncContext<OpenGuest>) {
     this.#scope = scope
     const finished = new Promise<void>((resolve, reject) => {
       this.#finish = (commit) => (commit ? resolve() : reject(rolledBack))
@@ -42,20 +44,20 @@ export class PrismaGuest {
     // It may be rejected before Prisma gets to awaiting it.
     finished.catch(ignore)
     // The scope is not to be kept by this function, which Prisma keeps.
-    const open: OpenGuest = (names) => (this.#transaction = new GuestTransaction(names, this.#scope))
+    const open: OpenGuest = (names) => (this.#driver = new GuestTransaction(names, this.#scope))
     let done: Promise<unknown> | undefined
-    this.client = new Promise((resolve, reject) => {
+    this.transaction = new Promise((resolve, reject) => {
       // Prisma writes into the options, so each call gets its own.
       const options = { maxWait: longestDelayMs, timeout: longestDelayMs }
       const work = async (client: object): Promise<void> => {
-        this.#isPlain = isUnextended(client) && hasOriginalTransactions(base)
-        resolve(client)
+        resolve(prismaTransactionOf(client))
         await finished
       }
-      done = opening.run(open, () => base.$transaction(work, options))
+      // What extensions have made of `$transaction` is for those who call it.
+      done = opening.run(open, (): Promise<unknown> => Reflect.apply(prismaTransaction(base), base, [work, options]))
       done.catch(reject)
     })
-    this.client.catch(ignore)
+    this.transaction.catch(ignore)
     this.#done = done ?? Promise.resolve()
     this.#done.catch(ignore)
   }
@@ -65,12 +67,12 @@ export class PrismaGuest {
    * of a query extension may go on after the operation that it is in, and after a failure so may Prisma.
    */
   get canServeAgain(): boolean {
-    const { isAtRest, isEnded } = this.#transaction ?? { isAtRest: false, isEnded: true }
+    const { isAtRest, isEnded } = this.#driver ?? { isAtRest: false, isEnded: true }
     const isYoung = performance.now() - this.#openedAt < longestServiceMs
-    return this.#isPlain && !this.#isSpoilt && isAtRest && !isEnded && isYoung
+    return !this.#isSpoilt && isAtRest && !isEnded && isYoung
   }
 
-  /** An operation of it has failed. */
+  /** An operation of it has failed, or may go on for longer than it is awaited. */
   spoil(): void {
     this.#isSpoilt = true
   }
@@ -78,13 +80,13 @@ export class PrismaGuest {
   /** @param scope - whom it serves from now on, undefined for nobody: its statements are refused */
   serve(scope: Scope<DriverConnection> | undefined): void {
     this.#scope = scope
-    this.#transaction?.serve(scope)
+    this.#driver?.serve(scope)
   }
 
   /** @param commit - whether the transaction that it serves is about to commit */
   async end(commit: boolean): Promise<void> {
     // Prisma would connect again to end what it has ended.
-    if (this.#transaction?.isEnded === true) return
+    if (this.#driver?.isEnded === true) return
     this.#finish(commit)
     try {
       await this.#done

@@ -4,7 +4,6 @@ import type { Scope } from '../transaction/scope.js'
 import type { Guest } from '../transaction/session.js'
 import type { DriverConnection } from './connections.js'
 import { type OpenGuest, PrismaGuest } from './guest.js'
-import { isUnextended, type PrismaClientLike } from './prisma-client.js'
 
 /** After a burst of transactions the others leave: each takes some twenty kilobytes. */
 const mostWaiting = 32
@@ -20,11 +19,12 @@ export class GuestVisit implements Guest {
     this.#waiting = waiting
   }
 
-  get client(): Promise<object> {
-    return this.#guest.client
+  /** What Prisma knows its transaction by. */
+  get transaction(): Promise<object> {
+    return this.#guest.transaction
   }
 
-  /** An operation of it has failed: it serves no other transaction. */
+  /** An operation of it has failed, or may go on for longer than it is awaited: it serves no other transaction. */
   spoil(): void {
     this.#guest.spoil()
   }
@@ -41,11 +41,11 @@ export class GuestVisit implements Guest {
 export class Guests {
   /** Set while a guest is opened, for the adapter. */
   readonly opening: AsyncContext<OpenGuest> = new AsyncContext<OpenGuest>()
-  readonly #waiting = new Map<PrismaClientLike, PrismaGuest[]>()
+  readonly #waiting = new Map<object, PrismaGuest[]>()
 
-  /** @param base - the PrismaClient whose guest it is to be */
-  enter(base: PrismaClientLike, scope: Scope<DriverConnection>): GuestVisit {
-    const waiting = this.#waitingOf(base)
+  /** @param original - the PrismaClient whose guest it is to be: those that are extended from it have the same */
+  enter(original: object, scope: Scope<DriverConnection>): GuestVisit {
+    const waiting = this.#waitingOf(original)
     for (let guest = waiting.pop(); guest !== undefined; guest = waiting.pop()) {
       if (guest.canServeAgain) {
         guest.serve(scope)
@@ -53,9 +53,9 @@ export class Guests {
       }
       void guest.end(true)
     }
-    const open = (): PrismaGuest => new PrismaGuest(base, scope, this.opening)
     // What may stay outlives the request that opens it.
-    return new GuestVisit(isUnextended(base) ? outsideOfEverything(open) : open(), waiting)
+    const guest = outsideOfEverything(() => new PrismaGuest(original, scope, this.opening))
+    return new GuestVisit(guest, waiting)
   }
 
   /** Ends those that wait. */
@@ -65,12 +65,9 @@ export class Guests {
     for (const guest of all) await guest.end(true)
   }
 
-  #waitingOf(base: PrismaClientLike): PrismaGuest[] {
-    const known = this.#waiting.get(base)
-    if (known !== undefined) return known
-    const waiting: PrismaGuest[] = []
-    // Clients that are extended anew for each request would be kept.
-    if (isUnextended(base)) this.#waiting.set(base, waiting)
+  #waitingOf(original: object): PrismaGuest[] {
+    const waiting = this.#waiting.get(original) ?? []
+    this.#waiting.set(original, waiting)
     return waiting
   }
 }

@@ -139,6 +139,10 @@ class PooledConnection implements DriverConnection {
     return this.#guard.hasEnded
   }
 
+  get usesPhantomQuery(): boolean {
+    return this.#transaction.options.usePhantomQuery
+  }
+
   get openAround(): readonly DriverConnection[] {
     const isOpen = (held: object): held is PooledConnection => held instanceof PooledConnection && !held.#ended
     return this.#heldAround.filter(isOpen)

@@ -1,5 +1,7 @@
 /** The shape of a generated PrismaClient, whichever generator and extensions made it; nothing here imports one. */
 
+import { NotSupportedError } from '../errors.js'
+
 /** What the library calls on a client. */
 export interface PrismaClientLike {
   $transaction(work: (client: object) => Promise<unknown>, options?: object): Promise<unknown>
@@ -32,15 +34,63 @@ export function isUnextended(client: object): boolean {
   return typeof extensions.isEmpty === 'function' && Reflect.apply(extensions.isEmpty, extensions, []) === true
 }
 
-/** Whether the `$transaction` of a client is Prisma's, and not one that has been put before it, with limits of its own, say. */
-export function hasOriginalTransactions(client: PrismaClientLike): boolean {
-  let original: unknown
-  // Prisma's class is the last one; a client itself, being a proxy, hides of which class it is.
-  const { constructor } = client as { readonly constructor?: { readonly prototype?: unknown } }
-  let prototype = constructor?.prototype
-  while (typeof prototype === 'object' && prototype !== null) {
-    if (Object.hasOwn(prototype, '$transaction')) original = Reflect.get(prototype, '$transaction')
+/** What a call on a client gives: it is carried out when it is awaited, or in the transaction that it is asked to be carried out in. */
+export interface PrismaOperation extends PromiseLike<unknown> {
+  requestTransaction(transaction: object): Promise<unknown>
+}
+
+/** Whether a value is what a call on some client has given; everything else has been carried out already. */
+export function isPrismaOperation(value: unknown): value is PrismaOperation {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    Reflect.get(value, Symbol.toStringTag) === 'PrismaPromise' &&
+    'requestTransaction' in value &&
+    typeof value.requestTransaction === 'function'
+  )
+}
+
+/** The client that the extended ones have been made from, which has their engine and what all of them inherit. */
+export function originalOf(client: object): object {
+  const original: unknown = Reflect.get(client, '_originalClient')
+  return typeof original === 'object' && original !== null ? original : client
+}
+
+/** Prisma's own `$transaction`, whatever extensions and subclasses have put before it. */
+export function prismaTransaction(client: object): PrismaClientLike['$transaction'] {
+  let found: unknown = Reflect.get(client, '$transaction')
+  // Prisma's class is the last one.
+  let prototype = Reflect.getPrototypeOf(originalOf(client))
+  while (prototype !== null) {
+    if (Object.hasOwn(prototype, '$transaction')) found = Reflect.get(prototype, '$transaction')
     prototype = Reflect.getPrototypeOf(prototype)
   }
-  return Reflect.get(client, '$transaction') === original
+  // What is called so is nothing else.
+  return found as PrismaClientLike['$transaction']
+}
+
+/**
+ * What Prisma knows an open transaction by, for operations that are to be carried out in it.
+ *
+ * @param client - which Prisma has passed to the callback of `$transaction`
+ */
+export async function prismaTransactionOf(client: object): Promise<object> {
+  const make: unknown = Reflect.get(client, '_createPrismaPromise')
+  if (typeof make !== 'function') throw unknownClient()
+  const told: unknown = await Reflect.apply(make, client, [(transaction: unknown) => Promise.resolve(transaction)])
+  if (typeof told !== 'object' || told === null) throw unknownClient()
+  return told
+}
+
+function unknownClient(): NotSupportedError {
+  return new NotSupportedError(
+    'Could not join the PrismaClient to the transaction: this version of Prisma does not tell which transaction a client is in. Use one that eventsourcing-prisma supports.',
+  )
+}
+
+/** The option `transactionOptions` of a client, with the defaults that Prisma has filled in. */
+export function transactionOptionsOf(client: object): { readonly [option: string]: unknown } {
+  const config: unknown = Reflect.get(originalOf(client), '_engineConfig')
+  const options: unknown = typeof config === 'object' && config !== null && Reflect.get(config, 'transactionOptions')
+  return typeof options === 'object' && options !== null ? { ...options } : {}
 }

@@ -6,7 +6,7 @@ import { AsyncContext } from './context.js'
 import { DeferredScope } from './deferred-scope.js'
 import type { Escapes } from './escapes.js'
 import { type CloseOptions, OpenScopes } from './open-scopes.js'
-import { assertKnown, newDeadline, type Propagation, type TransactionOptions } from './options.js'
+import { assertKnown, type IsolationLevel, newDeadline, type Propagation, type TransactionOptions } from './options.js'
 import { backOffMs } from './retry.js'
 import { Scope } from './scope.js'
 import type { Session } from './session.js'
@@ -16,6 +16,7 @@ import type { Telemetry } from './telemetry.js'
 export interface TransactionDefaults {
   autoflush: boolean
   deadlineMs: number
+  isolationLevel?: IsolationLevel
 }
 
 /** Work to be done in a transaction; the scope is undefined where the propagation says that there is none. */
@@ -91,7 +92,7 @@ export class Transactions<Connection extends TransactionConnection> {
     this.#open.assertAdmits(() => this.#isInside)
     assertKnown(options)
     const scope: Scope<Connection> = Scope.outermost(this.#source, {
-      isolationLevel: options.isolationLevel,
+      isolationLevel: options.isolationLevel ?? this.defaults.isolationLevel,
       readOnly: options.readOnly ?? false,
       deadline: failed?.session.options.deadline ?? newDeadline(options.deadlineMs ?? this.defaults.deadlineMs),
       label: options.label,
@@ -209,9 +210,14 @@ export class Transactions<Connection extends TransactionConnection> {
     return result
   }
 
-  async #runNested<T>(outer: Scope<Connection>, work: Work<Connection, T>, options: TransactionOptions): Promise<T> {
+  /** Opens a part of a scope; the caller ends it. */
+  async part(outer: Scope<Connection>, options: TransactionOptions): Promise<Scope<Connection>> {
     assertFits(outer, options)
-    const scope = await outer.nested()
+    return await outer.nested()
+  }
+
+  async #runNested<T>(outer: Scope<Connection>, work: Work<Connection, T>, options: TransactionOptions): Promise<T> {
+    const scope = await this.part(outer, options)
     if (options.autoflush !== undefined) scope.autoflush = options.autoflush
     let result: T
     try {

@@ -156,29 +156,16 @@ describe.each(databases)('on $name', (kind) => {
     expect(opened).toBe(40 - 32)
   })
 
-  it.each([
-    {
-      what: 'hides its extensions',
-      change: (base: TestClient): TestClient => {
-        const extended = base.$extends({ query: { owner: { findMany: ({ args, query }) => query(args) } } })
-        const get = (target: TestClient, name: string | symbol): unknown =>
-          Reflect.get(extended, name) ?? Reflect.get(target, name)
-        return new Proxy(base, { get })
-      },
-    },
-    {
-      what: 'has limits of its own for transactions',
-      change: (base: TestClient): TestClient => {
-        const begin = base.$transaction.bind(base) as (work: unknown, options: object) => Promise<unknown>
-        const $transaction = async (work: unknown, options: object): Promise<unknown> =>
-          await begin(work, { ...options, timeout: 60_000 })
-        return Object.assign(base, { $transaction })
-      },
-    },
-  ])('opens one for each transaction of a client that $what', async ({ change }) => {
+  it('opens one for each transaction of a client that hides its extensions', async () => {
+    const hiding = (base: TestClient): TestClient => {
+      const extended = base.$extends({ query: { owner: { findMany: ({ args, query }) => query(args) } } })
+      const get = (target: TestClient, name: string | symbol): unknown =>
+        Reflect.get(extended, name) ?? Reflect.get(target, name)
+      return new Proxy(base, { get })
+    }
     const special = new PrismaDatastore<TestClient>({
       adapter: database.adapter(),
-      client: (adapter) => change(database.newClient(counting(adapter)) as TestClient),
+      client: (adapter) => hiding(database.newClient(counting(adapter)) as TestClient),
     })
     try {
       for (const dog of ['Ace', 'Rex']) {
@@ -189,6 +176,33 @@ describe.each(databases)('on $name', (kind) => {
       await special.close()
     }
     expect(opened).toBe(2)
+    expect(await dogs()).toEqual(['Ace', 'Rex'])
+  })
+
+  it('calls no $transaction that has been put before that of Prisma', async () => {
+    let called = 0
+    const limited = (base: TestClient): TestClient => {
+      const begin = base.$transaction.bind(base) as (work: unknown, options: object) => Promise<unknown>
+      const $transaction = async (work: unknown, options: object): Promise<unknown> => {
+        called += 1
+        return await begin(work, { ...options, timeout: 60_000 })
+      }
+      return Object.assign(base, { $transaction })
+    }
+    const special = new PrismaDatastore<TestClient>({
+      adapter: database.adapter(),
+      client: (adapter) => limited(database.newClient(counting(adapter)) as TestClient),
+    })
+    const { client } = special
+    try {
+      await special.transaction(async () => await client.owner.create({ data: { name: 'Ann', dog: 'Ace' } }))
+      expect(called).toBe(0)
+      await client.$transaction(async (tx) => await tx.owner.create({ data: { name: 'Ann', dog: 'Rex' } }))
+      expect(called).toBe(1)
+    } finally {
+      await client.$disconnect()
+      await special.close()
+    }
     expect(await dogs()).toEqual(['Ace', 'Rex'])
   })
 

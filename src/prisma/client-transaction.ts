@@ -1,0 +1,154 @@
+/**
+ * A `$transaction` of the user's client: Prisma begins it, and decides when it ends, as everywhere; in the database it is one of our
+ * transactions, or a part of one.
+ */
+import { isEventSourcingError, TransactionTimeoutError } from '../errors.js'
+import { closedError } from '../transaction/closed.js'
+import type { Scope } from '../transaction/scope.js'
+import type { DriverConnection } from './connections.js'
+import type { SqlQuery } from './driver.js'
+import { GuestTransaction, type Names } from './guest-transaction.js'
+
+/** How long it may last, as far as the library knows. */
+export interface ClientTransactionLimit {
+  /** Milliseconds. */
+  readonly timeoutMs: number
+}
+
+/** Timers of Node may be that early. */
+const timerPrecisionMs = 2
+
+/** One attempt at it: what has an extension that retries begin another one. */
+export class ClientTransaction {
+  readonly scope: Scope<DriverConnection>
+  readonly #limit: ClientTransactionLimit
+  #transaction: Promise<object> | undefined
+  readonly #begunAt = performance.now()
+  #isSettled = false
+  #stopped: Error | undefined
+
+  constructor(scope: Scope<DriverConnection>, limit: ClientTransactionLimit) {
+    this.scope = scope
+    this.#limit = limit
+  }
+
+  /** What Prisma knows it by. */
+  get transaction(): Promise<object> {
+    if (this.#transaction === undefined) throw closedError('An operation was made', 'the transaction')
+    return this.#transaction
+  }
+
+  /** Its end is Prisma's. */
+  spoil(): void {}
+
+  /** Prisma calls the work. */
+  enter(transaction: Promise<object>): void {
+    this.#transaction = transaction
+  }
+
+  /** Whether the work has come to its end, well or not. */
+  get isSettled(): boolean {
+    return this.#isSettled
+  }
+
+  /** Whether its time is over. */
+  get isLate(): boolean {
+    return performance.now() - this.#begunAt >= this.#limit.timeoutMs - timerPrecisionMs
+  }
+
+  /** The work has come to its end. */
+  settle(): void {
+    this.#isSettled = true
+  }
+
+  /** Prisma rolls back. */
+  async rollback(): Promise<void> {
+    if (this.#isSettled || this.#transaction === undefined) return await this.scope.rollback()
+    // It does that while the work goes on.
+    const { scope } = this
+    const { telemetry } = scope.session.options
+    this.#stopped = new TransactionTimeoutError(
+      `The timeout has passed: ${scope.title} was still open after the ${this.#limit.timeoutMs} ms that $transaction gives, or its client was ` +
+        'disconnected, and it was rolled back. Do less in it, or give $transaction a greater timeout.',
+    )
+    if (scope.parent === undefined) {
+      telemetry.timedOut()
+      scope.session.stop(this.#stopped)
+    }
+    await scope.rollback(this.#stopped)
+  }
+
+  /**
+   * The error that an operation in it is to reject with: Prisma's where it is about the end of the transaction, unless that is the end
+   * of one of ours around it.
+   *
+   * @param prismas - what Prisma has made of the error, undefined where it does not know of it
+   * @param work - asks Prisma for the operation
+   */
+  async errorOf(error: unknown, prismas: unknown, work: (transaction: object) => unknown): Promise<unknown> {
+    const ofScope = this.#stopped === undefined && this.scope.parent !== undefined
+    const isEnd = isEventSourcingError(error) && endCodes.has(error.code)
+    if (!isEnd || (ofScope && !this.scope.ended)) return tellCause(error, this.#stopped)
+    const cause = this.#stopped ?? error
+    if (prismas instanceof Error) return Object.assign(prismas, { code: 'P2028', cause })
+    // Prisma has not been asked: it says that the transaction is over.
+    try {
+      await work(await this.transaction)
+    } catch (told) {
+      return tellCause(told, cause)
+    }
+    return error
+  }
+
+  /** Adds to an error of Prisma's why it was. */
+  tell(error: unknown): unknown {
+    return tellCause(error, this.#stopped)
+  }
+}
+
+const endCodes = new Set(['ES_TRANSACTION_TIMEOUT', 'ES_TRANSACTION_CLOSED'])
+
+function tellCause(error: unknown, cause: Error | undefined): unknown {
+  const isPrismas = error instanceof Error && 'code' in error && error.code === 'P2028' && error.cause === undefined
+  return isPrismas && cause !== undefined ? Object.assign(error, { cause }) : error
+}
+
+/** What Prisma sends statements by: as a guest's, but its COMMIT and ROLLBACK count. */
+export class ClientDriverTransaction extends GuestTransaction {
+  override readonly options: { usePhantomQuery: boolean }
+  readonly #owner: ClientTransaction
+
+  /** @param usePhantomQuery - whether the user's adapter has Prisma send no COMMIT and ROLLBACK itself: its log tells them then otherwise */
+  constructor(names: Names, owner: ClientTransaction, usePhantomQuery: boolean) {
+    super(names, owner.scope)
+    this.#owner = owner
+    this.options = { usePhantomQuery }
+  }
+
+  override async executeRaw(query: SqlQuery): Promise<number> {
+    if (this.options.usePhantomQuery || query.args.length > 0) return await super.executeRaw(query)
+    // Those that users send while their work goes on are refused as everywhere.
+    if (query.sql === 'COMMIT' && this.#owner.isSettled) await this.#commit()
+    else if (query.sql === 'ROLLBACK' && (this.#owner.isSettled || this.#owner.isLate)) await this.#rollback()
+    else return await super.executeRaw(query)
+    return 0
+  }
+
+  override async commit(): Promise<void> {
+    if (this.options.usePhantomQuery) await this.#commit()
+  }
+
+  override async rollback(): Promise<void> {
+    await this.#rollback()
+  }
+
+  async #commit(): Promise<void> {
+    await super.commit()
+    await this.#owner.scope.commit()
+  }
+
+  async #rollback(): Promise<void> {
+    await super.rollback()
+    await this.#owner.rollback()
+  }
+}

@@ -1,0 +1,183 @@
+/** Runs what users give to `$transaction` of their client: Prisma begins and ends it, extensions that override it are called once. */
+import { NotSupportedError } from '../errors.js'
+import type { AsyncContext } from '../transaction/context.js'
+import type { IsolationLevel, TransactionOptions } from '../transaction/options.js'
+import type { Scope } from '../transaction/scope.js'
+import type { Transactions } from '../transaction/transactions.js'
+import type { AnyMethod } from './client-call.js'
+import { ClientDriverTransaction, ClientTransaction, type ClientTransactionLimit } from './client-transaction.js'
+import type { DriverConnection } from './connections.js'
+import type { SqlIsolationLevel } from './driver.js'
+import type { OpenGuest } from './guest.js'
+import type { Names } from './guest-transaction.js'
+import { isolationLevels } from './isolation-levels.js'
+import { originalOf, type PrismaClientLike, prismaTransactionOf } from './prisma-client.js'
+
+/** The work of an interactive transaction. */
+export type ClientWork = (client: object) => unknown
+
+/** Calls a `$transaction`. */
+export type CallTransaction = (work: ClientWork, options?: object) => unknown
+
+/** What the transactions of clients need of their datastore. */
+export interface ClientTransactionsHost {
+  readonly transactions: Transactions<DriverConnection>
+  /** Tells the adapter what Prisma begins. */
+  readonly opening: AsyncContext<OpenGuest>
+  /** The client for work in a scope, made from the one whose `$transaction` was called. */
+  readonly clientWithin: (base: PrismaClientLike, scope: Scope<DriverConnection>) => object
+  /** What the datastore was given to hold for every transaction, undefined for nothing. */
+  readonly deadlineMs: number | undefined
+}
+
+/** Prisma's options of an interactive transaction. */
+interface InteractiveOptions {
+  readonly isolationLevel?: IsolationLevel
+  readonly timeout?: number
+  readonly maxWait?: number
+}
+
+/** The largest delay of a Node timer. */
+const longestDelayMs = 2_147_483_647
+
+/** Those of one datastore. */
+export class ClientTransactions {
+  readonly #host: ClientTransactionsHost
+  readonly #owners = new WeakMap<Scope<DriverConnection>, ClientTransaction>()
+  /** Work that knows its transaction, with who is told the options that have come of what extensions do. */
+  readonly #prepared = new WeakMap<object, (options: InteractiveOptions) => void>()
+
+  constructor(host: ClientTransactionsHost) {
+    this.#host = host
+  }
+
+  /** The `$transaction` that a scope belongs to. */
+  ownerOf(scope: Scope<DriverConnection>): ClientTransaction | undefined {
+    const owner = this.#owners.get(scope)
+    if (owner !== undefined || scope.parent === undefined) return owner
+    return this.ownerOf(scope.parent)
+  }
+
+  /** Whether work was given out by `run`: it is on its way to Prisma. */
+  takePrepared(work: object, options: object | undefined): boolean {
+    const prepared = this.#prepared.get(work)
+    prepared?.({ ...options })
+    return prepared !== undefined
+  }
+
+  /** Calls `$transaction` on an ambient client. */
+  call(base: PrismaClientLike, ambient: object, args: readonly unknown[]): unknown {
+    const method: unknown = Reflect.get(base, '$transaction')
+    // That of an extension is called as everything else of it; Prisma's makes the clients for the work from its own.
+    const owner = Reflect.get(originalOf(base), '$transaction') === method ? base : ambient
+    const begin = (...all: unknown[]): unknown => Reflect.apply(method as AnyMethod, owner, all)
+    const [work, options] = args
+    return isWork(work) ? this.run(begin, base, work, optionsOf(options)) : begin(...args)
+  }
+
+  /** Runs `fn` so that what Prisma begins in it is its own. */
+  apart<R>(fn: () => R): R {
+    return this.#host.opening.run(undefined, fn)
+  }
+
+  /**
+   * Runs work in a transaction that Prisma begins, a part of the one around it if there is one.
+   *
+   * @param begin - the `$transaction` of the client, which may be that of an extension: it is called once
+   * @param base - the client to make the one of the work from
+   */
+  run(begin: CallTransaction, base: PrismaClientLike, work: ClientWork, given: InteractiveOptions = {}): unknown {
+    const { transactions, opening } = this.#host
+    const options = this.#withDefaults(given)
+    const limit = { timeoutMs: options.timeout ?? transactions.defaults.deadlineMs }
+    let begun: ClientTransaction | undefined
+    let last: ClientTransaction | undefined
+    const open: OpenGuest = async (names, isolationLevel) => {
+      const { driver, owner } = await this.#open(names, isolationLevel, { given, limit })
+      begun = last = owner
+      return driver
+    }
+    const prepared = async (client: object): Promise<unknown> => {
+      const own = begun
+      // What an extension has put in its place has one of its own.
+      if (own === undefined) return await work(client)
+      begun = undefined
+      own.enter(prismaTransactionOf(client))
+      try {
+        const run = async (): Promise<unknown> => await work(this.#host.clientWithin(base, own.scope))
+        return await this.apart(() => transactions.within(own.scope, run))
+      } finally {
+        own.settle()
+      }
+    }
+    this.#prepared.set(prepared, ({ timeout }) => {
+      if (timeout !== undefined) limit.timeoutMs = timeout
+    })
+    const result = opening.run(open, () => begin(prepared, options))
+    if (!(result instanceof Promise)) return result
+    return result.catch((error: unknown) => {
+      throw last?.tell(error) ?? error
+    })
+  }
+
+  /** What the datastore was told comes before what the client was. Prisma writes into the options: it gets its own. */
+  #withDefaults(given: InteractiveOptions): InteractiveOptions {
+    const { transactions, deadlineMs } = this.#host
+    // A part has the deadline of the whole, and waits for its turn.
+    if (transactions.current !== undefined) return { maxWait: longestDelayMs, timeout: longestDelayMs, ...given }
+    return deadlineMs === undefined ? { ...given } : { timeout: deadlineMs, ...given }
+  }
+
+  async #open(
+    names: Names,
+    isolationLevel: SqlIsolationLevel | undefined,
+    { given, limit }: { readonly given: InteractiveOptions; readonly limit: ClientTransactionLimit },
+  ): Promise<{ driver: ClientDriverTransaction; owner: ClientTransaction }> {
+    const { transactions } = this.#host
+    const around = transactions.current
+    let usesPhantomQuery = true
+    let scope: Scope<DriverConnection>
+    if (around === undefined) {
+      const level = isolationLevel === undefined ? {} : { isolationLevel: levelNamed(isolationLevel) }
+      scope = transactions.begin({ deadlineMs: limit.timeoutMs, ...level })
+      try {
+        // As everywhere, it has begun when the work begins: how long that may take is `maxWait`.
+        await scope.runInTurn(async (connection) => void (usesPhantomQuery = connection.usesPhantomQuery === true))
+      } catch (error) {
+        await scope.rollback(error)
+        throw error instanceof NotSupportedError ? invalidLevel(isolationLevel, error) : error
+      }
+    } else scope = await transactions.part(around, partOptions(given))
+    const owner = new ClientTransaction(scope, limit)
+    this.#owners.set(scope, owner)
+    return { owner, driver: new ClientDriverTransaction(names, owner, usesPhantomQuery) }
+  }
+}
+
+function partOptions({ isolationLevel }: InteractiveOptions): TransactionOptions {
+  return isolationLevel === undefined ? {} : { isolationLevel }
+}
+
+function levelNamed(level: SqlIsolationLevel): IsolationLevel {
+  const known = isolationLevels[level]
+  if (known !== undefined) return known
+  throw invalidLevel(level, undefined)
+}
+
+/** An error as adapters raise it, which Prisma makes its P2023 of. */
+function invalidLevel(level: SqlIsolationLevel | undefined, cause: unknown): Error {
+  return Object.assign(new Error('InvalidIsolationLevel'), {
+    name: 'DriverAdapterError',
+    cause: { kind: 'InvalidIsolationLevel', level: level ?? '', refused: cause },
+  })
+}
+
+/** Whether what `$transaction` was given is a function. */
+export function isWork(given: unknown): given is ClientWork {
+  return typeof given === 'function'
+}
+
+/** The options that `$transaction` was given. */
+export function optionsOf(options: unknown): object | undefined {
+  return typeof options === 'object' && options !== null ? options : undefined
+}

@@ -1,0 +1,111 @@
+/** How a PrismaClient joins the transactions of a datastore: the clients that users get, and the guests that work for them. */
+import { AsyncContext } from '../transaction/context.js'
+import { seemsInsideOperation } from '../transaction/operations.js'
+import { checkedDeadline, type IsolationLevel } from '../transaction/options.js'
+import type { Scope } from '../transaction/scope.js'
+import type { Transactions } from '../transaction/transactions.js'
+import { type AmbientHost, ambientClient } from './ambient-client.js'
+import { hookClient } from './client-hooks.js'
+import { ClientTransactions } from './client-transactions.js'
+import type { DriverConnection } from './connections.js'
+import type { OpenGuest } from './guest.js'
+import type { GuestPlace } from './guest-operation.js'
+import { Guests, type GuestVisit } from './guests.js'
+import { isUnextended, originalOf, type PrismaClientLike, transactionOptionsOf } from './prisma-client.js'
+
+/** Those of one datastore. */
+export class JoiningClients {
+  readonly #transactions: Transactions<DriverConnection>
+  readonly #deadlineMs: number | undefined
+  readonly #guests = new Guests()
+  readonly #clientTransactions: ClientTransactions
+  /** Set in methods of the user's extensions. */
+  readonly #extensions = new AsyncContext<true>()
+
+  /** @param deadlineMs - what the datastore was given, undefined for nothing */
+  constructor(transactions: Transactions<DriverConnection>, deadlineMs: number | undefined) {
+    this.#transactions = transactions
+    this.#deadlineMs = deadlineMs
+    this.#clientTransactions = new ClientTransactions({
+      transactions,
+      deadlineMs,
+      opening: this.#guests.opening,
+      clientWithin: (base, scope) => this.#within(base, () => scope),
+    })
+  }
+
+  /** Tells the adapter what Prisma begins. */
+  get opening(): AsyncContext<OpenGuest> {
+    return this.#guests.opening
+  }
+
+  /** Takes in the user's client: its options hold for all transactions where the datastore was not told otherwise. */
+  join<Client extends PrismaClientLike>(client: Client): Client {
+    hookClient(originalOf(client), {
+      clientTransactions: this.#clientTransactions,
+      place: (base) => this.#placeIn(this.#transactions.current, base),
+      isInExtension: () => seemsInsideOperation() || this.#extensions.get() === true,
+    })
+    const { isolationLevel, timeout } = transactionOptionsOf(client)
+    const { defaults } = this.#transactions
+    // Prisma refuses what is none when it begins a transaction, and so does `begin`.
+    if (typeof isolationLevel === 'string') defaults.isolationLevel = isolationLevel as IsolationLevel
+    if (typeof timeout === 'number' && this.#deadlineMs === undefined) defaults.deadlineMs = checkedDeadline(timeout)
+    return ambientClient(
+      client,
+      this.#host(() => this.#transactions.current),
+    )
+  }
+
+  /** As the client that `join` gives, for who has lost the async context: what is not inside a transaction of the same session goes to this scope. */
+  within<Client extends PrismaClientLike>(client: Client, scope: Scope<DriverConnection>): Client {
+    return this.#within(client, () => {
+      const { current } = this.#transactions
+      return current?.session === scope.session ? current : scope
+    })
+  }
+
+  /** Ends the guests that wait. */
+  async close(): Promise<void> {
+    await this.#guests.close()
+  }
+
+  #within<Client extends PrismaClientLike>(client: Client, scopeAround: () => Scope<DriverConnection>): Client {
+    return ambientClient(client, this.#host(scopeAround), true)
+  }
+
+  #host(scopeAround: () => Scope<DriverConnection> | undefined): AmbientHost {
+    const transactions = this.#transactions
+    return {
+      guest: (base) => this.#placeIn(scopeAround(), base),
+      extension: (fn) => this.#extensions.run(true, fn),
+      transaction: (base, ambient, args) => {
+        const scope = scopeAround()
+        const run = (): unknown => this.#clientTransactions.call(base, ambient, args)
+        return scope === transactions.current ? run() : transactions.within(scope, run)
+      },
+    }
+  }
+
+  #placeIn(scope: Scope<DriverConnection> | undefined, base: object): GuestPlace | undefined {
+    if (scope === undefined) return undefined
+    return {
+      scope,
+      owner: this.#clientTransactions.ownerOf(scope),
+      guest: () => this.#guestOf(scope, base),
+      isHere: () => this.#transactions.current?.session === scope.session,
+    }
+  }
+
+  #guestOf(scope: Scope<DriverConnection>, base: object): GuestVisit {
+    const original = originalOf(base)
+    const guest = scope.session.guest(original, () => this.#guests.enter(original, outermostOf(scope)))
+    // The function of a query extension may go on after the operation that it is in.
+    if (!isUnextended(base)) guest.spoil()
+    return guest
+  }
+}
+
+function outermostOf(scope: Scope<DriverConnection>): Scope<DriverConnection> {
+  return scope.parent === undefined ? scope : outermostOf(scope.parent)
+}
