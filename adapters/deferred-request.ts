@@ -10,6 +10,7 @@ import type { Exchange, ServedRequest } from './exchange.js'
 import type { RouteTransactionOptions, TransactionalDatastore } from './http.js'
 import { assertIdempotency } from './idempotency.js'
 import { isPast } from './nobody-waits.js'
+import { bindRequest, bindResponse } from './request-context.js'
 import { RequestTransaction } from './request-transaction.js'
 import { ResponseHead } from './response-head.js'
 import { watchSources } from './response-sources.js'
@@ -26,6 +27,7 @@ export function serve<Request>(
   exchange: Exchange<Request>,
 ): ServedRequest<Request> {
   assertIdempotency(options.idempotency)
+  bindResponse(exchange.response, datastore)
   const others = exchange.served
   for (const other of others) other.open()
   const isAtOnce = (options.retries ?? 0) > 0 || (options.idempotency ?? false) !== false || others.length > 0
@@ -77,9 +79,14 @@ class DeferredRequest<Request> implements ServedRequest<Request>, TransactionToC
 
   run<T>(fn: () => T): T {
     const { metadata } = this.options
-    if (metadata === undefined) return this.#deferred.run(fn)
-    const facts = metadata(this.#exchange.request)
-    return this.#deferred.run(() => withMetadata(facts, fn))
+    const { request, response } = this.#exchange
+    const bound = (): T => {
+      bindRequest(response.req)
+      return fn()
+    }
+    if (metadata === undefined) return this.#deferred.run(bound)
+    const facts = metadata(request)
+    return this.#deferred.run(() => withMetadata(facts, bound))
   }
 
   outside<T>(fn: () => T): T {

@@ -92,7 +92,7 @@ export function transactions(
     const exchange = new ExpressExchange(request, response, next, handler)
     const known = exchange.served.find((served) => served.datastore === datastore)
     if (known !== undefined) void restart(known, options, exchange)
-    else if (options === false || isSkipped(request, options)) exchange.proceed()
+    else if (options === false || isSkipped(request, options)) datastore.outside(() => exchange.proceed())
     else begin(datastore, options, exchange)
   })
 }

@@ -92,7 +92,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
   const isPrepared = prepareRoutes(fastify, appOptions, transactionOf)
   fastify.addHook('preHandler', (request, reply, next) => {
     const { transaction: own } = request.routeOptions.config
-    if (own === false || isWebSocket(request)) return next()
+    if (own === false || isWebSocket(request)) return datastore.outside(next)
     const merged = mergeOptions(appOptions, own)
     // What is not found has no handler that could be served once.
     const ownOptions = request.is404 ? { ...merged, idempotency: false } : merged

@@ -20,6 +20,8 @@ export interface TransactionalDatastore {
   begin(options?: TransactionOptions): ManagedTransaction
   /** Prepares a transaction that begins when it is first used. */
   defer(coming: TransactionToCome): DeferredTransaction
+  /** Runs `fn` outside of its transactions, on purpose. */
+  outside<T>(fn: () => T): T
 }
 
 /**

@@ -13,6 +13,7 @@ import {
 } from './http.js'
 import { type ClaimPlace, IdempotentRequest } from './idempotency.js'
 import { goneAway, whyNobodyWaits } from './nobody-waits.js'
+import { bindRequest } from './request-context.js'
 import type { ResponseHead } from './response-head.js'
 import type { ResponseOwner } from './response-owners.js'
 import { HeldAnswer, maxHeldBytes, WholeResponse } from './whole-response.js'
@@ -87,11 +88,18 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
 
   run<T>(fn: () => T): T {
     const metadata = this.options.metadata?.(this.#exchange.request)
-    return this.managed.run(() => (metadata === undefined ? fn() : withMetadata(metadata, fn)))
+    return this.managed.run(() =>
+      metadata === undefined ? this.#bound(fn) : withMetadata(metadata, () => this.#bound(fn)),
+    )
   }
 
   outside<T>(fn: () => T): T {
-    return this.managed.outside(fn)
+    return this.managed.outside(() => this.#bound(fn))
+  }
+
+  #bound<T>(fn: () => T): T {
+    bindRequest(this.#exchange.response.req)
+    return fn()
   }
 
   /**

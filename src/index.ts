@@ -191,6 +191,7 @@ export {
   PreconditionRequiredError,
 } from './request-errors.js'
 export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
+export { type CapturedContext, captureContext } from './transaction/context.js'
 export type { OnEscape } from './transaction/escapes.js'
 export type { CloseOptions } from './transaction/open-scopes.js'
 export type { IsolationLevel, Propagation, TransactionLabel, TransactionOptions } from './transaction/options.js'

@@ -155,6 +155,19 @@ export class PrismaDatastore<Client extends object = object>
     return await this.#transactions.run((scope) => work(this.#transactionOf(scope)), options)
   }
 
+  /**
+   * Runs `fn`, and all that it calls, outside of the datastore's transactions, on purpose: each statement is stored at once, and
+   * is no write that the option `outside` warns of or refuses. It says of a job, a script or a fixture that it means it.
+   *
+   * @returns what `fn` returns
+   *
+   * @example
+   * await datastore.outside(() => db.heartbeat.update({ where: { id: 1 }, data: { at: new Date() } }))
+   */
+  outside<T>(fn: () => T): T {
+    return this.#transactions.within(undefined, fn)
+  }
+
   /** Begins a transaction without a callback, for adapters of web frameworks. Nothing is sent until its first statement. */
   begin(options: TransactionOptions = {}): ManagedTransaction<Client> {
     return new ManagedScope(this.#managedHost, options)

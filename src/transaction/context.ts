@@ -49,6 +49,33 @@ export function outsideOfTransactions<R>(fn: () => R): R {
   return storage.run(lasting(storage.getStore()), fn)
 }
 
+/** A place in the flow of async calls, to come back to. */
+export interface CapturedContext {
+  /** Runs `fn`, and all that it calls, inside and outside of the transactions as it was there. */
+  run<R>(fn: () => R): R
+}
+
+/**
+ * Notes which transactions and metadata are around this code, for adapters of web frameworks: what is called from elsewhere, such
+ * as the listeners of a stream, can be run there again. What else follows the flow of async calls is left as it is.
+ */
+export function captureContext(): CapturedContext {
+  return new EntryContext(storage.getStore())
+}
+
+/** One or two for each request, so it is an object of a class and keeps no function. */
+class EntryContext implements CapturedContext {
+  readonly #entry: Entry | undefined
+
+  constructor(entry: Entry | undefined) {
+    this.#entry = entry
+  }
+
+  run<R>(fn: () => R): R {
+    return storage.run(this.#entry, fn)
+  }
+}
+
 /** Runs `fn` outside of every context, those of others too: for what outlives the request that has called it. */
 export function outsideOfEverything<R>(fn: () => R): R {
   return root.runInAsyncScope(fn)

@@ -13,6 +13,7 @@ export function mutated(datastore: TransactionalDatastore, mutation: Mutation | 
   return {
     name: datastore.name,
     defer: (begin) => datastore.defer(begin),
+    outside: (fn) => datastore.outside(fn),
     begin: (options?: RouteTransactionOptions) => withEnds(datastore.begin({ ...options, deadlineMs }), endsOf),
   }
 }
