@@ -24,7 +24,9 @@ export class ExpressExchange implements Exchange<Request> {
 
   /** `POST /dogs/:name`: the pattern of the route, with the path of its router; known when the route has been found. */
   get label(): string {
-    const { method, baseUrl, path, route } = this.request
+    const { method, path, route } = this.request
+    // Typed as always there; Express takes it away from a request that it has gone through.
+    const baseUrl = (this.request.baseUrl as string | undefined) ?? ''
     // Typed as always there and of any type.
     const pattern = (route as { readonly path?: unknown } | undefined)?.path
     return `${method} ${baseUrl}${typeof pattern === 'string' ? pattern : path}`

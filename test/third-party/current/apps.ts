@@ -57,6 +57,11 @@ export class Kennel {
     return { rows: (await this.open.dogs()).filter((name) => name === dog).length, events: events.length }
   }
 
+  async clear(): Promise<void> {
+    await this.open.clear()
+    for (const table of ['trainingschool_events', 'sessions']) await this.open.database.query(`DELETE FROM ${table}`)
+  }
+
   async close(): Promise<void> {
     await this.open.close()
   }
