@@ -7,7 +7,7 @@ import busboy from 'busboy'
 import express, { type NextFunction, type Request, type RequestHandler, type Response } from 'express'
 import fileUpload from 'express-fileupload'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import formidable from 'formidable'
+import { formidable } from 'formidable'
 import multer from 'multer'
 import multer1 from 'multer1'
 import multer20 from 'multer20'
@@ -36,6 +36,15 @@ const reading =
   (read: (request: Request, done: (error?: unknown) => void) => void): Behind =>
   (handler) => [(request, response, next) => read(request, onceRead(handler, request, response, next))]
 
+const awaiting =
+  (read: (request: Request) => Promise<unknown>): Behind =>
+  (handler) => [
+    passingErrors(async (request, response, next) => {
+      await read(request)
+      await handler(request, response, next)
+    }),
+  ]
+
 function onceRead(handler: RequestHandler, request: Request, response: Response, next: NextFunction) {
   return (error?: unknown): void => {
     if (error === undefined || error === null) void handler(request, response, next)
@@ -60,11 +69,7 @@ const multipart: Readonly<Record<string, Behind>> = {
   'formidable with a callback': behindParser((request, _response, next) => {
     formidable({ uploadDir: folder }).parse(request, (error: unknown) => next(error ?? undefined))
   }),
-  'formidable, awaited': reading((request, done) => {
-    formidable({ uploadDir: folder })
-      .parse(request)
-      .then(() => done(), done)
-  }),
+  'formidable, awaited': awaiting(async (request) => await formidable({ uploadDir: folder }).parse(request)),
   'express-fileupload': behindParser(fileUpload()),
   'express-fileupload with files': behindParser(fileUpload({ useTempFiles: true, tempFileDir: folder })),
   'busboy in the handler': reading(readByBusboy),
@@ -81,11 +86,8 @@ const other: Readonly<Record<string, Behind>> = {
     })
     request.once('end', done)
   }),
-  'for await': reading((request, done) => {
-    const read = async (): Promise<void> => {
-      for await (const _part of request);
-    }
-    read().then(() => done(), done)
+  'for await': awaiting(async (request) => {
+    for await (const _part of request);
   }),
 }
 
