@@ -39,7 +39,12 @@ class NoTelemetry extends Telemetry {
 }
 
 async function runMany(telemetry: Telemetry): Promise<void> {
-  const transactions = new Transactions(source, { autoflush: true, deadlineMs: 5_000 }, telemetry, new Escapes('warn'))
+  const transactions = new Transactions(
+    source,
+    { autoflush: true, maxWaitMs: 20_000, deadlineMs: 5_000 },
+    telemetry,
+    new Escapes('warn'),
+  )
   for (let n = 0; n < transactionsPerRound; n += 1) {
     await transactions.run(async (scope) => await scope?.execute(async () => n))
   }

@@ -74,6 +74,14 @@ export class OperationalError extends DatabaseError {
   }
 }
 
+/**
+ * There was no connection for a transaction or a statement: as many as the datastore lets wait were waiting for one (`maxWaiting`),
+ * or it had waited for as long as it may (`maxWaitMs`). It is not `retryable`: who repeats it at once adds to the load.
+ */
+export class OverloadedError extends OperationalError {
+  override readonly code: string = 'ES_OVERLOADED'
+}
+
 /** A transaction inside another one would wait for a connection of the pool that nobody gives back, until the deadlines pass. */
 export class PoolExhaustedError extends OperationalError {
   override readonly code: string = 'ES_POOL_EXHAUSTED'

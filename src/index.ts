@@ -103,6 +103,7 @@ export {
   type OperationalErrorDetails,
   OriginatorIdError,
   OriginatorVersionError,
+  OverloadedError,
   PersistenceError,
   PoolExhaustedError,
   ProgrammingError,

@@ -30,6 +30,7 @@ export interface AdapterHost {
   /** Set while the library itself opens a Prisma transaction as a guest. */
   readonly guestOpening: AsyncContext<OpenGuest>
   readonly deadlineMs: number
+  readonly maxWaitMs: number
 }
 
 /** Made once for a datastore; each PrismaClient that connects gets a view of the same connections. */
@@ -89,7 +90,7 @@ class JoiningAdapter implements SqlDriverAdapter {
   }
 
   async startTransaction(isolationLevel?: SqlIsolationLevel): Promise<SqlDriverTransaction> {
-    const { guestOpening, transactions, connections, deadlineMs } = this.#host
+    const { guestOpening, transactions, connections, deadlineMs, maxWaitMs } = this.#host
     const openGuest = guestOpening.get()
     if (openGuest !== undefined) return await openGuest(this, isolationLevel)
     const around = transactions.current
@@ -100,9 +101,10 @@ class JoiningAdapter implements SqlDriverAdapter {
       readOnly: false,
       deadlineMs,
       heldAround: [...transactions.around()].flatMap(({ connection: held }) => held ?? []),
-      signal: () => AbortSignal.timeout(deadlineMs),
+      maxWaitMs,
+      signal: () => new AbortController().signal,
     })
-    return new ConnectionTransaction(this, connection)
+    return new ConnectionTransaction(this, connection, deadlineMs)
   }
 
   async dispose(): Promise<void> {

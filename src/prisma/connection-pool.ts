@@ -1,49 +1,77 @@
-/** Which connections of a pool are held by transactions, and which of those wait for another one. */
+/** The connections of a pool: who has one, who waits for one, and which of those wait for each other. */
 import { PoolExhaustedError } from '../errors.js'
+import { WaitingLine } from './waiting-line.js'
 
 interface Waiting {
   readonly heldAround: readonly object[]
   readonly signal: AbortSignal
 }
 
-/** The pool of one datastore, as far as its transactions go. */
+/** How a pool is used. */
+export interface ConnectionPoolOptions {
+  /** How many connections it can have, undefined where that is not known: it has a line of its own then. */
+  readonly size: number | undefined
+  /** How many may wait for one. */
+  readonly maxWaiting: number
+}
+
+/** How to wait for a connection. */
+export interface ConnectionWait {
+  /** The connections of the transactions around it, which are not given back before it ends. */
+  readonly heldAround: readonly object[]
+  readonly maxWaitMs: number
+  /** Makes the signal that gives up waiting. */
+  readonly signal: () => AbortSignal
+}
+
+/** The pool of one datastore. */
 export class ConnectionPool {
-  /** How many connections it can have, undefined where that is not known. */
   readonly #size: number | undefined
+  readonly #line: WaitingLine
   readonly #held = new Set<object>()
   readonly #waiting = new Set<Waiting>()
 
-  constructor(size: number | undefined) {
+  constructor({ size, maxWaiting }: ConnectionPoolOptions) {
     this.#size = size
+    this.#line = new WaitingLine({ places: size ?? Infinity, maxWaiting, what: 'a connection of the pool' })
   }
 
-  /** A transaction has a connection. */
+  /** Takes a connection out of the count, if one is left. */
+  tryTake(): boolean {
+    return this.#line.tryEnter()
+  }
+
+  /**
+   * Waits until one is left, and takes it.
+   *
+   * @throws `PoolExhaustedError` when nobody would ever give one back; `OverloadedError` when too many wait, or for too long
+   */
+  async take({ heldAround, maxWaitMs, signal: makeSignal }: ConnectionWait): Promise<void> {
+    const signal = makeSignal()
+    if (heldAround.length === 0) return await this.#line.enter({ maxWaitMs, signal })
+    const waiting: Waiting = { heldAround, signal }
+    this.#waiting.add(waiting)
+    try {
+      if (this.#isExhausted()) throw this.#exhausted(heldAround.length)
+      await this.#line.enter({ maxWaitMs, signal, isUrgent: true })
+    } finally {
+      this.#waiting.delete(waiting)
+    }
+  }
+
+  /** It is not used any more. */
+  giveBack(): void {
+    this.#line.leave()
+  }
+
+  /** A transaction has one from here on. */
   hold(connection: object): void {
     this.#held.add(connection)
   }
 
-  /** It is given back. */
-  giveBack(connection: object): void {
-    this.#held.delete(connection)
-  }
-
-  /**
-   * A transaction waits for a connection.
-   *
-   * @param heldAround - the connections of the transactions around it, which are not given back before it ends
-   * @param makeSignal - makes the signal that gives up waiting
-   * @returns what to call when it waits no more
-   * @throws `PoolExhaustedError` when nobody would ever give one back
-   */
-  wait(heldAround: readonly object[], makeSignal: () => AbortSignal): () => void {
-    if (heldAround.length === 0) return nothing
-    const waiting: Waiting = { heldAround, signal: makeSignal() }
-    this.#waiting.add(waiting)
-    if (this.#isExhausted()) {
-      this.#waiting.delete(waiting)
-      throw this.#exhausted(heldAround.length)
-    }
-    return () => this.#waiting.delete(waiting)
+  /** A transaction has it no more. */
+  release(connection: object): void {
+    if (this.#held.delete(connection)) this.giveBack()
   }
 
   #isExhausted(): boolean {
@@ -68,20 +96,3 @@ export class ConnectionPool {
     )
   }
 }
-
-/**
- * How many connections the pool of a driver can have.
- *
- * @param pool - of node-postgres, whose options are there to read, or of the MariaDB connector, which tells it as text only
- */
-export function poolSizeOf(pool: unknown): number | undefined {
-  if (typeof pool !== 'object' || pool === null) return undefined
-  if ('options' in pool && typeof pool.options === 'object' && pool.options !== null && 'max' in pool.options) {
-    return typeof pool.options.max === 'number' ? pool.options.max : undefined
-  }
-  const told = pool as { toString(): string } // every object has one
-  const limit = /\blimit=(\d+)/.exec(told.toString())?.[1]
-  return limit === undefined ? undefined : Number(limit)
-}
-
-function nothing(): void {}

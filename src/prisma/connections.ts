@@ -35,6 +35,8 @@ export interface Connections extends StatementRunner {
   adapter(): Promise<SqlDriverAdapter>
   /** Runs several statements, each by itself. */
   script(sql: string): Promise<void>
+  /** Ends the connections that are in use, so that nothing which is under way on them keeps `close` waiting. */
+  abandon(): void
   /** Closes what is open: a later use opens it again. */
   disconnect(): Promise<void>
   /** The same, for good. */

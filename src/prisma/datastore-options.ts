@@ -15,16 +15,26 @@ export interface PrismaDatastoreOptions<Client extends object> {
   readonly name?: string
   /** Whether a read through a recorder writes pending events first; default true. */
   readonly autoflush?: boolean
-  /** Milliseconds from a transaction's first statement until it is rolled back; default 5,000. */
+  /**
+   * Milliseconds from a transaction's first statement until it is rolled back; default 5,000. What it waits for a connection is
+   * not counted.
+   */
   readonly deadlineMs?: number
+  /**
+   * Milliseconds that a transaction, or a statement outside of any, may wait for a connection of the pool, or on SQLite for its turn to
+   * write: `OverloadedError` then. Default 20,000.
+   */
+  readonly maxWaitMs?: number
+  /** How many may wait for that at the same time: one more is refused at once with `OverloadedError`. Default 1,000; `Infinity` for no limit. */
+  readonly maxWaiting?: number
   /**
    * What to do about what passes by a transaction or outlives it, such as a call that is not awaited; default `throw` under test
    * runners, else `warn`.
    */
   readonly onEscape?: OnEscape
   /**
-   * How many connections the adapter's pool can have, which tells when a transaction inside another one would wait for ever;
-   * default: what the pool of node-postgres or of the MariaDB connector says.
+   * How many connections the adapter's pool can have, which tells who has to wait, and when a transaction inside another one would
+   * wait for ever; default: what the pool of node-postgres or of the MariaDB connector says.
    */
   readonly poolSize?: number
   /** The schema of the library's tables, where the database has schemas; default: the connection's. */
@@ -43,6 +53,9 @@ export interface PrismaDatastoreOptions<Client extends object> {
    */
   readonly listen?: () => ListenConnection
 }
+
+/** How many may wait for a connection when nobody says otherwise. */
+export const defaultMaxWaiting = 1_000
 
 let unnamed = 0
 

@@ -3,8 +3,9 @@ import { NoTransactionError, NotSupportedError, ProgrammingError } from '../erro
 import type { Environment } from '../persistence/environment.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { defaultOnEscape, Escapes } from '../transaction/escapes.js'
-import type { CloseOptions } from '../transaction/open-scopes.js'
-import { defaultDeadlineMs, type TransactionOptions } from '../transaction/options.js'
+import { type CloseOptions, defaultCloseTimeoutMs } from '../transaction/open-scopes.js'
+import { checkedMaxWait, defaultDeadlineMs, defaultMaxWaitMs, type TransactionOptions } from '../transaction/options.js'
+import { settlesWithin } from '../transaction/patience.js'
 import type { Scope } from '../transaction/scope.js'
 import { type DatastoreStats, Telemetry } from '../transaction/telemetry.js'
 import { Transactions } from '../transaction/transactions.js'
@@ -12,7 +13,7 @@ import { JoiningAdapterFactory } from './adapter.js'
 import { connectionSource } from './connection-source.js'
 import type { DriverConnection } from './connections.js'
 import { DatastoreFactory } from './datastore-factory.js'
-import { newName, type PrismaDatastoreOptions } from './datastore-options.js'
+import { defaultMaxWaiting, newName, type PrismaDatastoreOptions } from './datastore-options.js'
 import type { Dialect } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
@@ -32,6 +33,9 @@ import {
   type Transaction,
   type TransactionToCome,
 } from './transaction.js'
+
+/** How long the end of the connections may take beyond the limit, and once more when what is under way on them is abandoned. */
+const disconnectPatienceMs = 150
 
 /**
  * One database, its PrismaClient and its current transaction. Make one for each database and share it.
@@ -61,13 +65,19 @@ export class PrismaDatastore<Client extends object = object>
     const { adapter, deadlineMs = defaultDeadlineMs, autoflush = true } = options
     const dialect = dialectWith(adapter, options.schema)
     this.name = options.name ?? newName(adapter.provider)
-    const { durability = 'full', poolSize } = options
-    const settings = { factory: adapter, durability, deadlineMs, poolSize, dialect }
+    const { durability = 'full', poolSize, maxWaiting = defaultMaxWaiting } = options
+    const maxWaitMs = checkedMaxWait(options.maxWaitMs ?? defaultMaxWaitMs)
+    const settings = { factory: adapter, durability, deadlineMs, maxWaitMs, maxWaiting, poolSize, dialect }
     this.#connections = new ReplaceableConnections(dialect.connections(settings))
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
     const escapes = new Escapes(options.onEscape ?? defaultOnEscape())
     const source = connectionSource(dialect, this.#connections)
-    this.#transactions = new Transactions(source, { autoflush, deadlineMs }, new Telemetry(this.name), escapes)
+    this.#transactions = new Transactions(
+      source,
+      { autoflush, deadlineMs, maxWaitMs },
+      new Telemetry(this.name),
+      escapes,
+    )
     this.#clients = new JoiningClients(this.#transactions, options.deadlineMs)
     this.adapter = new JoiningAdapterFactory(adapter, {
       dialect,
@@ -75,6 +85,7 @@ export class PrismaDatastore<Client extends object = object>
       transactions: this.#transactions,
       guestOpening: this.#clients.opening,
       deadlineMs,
+      maxWaitMs,
     })
     const transactions = this.#transactions
     this.#managedHost = { transactions, viewOf: (scope) => this.#viewOf(scope) }
@@ -192,16 +203,23 @@ export class PrismaDatastore<Client extends object = object>
 
   /**
    * Refuses new transactions at once, waits for the open ones and their hooks up to a limit, and rolls back those that are open
-   * then, with a process warning; ends subscriptions, and disconnects. What is used after that raises `ProgrammingError`. When it
+   * then, with a process warning; ends subscriptions, and disconnects. It is back a second after `timeoutMs` at the latest,
+   * whatever hangs: connections that do not answer are abandoned. What is used after that raises `ProgrammingError`. When it
    * is called again it does the same: the limit that comes first counts.
    *
    * @throws `ProgrammingError` inside of a transaction
    */
-  async close(options?: CloseOptions): Promise<void> {
+  async close(options: CloseOptions = {}): Promise<void> {
+    const startedAt = performance.now()
     const rolledBack = await this.#transactions.close(options)
     if (rolledBack > 0) warnOfClose(this.name, rolledBack)
     this.#disconnected ??= this.#disconnect()
-    await this.#disconnected
+    const { timeoutMs = defaultCloseTimeoutMs, signal } = options
+    const leftMs = signal?.aborted ? 0 : Math.max(0, timeoutMs - (performance.now() - startedAt))
+    if (await settlesWithin(this.#disconnected, leftMs + disconnectPatienceMs)) return await this.#disconnected
+    // Statements outside of transactions are under way still, or nobody answers.
+    this.#connections.abandon()
+    await settlesWithin(this.#disconnected, disconnectPatienceMs)
   }
 
   async #disconnect(): Promise<void> {

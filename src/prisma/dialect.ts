@@ -27,6 +27,10 @@ export interface ConnectionSettings {
   readonly durability: Durability
   /** The deadline of a transaction that sets none: the server's own guards are set a little beyond it. */
   readonly deadlineMs: number
+  /** How long a transaction, or a statement by itself, that says nothing else may wait for a connection. */
+  readonly maxWaitMs: number
+  /** How many may wait for one. */
+  readonly maxWaiting: number
   /** How many connections the pool can have, where its user tells it. */
   readonly poolSize: number | undefined
   readonly dialect: Dialect
@@ -192,6 +196,8 @@ export interface Dialect {
   afterBegin(options: { readonly isolationLevel: IsolationLevel | undefined; readonly readOnly: boolean }): SqlQuery[]
   /** Statements that make the server end, after so many milliseconds, what the library failed to end; for a connection or for one transaction. */
   guards(limitMs: number, reach: 'session' | 'transaction'): SqlQuery[]
+  /** Statements for each new connection that not every server knows, by which it ends what nobody waits for any more. */
+  courtesies(limitMs: number): SqlQuery[]
   /** What a failed statement leaves of its transaction. */
   damageOf(error: unknown, facts: DriverErrorFacts | undefined): Damage
   /** What the statements in a text do to a transaction: the worst counts. */

@@ -57,11 +57,14 @@ export class ConnectionTransaction implements SqlDriverTransaction {
   readonly adapterName: string
   readonly options: { usePhantomQuery: boolean } = { usePhantomQuery: true }
   readonly #connection: DriverConnection
+  readonly #patienceMs: number
 
-  constructor(names: Names, connection: DriverConnection) {
+  /** @param patienceMs - how long to wait for the answer of COMMIT */
+  constructor(names: Names, connection: DriverConnection, patienceMs: number) {
     this.provider = names.provider
     this.adapterName = names.adapterName
     this.#connection = connection
+    this.#patienceMs = patienceMs
   }
 
   queryRaw(query: SqlQuery): Promise<SqlResultSet> {
@@ -73,7 +76,7 @@ export class ConnectionTransaction implements SqlDriverTransaction {
   }
 
   commit(): Promise<void> {
-    return this.#connection.commit()
+    return this.#connection.commit(this.#patienceMs)
   }
 
   rollback(): Promise<void> {

@@ -1,9 +1,9 @@
 /** Connections of a database server: the adapter's pool, and one of its connections for each transaction. */
-import { setTimeout as delay } from 'node:timers/promises'
 import { CommitUnknownError } from '../errors.js'
-import type { BeginOptions } from '../transaction/connection.js'
+import type { Abandonable, BeginOptions } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
-import { ConnectionPool, poolSizeOf } from './connection-pool.js'
+import { settlesWithin } from '../transaction/patience.js'
+import { ConnectionPool } from './connection-pool.js'
 import { type Connections, closedError, type DriverConnection } from './connections.js'
 import type { ConnectionSettings, Dialect } from './dialect.js'
 import {
@@ -15,6 +15,7 @@ import {
   statement,
 } from './driver.js'
 import { readDriverError } from './driver-error.js'
+import { DriverPool, poolSizeOf } from './driver-pool.js'
 import { checkedEffect, TransactionGuard } from './transaction-guard.js'
 import { translateError } from './translate-error.js'
 
@@ -28,9 +29,8 @@ const sqlNames: Readonly<Record<IsolationLevel, SqlIsolationLevel>> = {
 /** Beyond the library's own deadline, so that the server only ends what the library failed to end. */
 const guardMarginMs = 5_000
 
-/** How often a ROLLBACK is sent that the driver gives up, and how long after the one before. */
-const mostRollbacks = 100
-const rollbackPauseMs = 100
+/** How long a ROLLBACK may take before its connection is abandoned. */
+const rollbackPatienceMs = 300
 
 /** Statements by themselves go to any connection of the pool; a transaction keeps one. */
 export class PooledConnections implements Connections {
@@ -39,11 +39,12 @@ export class PooledConnections implements Connections {
   readonly #settings: ConnectionSettings
   #connected: Promise<SqlDriverAdapter> | undefined
   #pool: ConnectionPool
+  #driverPool: DriverPool | undefined
   #isClosed = false
 
   constructor(settings: ConnectionSettings) {
     this.#settings = settings
-    this.#pool = new ConnectionPool(settings.poolSize)
+    this.#pool = new ConnectionPool({ size: settings.poolSize, maxWaiting: settings.maxWaiting })
   }
 
   async adapter(): Promise<SqlDriverAdapter> {
@@ -54,36 +55,49 @@ export class PooledConnections implements Connections {
 
   async query(query: SqlQuery): Promise<SqlResultSet> {
     checkedEffect(this.#settings.dialect, query, false)
-    return await (await this.adapter()).queryRaw(query)
+    return await this.#byItself((adapter) => adapter.queryRaw(query))
   }
 
   async execute(query: SqlQuery): Promise<number> {
     checkedEffect(this.#settings.dialect, query, false)
-    return await (await this.adapter()).executeRaw(query)
+    return await this.#byItself((adapter) => adapter.executeRaw(query))
   }
 
   async script(sql: string): Promise<void> {
-    await (await this.adapter()).executeScript(sql)
+    await this.#byItself((adapter) => adapter.executeScript(sql))
   }
 
   async begin(options: BeginOptions): Promise<DriverConnection> {
-    const { dialect, deadlineMs } = this.#settings
+    const { dialect } = this.#settings
     try {
-      const adapter = await this.adapter()
-      const isolationLevel = options.isolationLevel === undefined ? undefined : sqlNames[options.isolationLevel]
-      const stopWaiting = this.#pool.wait(options.heldAround, options.signal)
-      const transaction = await adapter.startTransaction(isolationLevel).finally(stopWaiting)
-      const pool = this.#pool
-      const connection = new PooledConnection(transaction, dialect, options.heldAround, () => pool.giveBack(connection))
+      const pool = await this.#take(options)
+      let acquired: Abandonable | undefined
+      let transaction: SqlDriverTransaction
+      try {
+        transaction = await this.#start(options, (connection) => {
+          acquired = connection
+          options.acquired?.(connection)
+        })
+      } catch (error) {
+        pool.giveBack()
+        throw error
+      }
+      const connection = new PooledConnection(transaction, {
+        dialect,
+        heldAround: options.heldAround,
+        acquired,
+        givenBack: () => pool.release(connection),
+      })
       pool.hold(connection)
-      await connection.prepare([
-        ...dialect.afterBegin(options),
-        ...(options.deadlineMs > deadlineMs ? dialect.guards(options.deadlineMs + guardMarginMs, 'transaction') : []),
-      ])
+      await connection.prepare(this.#statementsAfterBegin(options))
       return connection
     } catch (error) {
       throw translateError(dialect, error, 'begin a transaction')
     }
+  }
+
+  abandon(): void {
+    this.#driverPool?.abandonBusy()
   }
 
   async close(): Promise<void> {
@@ -97,13 +111,60 @@ export class PooledConnections implements Connections {
     if (connected !== undefined) await (await connected).dispose()
   }
 
+  async #byItself<T>(run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
+    const { maxWaitMs } = this.#settings
+    const pool = await this.#take({ heldAround: [], maxWaitMs, signal: () => new AbortController().signal })
+    try {
+      return await run(await this.adapter())
+    } finally {
+      pool.giveBack()
+    }
+  }
+
+  /** Waits until the driver's pool has a connection left: who waits there cannot leave any more. */
+  async #take(options: Pick<BeginOptions, 'heldAround' | 'maxWaitMs' | 'signal' | 'waits'>): Promise<ConnectionPool> {
+    await this.adapter()
+    const pool = this.#pool
+    if (pool.tryTake()) return pool
+    const hasWaited = options.waits?.()
+    try {
+      await pool.take(options)
+    } finally {
+      hasWaited?.()
+    }
+    return pool
+  }
+
+  async #start(
+    { isolationLevel: level }: BeginOptions,
+    acquired: (connection: Abandonable) => void,
+  ): Promise<SqlDriverTransaction> {
+    const adapter = await this.adapter()
+    const start = (): Promise<SqlDriverTransaction> =>
+      adapter.startTransaction(level === undefined ? undefined : sqlNames[level])
+    return await (this.#driverPool === undefined ? start() : this.#driverPool.acquiring(acquired, start))
+  }
+
+  #statementsAfterBegin(options: BeginOptions): SqlQuery[] {
+    const { dialect, deadlineMs } = this.#settings
+    const guards =
+      options.deadlineMs > deadlineMs ? dialect.guards(options.deadlineMs + guardMarginMs, 'transaction') : []
+    return [...dialect.afterBegin(options), ...guards]
+  }
+
   async #connect(): Promise<SqlDriverAdapter> {
     try {
-      const { factory, dialect, deadlineMs, poolSize } = this.#settings
+      const { factory, dialect, deadlineMs, poolSize, maxWaitMs, maxWaiting } = this.#settings
       const adapter = await factory.connect()
       const pool = adapter.underlyingDriver?.()
-      this.#pool = new ConnectionPool(poolSize ?? poolSizeOf(pool))
-      guardNewConnections(pool, dialect.guards(deadlineMs + guardMarginMs, 'session'))
+      const limitMs = deadlineMs + guardMarginMs
+      this.#pool = new ConnectionPool({ size: poolSize ?? poolSizeOf(pool), maxWaiting })
+      this.#driverPool = DriverPool.of(pool)
+      this.#driverPool?.prepareNew({
+        guards: dialect.guards(limitMs, 'session').map(({ sql }) => sql),
+        courtesies: dialect.courtesies(limitMs).map(({ sql }) => sql),
+        patienceMs: Math.max(deadlineMs, maxWaitMs),
+      })
       return adapter
     } catch (error) {
       this.#connected = undefined
@@ -112,27 +173,28 @@ export class PooledConnections implements Connections {
   }
 }
 
+/** What a connection is made from, beside its transaction. */
+interface PooledConnectionOptions {
+  readonly dialect: Dialect
+  readonly heldAround: readonly object[]
+  /** What the driver's pool gave, where that is known. */
+  readonly acquired: Abandonable | undefined
+  readonly givenBack: () => void
+}
+
 class PooledConnection implements DriverConnection {
   readonly inTransaction = true
   readonly givesInsertIds = true
   readonly #transaction: SqlDriverTransaction
-  readonly #dialect: Dialect
-  readonly #heldAround: readonly object[]
-  readonly #givenBack: () => void
+  readonly #options: PooledConnectionOptions
   readonly #guard: TransactionGuard
   #ended = false
+  #isAbandoned = false
 
-  constructor(
-    transaction: SqlDriverTransaction,
-    dialect: Dialect,
-    heldAround: readonly object[],
-    givenBack: () => void,
-  ) {
+  constructor(transaction: SqlDriverTransaction, options: PooledConnectionOptions) {
     this.#transaction = transaction
-    this.#dialect = dialect
-    this.#heldAround = heldAround
-    this.#givenBack = givenBack
-    this.#guard = new TransactionGuard(dialect, transaction)
+    this.#options = options
+    this.#guard = new TransactionGuard(options.dialect, transaction)
   }
 
   get hasEnded(): boolean {
@@ -145,7 +207,7 @@ class PooledConnection implements DriverConnection {
 
   get openAround(): readonly DriverConnection[] {
     const isOpen = (held: object): held is PooledConnection => held instanceof PooledConnection && !held.#ended
-    return this.#heldAround.filter(isOpen)
+    return this.#options.heldAround.filter(isOpen)
   }
 
   async prepare(statements: readonly SqlQuery[]): Promise<void> {
@@ -165,23 +227,26 @@ class PooledConnection implements DriverConnection {
     return this.#guard.run(query, () => this.#transaction.executeRaw(query))
   }
 
-  async commit(): Promise<void> {
+  async commit(patienceMs: number): Promise<void> {
     this.#ended = true
-    try {
-      await this.#commit()
-    } finally {
-      this.#givenBack()
-    }
+    const committing = this.#commit()
+    void committing.finally(this.#options.givenBack).catch(ignore)
+    if (await settlesWithin(committing, patienceMs)) return await committing
+    this.abandon()
+    throw unknownCommit(undefined)
   }
 
   async rollback(): Promise<void> {
     if (this.#ended) return
     this.#ended = true
-    try {
-      if (!this.#transaction.options.usePhantomQuery) await this.#sendRollback()
-    } finally {
-      await this.#transaction.rollback().finally(this.#givenBack)
-    }
+    const rollingBack = this.#rollback()
+    if (!(await settlesWithin(rollingBack, rollbackPatienceMs))) this.abandon()
+    await rollingBack
+  }
+
+  abandon(): void {
+    this.#isAbandoned = true
+    this.#options.acquired?.abandon()
   }
 
   async savepoint(name: string): Promise<void> {
@@ -201,19 +266,23 @@ class PooledConnection implements DriverConnection {
     else await this.#transaction.releaseSavepoint(name)
   }
 
-  /**
-   * Sends it again when the driver has given up waiting for its turn, as node-postgres does with `query_timeout`: whoever
-   * gets the connection next would go on in this transaction, and commit it.
-   */
-  async #sendRollback(): Promise<void> {
-    for (let attempt = 1; ; attempt += 1) {
-      try {
-        await this.#transaction.executeRaw(statement('ROLLBACK'))
-        return
-      } catch (error) {
-        if (!isGivenUp(error) || attempt === mostRollbacks) throw error
-      }
-      await delay(rollbackPauseMs)
+  async #rollback(): Promise<void> {
+    if (!(await this.#hasSentRollback())) {
+      this.abandon()
+      // Whoever got it next would go on in this transaction, and commit it.
+      if (this.#options.acquired === undefined) return
+    }
+    await this.#transaction.rollback().finally(this.#options.givenBack)
+  }
+
+  /** @returns false where the driver has given up waiting for its turn, as node-postgres does with `query_timeout`: it is not sent then */
+  async #hasSentRollback(): Promise<boolean> {
+    if (this.#transaction.options.usePhantomQuery) return true
+    try {
+      await this.#transaction.executeRaw(statement('ROLLBACK'))
+      return true
+    } catch (error) {
+      return !isGivenUp(error)
     }
   }
 
@@ -222,8 +291,8 @@ class PooledConnection implements DriverConnection {
       this.#guard.assertOpen()
       if (!this.#transaction.options.usePhantomQuery) await this.#transaction.executeRaw(statement('COMMIT'))
     } catch (error) {
-      // A COMMIT that the driver has not sent leaves the transaction open, and whoever gets the connection next would commit it.
-      await this.#sendRollback().catch(ignore)
+      // A COMMIT that was not sent, or failed, may leave the transaction open, and whoever gets the connection next would commit it.
+      if (isGivenUp(error) || !(await this.#hasSentRollback())) this.abandon()
       await this.#transaction.rollback().catch(ignore)
       throw this.#commitFailed(error)
     }
@@ -235,46 +304,22 @@ class PooledConnection implements DriverConnection {
   }
 
   #commitFailed(error: unknown): Error {
-    if (this.#dialect.mayHaveCommitted(error, readDriverError(error))) {
-      return new CommitUnknownError(
-        'The connection was lost while COMMIT was under way, so the transaction may or may not be stored. Look before you repeat it.',
-        { cause: error },
-      )
-    }
-    return translateError(this.#dialect, error, 'commit the transaction')
+    const { dialect } = this.#options
+    if (this.#isAbandoned || dialect.mayHaveCommitted(error, readDriverError(error))) return unknownCommit(error)
+    return translateError(dialect, error, 'commit the transaction')
   }
+}
+
+function unknownCommit(cause: unknown): CommitUnknownError {
+  return new CommitUnknownError(
+    'The connection was lost while COMMIT was under way, so the transaction may or may not be stored. Look before you repeat it.',
+    { cause },
+  )
 }
 
 /** Whether node-postgres has waited for longer than `query_timeout`: what has not been sent by then is not sent any more. */
 function isGivenUp(error: unknown): boolean {
   return error instanceof Error && error.message === 'Query read timeout'
-}
-
-interface PoolConnection {
-  query(sql: string): Promise<unknown>
-}
-
-/** Sends the settings on each new connection: by the hook that one driver's pool awaits, or at the event of the other's. */
-function guardNewConnections(pool: unknown, settings: readonly SqlQuery[]): void {
-  if (typeof pool !== 'object' || pool === null || settings.length === 0) return
-  const guard = async (connection: PoolConnection): Promise<void> => {
-    for (const { sql } of settings) await connection.query(sql)
-  }
-  if ('options' in pool && isRecord(pool.options)) {
-    const { options } = pool
-    const { onConnect } = options
-    options['onConnect'] = async (connection: PoolConnection) => {
-      await guard(connection)
-      if (typeof onConnect === 'function') await onConnect(connection)
-    }
-  } else if ('on' in pool && typeof pool.on === 'function') {
-    // Queued before the first statement of whoever gets the connection; without the guard it works as it would without us.
-    pool.on('connection', (connection: PoolConnection) => void guard(connection).catch(ignore))
-  }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
 }
 
 function ignore(): void {}

@@ -71,6 +71,10 @@ export class Rehearsal implements Connections {
     return await this.#host.connections.adapter()
   }
 
+  abandon(): void {
+    this.#connection.abandon?.()
+  }
+
   async disconnect(): Promise<void> {
     await this.end()
   }

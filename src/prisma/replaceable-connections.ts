@@ -55,7 +55,8 @@ export class ReplaceableConnections implements Connections {
         readOnly: false,
         deadlineMs,
         heldAround: [],
-        signal: () => AbortSignal.timeout(patienceMs),
+        maxWaitMs: patienceMs,
+        signal: () => new AbortController().signal,
       })
       const host = { dialect, transactions, connections: this.#own }
       return await this.#within(new Rehearsal(host, connection), host, () => untilStopped(work, { deadlineMs, signal }))
@@ -82,6 +83,10 @@ export class ReplaceableConnections implements Connections {
 
   async adapter(): Promise<SqlDriverAdapter> {
     return await this.#own.adapter()
+  }
+
+  abandon(): void {
+    this.#own.abandon()
   }
 
   async disconnect(): Promise<void> {

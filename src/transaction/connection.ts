@@ -1,16 +1,26 @@
 /** The port to the database: what the transaction layer needs, whichever database and driver it is. */
 import type { IsolationLevel } from './options.js'
 
+/** A connection that can be given up while something is under way on it. */
+export interface Abandonable {
+  /**
+   * Ends the connection at once, where its driver can: what is under way on it fails, and the server undoes what is not
+   * committed. The pool may make another one.
+   */
+  abandon(): void
+}
+
 /** A database transaction that has begun and that has a connection of its own. */
-export interface TransactionConnection {
+export interface TransactionConnection extends Partial<Abandonable> {
   /** Whether the database has ended the transaction by itself: what is sent now would be stored at once. */
   readonly hasEnded: boolean
   /**
    * Commits and gives the connection back, whatever happens.
    *
+   * @param patienceMs - how long to wait for the answer before the connection is abandoned
    * @throws `CommitUnknownError` when the connection was lost before the answer came, else why it was not committed
    */
-  commit(): Promise<void>
+  commit(patienceMs: number): Promise<void>
   /** Rolls back and gives the connection back, whatever happens. */
   rollback(): Promise<void>
   savepoint(name: string): Promise<void>
@@ -27,8 +37,14 @@ export interface BeginOptions {
   readonly deadlineMs: number
   /** The connections of the transactions around it: they are not given back before it ends. */
   readonly heldAround: readonly object[]
+  /** Milliseconds that it may wait for a connection. */
+  readonly maxWaitMs: number
   /** Makes the signal that gives up waiting for a connection: called only by who has to wait. */
   readonly signal: () => AbortSignal
+  /** Called by who has to wait for a connection; what it returns is called when there is one. */
+  readonly waits?: () => () => void
+  /** Called with the connection before anything is sent on it, where that is known. */
+  readonly acquired?: (connection: Abandonable) => void
 }
 
 /**

@@ -1,8 +1,10 @@
-/** How long a piece of work may take: all attempts at it together, from the first use of the database on. */
+/** How long a piece of work may take: all attempts at it together, from the first use of the database on, without the waiting for connections. */
 export class Deadline {
   /** Milliseconds. */
   readonly ms: number
+  #usedMs = 0
   #startedAt: number | undefined
+  #hasStarted = false
 
   constructor(ms: number) {
     this.ms = ms
@@ -10,12 +12,13 @@ export class Deadline {
 
   /** Whether the database has been used, in this attempt or in one before. */
   get hasStarted(): boolean {
-    return this.#startedAt !== undefined
+    return this.#hasStarted
   }
 
   /** Milliseconds that are left, from 0; all of them before the first use. */
   get leftMs(): number {
-    return this.#startedAt === undefined ? this.ms : Math.max(0, this.#startedAt + this.ms - performance.now())
+    const running = this.#startedAt === undefined ? 0 : performance.now() - this.#startedAt
+    return Math.max(0, this.ms - this.#usedMs - running)
   }
 
   /** Whether nothing is left. */
@@ -23,8 +26,16 @@ export class Deadline {
     return this.leftMs === 0
   }
 
-  /** Starts to count, unless it has started before. */
+  /** Starts to count, or goes on with it. */
   start(): void {
+    this.#hasStarted = true
     this.#startedAt ??= performance.now()
+  }
+
+  /** Counts nothing until it is started again. */
+  pause(): void {
+    if (this.#startedAt === undefined) return
+    this.#usedMs += performance.now() - this.#startedAt
+    this.#startedAt = undefined
   }
 }

@@ -5,6 +5,7 @@ import { Bag, type Membership } from './bag.js'
 import type { TransactionConnection } from './connection.js'
 import type { DeferredScope } from './deferred-scope.js'
 import { Expected } from './expected.js'
+import { settlesWithin } from './patience.js'
 import type { Scope } from './scope.js'
 
 /** How long to wait when a datastore is closed. */
@@ -18,7 +19,12 @@ export interface CloseOptions {
   readonly signal?: AbortSignal
 }
 
-const defaultTimeoutMs = 10_000
+/** How long open transactions get when nobody says otherwise. */
+export const defaultCloseTimeoutMs = 10_000
+/** How long those that are stopped, or commit, may take to end before their connections are abandoned. */
+const endPatienceMs = 450
+/** How long that may take. */
+const lastPatienceMs = 150
 /** How often those are looked at that are expected. */
 const expectedPollMs = 10
 // Node's timers fire at once beyond.
@@ -74,7 +80,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
    * @returns how many were rolled back
    * @throws `ProgrammingError` for a limit that no timer can measure
    */
-  async close({ timeoutMs = defaultTimeoutMs, signal }: CloseOptions = {}): Promise<number> {
+  async close({ timeoutMs = defaultCloseTimeoutMs, signal }: CloseOptions = {}): Promise<number> {
     if (!(timeoutMs >= 0) || (timeoutMs > longestTimeoutMs && timeoutMs !== Infinity)) {
       throw new ProgrammingError(
         `Could not close the datastore with a timeoutMs of ${timeoutMs}: give a number from 0 to 2,147,483,647, or Infinity.`,
@@ -86,12 +92,20 @@ export class OpenScopes<Connection extends TransactionConnection> {
     return await this.#stopAll()
   }
 
-  /** Rolls back what can be; what the server has begun to commit is its to finish. Hooks are not waited for. */
+  /** Rolls back what can be, and lets go of what does not end soon. Hooks are not waited for. */
   async #stopAll(): Promise<number> {
-    const stopped = this.#open.values.filter(({ session }) => session.stop(stoppedError()))
+    const open = this.#open.values
+    const stopped = open.filter(({ session }) => session.stop(stoppedError()))
+    const ending = this.#untilEnded(stopped)
+    if (await settlesWithin(ending, endPatienceMs)) return stopped.length
+    for (const { session } of open) session.abandon()
+    await settlesWithin(ending, lastPatienceMs)
+    return stopped.length
+  }
+
+  async #untilEnded(stopped: ReadonlyArray<Scope<Connection>>): Promise<void> {
     while (this.#open.size > 0) await this.#change()
     for (const { session } of stopped) await session.undone
-    return stopped.length
   }
 
   async #isSettledWithin(timeoutMs: number, signal: AbortSignal | undefined): Promise<boolean> {

@@ -32,8 +32,16 @@ export interface TransactionOptions {
   readonly isolationLevel?: IsolationLevel
   /** A transaction that sees one snapshot and refuses to write; default false. */
   readonly readOnly?: boolean
-  /** Milliseconds from the first use of the database until the transaction is rolled back, all attempts together; default 5,000. */
+  /**
+   * Milliseconds from the first use of the database until the transaction is rolled back, all attempts together; default 5,000.
+   * What it waits for a connection is not counted.
+   */
   readonly deadlineMs?: number
+  /**
+   * Milliseconds that it may wait for a connection of the pool, or on SQLite for its turn to write; `OverloadedError` then. Default: the
+   * datastore's, which is 20,000 when nobody says otherwise.
+   */
+  readonly maxWaitMs?: number
   /**
    * How often `fn` may be run again, in a fresh transaction, after a conflict or another failure that may pass, as long as the
    * deadline has not passed; the error of the last attempt is the one that is thrown. Default 0.
@@ -91,6 +99,18 @@ function assertOneOf(option: string, given: string | undefined, known: readonly 
 
 /** Milliseconds a transaction may last when nobody says otherwise. */
 export const defaultDeadlineMs = 5_000
+
+/** Milliseconds a transaction may wait for a connection when nobody says otherwise. */
+export const defaultMaxWaitMs = 20_000
+
+/** @throws `ProgrammingError` for what no timer can measure */
+export function checkedMaxWait(maxWaitMs: number): number {
+  // Node's timers fire at once beyond 2^31 - 1.
+  if (maxWaitMs >= 0 && maxWaitMs <= 2_147_483_647) return maxWaitMs
+  throw new ProgrammingError(
+    `Could not begin a transaction that waits ${maxWaitMs} ms for a connection: give a maxWaitMs between 0 and 2,147,483,647.`,
+  )
+}
 
 /** @throws `ProgrammingError` for what no timer can measure */
 export function checkedDeadline(deadlineMs: number): number {

@@ -1,12 +1,20 @@
 /** One database transaction from its first statement to its end: the connection, the deadline and the guests in it. */
-import { RollbackOnlyError, TransactionTimeoutError } from '../errors.js'
+import { OverloadedError, RollbackOnlyError, TransactionTimeoutError } from '../errors.js'
 import { closedError } from './closed.js'
-import type { ConnectionSource, TransactionConnection } from './connection.js'
+import type { Abandonable, ConnectionSource, TransactionConnection } from './connection.js'
 import type { Deadline } from './deadline.js'
 import type { Escapes } from './escapes.js'
 import { type IsolationLevel, type TransactionLabel, textOf } from './options.js'
+import { settlesWithin } from './patience.js'
 import type { Telemetry } from './telemetry.js'
 import { Turn } from './turn.js'
+
+/** How long the statement under way and the ROLLBACK may take together, before the connection is abandoned. */
+const rollbackPatienceMs = 300
+/** How long what was under way on an abandoned connection may take to fail. */
+const lastPatienceMs = 100
+/** How long beyond the deadline a COMMIT may take that was sent before it. */
+const commitPatienceMs = 750
 
 /** Something that lives inside the transaction and has to end before it. */
 export interface Guest {
@@ -24,6 +32,8 @@ export interface SessionOptions {
   readonly isolationLevel: IsolationLevel | undefined
   readonly readOnly: boolean
   readonly deadline: Deadline
+  /** Milliseconds that it may wait for a connection, which are not charged to the deadline. */
+  readonly maxWaitMs: number
   /** From 1: how often the work was begun. */
   readonly attempt: number
   /** Who is told what becomes of it. */
@@ -47,6 +57,8 @@ export class Session<Connection extends TransactionConnection> {
   #ending: AbortController | undefined
   #connecting: Promise<Connection> | undefined
   #connection: Connection | undefined
+  /** What the pool has given, while BEGIN is under way. */
+  #acquired: Abandonable | undefined
   #inFlight: Promise<unknown> | undefined
   #undone: Promise<void> = Promise.resolve()
   #timer: NodeJS.Timeout | undefined
@@ -160,12 +172,22 @@ export class Session<Connection extends TransactionConnection> {
     this.#lost ??= { cause }
   }
 
-  /** Starts the deadline at the first use of the database, which may have to wait for a connection. */
+  /** Starts the deadline at the first use of the database. */
   startDeadline(): void {
     if (this.#timer !== undefined) return
     const { deadline } = this.options
     this.#timer = setTimeout(() => this.#expire(), deadline.leftMs)
     deadline.start()
+  }
+
+  /** Stops it while the transaction waits for a connection. @returns what starts it again */
+  #pauseDeadline(): () => void {
+    this.options.deadline.pause()
+    clearTimeout(this.#timer)
+    return () => {
+      this.#timer = undefined
+      if (!this.isOver) this.startDeadline()
+    }
   }
 
   /** Runs one piece of work on the connection, after those that were asked for before; the first one begins the transaction. */
@@ -180,6 +202,9 @@ export class Session<Connection extends TransactionConnection> {
       this.#inFlight = work(connection)
       // The type of what is in flight is lost in the field.
       return (await this.#inFlight) as T
+    } catch (error) {
+      // What has stopped it has let go of the connection as well.
+      throw this.#stopped ?? error
     } finally {
       this.#inFlight = undefined
       endTurn()
@@ -200,24 +225,47 @@ export class Session<Connection extends TransactionConnection> {
     }
   }
 
-  /** Sends COMMIT. From here on the deadline is off: what the server has begun to commit is its to finish. */
+  /** Sends COMMIT. The deadline rolls nothing back any more; but when the answer does not come soon after it, nobody waits longer. */
   async commit(): Promise<void> {
+    const patienceMs = this.options.deadline.leftMs + commitPatienceMs
     this.#close()
     const connection = this.#connection
-    if (connection !== undefined) await this.options.telemetry.commit(this, () => connection.commit())
+    if (connection !== undefined) await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
   }
 
-  /** Awaits the statement in flight, then sends ROLLBACK. Never rejects: a connection that fails here is lost, and the work with it. */
+  /**
+   * Awaits the statement in flight, then sends ROLLBACK; when that takes too long, the connection is abandoned. Never rejects:
+   * a connection that fails here is lost, and the work with it.
+   */
   async rollback(reason?: unknown): Promise<void> {
     this.#close()
+    const undoing = this.#undo(reason)
+    if (await settlesWithin(undoing, rollbackPatienceMs)) return
+    this.abandon()
+    if (!(await settlesWithin(undoing, lastPatienceMs))) this.#undone = undoing
+  }
+
+  /** Ends its connection at once, whatever is under way on it: nobody waits for an answer any more. */
+  abandon(): void {
+    const held = this.#connection ?? this.#acquired
+    held?.abandon?.()
+  }
+
+  async #undo(reason: unknown): Promise<void> {
     await this.#inFlight?.catch(ignore)
     await this.endGuests(false).catch(ignore)
     const connection = this.#connection
     if (connection !== undefined) {
       await this.options.telemetry.rollback(this, reason, () => connection.rollback()).catch(ignore)
     }
-    // A BEGIN that is still waiting for a connection is not waited for: it is undone when it comes.
-    else if (this.#connecting !== undefined) this.#undone = undo(this.#connecting)
+    // A BEGIN that has not been answered is not waited for: it is undone when it comes.
+    else if (this.#connecting !== undefined) this.#undone = this.#undoBegin(this.#connecting)
+  }
+
+  async #undoBegin(connecting: Promise<TransactionConnection>): Promise<void> {
+    const undoing = undo(connecting)
+    await this.#abandonUnless(undoing)
+    await undoing
   }
 
   /** Resolves when a BEGIN that came after the end is undone, too. */
@@ -250,9 +298,18 @@ export class Session<Connection extends TransactionConnection> {
   }
 
   async #begin(): Promise<Connection> {
-    const { isolationLevel, readOnly, deadline, telemetry, around } = this.options
+    const { isolationLevel, readOnly, deadline, maxWaitMs, telemetry, around } = this.options
     const heldAround = around.flatMap(({ connection }) => connection ?? [])
-    const options = { isolationLevel, readOnly, deadlineMs: deadline.ms, heldAround, signal: () => this.endSignal }
+    const options = {
+      isolationLevel,
+      readOnly,
+      deadlineMs: deadline.ms,
+      heldAround,
+      maxWaitMs,
+      signal: () => this.endSignal,
+      waits: () => this.#pauseDeadline(),
+      acquired: (connection: Abandonable) => this.#take(connection),
+    }
     try {
       const connection = await telemetry.begin(this, () => this.#source.begin(options))
       if (this.#ended === false) {
@@ -262,16 +319,27 @@ export class Session<Connection extends TransactionConnection> {
       return connection
     } catch (error) {
       this.#connecting = undefined
+      if (error instanceof OverloadedError) telemetry.overloaded()
       this.assertOpen()
       throw error
     }
   }
 
+  #take(acquired: Abandonable): void {
+    this.#acquired = acquired
+    // It came when nobody waited for it any more: what is begun on it is undone.
+    if (this.isOver) void this.#abandonUnless(this.#undone)
+  }
+
+  async #abandonUnless(undone: Promise<void>): Promise<void> {
+    if (!(await settlesWithin(undone, rollbackPatienceMs))) this.abandon()
+  }
+
   #expire(): void {
     this.options.telemetry.timedOut()
     const isWaiting = this.#connecting !== undefined && this.#connection === undefined
-    const what = isWaiting ? 'was still waiting for a connection' : 'was still open'
-    const cure = isWaiting ? 'Give the pool more connections' : 'Do less in it'
+    const what = isWaiting ? 'had no connection that answers' : 'was still open'
+    const cure = isWaiting ? 'See whether the database can be reached' : 'Do less in it'
     this.stop(
       new TransactionTimeoutError(
         `The deadline has passed: ${this.title} ${what} ${this.options.deadline.ms} ms after its first use of the database, and ` +

@@ -46,8 +46,10 @@ export interface TransactionCounts {
   readonly conflicts: number
   /** What has passed by a transaction, or outlived it. */
   readonly escapes: number
-  /** Transactions that were rolled back at their deadline, or have waited for a connection until then. */
+  /** Transactions that were rolled back at their deadline. */
   readonly timeouts: number
+  /** Transactions that got no connection: too many were waiting for one, or it had waited for too long. */
+  readonly overloads: number
   /** How often pending events were written. */
   readonly flushes: number
   /** How many events that were. */
@@ -84,6 +86,7 @@ export class Telemetry {
     conflicts: 0,
     escapes: 0,
     timeouts: 0,
+    overloads: 0,
     flushes: 0,
     flushedEvents: 0,
   }
@@ -183,6 +186,11 @@ export class Telemetry {
   /** The deadline has passed. */
   timedOut(): void {
     this.#counts.timeouts += 1
+  }
+
+  /** There was no connection for it in time. */
+  overloaded(): void {
+    this.#counts.overloads += 1
   }
 
   /** Work is run again, since its failure may pass. */

@@ -6,7 +6,14 @@ import { AsyncContext } from './context.js'
 import { DeferredScope } from './deferred-scope.js'
 import type { Escapes } from './escapes.js'
 import { type CloseOptions, OpenScopes } from './open-scopes.js'
-import { assertKnown, type IsolationLevel, newDeadline, type Propagation, type TransactionOptions } from './options.js'
+import {
+  assertKnown,
+  checkedMaxWait,
+  type IsolationLevel,
+  newDeadline,
+  type Propagation,
+  type TransactionOptions,
+} from './options.js'
 import { backOffMs } from './retry.js'
 import { Scope } from './scope.js'
 import type { Session } from './session.js'
@@ -17,6 +24,7 @@ export interface TransactionDefaults {
   autoflush: boolean
   deadlineMs: number
   isolationLevel?: IsolationLevel
+  maxWaitMs: number
 }
 
 /** Work to be done in a transaction; the scope is undefined where the propagation says that there is none. */
@@ -95,6 +103,7 @@ export class Transactions<Connection extends TransactionConnection> {
       isolationLevel: options.isolationLevel ?? this.defaults.isolationLevel,
       readOnly: options.readOnly ?? false,
       deadline: failed?.session.options.deadline ?? newDeadline(options.deadlineMs ?? this.defaults.deadlineMs),
+      maxWaitMs: checkedMaxWait(options.maxWaitMs ?? this.defaults.maxWaitMs),
       label: options.label,
       around: [...this.around()],
       escapes: this.#escapes,

@@ -27,6 +27,7 @@ const none: DatastoreStats = {
   conflicts: 0,
   escapes: 0,
   timeouts: 0,
+  overloads: 0,
   flushes: 0,
   flushedEvents: 0,
   unsettled: 0,

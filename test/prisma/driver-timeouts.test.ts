@@ -61,7 +61,6 @@ describe.each(databasesOf('postgresql', 'mysql'))('a driver of $name that gives 
     const error: unknown = await recorder.insertEvents([storedEvent(crypto.randomUUID(), 1)]).catch((thrown) => thrown)
     if (kind.provider === 'postgresql') {
       expect(error).toBeInstanceOf(CommitUnknownError)
-      await expect.poll(() => count('stored_events'), { timeout: 5_000 }).toBe(1)
     } else {
       // There it is a transaction with a COMMIT of its own, which was not sent.
       expect(error).toBeInstanceOf(OperationalError)
@@ -112,6 +111,5 @@ describe.each(databasesOf('postgresql', 'mysql'))('a driver of $name that gives 
       await scope?.execute((connection) => connection.execute(statement('INSERT INTO marks (id) VALUES (1)')))
     })
     await expect(work).rejects.toBeInstanceOf(CommitUnknownError)
-    await expect.poll(() => count('marks'), { timeout: 5_000 }).toBe(1)
   })
 })

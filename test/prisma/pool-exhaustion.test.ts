@@ -1,6 +1,4 @@
 /** Transactions inside of others on a pool that is too small: they fail at once instead of waiting for each other. */
-import { PrismaMariaDb } from '@prisma/adapter-mariadb'
-import { PrismaPg } from '@prisma/adapter-pg'
 import { createPool } from 'mariadb'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -12,17 +10,12 @@ import {
   type TransactionOptions,
   uuid5,
 } from '../../src/index.js'
-import { poolSizeOf } from '../../src/prisma/connection-pool.js'
+import { poolSizeOf } from '../../src/prisma/driver-pool.js'
 import { storedEvent } from '../contracts/stored-events.js'
-import { type Adapter, databasesOf, type TestDatabase, type TestDatabaseKind } from '../support/databases.js'
+import { databasesOf, type TestDatabase } from '../support/databases.js'
+import { adapterOf } from '../support/pools.js'
 import { newGate } from './gate.js'
 import type { TestClient } from './open-database.js'
-
-/** An adapter whose pool has so many connections. */
-function adapterOf({ provider }: TestDatabaseKind, url: string, poolSize: number): Adapter {
-  if (provider === 'postgresql') return new PrismaPg({ connectionString: url, max: poolSize })
-  return new PrismaMariaDb(`${url}?connectionLimit=${poolSize}`)
-}
 
 /** Of them no transaction here may need one. */
 const deadlineMs = 30_000
@@ -192,23 +185,52 @@ describe.each(databasesOf('postgresql', 'mysql'))('on $name', (kind) => {
     })
   })
 
-  it('a deadline that passes before there is a connection says so', async () => {
+  /** Runs work while a transaction holds the only connection; `release` ends that. */
+  async function whileHeld(
+    work: (datastore: PrismaDatastore<TestClient>, release: () => void) => Promise<void>,
+  ): Promise<void> {
     await withPool(1, async (datastore) => {
       const isHeld = newGate()
       const isDone = newGate()
-      const first = datastore.transaction(async (tx) => {
-        await tx.client.owner.count()
-        isHeld.open()
-        await isDone.opened
-      })
-      await isHeld.opened
-      const second = datastore.transaction(async (tx) => await tx.client.owner.count(), { deadlineMs: 300 })
-      await expect(second).rejects.toThrow(
-        'the transaction was still waiting for a connection 300 ms after its first use of the database, and was rolled back. ' +
-          'Give the pool more connections',
+      const first = datastore.transaction(
+        async (tx) => {
+          await tx.client.owner.count()
+          isHeld.open()
+          await isDone.opened
+        },
+        { deadlineMs: 30_000 },
       )
-      isDone.open()
-      await first
+      await isHeld.opened
+      try {
+        await work(datastore, isDone.open)
+      } finally {
+        isDone.open()
+        await first
+      }
+    })
+  }
+
+  it('who waits for a connection for too long leaves the line', async () => {
+    await whileHeld(async (datastore) => {
+      const second = datastore.transaction(async (tx) => await tx.client.owner.count(), { maxWaitMs: 50 })
+      await expect(second).rejects.toMatchObject({
+        code: 'ES_OVERLOADED',
+        retryable: false,
+        message: expect.stringContaining(
+          'a connection of the pool (1) was not free within 50 ms, and 0 others wait for it',
+        ),
+      })
+      expect(datastore.stats).toMatchObject({ waiting: 0, overloads: 1, timeouts: 0 })
+    })
+  })
+
+  it('waiting for a connection is not charged to the deadline', async () => {
+    await whileHeld(async (datastore, release) => {
+      const second = datastore.transaction(async (tx) => await tx.client.owner.count(), { deadlineMs: 400 })
+      await new Promise((resolve) => setTimeout(resolve, 600))
+      expect(datastore.stats).toMatchObject({ waiting: 1, timeouts: 0 })
+      release()
+      expect(await second).toBe(0)
     })
   })
 })

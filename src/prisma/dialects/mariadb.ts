@@ -32,6 +32,8 @@ export const mariadb: Dialect = {
     const seconds = Math.ceil(limitMs / 1000)
     return reach === 'session' ? [statement(`SET SESSION innodb_lock_wait_timeout = ${seconds}`)] : []
   },
+  // MariaDB knows it, MySQL does not.
+  courtesies: (limitMs) => [statement(`SET SESSION idle_transaction_timeout = ${Math.ceil(limitMs / 1000)}`)],
   damageOf,
   effectOf: mariadbEffect,
   hasEndedAfter,

@@ -21,6 +21,9 @@ const goingDown = /^(08|57P)/
 /** The server starts or stops, and takes no connection. */
 const cannotConnectNow = '57P03'
 
+/** How often the server looks whether the client is there: a connection that was abandoned ends with its locks by then. */
+const connectionCheckMs = 500
+
 /** PostgreSQL through `@prisma/adapter-pg`, or any adapter with the provider `postgres`. */
 export const postgresql: Dialect = {
   name: 'postgresql',
@@ -40,6 +43,8 @@ export const postgresql: Dialect = {
   guards: (limitMs, reach) => [
     statement(`SET ${reach === 'session' ? 'SESSION' : 'LOCAL'} idle_in_transaction_session_timeout = ${limitMs}`),
   ],
+  // From version 14 on, and not on every system: the server looks whether the client is there while a statement runs or waits.
+  courtesies: () => [statement(`SET SESSION client_connection_check_interval = ${connectionCheckMs}`)],
   // After any failed statement PostgreSQL answers COMMIT with a ROLLBACK that looks like success.
   damageOf(error, facts) {
     if (facts === undefined ? isConnectionLoss(error) : isGoingDown(facts)) return 'transaction'

@@ -10,13 +10,13 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { NotSupportedError } from '../../errors.js'
 import type { BeginOptions } from '../../transaction/connection.js'
-import { Turn } from '../../transaction/turn.js'
 import { type Connections, closedError, type DriverConnection } from '../connections.js'
 import type { ConnectionSettings } from '../dialect.js'
 import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
 import { checkedEffect } from '../transaction-guard.js'
 import { translateError } from '../translate-error.js'
+import { WaitingLine } from '../waiting-line.js'
 import { SqliteConnection } from './sqlite-connection.js'
 
 /** How long a reader waits inside SQLite while another process recovers or truncates the log. */
@@ -38,13 +38,14 @@ export class SqliteConnections implements Connections {
   readonly inTransaction = false
   readonly givesInsertIds = true
   readonly #settings: ConnectionSettings
-  readonly #turn = new Turn()
+  readonly #line: WaitingLine
   readonly #idleReaders: SqlDriverAdapter[] = []
   #opened: Promise<Opened> | undefined
   #isClosed = false
 
   constructor(settings: ConnectionSettings) {
     this.#settings = settings
+    this.#line = new WaitingLine({ places: 1, maxWaiting: settings.maxWaiting, what: 'its only writer' })
   }
 
   async adapter(): Promise<SqlDriverAdapter> {
@@ -80,6 +81,9 @@ export class SqliteConnections implements Connections {
     }
   }
 
+  /** What runs in SQLite runs in this process: there is nothing to abandon. */
+  abandon(): void {}
+
   async close(): Promise<void> {
     this.#isClosed = true
     await this.disconnect()
@@ -98,17 +102,20 @@ export class SqliteConnections implements Connections {
   async #byItself<T>(sql: string, run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
     const { reader, shared } = await this.#open()
     if (!shared && isRead(sql)) return await run(reader)
-    const signal = (): AbortSignal => AbortSignal.timeout(this.#settings.deadlineMs)
-    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(signal()))
+    const { deadlineMs, maxWaitMs } = this.#settings
+    if (!this.#line.tryEnter()) await this.#line.enter({ maxWaitMs })
     try {
-      return await untilNotBusy(async () => await this.#onWriter(run), signal)
+      return await untilNotBusy(
+        async () => await this.#onWriter(run),
+        () => AbortSignal.timeout(deadlineMs),
+      )
     } finally {
-      endTurn()
+      this.#line.leave()
     }
   }
 
   async #beginWriting(options: BeginOptions): Promise<DriverConnection> {
-    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take(options.signal()))
+    await this.#takeTurn(options)
     try {
       const begin = statement(options.readOnly ? 'BEGIN' : 'BEGIN IMMEDIATE')
       const beginOn = async (adapter: SqlDriverAdapter): Promise<SqlDriverAdapter> => {
@@ -118,11 +125,21 @@ export class SqliteConnections implements Connections {
       const writer = await untilNotBusy(async () => await this.#onWriter(beginOn), options.signal)
       return new SqliteConnection(writer, this.#settings.dialect, async (isSpoiled) => {
         if (isSpoiled) await this.#renewWriter()
-        endTurn()
+        this.#line.leave()
       })
     } catch (error) {
-      endTurn()
+      this.#line.leave()
       throw error
+    }
+  }
+
+  async #takeTurn({ maxWaitMs, signal, waits }: BeginOptions): Promise<void> {
+    if (this.#line.tryEnter()) return
+    const hasWaited = waits?.()
+    try {
+      await this.#line.enter({ maxWaitMs, signal: signal() })
+    } finally {
+      hasWaited?.()
     }
   }
 

@@ -30,6 +30,7 @@ export const sqlite: Dialect = {
   logHasHolesAt: () => false,
   connections: (settings) => new SqliteConnections(settings),
   afterBegin: () => [],
+  courtesies: () => [],
   guards: () => [],
   damageOf: (_error, facts) =>
     facts?.code !== undefined && endsTransaction.test(facts.code) ? 'transaction' : 'nothing',

@@ -1,0 +1,132 @@
+/** The pool of a driver, as far as its public members let others look into it. */
+import type { Abandonable } from '../transaction/connection.js'
+import { settlesWithin } from '../transaction/patience.js'
+
+type Listener = (connection: Abandonable) => void
+
+/** What both drivers' connections have some of. */
+interface DriverConnection {
+  query(sql: string): Promise<unknown>
+  end?(): unknown
+  destroy?(): void
+}
+
+/** Statements for each new connection. */
+export interface NewConnectionOptions {
+  /** A connection on which one of them fails is not used. */
+  readonly guards: readonly string[]
+  /** Those that not every server knows. */
+  readonly courtesies: readonly string[]
+  /** How long all of them may take. */
+  readonly patienceMs: number
+}
+
+/**
+ * Looks into the pool of node-postgres or of the MariaDB connector. The adapters call for a connection before they wait for
+ * anything: so it is known for whom the pool is asked.
+ */
+export class DriverPool {
+  readonly #pool: Record<string, unknown>
+  readonly #busy = new Set<DriverConnection>()
+  #listener: Listener | undefined
+
+  /** @returns undefined for what is no pool of these */
+  static of(pool: unknown): DriverPool | undefined {
+    if (!isRecord(pool)) return undefined
+    const known = pools.get(pool) ?? new DriverPool(pool)
+    pools.set(pool, known)
+    return known
+  }
+
+  private constructor(pool: Record<string, unknown>) {
+    this.#pool = pool
+    for (const method of ['connect', 'getConnection']) this.#listenTo(method)
+    // The other driver ends what is busy by itself.
+    if ('options' in pool && typeof pool['on'] === 'function') {
+      pool['on']('acquire', (connection: DriverConnection) => void this.#busy.add(connection))
+      pool['on']('release', (_error: unknown, connection: DriverConnection) => void this.#busy.delete(connection))
+    }
+  }
+
+  /** Runs what asks for a connection before it waits for anything, and tells which it gets. */
+  acquiring<T>(listener: Listener, ask: () => Promise<T>): Promise<T> {
+    this.#listener = listener
+    try {
+      return ask()
+    } finally {
+      this.#listener = undefined
+    }
+  }
+
+  /** Ends the connections that are in use. */
+  abandonBusy(): void {
+    for (const connection of this.#busy) abandon(connection)
+  }
+
+  /** Sends statements on each new connection: by the hook that one driver's pool awaits, or at the event of the other's. */
+  prepareNew({ guards, courtesies, patienceMs }: NewConnectionOptions): void {
+    const prepare = async (connection: DriverConnection): Promise<void> => {
+      for (const sql of guards) await connection.query(sql)
+      for (const sql of courtesies) await connection.query(sql).catch(ignore)
+    }
+    const { options, on } = this.#pool
+    if (isRecord(options)) {
+      const { onConnect } = options
+      options['onConnect'] = async (connection: DriverConnection) => {
+        const prepared = prepare(connection)
+        if (!(await settlesWithin(prepared, patienceMs))) abandon(connection)
+        await prepared
+        if (typeof onConnect === 'function') await onConnect(connection)
+      }
+      // Without a limit, a connection that is never made has its place in the pool for ever.
+      options['connectionTimeoutMillis'] ||= patienceMs
+    } else if (typeof on === 'function') {
+      // Queued before the first statement of whoever gets the connection; without the guard it works as it would without us.
+      on.call(this.#pool, 'connection', (connection: DriverConnection) => void prepare(connection).catch(ignore))
+    }
+  }
+
+  #listenTo(method: string): void {
+    const original = this.#pool[method]
+    if (typeof original !== 'function') return
+    this.#pool[method] = (...args: unknown[]): unknown => {
+      const listener = this.#listener
+      this.#listener = undefined
+      const acquiring: unknown = Reflect.apply(original, this.#pool, args)
+      if (listener === undefined || !(acquiring instanceof Promise)) return acquiring
+      return acquiring.then((connection: DriverConnection) => {
+        listener({ abandon: () => abandon(connection) })
+        return connection
+      })
+    }
+  }
+}
+
+/**
+ * How many connections the pool of a driver can have.
+ *
+ * @param pool - of node-postgres, whose options are there to read, or of the MariaDB connector, which tells it as text only
+ */
+export function poolSizeOf(pool: unknown): number | undefined {
+  if (!isRecord(pool)) return undefined
+  const { options } = pool
+  if (isRecord(options) && 'max' in options) return typeof options['max'] === 'number' ? options['max'] : undefined
+  const told = pool as { toString(): string } // every object has one
+  const limit = /\blimit=(\d+)/.exec(told.toString())?.[1]
+  return limit === undefined ? undefined : Number(limit)
+}
+
+/** A pool may serve several datastores. */
+const pools = new WeakMap<object, DriverPool>()
+
+/** Both destroy the socket of a connection on which something is under way; the MariaDB connector kills that on the server, too. */
+function abandon(connection: DriverConnection): void {
+  if (connection.destroy !== undefined) connection.destroy()
+  else void Promise.resolve(connection.end?.()).catch(ignore)
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
+function ignore(): void {}
