@@ -1,7 +1,6 @@
 /** One attempt at a request: its transaction, from the claim of an idempotency key to the commit. */
 import type { ServerResponse } from 'node:http'
 import { isEventSourcingError, type ManagedTransaction, ProgrammingError, type RecordedResponse } from '../src/index.js'
-import { withStatus } from './http.js'
 import type { ClaimPlace, IdempotentRequest } from './idempotency.js'
 import type { ResponseToRecord } from './whole-response.js'
 
@@ -67,11 +66,11 @@ export class Attempt<Request> {
   }
 }
 
-/** What a datastore has thrown that gives a request no transaction, with its status. */
-export function refusedBy(error: unknown, response: ServerResponse): Error {
+/** What a datastore has thrown that gives a request no transaction. */
+export function refusedBy(error: Error, response: ServerResponse): Error {
   // This process is about to end: the client shall ask another one, on another connection.
   if (isEventSourcingError(error) && error.code === 'ES_DATASTORE_CLOSED') response.shouldKeepAlive = false
-  return withStatus(error)
+  return error
 }
 
 function refusedStream(): ProgrammingError {

@@ -6,6 +6,7 @@ import {
   withMetadata,
 } from '../src/index.js'
 import { refusedBy } from './attempt.js'
+import { withStatus } from './error-status.js'
 import type { Exchange, ServedRequest } from './exchange.js'
 import type { RouteTransactionOptions, TransactionalDatastore } from './http.js'
 import { assertIdempotency } from './idempotency.js'
@@ -64,7 +65,7 @@ class DeferredRequest<Request> implements ServedRequest<Request>, TransactionToC
     try {
       this.#deferred = datastore.defer(this)
     } catch (error) {
-      throw refusedBy(error, response)
+      throw refusedBy(withStatus(error, options.retryAfterSeconds), response)
     }
     watchSources(response)
   }

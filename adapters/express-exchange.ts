@@ -1,6 +1,7 @@
 /** One request of Express. */
 import type { NextFunction, Request, RequestHandler, Response } from 'express'
 import type { RecordedResponse } from '../src/index.js'
+import { retryAfterIn, statusIn } from './error-status.js'
 import type { Exchange, ServedRequest } from './exchange.js'
 import { addServed, servedBy } from './express-served.js'
 import { replayedHeader } from './idempotency.js'
@@ -41,6 +42,13 @@ export class ExpressExchange implements Exchange<Request> {
   }
 
   fail(error: Error): boolean {
+    // For error handlers that answer without asking the error for its status.
+    const status = statusIn(error)
+    const retryAfter = retryAfterIn(error)
+    if (!this.response.headersSent) {
+      if (status !== undefined) this.response.statusCode = status
+      if (retryAfter !== undefined) this.response.setHeader('retry-after', retryAfter)
+    }
     this.next(error)
     return true
   }

@@ -1,7 +1,7 @@
 /** Express: errors that roll back, and are answered with problem details. */
 import type { ErrorRequestHandler, Request, Response } from 'express'
 import { servedBy } from './express-served.js'
-import { type Problem, type ProblemOptions, problemHeaders, problemOf } from './http.js'
+import { type Problem, type ProblemOptions, problemHeadersFor, problemOf } from './http.js'
 
 /** Passes errors on after it has rolled back: for apps whose error handlers answer with a status below 400. */
 export function rollbackOnError(): ErrorRequestHandler {
@@ -40,7 +40,8 @@ export function problemDetails(options?: ProblemOptions): ErrorRequestHandler {
     // Half a response cannot become another one: Express closes the connection.
     if (response.headersSent) return next(error)
     response.status(problem.status).statusMessage = ''
-    for (const [name, value] of Object.entries(problemHeaders(problem))) response.setHeader(name, value)
+    for (const [name, value] of Object.entries(problemHeadersFor(error, problem, options)))
+      response.setHeader(name, value)
     response.end(body)
   }
 }

@@ -19,6 +19,7 @@ import { type InterceptedContext, type InterceptedHandler, intercept } from './n
 import { keepInTable } from './property-table.js'
 import { hasKey, RequestTransaction } from './request-transaction.js'
 
+export type { RetryAfterSeconds } from './error-status.js'
 export { problemDetails, rollbackOnError } from './express-problems.js'
 export {
   type IdentifiedRequest,

@@ -1,5 +1,5 @@
 /** Fastify: errors answered with problem details. */
-import { type ProblemOptions, problemHeaders, problemOf } from './http.js'
+import { type ProblemOptions, problemHeadersFor, problemOf } from './http.js'
 
 /** What an error handler needs of a request, whatever the server and its type provider are. */
 interface FailedRequest {
@@ -29,6 +29,9 @@ export function problemDetails(
   return (error, request, reply) => {
     const problem = problemOf(error, options)
     if (problem.status >= 500) request.log.error(error)
-    return reply.code(problem.status).headers(problemHeaders(problem)).send(JSON.stringify(problem))
+    return reply
+      .code(problem.status)
+      .headers(problemHeadersFor(error, problem, options))
+      .send(JSON.stringify(problem))
   }
 }

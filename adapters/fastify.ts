@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyReque
 import fastifyPlugin from 'fastify-plugin'
 import { ProgrammingError } from '../src/index.js'
 import { serve } from './deferred-request.js'
+import { withStatus } from './error-status.js'
 import type { ServedRequest } from './exchange.js'
 import { FastifyExchange, headersOf, resetHeaders } from './fastify-exchange.js'
 import { prepareRequests, servedOf } from './fastify-served.js'
@@ -13,13 +14,13 @@ import {
   mergeOptions,
   type RouteTransactionOptions,
   type TransactionalDatastore,
-  withStatus,
 } from './http.js'
 import { assertIdempotency } from './idempotency.js'
 import { isHandlerOfNest, missingInterceptor, sameAs } from './nest-handlers.js'
 import { type InterceptedContext, type InterceptedHandler, intercept } from './nest-interceptor.js'
 import { hasKey, RequestTransaction } from './request-transaction.js'
 
+export type { RetryAfterSeconds } from './error-status.js'
 export { problemDetails } from './fastify-problems.js'
 export {
   type IdentifiedRequest,
@@ -108,7 +109,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     transaction.run(next)
   })
   fastify.addHook('onError', (request, _reply, error, next) => {
-    withStatus(error)
+    withStatus(error, appOptions.retryAfterSeconds)
     // Not awaited, as the response waits for it: while hooks of this kind run, a second error, such as that of a handler
     // timeout, would be thrown where nobody catches it.
     void transactionOf(request)?.rollBack()

@@ -2,13 +2,13 @@
 
 import {
   type DeferredTransaction,
-  type EventSourcingError,
   isEventSourcingError,
   type ManagedTransaction,
   ProgrammingError,
   type TransactionOptions,
   type TransactionToCome,
 } from '../src/index.js'
+import { hasStatus, type RetryAfterSeconds, retryAfterIn, retryAfterOf, statusIn, statusOf } from './error-status.js'
 import { type IdempotencyOptions, mergeIdempotency } from './idempotency.js'
 import type { Answer } from './whole-response.js'
 
@@ -31,7 +31,10 @@ export interface TransactionalDatastore {
  * counts for all attempts together, has not passed. With several datastores all of them begin again, unless one has committed.
  */
 export interface RouteTransactionOptions<Request = unknown>
-  extends Pick<TransactionOptions, 'isolationLevel' | 'readOnly' | 'deadlineMs' | 'autoflush' | 'retries' | 'label'> {
+  extends Pick<
+    TransactionOptions,
+    'isolationLevel' | 'readOnly' | 'deadlineMs' | 'maxWaitMs' | 'autoflush' | 'retries' | 'label'
+  > {
   /**
    * Whether a response commits; default: a status below 400. A function that declares the third parameter is asked when the
    * whole response is there, up to `maxHeldBytes` of its body, so a route that streams leaves the parameter out.
@@ -49,6 +52,11 @@ export interface RouteTransactionOptions<Request = unknown>
   readonly body?: 'parsed' | 'stream'
   /** Whether a body that is a stream is sent after the commit (`commit`, default) or refused with an error (`refuse`). */
   readonly stream?: 'commit' | 'refuse'
+  /**
+   * Retry-After of what is answered with 503, as the error says it (`error.headers`): a number of seconds, or the bounds between which one
+   * is taken by chance; default `[1, 3]`.
+   */
+  readonly retryAfterSeconds?: RetryAfterSeconds
   /** Facts about the request that every event saved in it is stored with: `requestMetadata`, or a function of yours that adds the user. */
   readonly metadata?: (request: Request) => Readonly<Record<string, unknown>>
   /**
@@ -137,44 +145,6 @@ export function isSuccess(status: number): boolean {
   return status < 400
 }
 
-/**
- * What an error of this package means in HTTP.
- *
- * @returns undefined for errors that mean nothing special, which are 500
- */
-function statusOf(error: unknown): number | undefined {
-  // By code, since an application may hold more than one copy of the package.
-  if (!isEventSourcingError(error)) return undefined
-  if (error.code === 'ES_OPERATIONAL' || error.code === 'ES_POOL_EXHAUSTED') return isRetryable(error) ? 503 : undefined
-  return statuses[error.code]
-}
-
-const statuses: Readonly<Record<string, number>> = {
-  ES_AGGREGATE_NOT_FOUND: 404,
-  ES_CONCURRENCY: 409,
-  ES_TRANSACTION_TIMEOUT: 503,
-  ES_DATASTORE_CLOSED: 503,
-  ES_PRECONDITION_FAILED: 412,
-  ES_PRECONDITION_REQUIRED: 428,
-  ES_IDEMPOTENCY_BODY: 415,
-  ES_IDEMPOTENCY_KEY: 400,
-  ES_IDEMPOTENCY_KEY_IN_USE: 409,
-  ES_IDEMPOTENCY_KEY_REUSED: 422,
-}
-
-/** Seconds after which a client may try again what failed with 503. */
-const retryAfterSeconds = '1'
-
-/** Lets an error say its status (and Retry-After) in the way that both frameworks read; one that says a status already keeps it. */
-export function withStatus(error: unknown): Error {
-  const described = error instanceof Error ? error : new Error(String(error), { cause: error })
-  const status = statusOf(described)
-  if (status === undefined || 'statusCode' in described || !Object.isExtensible(described)) return described
-  describe(described, 'statusCode', status)
-  if (status === 503) describe(described, 'headers', { 'retry-after': retryAfterSeconds })
-  return described
-}
-
 /** A problem as RFC 9457 describes it. @see https://www.rfc-editor.org/rfc/rfc9457 */
 export interface Problem {
   /** Always `about:blank`: the status says it all. */
@@ -202,6 +172,11 @@ export interface ProblemOptions {
    * `detail`, or the error has a `statusCode` itself.
    */
   readonly describe?: (error: unknown) => Partial<Problem> | undefined
+  /**
+   * Retry-After of what is answered with 503: a number of seconds, or the bounds between which one is taken by chance; default: what the
+   * error says, else `[1, 3]`.
+   */
+  readonly retryAfterSeconds?: RetryAfterSeconds
 }
 
 const titlesOfCodes: Readonly<Record<string, string>> = {
@@ -245,27 +220,27 @@ export function problemOf(error: unknown, { describe: describeError }: ProblemOp
  */
 function isMessageForClients(error: unknown): error is Error {
   if (!(error instanceof Error)) return false
-  if (isEventSourcingError(error)) return error.cause === undefined || error.code in statuses
+  if (isEventSourcingError(error)) return error.cause === undefined || hasStatus(error.code)
   return (statusIn(error) ?? 500) < 500 && !('expose' in error && error.expose === false)
 }
 
-/** The headers that go with a problem: its content type, and Retry-After for what may pass. */
-export function problemHeaders({ status }: Problem): Readonly<Record<string, string>> {
+/**
+ * The headers that go with a problem: its content type, and Retry-After for what may pass.
+ *
+ * @param options - as they were given to `problemOf`
+ */
+export function problemHeaders({ status }: Problem, options: ProblemOptions = {}): Readonly<Record<string, string>> {
   const type = { 'content-type': 'application/problem+json' }
-  return status === 503 ? { ...type, 'retry-after': retryAfterSeconds } : type
+  return status === 503 ? { ...type, 'retry-after': retryAfterOf(options.retryAfterSeconds) } : type
 }
 
-function isRetryable(error: EventSourcingError): boolean {
-  return 'retryable' in error && error.retryable === true
-}
-
-function describe(error: Error, name: string, value: unknown): void {
-  // Not enumerable, so that it does not show up in logs and serialised errors.
-  Object.defineProperty(error, name, { value, configurable: true, enumerable: false, writable: true })
-}
-
-function statusIn(error: unknown): number | undefined {
-  if (typeof error !== 'object' || error === null) return undefined
-  const status = 'statusCode' in error ? error.statusCode : 'status' in error ? error.status : undefined
-  return typeof status === 'number' && status >= 400 && status <= 599 ? status : undefined
+/** As `problemHeaders`, for an error that may say itself when to try again. */
+export function problemHeadersFor(
+  error: unknown,
+  problem: Problem,
+  options: ProblemOptions = {},
+): Readonly<Record<string, string>> {
+  const headers = problemHeaders(problem, options)
+  const own = options.retryAfterSeconds === undefined && problem.status === 503 ? retryAfterIn(error) : undefined
+  return own === undefined ? headers : { ...headers, 'retry-after': own }
 }

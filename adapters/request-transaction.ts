@@ -1,15 +1,15 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
 import { type ManagedTransaction, ProgrammingError, type RecordedResponse, withMetadata } from '../src/index.js'
 import { Attempt, refusedBy } from './attempt.js'
+import { withStatus } from './error-status.js'
 import type { Exchange, ServedRequest } from './exchange.js'
 import { HeldResponse } from './held-response.js'
 import {
   isSuccess,
-  problemHeaders,
+  problemHeadersFor,
   problemOf,
   type RouteTransactionOptions,
   type TransactionalDatastore,
-  withStatus,
 } from './http.js'
 import { type ClaimPlace, IdempotentRequest } from './idempotency.js'
 import { goneAway, whyNobodyWaits } from './nobody-waits.js'
@@ -116,7 +116,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     } catch (error) {
       // At the deadline it was answered already.
       if (this.#hasFailed) return false
-      throw withStatus(error)
+      throw this.#described(error)
     }
     if (known === undefined) return true
     await this.rollBack()
@@ -222,14 +222,14 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
 
   async #againOrAnswer(error: unknown): Promise<void> {
     for (const owner of this.#held.owners.all) if (await owner.again(error)) return owner.rerun?.()
-    this.#answer(withStatus(error))
+    this.#answer(this.#described(error))
   }
 
   #begin(): ManagedTransaction {
     try {
       return this.datastore.begin({ label: () => this.#exchange.label, ...this.options })
     } catch (error) {
-      throw refusedBy(error, this.#exchange.response)
+      throw refusedBy(this.#described(error), this.#exchange.response)
     }
   }
 
@@ -262,7 +262,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     // When its end had begun, that fails by itself.
     if (this.#end !== undefined) return
     this.#end = over
-    this.#expired = withStatus(error)
+    this.#expired = this.#described(error)
     // When others are ending, perhaps committing, the response waits for this one too, which will refuse it.
     if (this.#isGone || this.#held.isSettling) return
     this.#held.drop()
@@ -271,13 +271,17 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     this.#answer(this.#expired)
   }
 
+  #described(error: unknown): Error {
+    return withStatus(error, this.options.retryAfterSeconds)
+  }
+
   #answer(error: Error): void {
     const isFirst = !this.#hasFailed
     this.#hasFailed = true
     // The framework is asked once: a second failure comes from its own answer, or from a handler that did not notice the first.
     if (isFirst && this.#exchange.fail(error)) return
     const problem = problemOf(error)
-    this.#held.answer(problem.status, problemHeaders(problem), JSON.stringify(problem))
+    this.#held.answer(problem.status, problemHeadersFor(error, problem), JSON.stringify(problem))
   }
 
   #close(): void {

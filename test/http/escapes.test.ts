@@ -141,6 +141,6 @@ describe.each(databases)('on $name', (kind) => {
 it('a pool that is exhausted is a 503 with Retry-After, where it may pass', () => {
   const passing = problemOf(new PoolExhaustedError('no connection', { retryable: true }))
   expect(passing).toMatchObject({ status: 503, code: 'ES_POOL_EXHAUSTED' })
-  expect(problemHeaders(passing)).toMatchObject({ 'retry-after': '1' })
+  expect(problemHeaders(passing)).toMatchObject({ 'retry-after': expect.stringMatching(/^[1-3]$/) })
   expect(problemOf(new PoolExhaustedError('too deep'))).toMatchObject({ status: 500, code: 'ES_POOL_EXHAUSTED' })
 })

@@ -280,7 +280,7 @@ describe.each(databases)('on $name', (database) => {
       )
       const response = await post(url)
       expect(response.status).toBe(503)
-      expect(response.headers.get('retry-after')).toBe('1')
+      expect(response.headers.get('retry-after')).toMatch(/^[1-3]$/)
       await expectNothing()
       await finished.given
       expect(late).toMatchObject({ code: 'ES_TRANSACTION_TIMEOUT' })

@@ -165,7 +165,7 @@ describe.each(databases)('on $name', (kind) => {
             expect([response.status, response.headers.get('connection'), response.headers.get('retry-after')]).toEqual([
               503,
               'close',
-              '1',
+              expect.stringMatching(/^[1-3]$/),
             ])
             const body = await response.text()
             if (problems) expect(JSON.parse(body)).toMatchObject({ status: 503, code: 'ES_DATASTORE_CLOSED' })
@@ -260,7 +260,7 @@ describe.each(databases)('on $name', (kind) => {
         await stored.opened
         await open.datastore.close({ timeoutMs: 20 })
         const { status, headers } = await answer
-        expect([status, headers.get('retry-after')]).toEqual([503, '1'])
+        expect([status, headers.get('retry-after')]).toEqual([503, expect.stringMatching(/^[1-3]$/)])
         expect(reason).toMatchObject({ code: 'ES_DATASTORE_CLOSED' })
         expect(await open.dogs()).toEqual([])
         // A server takes a moment to forget one that was closed.

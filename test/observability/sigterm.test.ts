@@ -24,6 +24,15 @@ class Client {
     this.#socket.on('error', () => undefined)
   }
 
+  get(path: string): void {
+    this.#socket.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`)
+  }
+
+  /** Resolves when this was received. */
+  async received(text: string): Promise<void> {
+    while (!this.#received.includes(text)) await once(this.#socket, 'data')
+  }
+
   post(path: string): void {
     this.#socket.write(`POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n`)
   }
@@ -51,7 +60,9 @@ describe.each(databasesOf('postgresql', 'sqlite'))('on $name', ({ provider, crea
     lines.length = 0
     errors = ''
     database = await createDatabase()
-    child = spawn(process.execPath, ['--import', 'tsx', worker, provider, database.url], {
+  })
+  const start = async (framework: 'express' | 'fastify'): Promise<void> => {
+    child = spawn(process.execPath, ['--import', 'tsx', worker, provider, database.url, framework], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     child.stderr.on('data', (data) => {
@@ -61,7 +72,7 @@ describe.each(databasesOf('postgresql', 'sqlite'))('on $name', ({ provider, crea
     output.on('line', (line) => lines.push(line))
     const [first] = await once(output, 'line')
     port = Number(String(first).replace('listening ', ''))
-  })
+  }
   afterEach(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
     await database.drop()
@@ -71,6 +82,7 @@ describe.each(databasesOf('postgresql', 'sqlite'))('on $name', ({ provider, crea
     (await database.query('SELECT dog FROM owners')).map((row) => String(row['dog'])).sort()
 
   it('answers what is under way, and then 503 on the connections that are kept', { timeout: 60_000 }, async () => {
+    await start('express')
     const slow = new Client(port)
     slow.post('/dogs/fido?ms=600')
     await said('stored fido')
@@ -82,7 +94,9 @@ describe.each(databasesOf('postgresql', 'sqlite'))('on $name', ({ provider, crea
     expect(answered?.status).toBe(201)
     expect(refused).toMatchObject({
       status: 503,
-      head: expect.stringMatching(/retry-after: 1\r\n[^]*connection: close|connection: close\r\n[^]*retry-after: 1/),
+      head: expect.stringMatching(
+        /retry-after: [1-3]\r\n[^]*connection: close|connection: close\r\n[^]*retry-after: [1-3]/,
+      ),
     })
     expect(others).toEqual([])
     // By itself: nothing keeps the process alive.
@@ -92,6 +106,7 @@ describe.each(databasesOf('postgresql', 'sqlite'))('on $name', ({ provider, crea
   })
 
   it('rolls back what is not done at the limit, with 503, and ends', { timeout: 60_000 }, async () => {
+    await start('express')
     const stuck = new Client(port)
     stuck.post('/dogs/rex?ms=4000')
     await said('stored rex')
@@ -103,10 +118,30 @@ describe.each(databasesOf('postgresql', 'sqlite'))('on $name', ({ provider, crea
     expect(errors).toContain('ES_CLOSED_WHILE_OPEN')
     expect(await dogs()).toEqual([])
   })
+
+  it.each(['express', 'fastify'] as const)(
+    'ends %s with a stream of events that is open, a connection that is kept, and a request under way',
+    { timeout: 60_000 },
+    async (framework) => {
+      await start(framework)
+      const [events, kept, slow] = [new Client(port), new Client(port), new Client(port)]
+      events.get('/events')
+      await events.received('data: 1')
+      kept.post('/dogs/fido')
+      await kept.received('201')
+      slow.post('/dogs/rex?ms=300')
+      await said('stored rex')
+      child.kill('SIGTERM')
+      expect((await slow.responses()).map(({ status }) => status)).toEqual([201])
+      if (child.exitCode === null) await once(child, 'exit')
+      expect(child.exitCode).toBe(0)
+      expect(await dogs()).toEqual(['fido', 'rex'])
+    },
+  )
 })
 
-it('does what the documentation shows', () => {
+it.each(['shutdown.ts', 'shutdown-fastify.ts'])('does what the documentation shows: %s', (file) => {
   const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
-  const [, shown = ''] = /```ts\n\/\/ file: shutdown\.ts\n([\s\S]*?)```/.exec(read('docs/shutdown.md')) ?? []
-  expect(shown).toBe(read('examples/shutdown.ts'))
+  const [, shown = ''] = read('docs/shutdown.md').split(`\`\`\`ts\n// file: ${file}\n`)
+  expect(shown.split('```')[0]).toBe(read(`examples/${file}`))
 })
