@@ -11,7 +11,7 @@ import { type Exchange, frameworks, type RunningServer } from './servers.js'
 
 const poolSize = 3
 const crowd = 60
-const maxWaiting = 200
+const maxWaiting = 60
 const deadlineMs = 1_000
 /** More than a slow machine needs, and less than what holds requests up. */
 const soonMs = 15_000
