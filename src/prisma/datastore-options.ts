@@ -1,7 +1,8 @@
 /** What a datastore is made from. */
 import type { LogOrder } from '../persistence/recorder.js'
 import type { OnEscape } from '../transaction/escapes.js'
-import type { Durability } from './dialect.js'
+import { checkedMaxWait, defaultDeadlineMs, defaultMaxWaitMs } from '../transaction/options.js'
+import type { ConnectionSettings, Dialect, Durability } from './dialect.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
 import type { ListenConnection } from './listener.js'
 
@@ -55,7 +56,25 @@ export interface PrismaDatastoreOptions<Client extends object> {
 }
 
 /** How many may wait for a connection when nobody says otherwise. */
-export const defaultMaxWaiting = 1_000
+const defaultMaxWaiting = 1_000
+
+/** What the connections are made from. @throws `ProgrammingError` for a `maxWaitMs` that no timer can measure */
+export function settingsOf<Client extends object>(
+  options: PrismaDatastoreOptions<Client>,
+  dialect: Dialect,
+): ConnectionSettings {
+  const { adapter, deadlineMs = defaultDeadlineMs, durability = 'full', poolSize } = options
+  const { maxWaitMs = defaultMaxWaitMs, maxWaiting = defaultMaxWaiting } = options
+  return {
+    factory: adapter,
+    durability,
+    deadlineMs,
+    maxWaitMs: checkedMaxWait(maxWaitMs),
+    maxWaiting,
+    poolSize,
+    dialect,
+  }
+}
 
 let unnamed = 0
 

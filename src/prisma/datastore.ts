@@ -4,7 +4,7 @@ import type { Environment } from '../persistence/environment.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { defaultOnEscape, Escapes } from '../transaction/escapes.js'
 import { type CloseOptions, defaultCloseTimeoutMs } from '../transaction/open-scopes.js'
-import { checkedMaxWait, defaultDeadlineMs, defaultMaxWaitMs, type TransactionOptions } from '../transaction/options.js'
+import type { TransactionOptions } from '../transaction/options.js'
 import { settlesWithin } from '../transaction/patience.js'
 import type { Scope } from '../transaction/scope.js'
 import { type DatastoreStats, Telemetry } from '../transaction/telemetry.js'
@@ -13,7 +13,7 @@ import { JoiningAdapterFactory } from './adapter.js'
 import { connectionSource } from './connection-source.js'
 import type { DriverConnection } from './connections.js'
 import { DatastoreFactory } from './datastore-factory.js'
-import { defaultMaxWaiting, newName, type PrismaDatastoreOptions } from './datastore-options.js'
+import { newName, type PrismaDatastoreOptions, settingsOf } from './datastore-options.js'
 import type { Dialect } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
@@ -62,22 +62,17 @@ export class PrismaDatastore<Client extends object = object>
   #disconnected: Promise<void> | undefined
 
   constructor(options: PrismaDatastoreOptions<Client>) {
-    const { adapter, deadlineMs = defaultDeadlineMs, autoflush = true } = options
+    const { adapter, autoflush = true } = options
     const dialect = dialectWith(adapter, options.schema)
     this.name = options.name ?? newName(adapter.provider)
-    const { durability = 'full', poolSize, maxWaiting = defaultMaxWaiting } = options
-    const maxWaitMs = checkedMaxWait(options.maxWaitMs ?? defaultMaxWaitMs)
-    const settings = { factory: adapter, durability, deadlineMs, maxWaitMs, maxWaiting, poolSize, dialect }
+    const settings = settingsOf(options, dialect)
+    const { deadlineMs, maxWaitMs } = settings
     this.#connections = new ReplaceableConnections(dialect.connections(settings))
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
     const escapes = new Escapes(options.onEscape ?? defaultOnEscape())
     const source = connectionSource(dialect, this.#connections)
-    this.#transactions = new Transactions(
-      source,
-      { autoflush, deadlineMs, maxWaitMs },
-      new Telemetry(this.name),
-      escapes,
-    )
+    const defaults = { autoflush, deadlineMs, maxWaitMs }
+    this.#transactions = new Transactions(source, defaults, new Telemetry(this.name), escapes)
     this.#clients = new JoiningClients(this.#transactions, options.deadlineMs)
     this.adapter = new JoiningAdapterFactory(adapter, {
       dialect,

@@ -202,7 +202,7 @@ describe.each(databasesOf('postgresql', 'mysql'))('on $name', (kind) => {
       )
       await isHeld.opened
       try {
-        await work(datastore, isDone.open)
+        await work(datastore, () => isDone.open())
       } finally {
         isDone.open()
         await first

@@ -42,7 +42,7 @@ describe.each(databasesOf('postgresql', 'mysql'))('frozen connections to $name',
       ...options,
     })
   const dogs = async (): Promise<string[]> =>
-    (await database.query('SELECT dog FROM owners')).map((row) => `${row['dog']}`)
+    (await database.query('SELECT dog FROM owners')).map((row) => String(row['dog']))
   const busy = async (): Promise<number | undefined> => (await connectionCounts(kind, database))?.busy
 
   /** Sends as many requests as there are connections, all of which freeze at the text. */
