@@ -2,6 +2,7 @@
  * What the library puts on the user's PrismaClient, so that extensions join the transaction also by the client that they know, which
  * is not the ambient one: the client that all extended ones are made from.
  */
+import { closedError } from '../transaction/closed.js'
 import { type AnyMethod, ClientCall } from './client-call.js'
 import { type ClientTransactions, isWork, optionsOf } from './client-transactions.js'
 import { carryOutIn, carryOutWork, type GuestPlace, takeOver } from './guest-operation.js'
@@ -47,15 +48,23 @@ function transactionHook(original: object, transaction: AnyMethod, host: HooksHo
       if (clientTransactions.takePrepared(given, optionsOf(options))) return begin(...args)
       return clientTransactions.run(begin, this, given, optionsOf(options))
     }
-    const place = host.place(original)
-    if (place === undefined) return clientTransactions.apart(() => begin(...args))
-    if (!Array.isArray(given) || given.length === 0) return begin(...args)
-    const operations = given.filter(isPrismaOperation)
-    // Prisma says what is wrong.
-    if (operations.length < given.length) return begin([given.find((each) => !isPrismaOperation(each))], options)
+    const isInside = host.place(original) !== undefined
+    const operations: PrismaOperation[] = Array.isArray(given) ? given.filter(isPrismaOperation) : []
+    const isArray = Array.isArray(given) && given.length > 0
+    if (isArray && operations.length < given.length) {
+      // Prisma says what is wrong.
+      return begin([given.find((each) => !isPrismaOperation(each))], options)
+    }
+    // Outside of a transaction Prisma sends these as single statements.
+    const areSingle = operations.length === 1 || operations.every(isUniqueRead)
+    if (!isArray || (areSingle && !isInside)) return clientTransactions.apart(() => begin(...args))
     takeOver(operations)
-    const work = async (): Promise<unknown> => await inOrder(operations, () => host.place(original) ?? place)
-    return clientTransactions.run(begin, this, work, optionsOf(options))
+    const place = (): GuestPlace => {
+      const here = host.place(original)
+      if (here !== undefined) return here
+      throw closedError('The array of $transaction was begun', 'the transaction')
+    }
+    return clientTransactions.run(begin, this, async () => await inOrder(operations, place), optionsOf(options))
   }
 }
 

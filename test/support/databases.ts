@@ -18,6 +18,16 @@ import { tableStatements } from './tables.js'
 /** A driver adapter as a datastore takes it. */
 export type Adapter = PrismaDatastoreOptions<object>['adapter']
 
+/** Options of Prisma's that the clients of all databases have. */
+export interface ClientOptions {
+  readonly transactionOptions?: {
+    readonly isolationLevel?: 'Serializable'
+    readonly timeout?: number
+    readonly maxWait?: number
+  }
+  readonly log?: Array<{ readonly emit: 'event'; readonly level: 'query' }>
+}
+
 type Row = Record<string, unknown>
 
 /** One fresh database. */
@@ -25,8 +35,8 @@ export interface TestDatabase {
   readonly url: string
   /** A new adapter on the database, from Prisma. */
   adapter(): Adapter
-  /** A client of the test schema on an adapter. */
-  newClient(adapter: Adapter): object
+  /** A client of the test schema on an adapter, with further options of Prisma's. */
+  newClient(adapter: Adapter, options?: ClientOptions): object
   /** Runs a statement on a connection that has nothing to do with the adapters: an observer. */
   query(sql: string, params?: unknown[]): Promise<Row[]>
   drop(): Promise<void>
@@ -58,7 +68,7 @@ export function postgresql(server: string): TestDatabaseKind {
       return {
         url: url.href,
         adapter: () => new PrismaPg({ connectionString: url.href }),
-        newClient: (adapter) => new PostgresqlClient({ adapter }),
+        newClient: (adapter, options) => new PostgresqlClient({ ...options, adapter }),
         query: async (sql, params = []) => (await pool.query<Row>(sql, params)).rows,
         async drop() {
           await pool.end()
@@ -102,7 +112,7 @@ export function mariadb(server: string): TestDatabaseKind {
       return {
         url: url.href,
         adapter: () => new PrismaMariaDb(url.href),
-        newClient: (adapter) => new MysqlClient({ adapter }),
+        newClient: (adapter, options) => new MysqlClient({ ...options, adapter }),
         async query(sql, params = []) {
           const connection = await pool.getConnection()
           try {
@@ -151,7 +161,7 @@ function sqlite(
       return {
         url: `file:${file}`,
         adapter: () => newAdapter(`file:${file}`),
-        newClient: (adapter) => new SqliteClient({ adapter }),
+        newClient: (adapter, options) => new SqliteClient({ ...options, adapter }),
         async query(sql, params = []) {
           const statement = observer.prepare(sql)
           if (/^\s*(select|pragma|with|explain)/i.test(sql)) return statement.all(...params)

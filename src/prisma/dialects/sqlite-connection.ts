@@ -29,6 +29,11 @@ export class SqliteConnection implements DriverConnection {
     return this.#guard.hasEnded
   }
 
+  /** libsql's adapter sends COMMIT itself, that of better-sqlite3 has Prisma send it. */
+  get usesPhantomQuery(): boolean {
+    return this.#adapter.adapterName === '@prisma/adapter-libsql'
+  }
+
   query(query: SqlQuery): Promise<SqlResultSet> {
     return this.#guard.run(query, () => this.#adapter.queryRaw(query))
   }
