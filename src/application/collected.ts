@@ -2,6 +2,7 @@
 import { type AggregateClass, type EventSource, isAggregate } from '../domain/aggregate.js'
 import { type Decision, deciderOf } from '../domain/decider.js'
 import { type DomainEvent, domainEvent, type EventMetadata } from '../domain/event.js'
+import { type Snapshotted, shownSubjectsOf } from '../domain/snapshot.js'
 import { ConcurrencyError, ProgrammingError } from '../errors.js'
 import { currentMetadata } from '../transaction/ambient-metadata.js'
 import type { SavedOriginator } from './originator-cache.js'
@@ -20,6 +21,9 @@ export class Collected {
   readonly events: DomainEvent[] = []
   /** Those that are aggregates, or states of deciders. */
   readonly originators: SavedOriginator[] = []
+
+  /** The persons whose data the objects had from the store. */
+  readonly shown = new Set<string>()
 
   readonly #sources: EventSource[] = []
   readonly #onLost: (originatorId: string) => void
@@ -82,6 +86,8 @@ export class Collected {
   }
 
   #collect(source: EventSource, ambient: EventMetadata | undefined): void {
+    const originator = isAggregate(source) || deciderOf(source) !== undefined ? (source as Snapshotted) : undefined
+    if (originator !== undefined) for (const subject of shownSubjectsOf(originator)) this.shown.add(subject)
     const events = source.collectEvents().map((event) => annotated(event, ambient))
     if (events.length > 0) this.#sources.push(source)
     this.events.push(...events)

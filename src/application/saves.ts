@@ -39,7 +39,11 @@ export class Saves<Client> {
   }
 
   async #put(collected: Collected): Promise<Recording[]> {
-    return await (await this.#infrastructure.eventStore()).put(collected.events, () => collected.lose())
+    return await (await this.#infrastructure.eventStore()).put(
+      collected.events,
+      () => collected.lose(),
+      collected.shown,
+    )
   }
 
   async #putWithSnapshots(collected: Collected, due: readonly DueSnapshot[]): Promise<Recording[]> {

@@ -24,6 +24,8 @@ export interface AggregateRecord {
   mode: AggregateMode
   /** The persons whose data are in its state. */
   subjects: ReadonlySet<string>
+  /** Those of them whose data were stored, when it was loaded or by a save: they had keys. */
+  shown: ReadonlySet<string>
 }
 
 /** A constructor that runs because of an event. */
@@ -77,6 +79,7 @@ export function recordFor(event: DomainEvent, mode: AggregateMode): AggregateRec
     pending: [],
     mode,
     subjects: withSubjects(noSubjects, event.personal),
+    shown: noSubjects,
   }
 }
 

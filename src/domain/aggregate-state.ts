@@ -50,6 +50,7 @@ export function aggregateWith(aggregateClass: AggregateClass, whole: WholeState)
   record.version = whole.version
   record.modifiedOn = whole.modifiedOn
   record.subjects = whole.subjects
+  record.shown = whole.subjects
   record.mode = 'live'
   if (keepsOwnState(aggregate))
     aggregate.restoreState(whole.state as never) // the class's own shape

@@ -213,6 +213,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     }
     const collected = this.#record.pending
     this.#record.pending = []
+    this.#record.shown = this.#record.subjects
     return collected
   }
 
@@ -224,8 +225,8 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     if (this === other) return true
     if (typeof other !== 'object' || other === null || !(#record in other)) return false
     if (Object.getPrototypeOf(other) !== Object.getPrototypeOf(this)) return false
-    const { mode: _ourMode, creation: _ours, ...ours } = this.#record
-    const { mode: _theirMode, creation: _theirs, ...theirs } = other.#record
+    const { mode: _ourMode, creation: _ours, shown: _oursShown, ...ours } = this.#record
+    const { mode: _theirMode, creation: _theirs, shown: _theirsShown, ...theirs } = other.#record
     return isDeepStrictEqual(ours, theirs) && isDeepStrictEqual(Object.assign({}, this), Object.assign({}, other))
   }
 

@@ -1,7 +1,7 @@
 /** Copies of originators, which share nothing that can change: what a cache keeps and gives out. */
 import { type AggregateClass, isAggregate, tryRecordOf } from './aggregate.js'
 import { aggregateWith, stateOf } from './aggregate-state.js'
-import { type DeciderState, knownSubjects, withKnownSubjects } from './decider.js'
+import { type DeciderState, knownSubjects, withShownSubjects } from './decider.js'
 import { assertVisible } from './private-members.js'
 import type { Snapshotted } from './snapshot.js'
 import { Timestamp } from './timestamp.js'
@@ -34,7 +34,7 @@ function copyOfState(originator: DeciderState<unknown>): DeciderState<unknown> |
   const copier = new Copier()
   const state = copier.copy(originator.state)
   if (copier.hasFailed) return undefined
-  return withKnownSubjects(Object.freeze({ id, version, state }), knownSubjects(originator))
+  return withShownSubjects(Object.freeze({ id, version, state }), knownSubjects(originator))
 }
 
 // What is frozen may hold what is not.

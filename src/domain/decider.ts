@@ -123,7 +123,7 @@ export function fold<State, Events extends object, Commands extends object>(
     subjects = withSubjects(subjects, event.personal)
   }
   if (version === current.version) return current
-  return withKnownSubjects(Object.freeze({ id: current.id, version, state }), subjects)
+  return withShownSubjects(Object.freeze({ id: current.id, version, state }), subjects)
 }
 
 /** A command and what it needs. */
@@ -168,6 +168,7 @@ export function decide<State, Events extends object, Commands extends object, Na
     events.push(event)
   }
   const decision = withKnownSubjects(decisionOf({ id: current.id, version, state }, events), subjects)
+  shownByState.set(decision, shownSubjects(current))
   deciders.set(decision, decider)
   return decision
 }
@@ -185,6 +186,19 @@ export function withKnownSubjects<S extends DeciderState<unknown>>(state: S, sub
   return state
 }
 
+const shownByState = new WeakMap<object, ReadonlySet<string>>()
+
+/** Those of these persons whose data were stored, when the state was loaded or by a save: they had keys. */
+export function shownSubjects(state: DeciderState<unknown>): ReadonlySet<string> {
+  return shownByState.get(state) ?? noSubjects
+}
+
+/** Notes whose data are in a state that was loaded, and gives it back. */
+export function withShownSubjects<S extends DeciderState<unknown>>(state: S, subjects: ReadonlySet<string>): S {
+  if (subjects.size > 0) shownByState.set(state, subjects)
+  return withKnownSubjects(state, subjects)
+}
+
 const deciders = new WeakMap<object, Decider<unknown, object, object>>()
 
 /** The decider that has decided this, undefined for anything else. */
@@ -194,7 +208,7 @@ export function deciderOf(decision: object): Decider<unknown, object, object> | 
 
 function decisionOf<State>(after: DeciderState<State>, events: DomainEvent[]): Decision<State> {
   let pending = events
-  return Object.freeze({
+  const decision: Decision<State> = Object.freeze({
     ...after,
     get pendingEvents() {
       return [...pending]
@@ -202,9 +216,11 @@ function decisionOf<State>(after: DeciderState<State>, events: DomainEvent[]): D
     collectEvents() {
       const collected = pending
       pending = []
+      shownByState.set(decision, knownSubjects(decision))
       return collected
     },
   })
+  return decision
 }
 
 function evolved<State, Events extends object, Commands extends object>(

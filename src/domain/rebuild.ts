@@ -69,6 +69,7 @@ export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): vo
   record.version = event.originatorVersion
   record.modifiedOn = event.timestamp
   record.subjects = withSubjects(record.subjects, event.personal)
+  record.shown = withSubjects(record.shown, event.personal)
 }
 
 function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, stored: DomainEvent): A {
@@ -90,7 +91,9 @@ function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateCla
   const construction = constructionOf(aggregateClass, event, handler === undefined ? 'rebuilding' : 'applying')
   const aggregate = constructBy(construction, () => Reflect.construct(aggregateClass, args) as A) // what `new` of it gives
   handler?.apply(aggregate, event.data, event.timestamp)
-  recordOf(aggregate).mode = 'live'
+  const record = recordOf(aggregate)
+  record.mode = 'live'
+  record.shown = record.subjects
   return aggregate
 }
 

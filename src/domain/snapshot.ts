@@ -2,7 +2,7 @@
 import { type Aggregate, type AggregateClass, isAggregate, tryRecordOf } from './aggregate.js'
 import { eventsOf } from './aggregate-events.js'
 import { aggregateWith, keepsOwnState, stateOf } from './aggregate-state.js'
-import { type Decider, type DeciderState, knownSubjects, withKnownSubjects } from './decider.js'
+import { type Decider, type DeciderState, knownSubjects, shownSubjects, withShownSubjects } from './decider.js'
 import { type DomainEvent, domainEvent } from './event.js'
 import { copied, pinnedState } from './kept-values.js'
 import { noSubjects, withSubjects } from './personal-data.js'
@@ -80,6 +80,11 @@ export function subjectsIn(originator: Snapshotted): ReadonlySet<string> {
   return isAggregate(originator) ? (tryRecordOf(originator)?.subjects ?? noSubjects) : knownSubjects(originator)
 }
 
+/** Those of them whose data were stored, when it was loaded or by a save. */
+export function shownSubjectsOf(originator: Snapshotted): ReadonlySet<string> {
+  return isAggregate(originator) ? (tryRecordOf(originator)?.shown ?? noSubjects) : shownSubjects(originator)
+}
+
 function ownerOf(kind: SnapshotKind): TopicOwner {
   if (typeof kind === 'function') return eventsOf(kind.prototype as object)
   return { topic: kind.name, formerTopics: kind.formerTopics }
@@ -137,7 +142,7 @@ function restoreDecider(
   if (creation !== undefined) return undefined
   const whole = fields[noState] === true ? undefined : fields
   const state = Object.hasOwn(fields, wholeState) ? fields[wholeState] : whole
-  return withKnownSubjects(
+  return withShownSubjects(
     Object.freeze({ id: originatorId, version: originatorVersion, state: copied(state) }),
     withSubjects(noSubjects, personal),
   )

@@ -57,12 +57,14 @@ export class EventStore {
    * originator. (An event with the version 1 counts as such in any case: logs and the like have no creation events.)
    *
    * @param onLost - called when events that were kept for the end of a transaction are not stored after all
+   * @param shown - the persons whose data whoever made the events has read: where one of them has no key any more, nothing is
+   *   stored
    * @returns one recording per event; none when the recorder has no log
-   * @throws `ConcurrencyError` when another writer was first
+   * @throws `ConcurrencyError` when another writer was first, or one of the persons shown was forgotten
    */
-  async put(events: readonly DomainEvent[], onLost?: () => void): Promise<Recording[]> {
+  async put(events: readonly DomainEvent[], onLost?: () => void, shown?: ReadonlySet<string>): Promise<Recording[]> {
     if (events.length === 0) return []
-    const stored = await this.toStoredEvents(events)
+    const stored = await this.toStoredEvents(events, shown)
     const recordings: WrittenRecording[] = events.map((event) => ({ event }))
     const onRecorded = (ids: readonly bigint[]): void => addNotifications(recordings, stored, ids)
     if (this.recorder.appendEvents === undefined) {
@@ -86,9 +88,9 @@ export class EventStore {
   }
 
   /** Writes events as `put` stores them, with their personal data encrypted; what they throw is what `put` throws. */
-  async toStoredEvents(events: readonly DomainEvent[]): Promise<StoredEvent[]> {
+  async toStoredEvents(events: readonly DomainEvent[], shown?: ReadonlySet<string>): Promise<StoredEvent[]> {
     const isPersonal = events.some(({ personal }) => personal !== undefined)
-    const sealed = isPersonal ? await this.#keys.sealed(events) : events
+    const sealed = isPersonal ? await this.#keys.sealed(events, shown) : events
     return sealed.map((event) => this.mapper.toStoredEvent(event))
   }
 

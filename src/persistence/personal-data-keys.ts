@@ -2,8 +2,8 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import { Erased } from '../domain/erased.js'
 import { type DomainEvent, domainEvent } from '../domain/event.js'
-import { canonical, checkSubject } from '../domain/personal-data.js'
-import { MapperError, NotSupportedError } from '../errors.js'
+import { canonical, checkSubject, noSubjects } from '../domain/personal-data.js'
+import { ConcurrencyError, MapperError, NotSupportedError } from '../errors.js'
 import { type Mapper, unwritable } from './mapper.js'
 import { placeholderOf, type SealedData, sealedIn } from './sealed-data.js'
 import type { SubjectKeyRecorder } from './subject-key-recorder.js'
@@ -37,12 +37,17 @@ export class PersonalDataKeys {
   /**
    * Encrypts the personal fields of events. Persons without a key get one, in the current transaction.
    *
+   * @param shown - persons who had a key when their data were read: they get no new one
    * @throws `NotSupportedError` where keys cannot be kept
+   * @throws `ConcurrencyError` where one of the persons shown has no key any more, since being forgotten
    */
-  async sealed(events: readonly DomainEvent[]): Promise<readonly DomainEvent[]> {
+  async sealed(
+    events: readonly DomainEvent[],
+    shown: ReadonlySet<string> = noSubjects,
+  ): Promise<readonly DomainEvent[]> {
     const subjects = subjectsOf(events)
     if (subjects.length === 0) return events
-    const keys = await this.#keysFor(subjects)
+    const keys = await this.#keysFor(subjects, (missing) => assertNotForgotten(missing, shown, events))
     return events.map((event) => (event.personal === undefined ? event : this.#sealedEvent(event, keys)))
   }
 
@@ -90,11 +95,15 @@ export class PersonalDataKeys {
     )
   }
 
-  async #keysFor(subjects: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
+  async #keysFor(
+    subjects: readonly string[],
+    assertMayBegin: (missing: readonly string[]) => void,
+  ): Promise<ReadonlyMap<string, Uint8Array>> {
     const recorder = this.#keeper
     const known = await recorder.selectKeys(subjects)
     const found = new Set(known.map(({ subject }) => subject))
     const missing = subjects.filter((subject) => !found.has(subject))
+    assertMayBegin(missing)
     const made =
       missing.length === 0
         ? []
@@ -153,6 +162,24 @@ export class PersonalDataKeys {
     const bytes = decrypted(text, key, place)
     return transcoder.decode(compressor?.decompress(bytes) ?? bytes)
   }
+}
+
+/** The data that a command has made from what it has read of a person must not come back under a new key. */
+function assertNotForgotten(
+  missing: readonly string[],
+  shown: ReadonlySet<string>,
+  events: readonly DomainEvent[],
+): void {
+  const forgotten = missing.find((subject) => shown.has(subject))
+  if (forgotten === undefined) return
+  const isAbout = ({ personal = {} }: DomainEvent): boolean => Object.values(personal).flat().includes(forgotten)
+  const event = events.find(isAbout)
+  const { topic = '', originatorId = '', originatorVersion = 1 } = event ?? {}
+  throw new ConcurrencyError(
+    `Could not store ${topic}, version ${originatorVersion} of ${originatorId}: the person '${forgotten}', whose data were read ` +
+      'before, was forgotten meanwhile. Nothing was stored. Load it again and repeat the command.',
+    { originatorId, expectedVersion: originatorVersion - 1 },
+  )
 }
 
 function subjectsOf(events: readonly DomainEvent[]): string[] {

@@ -1,5 +1,6 @@
 /** Stores the events, or the snapshots, of aggregates in a table of the Prisma schema. */
-import { ProgrammingError } from '../errors.js'
+import { assertStorableText, isStorableText } from '../domain/storable-text.js'
+import { DataError, ProgrammingError } from '../errors.js'
 import { checkRange } from '../persistence/positions.js'
 import type {
   AggregateRecorder,
@@ -25,7 +26,10 @@ export interface RecorderOptions {
   readonly eventsTable?: string
   /** The schema that the table is in, where the database has schemas; default: the datastore's, then the connection's. */
   readonly schema?: string
-  /** The type of the column of originator ids; default `uuid` where the database has it. */
+  /**
+   * The type of the column of originator ids, on PostgreSQL: `uuid`, the default, or `text` for ids of any text. Variable
+   * `ORIGINATOR_ID_TYPE`; the model is made by `init --originator-id-type text`. Elsewhere ids are text in any case.
+   */
   readonly originatorIdType?: OriginatorIdType
   /** Whether the table holds events, with notification ids, or snapshots, without; default `events`. */
   readonly kind?: 'events' | 'snapshots'
@@ -87,6 +91,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
 
   async selectEvents(originatorId: string, range: SelectEventsRange = {}): Promise<StoredEvent[]> {
     checkRange(range)
+    if (this.#problemOf(originatorId) !== undefined) return []
     const scope = this.engine.currentScope
     const pending = scope?.findPending<PendingEvents>(this)
     if (scope?.autoflush === true && pending?.has(originatorId) === true) await scope.flush()
@@ -107,6 +112,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   ): Promise<SinceSnapshot | undefined> {
     if (!(snapshots instanceof PrismaAggregateRecorder) || snapshots.engine !== this.engine) return undefined
     if (snapshots.#originatorIdType !== this.#originatorIdType) return undefined
+    if (this.#problemOf(originatorId) !== undefined) return { snapshot: undefined, events: [] }
     const scope = this.engine.currentScope
     if (this.#hasPending(originatorId) || snapshots.#hasPending(originatorId)) {
       if (scope?.autoflush !== true) return undefined
@@ -118,6 +124,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   async deleteEvents(originatorId: string, range: DeleteEventsRange): Promise<void> {
+    if (this.#problemOf(originatorId) !== undefined) return
     const scope = this.engine.currentScope
     if (this.#hasPending(originatorId)) await scope?.flush()
     await runIn(this.engine, scope, `delete from stream ${originatorId}`, (runner) =>
@@ -158,6 +165,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       options.onRecorded?.(ids)
       return
     }
+    this.#assertStorable(events)
     scope.pending(this, () => new PendingEvents(this.#writer)).add(events, options)
     if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
     this.#wakeFollowers()
@@ -171,6 +179,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   async #insert(events: readonly StoredEvent[], predecessors: readonly StreamPosition[]): Promise<readonly bigint[]> {
+    this.#assertStorable(events)
     const { engine } = this
     const scope = engine.currentScope
     await scope?.flush()
@@ -179,6 +188,23 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     } catch (error) {
       engine.telemetry?.writeFailed(error, scope?.session)
       throw error
+    }
+  }
+
+  /** Why there can be no originator with this id: nothing is asked of the database then, which would end the transaction. */
+  #problemOf(originatorId: string): string | undefined {
+    if (!isStorableText(originatorId)) return 'a text with a NUL or half of a surrogate pair'
+    return this.table.idProblem(originatorId)
+  }
+
+  /** @throws `DataError` for an id or a topic that the table cannot have */
+  #assertStorable(events: readonly StoredEvent[]): void {
+    for (const { originatorId, originatorVersion, topic } of events) {
+      const attempted = `append ${topic}, version ${originatorVersion} of ${originatorId}`
+      assertStorableText({ originatorId, topic }, attempted)
+      const problem = this.#problemOf(originatorId)
+      if (problem === undefined) continue
+      throw new DataError(`Cannot ${attempted}: the id '${originatorId}' is ${problem}. Nothing was stored.`)
     }
   }
 

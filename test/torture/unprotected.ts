@@ -35,6 +35,7 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
     reference: table.reference,
     channel: table.channel,
     createStatements: table.createStatements,
+    idProblem: (id) => table.idProblem(id),
     needsTransaction: (events) => table.needsTransaction(events),
     select: (runner, id, range) => table.select(runner, id, range),
     selectSinceSnapshot: (runner, snapshots, id, range) => table.selectSinceSnapshot(runner, snapshots, id, range),

@@ -30,6 +30,9 @@ const logExpressions = { topic: 'CAST(topic AS BINARY)', recordedAt: 'CAST(recor
 /** How many positions or ids one statement lists. */
 const longestList = 1_000
 
+/** What the column of originator ids takes, in bytes. */
+const longestId = 255
+
 /** The tables that each transaction has taken ids for. */
 const written = new WeakMap<DriverConnection, Set<string>>()
 
@@ -51,6 +54,10 @@ export class MariadbEventsTable implements EventsTable {
     this.#watch = watch
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
     this.createStatements = statements(name, { originatorIdType })
+  }
+
+  idProblem(originatorId: string): string | undefined {
+    return Buffer.byteLength(originatorId) > longestId ? `longer than ${longestId} bytes` : undefined
   }
 
   needsTransaction(events: readonly StoredEvent[]): boolean {

@@ -31,6 +31,9 @@ import {
 /** The driver writes the bytes of several rows as text, which takes five times as long; a state that is larger than this goes alone, as bytes. */
 const chunkLimits = { rows: 20_000, bytes: 1024 * 1024 }
 
+/** What the type `uuid` takes. @see PostgreSQL's manual, "UUID Type" */
+const uuidText = /^(?:[0-9a-f]{4}(?:-?[0-9a-f]{4}){7}|\{[0-9a-f]{4}(?:-?[0-9a-f]{4}){7}\})$/i
+
 /** A table of events with the log that its ids make, or of snapshots without one. */
 export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   readonly createStatements: readonly string[]
@@ -51,6 +54,12 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     this.#log = withLog ? new PostgresqlLog({ reference: this.reference, channels, watch }) : undefined
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
     this.createStatements = statements(name, { schema, originatorIdType })
+  }
+
+  // What a cast to the type would refuse, and end the transaction with it.
+  idProblem(originatorId: string): string | undefined {
+    if (this.idType !== 'uuid' || uuidText.test(originatorId)) return undefined
+    return "no UUID, which the type of the column asks for: for ids of any text give the recorder originatorIdType: 'text'"
   }
 
   // Outside of a transaction one event is stored or not, and several are all or nothing by a check in their statement.

@@ -35,6 +35,10 @@ export class SqliteEventsTable implements EventsTable {
     this.createStatements = statements(name, { originatorIdType })
   }
 
+  idProblem(): undefined {
+    return undefined
+  }
+
   needsTransaction(events: readonly StoredEvent[]): boolean {
     return needsChunks(events, chunkLimits)
   }
