@@ -4,6 +4,7 @@ import { inspect, isDeepStrictEqual } from 'node:util'
 import type { DomainEvent } from '../domain/event.js'
 import { pinned } from '../domain/kept-values.js'
 import { isPlainObject } from '../domain/plain-objects.js'
+import type { UnrecordedChange } from './unrecorded-change.js'
 
 /** An event as tests write it: its name and its data. */
 export interface ScenarioEvent {
@@ -44,7 +45,7 @@ export interface Story {
 
 /** What was done has come to an end, or has thrown. `pending` are the events that it triggered even so. */
 export type Ending<State> =
-  | { readonly state: State; readonly events: readonly DomainEvent[] }
+  | { readonly state: State; readonly events: readonly DomainEvent[]; readonly change: UnrecordedChange | undefined }
   | { readonly error: unknown; readonly pending: readonly DomainEvent[] }
 
 const mostEventsTold = 5
@@ -56,19 +57,20 @@ export function outcomeOf<State>(story: Story, ending: Ending<State>): Outcome<S
     if (isDeepStrictEqual(actual, expected)) return outcome
     throw failure(story, { actual, expected, problem, ...checked })
   }
-  const done = (): Exclude<Ending<State>, { readonly error: unknown }> => {
-    if ('error' in ending) throw ending.error
-    return ending
-  }
+  const done = (checked: Checked): Done<State> => doneOf(story, ending, checked)
   const thenEvents: Outcome<State>['thenEvents'] = (...expected) => {
     const checked = { check: thenEvents }
-    return compare(done().events.map(written), expected.map(writtenByTest), 'Other events followed.', checked)
+    return compare(done(checked).events.map(written), expected.map(writtenByTest), 'Other events followed.', checked)
   }
-  const thenNothing: Outcome<State>['thenNothing'] = () =>
-    compare(done().events.map(written), [], 'Events followed.', { check: thenNothing })
+  const thenNothing: Outcome<State>['thenNothing'] = () => {
+    const checked = { check: thenNothing }
+    return compare(done(checked).events.map(written), [], 'Events followed.', checked)
+  }
   const thenState: Outcome<State>['thenState'] = (expected) => {
-    const actual = isPlainObject(expected) ? membersOf(done().state, Object.keys(expected)) : done().state
-    return compare(actual, expected, 'The state is another one.', { check: thenState })
+    const checked = { check: thenState }
+    const { state } = done(checked)
+    const actual = isPlainObject(expected) ? membersOf(state, Object.keys(expected)) : state
+    return compare(actual, expected, 'The state is another one.', checked)
   }
   const thenThrows: Outcome<State>['thenThrows'] = (expected) => {
     const checked = { check: thenThrows }
@@ -85,6 +87,17 @@ export function outcomeOf<State>(story: Story, ending: Ending<State>): Outcome<S
   }
   const outcome: Outcome<State> = { thenEvents, thenNothing, thenState, thenThrows }
   return outcome
+}
+
+/** It was not refused. */
+type Done<State> = Exclude<Ending<State>, { readonly error: unknown }>
+
+function doneOf<State>(story: Story, ending: Ending<State>, checked: Checked): Done<State> {
+  if ('error' in ending) throw ending.error
+  if (ending.change === undefined) return ending
+  const problem =
+    'The state is not the one that the events make: something changes without an event, or is not repeated.'
+  throw failure(story, { ...ending.change, problem, ...checked })
 }
 
 /** Which check has failed, and by which error. */

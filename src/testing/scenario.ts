@@ -5,6 +5,7 @@ import { type Aggregate, type AggregateClass, isAggregate } from '../domain/aggr
 import { eventsOf } from '../domain/aggregate-events.js'
 import { type CommandArguments, type Decider, type DeciderEvent, decide, fold, initial } from '../domain/decider.js'
 import { type DomainEvent, domainEvent } from '../domain/event.js'
+import { pinned } from '../domain/kept-values.js'
 import { newEvent } from '../domain/new-event.js'
 import { shapesOf } from '../domain/read-event.js'
 import { rebuild } from '../domain/rebuild.js'
@@ -13,6 +14,7 @@ import { Timestamp } from '../domain/timestamp.js'
 import { eventTopic } from '../domain/topic.js'
 import { microsecondsOf, nextTime } from './fixed-sources.js'
 import { type Outcome, outcomeOf, type ScenarioEvent } from './scenario-outcome.js'
+import { unrecordedChange, unrecordedChangeOfState } from './unrecorded-change.js'
 
 /** An event that was stored with an older shape of its data. */
 export interface OlderEvent extends ScenarioEvent {
@@ -35,6 +37,9 @@ const originatorId = '00000000-0000-4000-8000-000000000001'
 
 /**
  * Begins a scenario with the events that have happened, oldest first; none for something new.
+ *
+ * It refuses what a store refuses. A state that has changed without an event, such as by a method that lacks `@event`, or that
+ * the events do not rebuild, makes every check fail.
  *
  * @example
  * given(Dog, { type: 'Registered', data: { name: 'Fido' } })
@@ -69,7 +74,8 @@ function aggregateScenario(
   return {
     when(act) {
       const { className: subject, initialVersion } = eventsOf(aggregateClass.prototype as object)
-      const before = rebuild(aggregateClass, pastEvents(aggregateClass, past, initialVersion))
+      const stored = pastEvents(aggregateClass, past, initialVersion)
+      const before = rebuild(aggregateClass, stored)
       const story = { subject, past, act: act.toString() }
       let result: unknown
       try {
@@ -79,7 +85,12 @@ function aggregateScenario(
         return outcomeOf(story, { error, pending: before?.pendingEvents ?? [] })
       }
       const state = actedOn(before, result)
-      return outcomeOf(story, { state, events: state.pendingEvents })
+      const events = state.pendingEvents
+      return outcomeOf(story, {
+        state,
+        events,
+        change: unrecordedChange(state.constructor as AggregateClass, [...stored, ...events], state), // of an aggregate
+      })
     },
   }
 }
@@ -101,11 +112,16 @@ function deciderScenario(
 ): DeciderScenario<unknown, Record<string, unknown[]>> {
   return {
     when(name, ...args) {
-      const before = fold(decider, initial(decider, originatorId), pastEvents(decider, past, 1))
+      const stored = pastEvents(decider, past, 1)
+      const before = fold(decider, initial(decider, originatorId), stored)
       const story = { subject: decider.name, past, act: `${name}(${args.map((arg) => inspect(arg)).join(', ')})` }
       try {
         const decision = decide(decider, before, { name, args } as never) // checked by the types of `given`
-        return outcomeOf(story, { state: decision.state, events: decision.pendingEvents })
+        const events = decision.pendingEvents
+        const change =
+          unrecordedChangeOfState(decider, stored, before) ??
+          unrecordedChangeOfState(decider, [...stored, ...events], decision)
+        return outcomeOf(story, { state: decision.state, events, change })
       } catch (error) {
         return outcomeOf(story, { error, pending: [] })
       }
@@ -124,6 +140,7 @@ function pastEvents(kind: SnapshotKind, past: readonly ScenarioEvent[], firstVer
     if (classVersion === undefined)
       return newEvent(shapes, { eventName: type, originatorId, originatorVersion, data: { ...data }, timestamp })
     const topic = eventTopic(shapes, type)
-    return domainEvent({ originatorId, originatorVersion, topic, timestamp, data: { ...data }, classVersion })
+    const stored = pinned(data, `give ${topic}`)
+    return domainEvent({ originatorId, originatorVersion, topic, timestamp, data: { ...stored }, classVersion })
   })
 }
