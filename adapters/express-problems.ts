@@ -3,6 +3,15 @@ import type { ErrorRequestHandler, Request, Response } from 'express'
 import { servedBy } from './express-served.js'
 import { type Problem, type ProblemOptions, problemHeadersFor, problemOf } from './http.js'
 
+/** How errors become problems in Express. */
+export interface ExpressProblemOptions extends ProblemOptions {
+  /**
+   * Is given each error that is answered with a status from 500 on; default: writes it to standard error, except where the
+   * app's setting `env` is `test`. What it throws goes to the next error handler.
+   */
+  readonly log?: (error: unknown, request: Request) => void
+}
+
 /** Passes errors on after it has rolled back: for apps whose error handlers answer with a status below 400. */
 export function rollbackOnError(): ErrorRequestHandler {
   return async (error, _request, response, next) => {
@@ -14,14 +23,15 @@ export function rollbackOnError(): ErrorRequestHandler {
 /**
  * An error handler that answers with problem details (RFC 9457): 404 for an aggregate that is not there, 409 for a conflict,
  * 412 for another version than If-Match has, 503 with Retry-After for what may pass; the status that an error says itself; else 500. Errors from 500 on are written to
- * standard error, as Express does it, except where the app's setting `env` is `test`.
+ * standard error, as Express does it, except where the app's setting `env` is `test`, or given to `log`; and they are `response.err`,
+ * where loggers of requests such as pino-http look for the cause.
  *
  * @param options - `describe` says what errors of your own mean
  *
  * @example
  * app.use(problemDetails({ describe: (error) => (error instanceof EventDataError ? { status: 422 } : undefined) }))
  */
-export function problemDetails(options?: ProblemOptions): ErrorRequestHandler {
+export function problemDetails(options: ExpressProblemOptions = {}): ErrorRequestHandler {
   return async (error, request, response, next) => {
     await rollBack(response)
     let problem: Problem
@@ -29,12 +39,17 @@ export function problemDetails(options?: ProblemOptions): ErrorRequestHandler {
     try {
       problem = problemOf(error, options)
       body = JSON.stringify(problem)
+      if (problem.status >= 500) {
+        // Where loggers of requests look for it, such as pino-http.
+        Object.assign(response, { err: error })
+        const { log = logToStandardError } = options
+        log(error, request)
+      }
     } catch (failure) {
-      // What `describe` did. Express 4 does not catch it.
+      // What `describe` or `log` did. Express 4 does not catch it.
       next(failure)
       return
     }
-    if (problem.status >= 500) log(request, error)
     // A handler that went on after its request had been answered: at the deadline, say.
     if (isAnswered(response)) return
     // Half a response cannot become another one: Express closes the connection.
@@ -54,7 +69,7 @@ function isAnswered(response: Response): boolean {
   return servedBy(response).some((transaction) => transaction.isAnswered)
 }
 
-function log(request: Request, error: unknown): void {
+function logToStandardError(error: unknown, request: Request): void {
   if (request.app.get('env') === 'test') return
   process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
 }

@@ -18,17 +18,16 @@ import { assertIdempotency } from './idempotency.js'
 import { type InterceptedContext, type InterceptedHandler, intercept } from './nest-interceptor.js'
 import { keepInTable } from './property-table.js'
 import { hasKey, RequestTransaction } from './request-transaction.js'
+import { headersToKeep } from './stored-answer.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
-export { problemDetails, rollbackOnError } from './express-problems.js'
+export { type ExpressProblemOptions, problemDetails, rollbackOnError } from './express-problems.js'
 export {
-  type IdentifiedRequest,
   type Problem,
   type ProblemOptions,
   problemHeaders,
   problemOf,
   type RouteTransactionOptions,
-  requestMetadata,
   type TransactionalDatastore,
 } from './http.js'
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
@@ -41,6 +40,7 @@ export {
   type RequestWithHeaders,
   type Versioned,
 } from './preconditions.js'
+export { type IdentifiedRequest, requestMetadata } from './request-metadata.js'
 export type { Answer } from './whole-response.js'
 
 /** Options of the middleware. */
@@ -86,8 +86,9 @@ export function transactions(
   }
   if (options !== false) {
     assertBodyFits(options)
-    // A route's own options may leave the scope to those of the app, but there is nothing that this could add to them.
+    // The options of a route may leave the scope to those of the app.
     if (options.idempotency === true) assertIdempotency(true)
+    if (typeof options.idempotency === 'object') headersToKeep(options.idempotency.headers)
   }
   return claimsByItself((request, response, next) => {
     const exchange = new ExpressExchange(request, response, next, handler)

@@ -23,13 +23,11 @@ import { hasKey, RequestTransaction } from './request-transaction.js'
 export type { RetryAfterSeconds } from './error-status.js'
 export { problemDetails } from './fastify-problems.js'
 export {
-  type IdentifiedRequest,
   type Problem,
   type ProblemOptions,
   problemHeaders,
   problemOf,
   type RouteTransactionOptions,
-  requestMetadata,
   type TransactionalDatastore,
 } from './http.js'
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
@@ -42,6 +40,7 @@ export {
   type RequestWithHeaders,
   type Versioned,
 } from './preconditions.js'
+export { type IdentifiedRequest, requestMetadata } from './request-metadata.js'
 export type { Answer } from './whole-response.js'
 
 /** Options of the plugin. */

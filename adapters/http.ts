@@ -1,5 +1,6 @@
 /** The rules of HTTP, once for all frameworks: how a route says what it wants, and what errors mean to a client. */
 
+import { STATUS_CODES } from 'node:http'
 import {
   type DeferredTransaction,
   isEventSourcingError,
@@ -66,31 +67,6 @@ export interface RouteTransactionOptions<Request = unknown>
   readonly idempotency?: boolean | IdempotencyOptions<Request>
 }
 
-/** A request as far as its ids go, in any framework. */
-export interface IdentifiedRequest {
-  /** What the framework has numbered it with. */
-  readonly id?: unknown
-  /** By name, in lower case. */
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>
-}
-
-/**
- * What identifies a request: as `correlationId` its header `x-request-id`, else the framework's own id; and its `traceparent`.
- *
- * @see https://www.w3.org/TR/trace-context/
- *
- * @example
- * app.use(transactions(datastore, { metadata: (request) => ({ ...requestMetadata(request), user: request.user.id }) }))
- */
-export function requestMetadata({ id, headers }: IdentifiedRequest): Readonly<Record<string, unknown>> {
-  const correlationId = headers['x-request-id'] ?? id
-  const { traceparent } = headers
-  return {
-    ...(correlationId === undefined ? {} : { correlationId }),
-    ...(traceparent === undefined ? {} : { traceparent }),
-  }
-}
-
 /**
  * Whether a request has become a WebSocket, as `@fastify/websocket` and `express-ws` tell: there is no response to wait for the
  * end of a transaction. The header of the request tells nothing, since any client can send it.
@@ -147,9 +123,13 @@ export function isSuccess(status: number): boolean {
 
 /** A problem as RFC 9457 describes it. @see https://www.rfc-editor.org/rfc/rfc9457 */
 export interface Problem {
-  /** Always `about:blank`: the status says it all. */
+  /** `about:blank`: the status and the code say it all, unless `describe` gives another one. */
   readonly type: string
-  /** The same text for all problems with this status, or with this code. */
+  /**
+   * The phrase of the status, as it goes with `about:blank`; a `describe` that gives another `type` gives its title too.
+   *
+   * @see https://www.rfc-editor.org/rfc/rfc9457#section-4.2.1
+   */
   readonly title: string
   /** From 400 to 599. */
   readonly status: number
@@ -179,20 +159,6 @@ export interface ProblemOptions {
   readonly retryAfterSeconds?: RetryAfterSeconds
 }
 
-const titlesOfCodes: Readonly<Record<string, string>> = {
-  ES_IDEMPOTENCY_KEY: 'An idempotency key is needed',
-  ES_IDEMPOTENCY_KEY_IN_USE: 'Still being answered',
-  ES_IDEMPOTENCY_KEY_REUSED: 'The key of another request',
-}
-
-const titles: Readonly<Record<number, string>> = {
-  404: 'Not found',
-  409: 'Changed by someone else',
-  412: 'Another version',
-  428: 'Which version?',
-  503: 'Temporarily unavailable',
-}
-
 /**
  * The problem document for an error, for error handlers of your own: those that `problemDetails()` gives have it from here.
  *
@@ -202,10 +168,9 @@ export function problemOf(error: unknown, { describe: describeError }: ProblemOp
   const own = describeError?.(error) ?? {}
   const status = own.status ?? statusOf(error) ?? statusIn(error) ?? 500
   const code = isEventSourcingError(error) ? error.code : undefined
-  const otherTitle = status < 500 ? 'The request cannot be served' : 'Internal server error'
   return {
     type: 'about:blank',
-    title: titlesOfCodes[code ?? ''] ?? titles[status] ?? otherTitle,
+    title: STATUS_CODES[status] ?? (status < 500 ? 'Bad Request' : 'Internal Server Error'),
     status,
     ...(status < 500 && isMessageForClients(error) ? { detail: error.message } : {}),
     ...(code === undefined ? {} : { code }),

@@ -88,7 +88,7 @@ import { faultyAdapter } from 'eventsourcing-prisma/testing'
 export const faults = faultyAdapter(new PrismaLibSql({ url: process.env['DATABASE_URL'] ?? '' }))
 `
 
-const busy = { type: 'about:blank', title: 'Temporarily unavailable', status: 503, code: 'ES_OPERATIONAL' }
+const busy = { type: 'about:blank', title: 'Service Unavailable', status: 503, code: 'ES_OPERATIONAL' }
 
 const compiled = new CompiledPackage()
 afterAll(() => compiled.remove())

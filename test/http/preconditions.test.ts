@@ -81,7 +81,7 @@ describe.each(databases)('on $name', (kind) => {
       expect(late.headers.get('content-type')).toMatch(/^application\/problem\+json/)
       expect(await late.json()).toEqual({
         type: 'about:blank',
-        title: 'Another version',
+        title: 'Precondition Failed',
         status: 412,
         detail: `Could not change ${id}: If-Match is "1", and the version is "2". Get it again.`,
         code: 'ES_PRECONDITION_FAILED',
@@ -137,7 +137,7 @@ describe.each(databases)('on $name', (kind) => {
       })
       expect(await open.dogs()).toEqual([])
       const broken = await post('/broken')
-      expect(await broken.json()).toEqual({ type: 'about:blank', title: 'Internal server error', status: 500 })
+      expect(await broken.json()).toEqual({ type: 'about:blank', title: 'Internal Server Error', status: 500 })
     })
   })
 })

@@ -79,7 +79,7 @@ describe.each(databases)('on $name', (kind) => {
       for (const name of ['statement', 'model']) {
         const { status, text } = await post(name)
         expect(status).toBe(422)
-        expect(JSON.parse(text)).toEqual({ type: 'about:blank', title: 'The request cannot be served', status: 422 })
+        expect(JSON.parse(text)).toEqual({ type: 'about:blank', title: 'Unprocessable Entity', status: 422 })
       }
     })
 

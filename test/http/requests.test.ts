@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type IdentifiedRequest, requestMetadata } from '../../adapters/http.js'
+import { type IdentifiedRequest, requestMetadata } from '../../adapters/request-metadata.js'
 import {
   Application,
   NAMESPACE_URL,
@@ -170,7 +170,7 @@ describe.each(databases)('on $name', (database) => {
       expect(response.headers.get('content-type')).toContain('application/problem+json')
       expect(response.headers.get('location')).toBeNull()
       expect(response.headers.get('x-made')).toBeNull()
-      expect(await response.json()).toMatchObject({ status: 409, title: 'Changed by someone else' })
+      expect(await response.json()).toMatchObject({ status: 409, title: 'Conflict' })
       expect(await open.dogs()).toEqual([])
       expect(await events()).toBe(1)
     })

@@ -108,7 +108,7 @@ describe.each(databases)('on $name', (kind) => {
       expect(status).toBe(500)
       expect(body).toEqual({
         type: 'about:blank',
-        title: 'Internal server error',
+        title: 'Internal Server Error',
         status: 500,
         code: 'ES_PARTIAL_COMMIT',
       })
