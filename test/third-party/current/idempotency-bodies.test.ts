@@ -7,7 +7,7 @@ import express5, { type Express, type Request, type RequestHandler, type Respons
 import fileUpload from 'express-fileupload'
 import express4 from 'express4'
 import Fastify, { type FastifyInstance } from 'fastify'
-import formidable from 'formidable'
+import { formidable } from 'formidable'
 import multer from 'multer'
 import multer1 from 'multer1'
 import multer20 from 'multer20'
@@ -15,6 +15,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import * as expressAdapter from '../../../adapters/express.js'
 import * as fastifyAdapter from '../../../adapters/fastify.js'
 import { type Listening, listen } from '../../http/listening.js'
+import { passingErrors } from '../../http/servers.js'
 import { type OpenDatabase, openDatabase } from '../../prisma/open-database.js'
 import { databases } from '../../support/databases.js'
 
@@ -67,7 +68,7 @@ const parsers: Record<string, () => RequestHandler> = {
   'multer 1': () => multer1().single('file'),
   'multer 2.0': () => multer20().single('file'),
   'express-fileupload': () => fileUpload() as RequestHandler,
-  formidable: () => (request, _response, next) => void formidable({}).parse(request, (error: unknown) => next(error)),
+  formidable: () => (request, _response, next) => formidable({}).parse(request, (error: unknown) => next(error)),
   busboy: () => (request, _response, next) => {
     const files = busboy({ headers: request.headers })
     files.on('file', (_name, file) => file.resume())
@@ -137,15 +138,17 @@ describe.each([
     async (place) => {
       const compress = compression({ threshold: 0 }) as RequestHandler
       app.use(...(place === 'before' ? [compress, ours()] : [ours(), compress]))
-      app.post('/x', (_request, response, next) => {
-        store('Fido').then(() => {
+      app.post(
+        '/x',
+        passingErrors(async (_request, response) => {
+          await store('Fido')
           response.set({ 'cache-control': 'no-store', 'content-security-policy': "default-src 'none'" })
           response
             .cookie('a', 'b')
             .status(201)
             .json({ text: 'text '.repeat(100) })
-        }, next)
-      })
+        }),
+      )
       await start()
       // With a client that decodes nothing by itself.
       const ask = async (accepted: string): Promise<{ headers: Headers; text: string }> => {

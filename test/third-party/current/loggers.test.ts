@@ -6,6 +6,7 @@ import { pinoHttp } from 'pino-http'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { problemDetails, transactions } from '../../../adapters/express.js'
 import { listen } from '../../http/listening.js'
+import { passingErrors } from '../../http/servers.js'
 import { type OpenDatabase, openDatabase } from '../../prisma/open-database.js'
 import { databases } from '../../support/databases.js'
 
@@ -40,9 +41,13 @@ describe.each([
     app.use(pinoHttp({}, stream))
     app.use(transactions(open.datastore))
     const cause = new Error('no such luck')
-    app.post('/fails', (_request, _response, next) => {
-      open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } }).then(() => next(cause), next)
-    })
+    app.post(
+      '/fails',
+      passingErrors(async () => {
+        await open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+        throw cause
+      }),
+    )
     app.post('/refuses', (_request, _response, next) => next(Object.assign(new Error('pay first'), { status: 402 })))
     app.use(problemDetails({ log: (error, request) => logged.push([error, request.url]) }))
     const server = await listen(app)
