@@ -111,6 +111,7 @@ export class Application<Client = unknown> {
         else recorder.afterCommit(fn)
       },
       isProvisional: () => infrastructure.recorder.isProvisional?.() ?? false,
+      watched: (call, work) => infrastructure.watched(call, work),
     })
     this.#saves = new Saves(infrastructure, this.repository, this.#snapshots)
     this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize)
@@ -161,8 +162,9 @@ export class Application<Client = unknown> {
    *   the aggregates again and repeat the command, since the collected events are gone
    * @throws `TranscodingNotRegisteredError` when an event has a value that cannot be stored
    */
-  async save(...objects: readonly Saveable[]): Promise<Recording[]> {
-    return await this.#saves.save(objects)
+  save(...objects: readonly Saveable[]): Promise<Recording[]> {
+    const call = { name: 'save', owner: Application.prototype, undone: () => [] }
+    return this.#infrastructure.watched(call, () => this.#saves.save(objects))
   }
 
   /**
@@ -172,17 +174,18 @@ export class Application<Client = unknown> {
    * @throws `AggregateNotFoundError` when there is none with this id
    * @throws `ProgrammingError` when snapshots are off for this class or decider
    */
-  async takeSnapshot<State, Events extends object, Commands extends object>(
+  takeSnapshot<State, Events extends object, Commands extends object>(
     kind: AggregateClass | Decider<State, Events, Commands>,
     id: string,
     options?: GetOptions,
   ): Promise<void> {
     const snapshotKind = kind as SnapshotKind // what it is a decider of does not matter here
-    this.#snapshots.assertFor(snapshotKind)
-    await this.#snapshots.put(
-      snapshotKind,
-      takeSnapshot(snapshotKind, await getOriginator(this.repository, snapshotKind, id, options)),
-    )
+    const call = { name: 'takeSnapshot', owner: Application.prototype }
+    return this.#infrastructure.watched(call, async () => {
+      this.#snapshots.assertFor(snapshotKind)
+      const originator = await getOriginator(this.repository, snapshotKind, id, options)
+      await this.#snapshots.put(snapshotKind, takeSnapshot(snapshotKind, originator))
+    })
   }
 
   /**
@@ -192,15 +195,18 @@ export class Application<Client = unknown> {
    * @returns the state after the command
    * @throws whatever the command throws; what `save` throws
    */
-  async execute<State, Events extends object, Commands extends object, Name extends keyof Commands & string>(
+  execute<State, Events extends object, Commands extends object, Name extends keyof Commands & string>(
     decider: Decider<State, Events, Commands>,
     id: string,
     command: Name,
     ...args: CommandArguments<Commands, Name>
   ): Promise<DeciderState<State>> {
-    const decision = decide(decider, await this.#currentState(decider, id), { name: command, args })
-    await this.save(decision)
-    return decision
+    const call = { name: 'execute', owner: Application.prototype }
+    return this.#infrastructure.watched(call, async () => {
+      const decision = decide(decider, await this.#currentState(decider, id), { name: command, args })
+      await this.save(decision)
+      return decision
+    })
   }
 
   /**
@@ -252,8 +258,11 @@ export class Application<Client = unknown> {
    * @param subject - the person, as events name them
    * @returns whether there was a key
    */
-  async forget(subject: string): Promise<boolean> {
-    return await (await this.#infrastructure.personalDataKeys()).forget(subject)
+  forget(subject: string): Promise<boolean> {
+    const call = { name: 'forget', owner: Application.prototype }
+    return this.#infrastructure.watched(call, async () => {
+      return await (await this.#infrastructure.personalDataKeys()).forget(subject)
+    })
   }
 
   /** Gives up what the application opened itself: a datastore that was given to it stays open. */

@@ -8,7 +8,7 @@ import type { InfrastructureFactory, InfrastructureSource } from '../persistence
 import { InMemoryFactory } from '../persistence/in-memory-factory.js'
 import type { Mapper } from '../persistence/mapper.js'
 import { PersonalDataKeys } from '../persistence/personal-data-keys.js'
-import type { ApplicationRecorder } from '../persistence/recorder.js'
+import type { ApplicationRecorder, WatchedCall } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
 import type { EventReader } from './repository.js'
@@ -76,6 +76,18 @@ export class Infrastructure<Client> {
         await this.eventStore()
         return await this.recorder.selectNotifications(...args)
       },
+    }
+  }
+
+  /** Runs a call of the application, at once: the current transaction knows of it, unless the recorder is still to be loaded. */
+  watched<T>(call: WatchedCall<T>, work: () => Promise<T>): Promise<T> {
+    if (this.#isClosed || this.#factory === undefined) return work()
+    try {
+      const { recorder } = this
+      const name = `${this.#environment.name || 'application'}.${call.name}`
+      return recorder.watch === undefined ? work() : recorder.watch({ ...call, name }, work)
+    } catch (error) {
+      return Promise.reject(asError(error))
     }
   }
 
@@ -148,4 +160,8 @@ export class Infrastructure<Client> {
   #assertOpen(): void {
     if (this.#isClosed) throw new ProgrammingError(`Cannot use ${this.#label} after it was closed`)
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error), { cause: error })
 }

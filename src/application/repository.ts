@@ -8,7 +8,7 @@ import { restoreSnapshot, type SnapshotKind, type Snapshotted } from '../domain/
 import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
 import type { SinceSnapshotVisitor } from '../persistence/event-store.js'
 import { checkVersion } from '../persistence/positions.js'
-import type { SelectEventsRange } from '../persistence/recorder.js'
+import type { SelectEventsRange, WatchedCall } from '../persistence/recorder.js'
 import { type CacheOptions, OriginatorCache } from './originator-cache.js'
 
 /** Where a repository reads: an event store, and one of snapshots. */
@@ -50,17 +50,24 @@ export interface RepositoryOptions {
   readonly afterCommit?: (fn: () => void) => void
   /** Whether even what is committed may still be undone; default never. */
   readonly isProvisional?: () => boolean
+  /** Runs a call, which may belong to a transaction; default: just that. */
+  readonly watched?: Watch
 }
+
+/** Runs a call at once, and lets the transaction around it know. */
+type Watch = <T>(call: WatchedCall<T>, work: () => Promise<T>) => Promise<T>
 
 /** Reads aggregates and deciders by id. */
 export class Repository {
   readonly #events: EventReader
   readonly #hasSnapshots: (kind: SnapshotKind) => boolean
+  readonly #watched: Watch
   /** What it has cached, undefined when it does not cache. */
   readonly cache: OriginatorCache | undefined
 
   constructor(events: EventReader, options: RepositoryOptions = {}) {
-    const { hasSnapshots = never, cache, afterCommit = runAtOnce, isProvisional = never } = options
+    const { hasSnapshots = never, cache, afterCommit = runAtOnce, isProvisional = never, watched = unwatched } = options
+    this.#watched = watched
     this.#events = events
     this.#hasSnapshots = hasSnapshots
     const readPages: EventReader['readPages'] = (...args) => events.readPages(...args)
@@ -86,11 +93,12 @@ export class Repository {
     id: string,
     options?: GetOptions,
   ): Promise<DeciderState<State>>
-  async get(
-    kind: AggregateClass | Decider<unknown, object, object>,
-    id: string,
-    options: GetOptions = {},
-  ): Promise<unknown> {
+  get(kind: SnapshotKind, id: string, options: GetOptions = {}): Promise<unknown> {
+    const call = { name: 'repository.get', owner: Repository.prototype }
+    return this.#watched(call, () => this.#get(kind, id, options))
+  }
+
+  async #get(kind: SnapshotKind, id: string, options: GetOptions): Promise<Snapshotted> {
     const { version, deepCopy } = options
     checkVersion(version, 'version')
     if (version !== undefined || this.cache === undefined) return (await this.#read(kind, id, version)).originator
@@ -121,11 +129,11 @@ export class Repository {
    *
    * Ids belong to one class: what has this id is taken to be of this one.
    */
-  async has<State, Events extends object, Commands extends object>(
+  has<State, Events extends object, Commands extends object>(
     _kind: AggregateClass | Decider<State, Events, Commands>,
     id: string,
   ): Promise<boolean> {
-    return await this.#events.has(id)
+    return this.#watched({ name: 'repository.has', owner: Repository.prototype }, () => this.#events.has(id))
   }
 }
 
@@ -158,6 +166,8 @@ function apply(kind: SnapshotKind, before: Snapshotted | undefined, events: read
 function never(): boolean {
   return false
 }
+
+const unwatched: Watch = (_call, work) => work()
 
 function runAtOnce(fn: () => void): void {
   fn()

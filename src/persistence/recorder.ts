@@ -96,6 +96,12 @@ export interface AggregateRecorder {
   afterCommit?(fn: () => void): void
 
   /**
+   * Runs a call of an application, at once, and lets the current transaction know of it before it has sent anything: the commit waits
+   * for it, and tells of a call that nobody has awaited.
+   */
+  watch?<T>(call: WatchedCall<T>, work: () => Promise<T>): Promise<T>
+
+  /**
    * Whether what is stored now, also what is committed, may still be undone by somebody who does not tell: by a test that is rolled
    * back in the end, or by whoever manages the transactions. Caches that do not look at the store again keep nothing of it.
    */
@@ -108,6 +114,16 @@ export interface AggregateRecorder {
  * whose readers take every id that they see for final, as those of the Python library do.
  */
 export type LogOrder = 'floor-lock' | 'table-lock'
+
+/** A call of an application that may belong to a transaction. */
+export interface WatchedCall<T> {
+  /** As messages name it: `TrainingSchool.save`. */
+  readonly name: string
+  /** Whose method was called, the one that the name ends with: what called that is the place of the call. */
+  readonly owner: object
+  /** What it gives when the transaction is rolled back meanwhile, instead of an error: it is undone with everything else. */
+  readonly undone?: () => T
+}
 
 /** Narrows a read of the log. */
 export interface SelectNotificationsOptions {

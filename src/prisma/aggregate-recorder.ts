@@ -10,6 +10,7 @@ import type {
   SelectEventsRange,
   SinceSnapshot,
   SinceSnapshotRange,
+  WatchedCall,
 } from '../persistence/recorder.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
 import type { TransactionOptions } from '../transaction/options.js'
@@ -19,6 +20,7 @@ import { EventsWriter, type RunWith } from './events-writer.js'
 import { PendingEvents } from './pending-events.js'
 import { createTables, runIn } from './tables.js'
 import type { Transaction } from './transaction.js'
+import { watchCall } from './watched-call.js'
 
 /** Which table a recorder uses. */
 export interface RecorderOptions {
@@ -93,7 +95,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     checkRange(range)
     if (this.#problemOf(originatorId) !== undefined) return []
     const scope = this.engine.currentScope
-    const pending = scope?.findPending<PendingEvents>(this)
+    const pending = scope?.buffers.find<PendingEvents>(this)
     if (scope?.autoflush === true && pending?.has(originatorId) === true) await scope.flush()
     const stored = await runIn(this.engine, scope, `read stream ${originatorId}`, (runner) =>
       this.table.select(runner, originatorId, range),
@@ -144,6 +146,12 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     else scope.hooks.afterCommit(fn)
   }
 
+  /** Lets the current transaction know of a call that is made in it; outside of one it just runs. */
+  watch<T>(call: WatchedCall<T>, work: () => Promise<T>): Promise<T> {
+    const scope = this.engine.currentScope
+    return scope === undefined || scope.isOver ? work() : watchCall(scope, call, work)
+  }
+
   /** Runs work in a transaction: the same as `datastore.transaction`. */
   async transaction<T>(work: (tx: Transaction<Client>) => Promise<T>, options?: TransactionOptions): Promise<T> {
     return await this.datastore.transaction(work, options)
@@ -172,10 +180,13 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   /** Writes events now, after those that are pending in the current transaction. */
-  protected async insertAtOnce(events: readonly StoredEvent[], options: AppendOptions): Promise<readonly bigint[]> {
-    const ids = await this.#insert(events, options.predecessors ?? [])
-    this.#wakeFollowers()
-    return ids
+  protected insertAtOnce(events: readonly StoredEvent[], options: AppendOptions): Promise<readonly bigint[]> {
+    const call = { name: 'insertEvents', owner: this }
+    return this.watch(call, async () => {
+      const ids = await this.#insert(events, options.predecessors ?? [])
+      this.#wakeFollowers()
+      return ids
+    })
   }
 
   async #insert(events: readonly StoredEvent[], predecessors: readonly StreamPosition[]): Promise<readonly bigint[]> {
@@ -209,7 +220,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   #hasPending(originatorId: string): boolean {
-    return this.engine.currentScope?.findPending<PendingEvents>(this)?.has(originatorId) === true
+    return this.engine.currentScope?.buffers.find<PendingEvents>(this)?.has(originatorId) === true
   }
 
   #runnerIn(scope: Engine['currentScope'], events: readonly StoredEvent[]): RunWith {

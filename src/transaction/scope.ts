@@ -1,6 +1,7 @@
 /** A unit of work: the whole of a transaction, or a nested part of one that can fail alone. */
 import { CommitUnknownError } from '../errors.js'
 import { Buffers, type PendingWork, type Run } from './buffers.js'
+import { Calls } from './calls.js'
 import { closedError } from './closed.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { Doom } from './doom.js'
@@ -13,7 +14,7 @@ import { type Leave, ScopeLock } from './scope-lock.js'
 import { Session, type SessionOptions } from './session.js'
 import type { TransactionState } from './state.js'
 import type { Ending } from './telemetry.js'
-import { reportUnfinished, runningWork } from './unfinished.js'
+import { reportUnfinished, runningWork, untilQuiet } from './unfinished.js'
 
 /** What an outermost scope is made from. */
 export interface ScopeOptions extends SessionOptions {
@@ -26,8 +27,10 @@ export class Scope<Connection extends TransactionConnection> {
   readonly parent: Scope<Connection> | undefined
   readonly hooks: Hooks = new Hooks()
   readonly listeners: EndListeners = new EndListeners()
-  /** The calls of guests in it. */
+  /** The operations of guests in it. */
   readonly operations: Operations
+  /** The calls of applications and recorders in it. */
+  readonly calls: Calls = new Calls()
   /** The savepoints of guests in it. */
   readonly marks: Marks<Connection>
   /** What is saved in it and not written yet. */
@@ -139,11 +142,6 @@ export class Scope<Connection extends TransactionConnection> {
     return this.buffers.of(key, create)
   }
 
-  /** The pending work under this key, undefined before its first use. */
-  findPending<W extends PendingWork<Connection>>(key: object): W | undefined {
-    return this.buffers.find<W>(key)
-  }
-
   /** Runs one piece of work on the connection when it is its turn. */
   async execute<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
     const leave = this.#tryEnter(false) ?? (await this.#enter(false))
@@ -222,12 +220,11 @@ export class Scope<Connection extends TransactionConnection> {
     let leave: Leave | undefined
     try {
       this.assertUsable()
-      leave = this.#lock.tryEnter(true, undefined)
-      const running = leave === undefined && !isFromInside ? runningWork(this, this.#part !== undefined) : undefined
-      leave ??= await this.#lock.enter({ alone: true, inside: undefined, signal: () => this.session.endSignal })
+      const entered = await this.#enterLast(isFromInside)
+      leave = entered.leave
       if (this.#doom.isQuiet) return await this.rollback()
       this.#doom.assertCommittable()
-      reportUnfinished(this, running)
+      reportUnfinished(this, entered.running)
       if (this.parent === undefined && this.session.hasGuests) await this.session.endGuests(true)
       if (!this.buffers.empty) await this.flushInTurn()
       this.assertUsable()
@@ -257,6 +254,17 @@ export class Scope<Connection extends TransactionConnection> {
     if (this.#rollingBack === undefined && this.ended) return
     this.#rollingBack ??= this.#rollBack(reason)
     await this.#rollingBack
+  }
+
+  /** Takes the place for the commit, after what runs: of that nobody may know, except where the commit is asked for inside of a part. */
+  async #enterLast(isFromInside: boolean): Promise<{ readonly leave: Leave; readonly running: string | undefined }> {
+    const hasPart = this.#part !== undefined
+    let running = this.calls.areRunning && !isFromInside ? await untilQuiet(this, hasPart) : undefined
+    const free = this.#lock.tryEnter(true, undefined)
+    if (free !== undefined) return { leave: free, running }
+    if (!isFromInside) running ??= runningWork(this, this.#part !== undefined)
+    const options = { alone: true, inside: undefined, signal: () => this.session.endSignal }
+    return { leave: await this.#lock.enter(options), running }
   }
 
   #recordFailure(error: unknown, isOfGuest: boolean): void {

@@ -1,14 +1,20 @@
 /** What a commit finds that should be done by then: work that still runs, and operations that nobody has awaited. */
+import { EscapeError } from '../errors.js'
+import type { Calls } from './calls.js'
 import type { Escapes } from './escapes.js'
 import type { Call, Operations } from './operations.js'
 import type { Observed, Telemetry } from './telemetry.js'
 
 /** A scope that is about to commit. */
 interface Ending {
+  readonly calls: Calls
   /** Which one, for messages. */
   readonly title: string
   readonly operations: Operations
-  readonly session: Observed & { readonly options: { readonly escapes: Escapes; readonly telemetry: Telemetry } }
+  readonly session: Observed & {
+    readonly endSignal: AbortSignal
+    readonly options: { readonly escapes: Escapes; readonly telemetry: Telemetry }
+  }
 }
 
 /** How many calls a message names. */
@@ -19,19 +25,37 @@ const mostNamed = 5
  *
  * @param hasPart - whether a nested scope is open
  */
-export function runningWork({ operations }: Ending, hasPart: boolean): string {
-  const names = named(operations.started)
+export function runningWork({ calls, operations }: Ending, hasPart: boolean): string {
+  const names = named([...calls.running, ...operations.started])
   if (hasPart) names.push('a nested transaction')
   return names.length === 0 ? 'a read or write of a recorder' : names.join(', ')
+}
+
+/**
+ * Waits for the calls that are not awaited, of which some run, and for what goes on after them.
+ *
+ * @returns what ran
+ */
+export async function untilQuiet(ending: Ending, hasPart: boolean): Promise<string> {
+  const running = runningWork(ending, hasPart)
+  await ending.calls.quiet(ending.session.endSignal)
+  return running
 }
 
 /**
  * Reports what was found: of work that runs, what is not started may only be waiting for it.
  *
  * @param running - what still ran when the commit was asked for, undefined for nothing
- * @throws `EscapeError` where escapes are refused
+ * @throws `EscapeError` where escapes are refused, and for a call that has failed unseen: what it was to store is missing
  */
-export function reportUnfinished({ title, operations, session }: Ending, running: string | undefined): void {
+export function reportUnfinished({ title, calls, operations, session }: Ending, running: string | undefined): void {
+  const failed = calls.unnoticed
+  if (failed !== undefined) {
+    throw new EscapeError(
+      `A call in ${title} has failed, and nobody has awaited it: ${String(failed.call)}. Await every call; why it failed is the cause.`,
+      { cause: failed.error },
+    )
+  }
   if (running !== undefined) {
     report(
       session,
