@@ -1,0 +1,8 @@
+/** Idempotency keys in NestJS 11. */
+import * as common from '@nestjs/common'
+import * as core from '@nestjs/core'
+import * as fastify from '@nestjs/platform-fastify'
+import { describeGuardedNest, type Nest } from '../guarded-nest.js'
+
+// The types of Nest 12 stand for those of Nest 11.
+describeGuardedNest('Nest 11', { common, core, fastify } as unknown as Nest)
