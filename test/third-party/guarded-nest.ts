@@ -1,5 +1,4 @@
 /** What holds of idempotency keys in an app of Nest, whichever version it is: guards are asked before a stored answer is given. */
-import 'reflect-metadata'
 import type * as Common from '@nestjs/common'
 import type * as Core from '@nestjs/core'
 import type * as ForExpress from '@nestjs/platform-express'
