@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { RecordedResponse } from '../src/index.js'
+import { retryAfterIn, statusIn } from './error-status.js'
 import type { Exchange, ServedRequest } from './exchange.js'
 import { addServed, servedOf } from './fastify-served.js'
 import { replayedHeader } from './idempotency.js'
@@ -52,6 +53,11 @@ export class FastifyExchange implements Exchange<FastifyRequest> {
       return false
     }
     resetHeaders(reply, this.#headersBefore)
+    // For error handlers that answer without asking the error for its status.
+    const status = statusIn(error)
+    const retryAfter = retryAfterIn(error)
+    if (status !== undefined) void reply.code(status)
+    if (retryAfter !== undefined) void reply.header('retry-after', retryAfter)
     void reply.send(error)
     return true
   }

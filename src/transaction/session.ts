@@ -14,7 +14,7 @@ const rollbackPatienceMs = 300
 /** How long what was under way on an abandoned connection may take to fail. */
 const lastPatienceMs = 100
 /** How long beyond the deadline a COMMIT may take that was sent before it. */
-const commitPatienceMs = 750
+const commitPatienceMs = 500
 
 /** Something that lives inside the transaction and has to end before it. */
 export interface Guest {
