@@ -11,8 +11,10 @@ import { GuestTransaction, type Names } from './guest-transaction.js'
 
 /** How long it may last, as far as the library knows. */
 export interface ClientTransactionLimit {
-  /** Milliseconds. */
+  /** Milliseconds from its beginning on. */
   readonly timeoutMs: number
+  /** Milliseconds that the beginning may take. */
+  readonly maxWaitMs: number
 }
 
 /** Timers of Node may be that early. */

@@ -11,7 +11,13 @@ import type { SqlIsolationLevel } from './driver.js'
 import type { OpenGuest } from './guest.js'
 import type { Names } from './guest-transaction.js'
 import { isolationLevels } from './isolation-levels.js'
-import { originalOf, type PrismaClientLike, prismaTransactionOf } from './prisma-client.js'
+import {
+  originalOf,
+  type PrismaClientLike,
+  prismaDefaults,
+  prismaTransactionOf,
+  transactionOptionsOf,
+} from './prisma-client.js'
 
 /** The work of an interactive transaction. */
 export type ClientWork = (client: object) => unknown
@@ -26,8 +32,13 @@ export interface ClientTransactionsHost {
   readonly opening: AsyncContext<OpenGuest>
   /** The client for work in a scope, made from the one whose `$transaction` was called. */
   readonly clientWithin: (base: PrismaClientLike, scope: Scope<DriverConnection>) => object
-  /** What the datastore was given to hold for every transaction, undefined for nothing. */
-  readonly deadlineMs: number | undefined
+  readonly given: GivenLimits
+}
+
+/** What the datastore was given to hold for every transaction, undefined for nothing. */
+export interface GivenLimits {
+  readonly deadlineMs?: number
+  readonly maxWaitMs?: number
 }
 
 /** Prisma's options of an interactive transaction. */
@@ -39,6 +50,9 @@ interface InteractiveOptions {
 
 /** The largest delay of a Node timer. */
 const longestDelayMs = 2_147_483_647
+
+/** How much later than Prisma the library gives up. */
+const afterPrismaMs = 100
 
 /** Those of one datastore. */
 export class ClientTransactions {
@@ -88,8 +102,9 @@ export class ClientTransactions {
    */
   run(begin: CallTransaction, base: PrismaClientLike, work: ClientWork, given: InteractiveOptions = {}): unknown {
     const { transactions, opening } = this.#host
-    const options = this.#withDefaults(given)
-    const limit = { timeoutMs: options.timeout ?? transactions.defaults.deadlineMs }
+    const options = this.#withDefaults(told(given))
+    const ofClient = { ...prismaDefaults, ...transactionOptionsOf(base), ...options }
+    const limit = { timeoutMs: ofClient.timeout, maxWaitMs: ofClient.maxWait }
     let begun: ClientTransaction | undefined
     let last: ClientTransaction | undefined
     const open: OpenGuest = async (names, isolationLevel) => {
@@ -110,8 +125,9 @@ export class ClientTransactions {
         own.settle()
       }
     }
-    this.#prepared.set(prepared, ({ timeout }) => {
-      if (timeout !== undefined) limit.timeoutMs = timeout
+    this.#prepared.set(prepared, ({ timeout, maxWait }) => {
+      limit.timeoutMs = timeout ?? limit.timeoutMs
+      limit.maxWaitMs = maxWait ?? limit.maxWaitMs
     })
     const result = opening.run(open, () => begin(prepared, options))
     if (!(result instanceof Promise)) return result
@@ -122,10 +138,15 @@ export class ClientTransactions {
 
   /** What the datastore was told comes before what the client was. Prisma writes into the options: it gets its own. */
   #withDefaults(given: InteractiveOptions): InteractiveOptions {
-    const { transactions, deadlineMs } = this.#host
+    const { transactions } = this.#host
+    const { deadlineMs, maxWaitMs } = this.#host.given
     // A part has the deadline of the whole, and waits for its turn.
     if (transactions.current !== undefined) return { maxWait: longestDelayMs, timeout: longestDelayMs, ...given }
-    return deadlineMs === undefined ? { ...given } : { timeout: deadlineMs, ...given }
+    return {
+      ...(deadlineMs === undefined ? {} : { timeout: deadlineMs }),
+      ...(maxWaitMs === undefined ? {} : { maxWait: Math.max(1, maxWaitMs) }),
+      ...given,
+    }
   }
 
   async #open(
@@ -139,7 +160,9 @@ export class ClientTransactions {
     let scope: Scope<DriverConnection>
     if (around === undefined) {
       const level = isolationLevel === undefined ? {} : { isolationLevel: levelNamed(isolationLevel) }
-      scope = transactions.begin({ deadlineMs: limit.timeoutMs, ...level })
+      // Prisma says that it was too long, just before.
+      const maxWaitMs = Math.min(limit.maxWaitMs + afterPrismaMs, longestDelayMs)
+      scope = transactions.begin({ deadlineMs: limit.timeoutMs, maxWaitMs, ...level })
       try {
         // As everywhere, it has begun when the work begins: how long that may take is `maxWait`.
         await scope.runInTurn(async (connection) => void (usesPhantomQuery = connection.usesPhantomQuery === true))
@@ -152,6 +175,11 @@ export class ClientTransactions {
     this.#owners.set(scope, owner)
     return { owner, driver: new ClientDriverTransaction(names, owner, usesPhantomQuery) }
   }
+}
+
+/** Without what is undefined, which says nothing. */
+function told(options: InteractiveOptions): InteractiveOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
 }
 
 function partOptions({ isolationLevel }: InteractiveOptions): TransactionOptions {

@@ -17,13 +17,14 @@ export interface PrismaDatastoreOptions<Client extends object> {
   /** Whether a read through a recorder writes pending events first; default true. */
   readonly autoflush?: boolean
   /**
-   * Milliseconds from a transaction's first statement until it is rolled back; default 5,000. What it waits for a connection is
+   * Milliseconds from a transaction's first statement until it is rolled back; default: the `timeout` of the client's `transactionOptions`,
+   * which is 5,000 when nobody says otherwise. What it waits for a connection is
    * not counted.
    */
   readonly deadlineMs?: number
   /**
    * Milliseconds that a transaction, or a statement outside of any, may wait for a connection of the pool, or on SQLite for its turn to
-   * write: `OverloadedError` then. Default 20,000.
+   * write: `OverloadedError` then. Default: the `maxWait` of the client's `transactionOptions`, unless that is Prisma's own of 2,000; else 20,000.
    */
   readonly maxWaitMs?: number
   /** How many may wait for that at the same time: one more is refused at once with `OverloadedError`. Default 1,000; `Infinity` for no limit. */

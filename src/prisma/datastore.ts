@@ -73,7 +73,7 @@ export class PrismaDatastore<Client extends object = object>
     const source = connectionSource(dialect, this.#connections)
     const defaults = { autoflush, deadlineMs, maxWaitMs }
     this.#transactions = new Transactions(source, defaults, new Telemetry(this.name), escapes)
-    this.#clients = new JoiningClients(this.#transactions, options.deadlineMs)
+    this.#clients = new JoiningClients(this.#transactions, options)
     this.adapter = new JoiningAdapterFactory(adapter, {
       dialect,
       connections: this.#connections,

@@ -1,34 +1,40 @@
 /** How a PrismaClient joins the transactions of a datastore: the clients that users get, and the guests that work for them. */
 import { AsyncContext } from '../transaction/context.js'
 import { seemsInsideOperation } from '../transaction/operations.js'
-import { checkedDeadline, type IsolationLevel } from '../transaction/options.js'
+import { checkedDeadline, checkedMaxWait, type IsolationLevel } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
 import { type AmbientHost, ambientClient } from './ambient-client.js'
 import { hookClient } from './client-hooks.js'
-import { ClientTransactions } from './client-transactions.js'
+import { ClientTransactions, type GivenLimits } from './client-transactions.js'
 import type { DriverConnection } from './connections.js'
 import type { OpenGuest } from './guest.js'
 import type { GuestPlace } from './guest-operation.js'
 import { Guests, type GuestVisit } from './guests.js'
-import { isUnextended, originalOf, type PrismaClientLike, transactionOptionsOf } from './prisma-client.js'
+import {
+  isUnextended,
+  originalOf,
+  type PrismaClientLike,
+  prismaDefaults,
+  transactionOptionsOf,
+} from './prisma-client.js'
 
 /** Those of one datastore. */
 export class JoiningClients {
   readonly #transactions: Transactions<DriverConnection>
-  readonly #deadlineMs: number | undefined
+  readonly #given: GivenLimits
   readonly #guests = new Guests()
   readonly #clientTransactions: ClientTransactions
   /** Set in methods of the user's extensions. */
   readonly #extensions = new AsyncContext<true>()
 
-  /** @param deadlineMs - what the datastore was given, undefined for nothing */
-  constructor(transactions: Transactions<DriverConnection>, deadlineMs: number | undefined) {
+  /** @param given - what the datastore was given: it comes before what its client was */
+  constructor(transactions: Transactions<DriverConnection>, given: GivenLimits) {
     this.#transactions = transactions
-    this.#deadlineMs = deadlineMs
+    this.#given = given
     this.#clientTransactions = new ClientTransactions({
       transactions,
-      deadlineMs,
+      given,
       opening: this.#guests.opening,
       clientWithin: (base, scope) => this.#within(base, () => scope),
     })
@@ -46,11 +52,15 @@ export class JoiningClients {
       place: (base) => this.#placeIn(this.#transactions.current, base),
       isInExtension: () => seemsInsideOperation() || this.#extensions.get() === true,
     })
-    const { isolationLevel, timeout } = transactionOptionsOf(client)
+    const { isolationLevel, timeout, maxWait } = transactionOptionsOf(client)
     const { defaults } = this.#transactions
     // Prisma refuses what is none when it begins a transaction, and so does `begin`.
-    if (typeof isolationLevel === 'string') defaults.isolationLevel = isolationLevel as IsolationLevel
-    if (typeof timeout === 'number' && this.#deadlineMs === undefined) defaults.deadlineMs = checkedDeadline(timeout)
+    if (isolationLevel !== undefined) defaults.isolationLevel = isolationLevel as IsolationLevel
+    const { deadlineMs, maxWaitMs } = this.#given
+    if (timeout !== undefined && deadlineMs === undefined) defaults.deadlineMs = checkedDeadline(timeout)
+    // Prisma's own default cannot be told from what a user has said, and requests wait for longer by default.
+    const isSaid = maxWait !== undefined && maxWait !== prismaDefaults.maxWait
+    if (isSaid && maxWaitMs === undefined) defaults.maxWaitMs = checkedMaxWait(maxWait)
     return ambientClient(
       client,
       this.#host(() => this.#transactions.current),

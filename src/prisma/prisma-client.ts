@@ -88,9 +88,27 @@ function unknownClient(): NotSupportedError {
   )
 }
 
-/** The option `transactionOptions` of a client, with the defaults that Prisma has filled in. */
-export function transactionOptionsOf(client: object): { readonly [option: string]: unknown } {
+/** What Prisma gives a transaction where the client says nothing, in milliseconds. */
+export const prismaDefaults = { maxWait: 2_000, timeout: 5_000 } as const
+
+/** Prisma's limits of a transaction. */
+export interface PrismaTransactionOptions {
+  readonly isolationLevel?: string
+  /** Milliseconds that it may last. */
+  readonly timeout?: number
+  /** Milliseconds that it may take to begin. */
+  readonly maxWait?: number
+}
+
+/** The option `transactionOptions` of a client; Prisma fills in its defaults. */
+export function transactionOptionsOf(client: object): PrismaTransactionOptions {
   const config: unknown = Reflect.get(originalOf(client), '_engineConfig')
   const options: unknown = typeof config === 'object' && config !== null && Reflect.get(config, 'transactionOptions')
-  return typeof options === 'object' && options !== null ? { ...options } : {}
+  if (typeof options !== 'object' || options === null) return {}
+  const { isolationLevel, timeout, maxWait } = options as Readonly<Record<string, unknown>>
+  return {
+    ...(typeof isolationLevel === 'string' ? { isolationLevel } : {}),
+    ...(typeof timeout === 'number' ? { timeout } : {}),
+    ...(typeof maxWait === 'number' ? { maxWait } : {}),
+  }
 }

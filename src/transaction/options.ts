@@ -28,12 +28,13 @@ export type TransactionLabel = string | (() => string)
 export interface TransactionOptions {
   /** Default `required`. */
   readonly propagation?: Propagation
-  /** Default: the database's own. */
+  /** Default: that of the client's `transactionOptions`, else the database's own. */
   readonly isolationLevel?: IsolationLevel
   /** A transaction that sees one snapshot and refuses to write; default false. */
   readonly readOnly?: boolean
   /**
-   * Milliseconds from the first use of the database until the transaction is rolled back, all attempts together; default 5,000.
+   * Milliseconds from the first use of the database until the transaction is rolled back, all attempts together; default: the
+   * datastore's, else the `timeout` of the client's `transactionOptions`, which is 5,000 when nobody says otherwise.
    * What it waits for a connection is not counted.
    */
   readonly deadlineMs?: number

@@ -1,6 +1,11 @@
 /** What the user has told the PrismaClient holds for all transactions of the datastore, and its logs and messages tell of them. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { PrismaDatastore, type PrismaDatastoreOptions, TransactionTimeoutError } from '../../src/index.js'
+import {
+  OverloadedError,
+  PrismaDatastore,
+  type PrismaDatastoreOptions,
+  TransactionTimeoutError,
+} from '../../src/index.js'
 import { type ClientOptions, databases, type TestDatabase } from '../support/databases.js'
 import type { TestClient } from './open-database.js'
 
@@ -78,6 +83,27 @@ describe.each(databases)('on $name', (kind) => {
     await client.$transaction(async () => await later(300), { timeout: 20_000 })
     await datastore.transaction(async () => await slow(), { deadlineMs: 20_000 })
     expect(await client.owner.count()).toBe(2)
+  })
+
+  it.skipIf(kind.provider !== 'sqlite')('takes how long it waits to begin, too', async () => {
+    const datastore = open({ transactionOptions: { maxWait: 100 } })
+    const { client } = datastore
+    await datastore.transaction(async () => {
+      await create(client, 'Fido')
+      const outside = async (): Promise<unknown> => await create(client, 'Rex')
+      const [ofPrisma, ours] = await datastore.transaction(
+        async () =>
+          await Promise.all([
+            errorOf(client.$transaction(outside)),
+            // Where it knows that it is inside of the one it waits for it is refused at once.
+            errorOf(new Promise((_, reject) => setImmediate(() => void datastore.transaction(outside).catch(reject)))),
+          ]),
+        { propagation: 'notSupported' },
+      )
+      expect([ofPrisma?.code, ofPrisma?.message]).toEqual(['P2028', expect.stringContaining('Unable to start')])
+      expect(ours).toBeInstanceOf(OverloadedError)
+    })
+    expect(await client.owner.count()).toBe(1)
   })
 
   it('takes the deadline of the datastore before it', async () => {
