@@ -233,3 +233,13 @@ export class WaitTimeoutError extends EventSourcingError {
 export class WaitInterruptedError extends EventSourcingError {
   override readonly code: string = 'ES_WAIT_INTERRUPTED'
 }
+
+/** Another runner has taken a projection over: nothing of the batch was stored. */
+export class LeaseLostError extends PersistenceError {
+  override readonly code: string = 'ES_LEASE_LOST'
+}
+
+/** A projection stands still at an event that its handlers fail on, so what is waited for does not come. */
+export class ProjectionBlockedError extends EventSourcingError {
+  override readonly code: string = 'ES_PROJECTION_BLOCKED'
+}

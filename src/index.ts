@@ -96,6 +96,7 @@ export {
   InterfaceError,
   InternalError,
   isEventSourcingError,
+  LeaseLostError,
   MapperError,
   NoTransactionError,
   NotSupportedError,
@@ -107,6 +108,7 @@ export {
   PersistenceError,
   PoolExhaustedError,
   ProgrammingError,
+  ProjectionBlockedError,
   RollbackOnlyError,
   TopicError,
   TransactionClosedError,
@@ -132,6 +134,12 @@ export { InMemorySubjectKeyRecorder } from './persistence/in-memory-subject-keys
 export { InMemoryProcessRecorder, InMemoryTrackingRecorder } from './persistence/in-memory-tracking.js'
 export { Mapper, type MapperOptions } from './persistence/mapper.js'
 export { PersonalDataKeys } from './persistence/personal-data-keys.js'
+export type {
+  ParkedEvent,
+  ProjectionRecorder,
+  ProjectionRow,
+  ProjectionStatus,
+} from './persistence/projection-recorder.js'
 export type {
   AggregateRecorder,
   AppendOptions,
@@ -180,6 +188,16 @@ export type {
   Transaction,
   TransactionToCome,
 } from './prisma/transaction.js'
+export { of, on, type ProjectedEvent, type ProjectionHandler } from './projection/handlers.js'
+export { defineProjection, type Projection, type ProjectionOptions } from './projection/projection.js'
+export {
+  type ProjectionDatastore,
+  type ProjectionProgress,
+  ProjectionRunner,
+  type ProjectionRunnerOptions,
+  type ProjectionRunnerStats,
+} from './projection/projection-runner.js'
+export { type RowsDelegate, rows } from './projection/rows.js'
 export {
   IdempotencyBodyError,
   IdempotencyKeyError,

@@ -83,6 +83,66 @@ function applicationModels(application: string, options: ModelsOptions): Model[]
       keys: [],
     },
     subjectKeysModel(application, types),
+    ...projectionModels(application, types),
+  ]
+}
+
+function projectionModels(application: string, types: ModelTypes): Model[] {
+  const tables = tableNames(application)
+  const names = modelNames(application)
+  const of = application === '' ? 'the application' : application
+  const key = (table: string, fields: string): string => `@@id([${fields}]${keyMap(table, types, ', ')})`
+  const projection: Array<[string, string]> = [
+    ['name', types.projectionName],
+    ['version', 'Int'],
+  ]
+  const now = `${types.recordedAt} @default(now())`
+  return [
+    {
+      name: names.projections,
+      table: tables.projections,
+      comment: `How far the projections of ${of} have come, and who runs them. Written by eventsourcing-prisma only.`,
+      fields: [
+        ...projection,
+        ['upstream', types.projectionName],
+        ['partition', 'Int'],
+        ['partitions', 'Int'],
+        ['position', 'BigInt'],
+        ['epoch', 'BigInt'],
+        ['owner', 'String?'],
+        ['leasedUntil', types.recordedAt.replace('DateTime', 'DateTime?')],
+      ],
+      keys: [key(tables.projections, 'name, version, upstream, partition')],
+    },
+    {
+      name: names.projectionStates,
+      table: tables.projectionStates,
+      comment: `What the projections of ${of} are to do, and what they do. Written by eventsourcing-prisma only.`,
+      fields: [
+        ...projection,
+        ['wanted', 'String'],
+        ['status', 'String'],
+        ['target', 'BigInt?'],
+        ['reason', types.topic.replace('String', 'String?')],
+        ['failedPosition', 'BigInt?'],
+        ['updatedAt', now],
+      ],
+      keys: [key(tables.projectionStates, 'name, version')],
+    },
+    {
+      name: names.parkedEvents,
+      table: tables.parkedEvents,
+      comment: `Events that projections of ${of} have put aside. Written by eventsourcing-prisma only.`,
+      fields: [
+        ...projection,
+        ['notificationId', 'BigInt'],
+        ['key', types.idempotencyKey],
+        ['attempts', 'Int'],
+        ['error', types.topic],
+        ['parkedAt', now],
+      ],
+      keys: [key(tables.parkedEvents, 'name, version, notificationId')],
+    },
   ]
 }
 
@@ -145,13 +205,25 @@ function eventFields({ types, originatorIdType = 'uuid' }: ModelsOptions): Array
   ]
 }
 
-function modelNames(application: string): Record<'events' | 'snapshots' | 'tracking' | 'subjectKeys', string> {
+type ModelName =
+  | 'events'
+  | 'snapshots'
+  | 'tracking'
+  | 'subjectKeys'
+  | 'projections'
+  | 'projectionStates'
+  | 'parkedEvents'
+
+function modelNames(application: string): Record<ModelName, string> {
   if (application === '')
     return {
       events: 'StoredEvent',
       snapshots: 'StoredSnapshot',
       tracking: 'NotificationTracking',
       subjectKeys: 'SubjectKey',
+      projections: 'Projection',
+      projectionStates: 'ProjectionState',
+      parkedEvents: 'ParkedEvent',
     }
   const name = application.charAt(0).toUpperCase() + application.slice(1)
   if (!/^[A-Z]/.test(name)) {
@@ -164,6 +236,9 @@ function modelNames(application: string): Record<'events' | 'snapshots' | 'track
     snapshots: `${name}Snapshot`,
     tracking: `${name}Tracking`,
     subjectKeys: `${name}SubjectKey`,
+    projections: `${name}Projection`,
+    projectionStates: `${name}ProjectionState`,
+    parkedEvents: `${name}ParkedEvent`,
   }
 }
 

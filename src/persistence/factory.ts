@@ -1,5 +1,6 @@
 /** The port of what makes an application's recorders. */
 import type { Environment } from './environment.js'
+import type { ProjectionRecorder } from './projection-recorder.js'
 import type {
   ManagedAggregateRecorder,
   ManagedApplicationRecorder,
@@ -23,6 +24,8 @@ export interface InfrastructureFactory<Client = unknown> {
   processRecorder(): ManagedProcessRecorder<Client>
   /** Makes what keeps the keys of personal data; a factory without it makes no application that can have such data. */
   subjectKeyRecorder?(): ManagedSubjectKeyRecorder<Client> | undefined
+  /** Makes what keeps the positions of projections; an application whose factory is without it has no projections. */
+  projectionRecorder?(): ProjectionRecorder<Client> | undefined
   /** Awaited once before the application first uses its recorders, for what cannot be done at once, such as `CREATE_TABLE`. */
   prepare?(): Promise<void>
   /** Gives up what the factory opened itself. */

@@ -3,8 +3,11 @@ import { OperationalError } from '../errors.js'
 import type { ApplicationRecorder } from './recorder.js'
 import type { Notification } from './stored-event.js'
 
+/** What reading needs of a log. */
+export type ReadableLog = Pick<ApplicationRecorder, 'selectNotifications' | 'maxNotificationId'>
+
 /** What following needs of a log. */
-export interface FollowedLog extends Pick<ApplicationRecorder, 'selectNotifications' | 'maxNotificationId'> {
+export interface FollowedLog extends ReadableLog {
   /** Calls the listener soon after something was recorded, perhaps more often, perhaps not at all. @returns what ends that */
   onRecorded(listener: () => void): () => void
   /** Whether nothing can be read any more. Who follows the log is woken when that begins. */
@@ -36,7 +39,7 @@ const readTimeoutMs = 30_000
 const longestOutageMs = 60_000
 
 /** Reads a page. With topics, its end is the log's where it is not full: what is not wanted is passed over for good. */
-export async function readPage(log: FollowedLog, { after, limit, topics }: PageRange): Promise<LogPage> {
+export async function readPage(log: ReadableLog, { after, limit, topics }: PageRange): Promise<LogPage> {
   const start = after === 0n ? null : after
   if (topics === undefined) {
     const items = await log.selectNotifications(start, limit, { inclusiveOfStart: false })

@@ -9,6 +9,7 @@ import { PrismaApplicationRecorder } from './application-recorder.js'
 import type { OriginatorIdType } from './dialect.js'
 import type { TransactionClient } from './prisma-client.js'
 import { PrismaProcessRecorder } from './process-recorder.js'
+import { PrismaProjectionRecorder } from './projection-recorder.js'
 import { PrismaSubjectKeyRecorder } from './subject-key-recorder.js'
 import { tableNames } from './table-names.js'
 import { PrismaTrackingRecorder, type TrackingRecorderClass } from './tracking-recorder.js'
@@ -62,6 +63,10 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
     return new PrismaSubjectKeyRecorder(this.#datastore, { keysTable: this.#tables.subjectKeys, ...this.#schema })
   }
 
+  projectionRecorder(): PrismaProjectionRecorder<Client> {
+    return new PrismaProjectionRecorder(this.#datastore, { names: this.#tables, ...this.#schema })
+  }
+
   /** Makes the tables where `CREATE_TABLE` says so; otherwise they come from `prisma migrate`. */
   async prepare(): Promise<void> {
     this.#configuredClass = await this.#loadTrackingRecorderClass()
@@ -69,6 +74,7 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
     await this.processRecorder().createTable()
     await this.aggregateRecorder('snapshots').createTable()
     await this.subjectKeyRecorder().createTable()
+    await this.projectionRecorder().createTable()
   }
 
   /** The datastore was given, so it stays open. */

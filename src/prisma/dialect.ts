@@ -2,6 +2,15 @@
 import type { EventSourcingError } from '../errors.js'
 import type { IdempotencyClaim, IdempotencyKey, RecordedResponse } from '../persistence/idempotency-store.js'
 import type {
+  ParkedEvent,
+  ProjectionKey,
+  ProjectionLease,
+  ProjectionMove,
+  ProjectionRow,
+  ProjectionStateChange,
+  ProjectionWanted,
+} from '../persistence/projection-recorder.js'
+import type {
   DeleteEventsRange,
   LogOrder,
   SelectEventsRange,
@@ -152,6 +161,45 @@ export interface SubjectKeysTable {
   readonly createStatements: readonly string[]
 }
 
+/** The names of the tables of projections. */
+export interface ProjectionTableNames {
+  readonly projections: string
+  readonly projectionStates: string
+  readonly parkedEvents: string
+}
+
+/** The tables of the projections of one application. */
+export interface ProjectionTablesOptions {
+  readonly names: ProjectionTableNames
+  /** The schema that the tables are in; default: the connection's. */
+  readonly schema?: string | undefined
+}
+
+/** The statements over the tables of projections: those of a `ProjectionRecorder`, one by one. */
+export interface ProjectionTables {
+  rows(runner: StatementRunner): Promise<ProjectionRow[]>
+  wanted(runner: StatementRunner, name: string, version: number): Promise<ProjectionWanted | undefined>
+  add(runner: StatementRunner, key: ProjectionKey, partitions: number): Promise<void>
+  claim(
+    runner: StatementRunner,
+    key: ProjectionKey,
+    owner: string,
+    leaseMs: number,
+  ): Promise<ProjectionLease | undefined>
+  renew(runner: StatementRunner, owner: string, names: readonly string[], leaseMs: number): Promise<void>
+  release(runner: StatementRunner, key: ProjectionKey, epoch: bigint): Promise<void>
+  supersede(runner: StatementRunner, name: string, version: number): Promise<void>
+  /** Moves a position on, and renews the lease. @returns false where position or epoch is another */
+  advance(runner: StatementRunner, key: ProjectionKey, move: ProjectionMove): Promise<boolean>
+  reposition(runner: StatementRunner, key: ProjectionKey, epoch: bigint, position: bigint): Promise<boolean>
+  change(runner: StatementRunner, name: string, version: number, change: ProjectionStateChange): Promise<void>
+  park(runner: StatementRunner, name: string, version: number, event: Omit<ParkedEvent, 'parkedAt'>): Promise<void>
+  parked(runner: StatementRunner, name: string, version: number): Promise<ParkedEvent[]>
+  unpark(runner: StatementRunner, name: string, version: number, notificationId?: bigint): Promise<void>
+  /** The statements that make the tables, harmless where they exist. */
+  readonly createStatements: readonly string[]
+}
+
 /** What is stored under an idempotency key. */
 export interface RecordedAnswer {
   readonly fingerprint: Uint8Array
@@ -216,6 +264,7 @@ export interface Dialect {
   trackingTable(options: TrackingTableOptions): TrackingTable
   subjectKeysTable(options: TrackingTableOptions): SubjectKeysTable
   idempotencyKeysTable(options: TrackingTableOptions): IdempotencyKeysTable
+  projectionTables(options: ProjectionTablesOptions): ProjectionTables
   /** For the test kit. */
   readonly faults: FaultDialect
 }

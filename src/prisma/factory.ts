@@ -39,6 +39,10 @@ export class PrismaFactory implements InfrastructureFactory {
     return this.#prepared.subjectKeyRecorder?.()
   }
 
+  projectionRecorder(): ReturnType<NonNullable<InfrastructureFactory['projectionRecorder']>> {
+    return this.#prepared.projectionRecorder?.()
+  }
+
   /**
    * Loads what the variables name.
    *

@@ -8,6 +8,9 @@ export interface TableNames {
   readonly snapshots: string
   readonly tracking: string
   readonly subjectKeys: string
+  readonly projections: string
+  readonly projectionStates: string
+  readonly parkedEvents: string
 }
 
 /**
@@ -23,6 +26,9 @@ export function tableNames(applicationName: string): TableNames {
       snapshots: 'stored_snapshots',
       tracking: 'notification_tracking',
       subjectKeys: 'subject_keys',
+      projections: 'projections',
+      projectionStates: 'projection_states',
+      parkedEvents: 'parked_events',
     }
   }
   const prefix = applicationName.toLowerCase()
@@ -32,6 +38,9 @@ export function tableNames(applicationName: string): TableNames {
     snapshots: `${prefix}_snapshots`,
     tracking: `${prefix}_tracking`,
     subjectKeys: `${prefix}_keys`,
+    projections: `${prefix}_projections`,
+    projectionStates: `${prefix}_projection_states`,
+    parkedEvents: `${prefix}_parked_events`,
   }
 }
 

@@ -62,10 +62,16 @@ describe('init', () => {
       'TrainingSchoolSnapshot',
       'TrainingSchoolTracking',
       'TrainingSchoolSubjectKey',
+      'TrainingSchoolProjection',
+      'TrainingSchoolProjectionState',
+      'TrainingSchoolParkedEvent',
       'KennelsEvent',
       'KennelsSnapshot',
       'KennelsTracking',
       'KennelsSubjectKey',
+      'KennelsProjection',
+      'KennelsProjectionState',
+      'KennelsParkedEvent',
       'IdempotencyKey',
       'NotificationPosition',
     ])
@@ -75,7 +81,7 @@ describe('init', () => {
   test('writes text ids and a PostgreSQL schema on request', async () => {
     expect(await init('--provider', 'postgresql', '--originator-id-type', 'text', '--postgres-schema', 'dogs')).toBe(0)
     expect(readFileSync(file(), 'utf8')).not.toContain('@db.Uuid')
-    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(5)
+    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(8)
   })
 
   test('has nothing to do when the file is there', async () => {

@@ -12,6 +12,9 @@ describe('the names of an application’s tables', () => {
       snapshots: 'trainingschool_snapshots',
       tracking: 'trainingschool_tracking',
       subjectKeys: 'trainingschool_keys',
+      projections: 'trainingschool_projections',
+      projectionStates: 'trainingschool_projection_states',
+      parkedEvents: 'trainingschool_parked_events',
     })
   })
 
@@ -21,6 +24,9 @@ describe('the names of an application’s tables', () => {
       snapshots: 'stored_snapshots',
       tracking: 'notification_tracking',
       subjectKeys: 'subject_keys',
+      projections: 'projections',
+      projectionStates: 'projection_states',
+      parkedEvents: 'parked_events',
     })
   })
 

@@ -12,6 +12,7 @@ import type { OriginatorIdType } from '../../src/prisma/dialect.js'
 import * as mariadb from '../../src/prisma/dialects/mariadb-tables.js'
 import * as postgresql from '../../src/prisma/dialects/postgresql-tables.js'
 import * as sqlite from '../../src/prisma/dialects/sqlite-tables.js'
+import { PrismaProjectionRecorder } from '../../src/prisma/projection-recorder.js'
 import { tableNames } from '../../src/prisma/table-names.js'
 import {
   catalogOf,
@@ -71,6 +72,7 @@ async function createTables(provider: Provider, url: string, options: Variant = 
   })
   await events.createTable()
   await snapshots.createTable()
+  await new PrismaProjectionRecorder(datastore, { names, ...(schema === undefined ? {} : { schema }) }).createTable()
   await runAll(url, dialects[provider].trackingTableStatements(names.tracking, { schema }))
   await runAll(url, dialects[provider].subjectKeysTableStatements(names.subjectKeys, { schema }))
   await runAll(url, dialects[provider].idempotencyKeysTableStatements('idempotency_keys', { schema }))
@@ -124,7 +126,7 @@ describe.each(providers.filter((provider) => provider !== 'mysql'))('the engine 
     expect(await diff(await engine(schema), { tag: 'empty' }, ofSchema(schema))).toBe(migration(provider))
   })
 
-  const longName = 'An_application_with_a_name_as_long_as_the_tables_allow'.slice(0, 53)
+  const longName = 'An_application_with_a_name_as_long_as_the_tables_allow'.slice(0, 45)
   const variants: Variant[] = [
     { application: 'TrainingSchool' },
     { application: longName.slice(0, 45) },

@@ -98,7 +98,8 @@ export function toJSONObject(value: unknown): Readonly<Record<string, unknown>> 
   throw new InternalError(`The database gave ${typeof parsed} where a JSON object was expected.`)
 }
 
-function toDate(value: unknown): Date {
+/** Reads a column of times. */
+export function toDate(value: unknown): Date {
   if (value instanceof Date) return value
   if (typeof value === 'bigint' || typeof value === 'number') return new Date(Number(value))
   const text = String(value)

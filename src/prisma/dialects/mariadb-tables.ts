@@ -28,6 +28,7 @@ export const mysqlModelTypes: ModelTypes = {
   subject: 'Bytes @db.VarBinary(1020)',
   key: 'Bytes @db.VarBinary(1024)',
   idempotencyKey: 'Bytes @db.VarBinary(1020)',
+  projectionName: 'Bytes @db.VarBinary(255)',
   fingerprint: 'Bytes @db.VarBinary(64)',
 }
 
@@ -38,7 +39,8 @@ const eventColumns = `\`originator_id\` VARBINARY(255) NOT NULL,
     \`metadata\` JSON NULL,
     \`recorded_at\` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3)`
 
-const tableCharacters = 'DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci'
+/** Ends what makes a table. */
+export const tableCharacters = 'DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci'
 
 /**
  * The statements that make a table of events with notification ids, and the table of positions; harmless where they exist.
@@ -135,7 +137,8 @@ export function idempotencyKeysTableStatements(name: string, _options: TableOpti
   ]
 }
 
-function checked(name: string): string {
+/** How statements name a table. @throws `ProgrammingError` for a name that is too long or has odd characters */
+export function checked(name: string): string {
   checkIdentifier(name, `make a recorder for table '${name}'`, longestName)
   return `\`${name}\``
 }

@@ -10,6 +10,7 @@ import { connectionLostCodes, mariadbErrors } from './mariadb-errors.js'
 import { MariadbEventsTable } from './mariadb-events.js'
 import { mariadbFaults } from './mariadb-faults.js'
 import { mariadbIdempotencyKeysTable } from './mariadb-idempotency-keys.js'
+import { mariadbProjectionTables } from './mariadb-projections.js'
 import { mariadbSubjectKeysTable } from './mariadb-subject-keys.js'
 import { MariadbTrackingTable } from './mariadb-tracking.js'
 import { mariadbEffect } from './statement-effects.js'
@@ -47,6 +48,7 @@ export const mariadb: Dialect = {
   trackingTable: (options) => new MariadbTrackingTable(options),
   subjectKeysTable: mariadbSubjectKeysTable,
   idempotencyKeysTable: mariadbIdempotencyKeysTable,
+  projectionTables: mariadbProjectionTables,
   faults: mariadbFaults,
 }
 

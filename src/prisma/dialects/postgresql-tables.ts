@@ -3,7 +3,7 @@ import { checkIdentifier, expiryIndexName, positionIndexName, primaryKeyName } f
 import type { ModelTypes, TableOptions } from './table-options.js'
 
 /** A longer name would be cut by the server. @see https://www.postgresql.org/docs/current/sql-syntax-lexical.html */
-const longestName = 63
+export const longestName = 63
 
 /** How the fields of the models are typed. */
 export const postgresqlModelTypes: ModelTypes = {
@@ -21,6 +21,7 @@ export const postgresqlModelTypes: ModelTypes = {
   subject: 'String',
   key: 'Bytes',
   idempotencyKey: 'String',
+  projectionName: 'String',
   fingerprint: 'Bytes',
 }
 
@@ -145,7 +146,8 @@ export function qualified(name: string, { schema }: TableOptions): string {
   return schema === undefined ? `"${name}"` : `${quote(schema)}.${quote(name)}`
 }
 
-function schemaStatements({ schema }: TableOptions): string[] {
+/** Makes the schema that tables are in, where one is named. */
+export function schemaStatements({ schema }: TableOptions): string[] {
   return schema === undefined ? [] : [createSchemaStatement(schema)]
 }
 

@@ -9,6 +9,7 @@ import { postgresqlErrors } from './postgresql-errors.js'
 import { PostgresqlEventsTable } from './postgresql-events.js'
 import { postgresqlFaults } from './postgresql-faults.js'
 import { postgresqlIdempotencyKeysTable } from './postgresql-idempotency-keys.js'
+import { postgresqlProjectionTables } from './postgresql-projections.js'
 import { postgresqlSubjectKeysTable } from './postgresql-subject-keys.js'
 import { postgresqlTrackingTable } from './postgresql-tracking.js'
 import { postgresqlEffect } from './statement-effects.js'
@@ -65,6 +66,7 @@ export const postgresql: Dialect = {
   trackingTable: postgresqlTrackingTable,
   subjectKeysTable: postgresqlSubjectKeysTable,
   idempotencyKeysTable: postgresqlIdempotencyKeysTable,
+  projectionTables: postgresqlProjectionTables,
   faults: postgresqlFaults,
 }
 

@@ -4,7 +4,7 @@ import type { StatementRunner } from '../connections.js'
 import type { TrackingTableOptions } from '../dialect.js'
 import { statement } from '../driver.js'
 import { KeysOfRequestsTable } from './idempotency-keys-table.js'
-import { idempotencyKeysTableStatements } from './sqlite-tables.js'
+import { idempotencyKeysTableStatements, timeText } from './sqlite-tables.js'
 
 /**
  * One transaction writes at a time: a claim waits for its turn, and meets what was stored before. So no key is ever in use
@@ -42,9 +42,4 @@ export function sqliteIdempotencyKeysTable({ name }: TrackingTableOptions): Keys
     deleteExpired: async (runner, limit) =>
       await runner.execute(statement(deleteStatement, [timeText(Date.now()), limit])),
   })
-}
-
-/** As Prisma writes it: in the order of these texts is the order of the times. */
-function timeText(ms: number): string {
-  return new Date(ms).toISOString().replace('Z', '+00:00')
 }

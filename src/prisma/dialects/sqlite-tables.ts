@@ -24,6 +24,7 @@ export const sqliteModelTypes: ModelTypes = {
   subject: 'String',
   key: 'Bytes',
   idempotencyKey: 'String',
+  projectionName: 'String',
   fingerprint: 'Bytes',
 }
 
@@ -119,7 +120,13 @@ export function idempotencyKeysTableStatements(name: string, _options: TableOpti
   ]
 }
 
-function checked(name: string): string {
+/** How statements name a table. @throws `ProgrammingError` for a name that has odd characters */
+export function checked(name: string): string {
   checkIdentifier(name, `make a recorder for table '${name}'`, longestName)
   return `"${name}"`
+}
+
+/** As Prisma writes it: in the order of these texts is the order of the times. */
+export function timeText(ms: number): string {
+  return new Date(ms).toISOString().replace('Z', '+00:00')
 }

@@ -9,6 +9,7 @@ import { primaryCode, sqliteErrors } from './sqlite-errors.js'
 import { SqliteEventsTable } from './sqlite-events.js'
 import { sqliteFaults } from './sqlite-faults.js'
 import { sqliteIdempotencyKeysTable } from './sqlite-idempotency-keys.js'
+import { sqliteProjectionTables } from './sqlite-projections.js'
 import { sqliteSubjectKeysTable } from './sqlite-subject-keys.js'
 import { sqliteTrackingTable } from './sqlite-tracking.js'
 import { sqliteEffect } from './statement-effects.js'
@@ -44,6 +45,7 @@ export const sqlite: Dialect = {
   trackingTable: sqliteTrackingTable,
   subjectKeysTable: sqliteSubjectKeysTable,
   idempotencyKeysTable: sqliteIdempotencyKeysTable,
+  projectionTables: sqliteProjectionTables,
   faults: sqliteFaults,
 }
 

@@ -30,5 +30,6 @@ export interface ModelTypes {
   readonly subject: string
   readonly key: string
   readonly idempotencyKey: string
+  readonly projectionName: string
   readonly fingerprint: string
 }

@@ -42,6 +42,48 @@ CREATE TABLE `subject_keys` (
 ) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 
 -- CreateTable
+CREATE TABLE `projections` (
+    `name` VARBINARY(255) NOT NULL,
+    `version` INTEGER NOT NULL,
+    `upstream` VARBINARY(255) NOT NULL,
+    `partition` INTEGER NOT NULL,
+    `partitions` INTEGER NOT NULL,
+    `position` BIGINT NOT NULL,
+    `epoch` BIGINT NOT NULL,
+    `owner` VARCHAR(191) NULL,
+    `leased_until` DATETIME(3) NULL,
+
+    PRIMARY KEY (`name`, `version`, `upstream`, `partition`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+
+-- CreateTable
+CREATE TABLE `projection_states` (
+    `name` VARBINARY(255) NOT NULL,
+    `version` INTEGER NOT NULL,
+    `wanted` VARCHAR(191) NOT NULL,
+    `status` VARCHAR(191) NOT NULL,
+    `target` BIGINT NULL,
+    `reason` TEXT NULL,
+    `failed_position` BIGINT NULL,
+    `updated_at` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+
+    PRIMARY KEY (`name`, `version`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+
+-- CreateTable
+CREATE TABLE `parked_events` (
+    `name` VARBINARY(255) NOT NULL,
+    `version` INTEGER NOT NULL,
+    `notification_id` BIGINT NOT NULL,
+    `key` VARBINARY(1020) NOT NULL,
+    `attempts` INTEGER NOT NULL,
+    `error` TEXT NOT NULL,
+    `parked_at` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+
+    PRIMARY KEY (`name`, `version`, `notification_id`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+
+-- CreateTable
 CREATE TABLE `idempotency_keys` (
     `scope` VARBINARY(1020) NOT NULL,
     `key` VARBINARY(1020) NOT NULL,

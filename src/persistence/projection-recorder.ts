@@ -1,0 +1,131 @@
+/** The port of what keeps how far projections have come, who runs them, and which events they have put aside. */
+
+/** One part of one version of a projection: what one runner at a time works on. */
+export interface ProjectionKey {
+  readonly name: string
+  /** From 1. */
+  readonly version: number
+  /** The application whose log is read. */
+  readonly upstream: string
+  /** From 0. */
+  readonly partition: number
+}
+
+/** What the right to work on a part comes with. */
+export interface ProjectionLease {
+  /** The position that was processed last; 0 for none. */
+  readonly position: bigint
+  /** Greater each time that somebody takes the lease: who has an older one can change nothing. */
+  readonly epoch: bigint
+}
+
+/** What somebody wants of a projection. */
+export type ProjectionWanted = 'running' | 'paused'
+
+/** What a projection is doing: `building` until it has come to the end of the log for the first time. */
+export type ProjectionStatus = 'building' | 'live' | 'paused' | 'blocked' | 'superseded'
+
+/** A part of a projection, with the state of the whole. */
+export interface ProjectionRow extends ProjectionKey {
+  /** How many parts there are. */
+  readonly partitions: number
+  readonly position: bigint
+  /** Who has the lease, or had it last. */
+  readonly owner: string | undefined
+  /** Whether the lease is in force, by the database's clock. */
+  readonly isLeased: boolean
+  readonly wanted: ProjectionWanted
+  readonly status: ProjectionStatus
+  /** The position that a rebuild has to reach. */
+  readonly target: bigint | undefined
+  /** Why it is in this status. */
+  readonly reason: string | undefined
+  /** The event that blocks it. */
+  readonly failedPosition: bigint | undefined
+}
+
+/** What is to change in the state of a projection; null empties a column. */
+export interface ProjectionStateChange {
+  readonly wanted?: ProjectionWanted
+  readonly status?: ProjectionStatus
+  readonly target?: bigint | null
+  readonly reason?: string | null
+  readonly failedPosition?: bigint | null
+}
+
+/** How a position is to move on. */
+export interface ProjectionMove {
+  readonly epoch: bigint
+  /** Where it is. */
+  readonly from: bigint
+  readonly to: bigint
+  /** For so long the lease is in force from now on. */
+  readonly leaseMs: number
+  /** Milliseconds until the batch is rolled back. */
+  readonly deadlineMs: number
+}
+
+/** What the work of a batch is given. */
+export interface ProjectionBatch<Client = unknown> {
+  /** The database's client inside the batch's transaction. */
+  readonly client: Client
+  /** Lets the position stop before `to`, where the batch is to end early. */
+  stopAt(position: bigint): Promise<void>
+}
+
+/** An event that was put aside. */
+export interface ParkedEvent {
+  readonly notificationId: bigint
+  /** Events with the same key wait behind it. */
+  readonly key: string
+  readonly attempts: number
+  readonly error: string
+  readonly parkedAt: Date
+}
+
+/** Keeps the positions, leases and states of the projections of one application. */
+export interface ProjectionRecorder<Client = unknown> {
+  /** Makes the tables; harmless where they exist. */
+  createTable(): Promise<void>
+  /** All parts of all projections, with their states. Outside of the current transaction. */
+  rows(): Promise<ProjectionRow[]>
+  /** What somebody wants of a projection now; undefined where it has no state yet. Outside of the current transaction. */
+  wanted(name: string, version: number): Promise<ProjectionWanted | undefined>
+  /** Makes the rows of a part that has none, at the beginning of the log. */
+  add(key: ProjectionKey, partitions: number): Promise<void>
+  /**
+   * Takes the lease of a part where it is free or has run out, and no greater version is there.
+   *
+   * @param owner - tells this runner from all others
+   * @returns undefined where somebody else has it
+   */
+  claim(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined>
+  /** Keeps the leases of an owner on these projections in force. */
+  renew(owner: string, names: readonly string[], leaseMs: number): Promise<void>
+  /** Gives a lease up: anybody may take it at once. */
+  release(key: ProjectionKey, epoch: bigint): Promise<void>
+  /** Takes the leases of all lower versions of a projection away for good. */
+  supersede(name: string, version: number): Promise<void>
+  /**
+   * Moves the position on, as the first statement of a transaction, and runs work in that: both are stored, or nothing.
+   *
+   * @throws `LeaseLostError` where somebody else has taken the lease; what `work` throws
+   */
+  batch(
+    key: ProjectionKey,
+    move: ProjectionMove,
+    work: (batch: ProjectionBatch<Client>) => Promise<void>,
+  ): Promise<void>
+  /** Changes the state of a projection; in the current transaction where there is one. */
+  change(name: string, version: number, change: ProjectionStateChange): Promise<void>
+  /** Sets a position back, or on, for a rebuild; in the current transaction where there is one. @returns false where the epoch is another */
+  reposition(key: ProjectionKey, epoch: bigint, position: bigint): Promise<boolean>
+  /** Puts an event aside, or counts a further attempt; in the current transaction where there is one. */
+  park(name: string, version: number, event: Omit<ParkedEvent, 'parkedAt'>): Promise<void>
+  /** The events that were put aside, in the order of the log. */
+  parked(name: string, version: number): Promise<ParkedEvent[]>
+  /** Takes events back that were put aside; all of them without an id. In the current transaction where there is one. */
+  unpark(name: string, version: number, notificationId?: bigint): Promise<void>
+  /** Whether the work that has failed so may succeed when it is repeated. */
+  mayPass(error: unknown): boolean
+}

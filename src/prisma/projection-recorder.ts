@@ -1,0 +1,156 @@
+/** Keeps positions, leases and states of projections in tables of the Prisma schema. */
+import { LeaseLostError } from '../errors.js'
+import type {
+  ParkedEvent,
+  ProjectionBatch,
+  ProjectionKey,
+  ProjectionLease,
+  ProjectionMove,
+  ProjectionRecorder,
+  ProjectionRow,
+  ProjectionStateChange,
+  ProjectionWanted,
+} from '../persistence/projection-recorder.js'
+import { isTransient } from '../transaction/retry.js'
+import type { RecorderDatastore } from './aggregate-recorder.js'
+import type { StatementRunner } from './connections.js'
+import type { ProjectionTableNames, ProjectionTables } from './dialect.js'
+import { readDriverError } from './driver-error.js'
+import { type Engine, engineOf } from './engine.js'
+import type { TransactionClient } from './prisma-client.js'
+import { createTables, runIn } from './tables.js'
+import { translateError } from './translate-error.js'
+
+/** Which tables a recorder of projections uses. */
+export interface ProjectionRecorderOptions {
+  /** The names of the tables. */
+  readonly names: ProjectionTableNames
+  /** The schema that the tables are in, where the database has schemas; default: the datastore's, then the connection's. */
+  readonly schema?: string
+}
+
+/** A `ProjectionRecorder` on a datastore. */
+export class PrismaProjectionRecorder<Client extends object = object>
+  implements ProjectionRecorder<TransactionClient<Client>>
+{
+  /** The datastore that it is on. */
+  readonly datastore: RecorderDatastore<Client>
+  readonly #engine: Engine
+  readonly #tables: ProjectionTables
+
+  /**
+   * @param datastore - a `PrismaDatastore`
+   * @throws `ProgrammingError` when the name of a table is no identifier, or too long for one
+   */
+  constructor(datastore: RecorderDatastore<Client>, { names, schema }: ProjectionRecorderOptions) {
+    this.datastore = datastore
+    this.#engine = engineOf(datastore)
+    this.#tables = this.#engine.dialect.projectionTables({ names, schema: schema ?? this.#engine.schema })
+  }
+
+  async createTable(): Promise<void> {
+    await createTables(this.#engine, this.#tables.createStatements)
+  }
+
+  async rows(): Promise<ProjectionRow[]> {
+    return await this.#outside('read the projections', (runner) => this.#tables.rows(runner))
+  }
+
+  async wanted(name: string, version: number): Promise<ProjectionWanted | undefined> {
+    return await this.#outside(`read what is wanted of projection ${name}`, (runner) =>
+      this.#tables.wanted(runner, name, version),
+    )
+  }
+
+  async add(key: ProjectionKey, partitions: number): Promise<void> {
+    await this.#outside(`add projection ${key.name}`, (runner) => this.#tables.add(runner, key, partitions))
+  }
+
+  async claim(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined> {
+    return await this.#outside(`take the lease of projection ${key.name}`, (runner) =>
+      this.#tables.claim(runner, key, owner, leaseMs),
+    )
+  }
+
+  async renew(owner: string, names: readonly string[], leaseMs: number): Promise<void> {
+    await this.#outside('keep the leases of projections', (runner) => this.#tables.renew(runner, owner, names, leaseMs))
+  }
+
+  async release(key: ProjectionKey, epoch: bigint): Promise<void> {
+    await this.#outside(`give up the lease of projection ${key.name}`, (runner) =>
+      this.#tables.release(runner, key, epoch),
+    )
+  }
+
+  async supersede(name: string, version: number): Promise<void> {
+    await this.#outside(`supersede the versions of projection ${name} before ${version}`, (runner) =>
+      this.#tables.supersede(runner, name, version),
+    )
+  }
+
+  async batch(
+    key: ProjectionKey,
+    move: ProjectionMove,
+    work: (batch: ProjectionBatch<TransactionClient<Client>>) => Promise<void>,
+  ): Promise<void> {
+    const advance = async (step: ProjectionMove): Promise<void> => {
+      if (await this.#inside(`move projection ${key.name} on`, (runner) => this.#tables.advance(runner, key, step)))
+        return
+      throw new LeaseLostError(
+        `Could not move projection ${key.name} from ${step.from} to ${step.to}: another runner has taken it. Nothing of the batch was stored.`,
+      )
+    }
+    await this.datastore.transaction(
+      async (tx) => {
+        await advance(move)
+        await work({ client: tx.client, stopAt: (to) => advance({ ...move, from: move.to, to }) })
+      },
+      { propagation: 'requiresNew', deadlineMs: move.deadlineMs, label: `projection ${key.name}` },
+    )
+  }
+
+  async change(name: string, version: number, change: ProjectionStateChange): Promise<void> {
+    await this.#inside(`change the state of projection ${name}`, (runner) =>
+      this.#tables.change(runner, name, version, change),
+    )
+  }
+
+  async reposition(key: ProjectionKey, epoch: bigint, position: bigint): Promise<boolean> {
+    return await this.#inside(`set projection ${key.name} to ${position}`, (runner) =>
+      this.#tables.reposition(runner, key, epoch, position),
+    )
+  }
+
+  async park(name: string, version: number, event: Omit<ParkedEvent, 'parkedAt'>): Promise<void> {
+    await this.#inside(`park an event of projection ${name}`, (runner) =>
+      this.#tables.park(runner, name, version, event),
+    )
+  }
+
+  async parked(name: string, version: number): Promise<ParkedEvent[]> {
+    return await this.#inside(`read the parked events of projection ${name}`, (runner) =>
+      this.#tables.parked(runner, name, version),
+    )
+  }
+
+  async unpark(name: string, version: number, notificationId?: bigint): Promise<void> {
+    await this.#inside(`take back an event of projection ${name}`, (runner) =>
+      this.#tables.unpark(runner, name, version, notificationId),
+    )
+  }
+
+  mayPass(error: unknown): boolean {
+    // Prisma's own errors, which the calls of a handler throw, tell what the database said.
+    return isTransient(
+      readDriverError(error) === undefined ? error : translateError(this.#engine.dialect, error, 'run a batch'),
+    )
+  }
+
+  async #outside<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
+    return await runIn(this.#engine, undefined, attempted, work)
+  }
+
+  async #inside<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
+    return await runIn(this.#engine, this.#engine.currentScope, attempted, work)
+  }
+}

@@ -1,0 +1,242 @@
+/** The work of one part of a projection: batches that move its position on, and what becomes of events that fail. */
+import type { DomainEvent } from '../domain/event.js'
+import { DatastoreClosedError, LeaseLostError } from '../errors.js'
+import type { LogPage } from '../persistence/followed-log.js'
+import type {
+  ProjectionBatch,
+  ProjectionKey,
+  ProjectionLease,
+  ProjectionRecorder,
+} from '../persistence/projection-recorder.js'
+import type { Notification } from '../persistence/stored-event.js'
+import { Alarm } from './alarm.js'
+import type { PositionedEvent } from './handlers.js'
+import { ParkedKeys } from './parked-keys.js'
+import { partitionOf } from './partition-of.js'
+import type { Projection } from './projection.js'
+import type { ProjectionSource } from './source.js'
+import { publish } from './traces.js'
+
+/** How batches are run, and how often an event that fails is tried. */
+export interface BatchLimits {
+  readonly leaseMs: number
+  readonly maxEvents: number
+  readonly maxMs: number
+  readonly attempts: number
+  readonly minMs: number
+  readonly longestMs: number
+}
+
+/** What the work stands on. */
+export interface BatchHost {
+  readonly projection: Projection
+  readonly key: ProjectionKey
+  readonly recorder: ProjectionRecorder
+  readonly source: ProjectionSource
+  readonly limits: BatchLimits
+  /** Whether to leave off between two batches. */
+  mayGoOn(): Promise<boolean>
+}
+
+/** Why the work has left off: there is nothing left to do, somebody asked for it, or an event fails. */
+export type Outcome = { readonly done: boolean } | { readonly failedAt: bigint; readonly error: unknown }
+
+/** Counts of what was done. */
+export interface BatchCounts {
+  batches: number
+  events: number
+  retries: number
+  parked: number
+}
+
+/** The longest that one batch may last. */
+const deadlineMs = 30_000
+
+const firstBackOffMs = 100
+const longestBackOffMs = 30_000
+
+/** Moves one part on under one lease. */
+export class BatchWork {
+  /** Whether its projection is known to have come to the end of the log once. */
+  isLive = false
+  readonly counts: BatchCounts = { batches: 0, events: 0, retries: 0, parked: 0 }
+  readonly #host: BatchHost
+  readonly #epoch: bigint
+  readonly #parked: ParkedKeys
+  readonly #alarm = new Alarm()
+  #position: bigint
+  #size: number
+  #failures = 0
+  #attempts = 0
+  #isWorking = false
+  #renewedAt = performance.now()
+
+  constructor(host: BatchHost, { position, epoch }: ProjectionLease) {
+    this.#host = host
+    this.#position = position
+    this.#epoch = epoch
+    this.#size = host.limits.maxEvents
+    this.#parked = new ParkedKeys(host)
+  }
+
+  /** What was processed last. */
+  get position(): bigint {
+    return this.#position
+  }
+
+  get epoch(): bigint {
+    return this.#epoch
+  }
+
+  /** Whether the lease runs out unless somebody renews it: a batch does that by itself. */
+  get needsRenewal(): boolean {
+    return !this.#isWorking && performance.now() - this.#renewedAt > this.#host.limits.leaseMs / 4
+  }
+
+  /** Tells that somebody has renewed the lease. */
+  renewed(): void {
+    this.#renewedAt = performance.now()
+  }
+
+  /** Ends the wait before the next attempt. */
+  wake(): void {
+    this.#alarm.ring()
+  }
+
+  /**
+   * Processes a page, in as many batches as it takes.
+   *
+   * @throws `LeaseLostError` where somebody else has the lease
+   */
+  async process(page: LogPage): Promise<Outcome> {
+    while (this.#position < page.end) {
+      if (!(await this.#host.mayGoOn())) return { done: false }
+      const left = page.items.filter(({ id }) => id > this.#position)
+      const items = left.slice(0, this.#size)
+      const last = items.at(-1)
+      const to = last === undefined || items.length === left.length ? page.end : last.id
+      try {
+        await this.#run(items, to)
+      } catch (error) {
+        if (error instanceof LeaseLostError || error instanceof DatastoreClosedError) throw error
+        const outcome = await this.#recover(error, items)
+        if (outcome !== undefined) return outcome
+      }
+    }
+    return { done: true }
+  }
+
+  async #run(items: readonly Notification[], to: bigint): Promise<void> {
+    const { key, recorder, limits } = this.#host
+    const from = this.#position
+    const begun = performance.now()
+    let reached = to
+    let handled = 0
+    this.#isWorking = true
+    try {
+      await recorder.batch(
+        key,
+        { epoch: this.#epoch, from, to, leaseMs: limits.leaseMs, deadlineMs },
+        async (batch) => {
+          const events = await this.#parked.withoutBlocked(await this.#read(items))
+          handled = await this.#apply(events, performance.now() + limits.maxMs)
+          const next = events[handled]
+          if (next === undefined) return
+          reached = (events[handled - 1] ?? next).position ?? to
+          await batch.stopAt(reached)
+        },
+      )
+    } finally {
+      this.#isWorking = false
+    }
+    this.#moved(reached, { begun, from, handled })
+  }
+
+  async #read(items: readonly Notification[]): Promise<PositionedEvent[]> {
+    const { projection, key, source } = this.#host
+    const events = await source.read(items)
+    const positioned = events.map((event, index) => ({ event, position: items[index]?.id }))
+    if (projection.partitions === 1) return positioned
+    const isOurs = (event: DomainEvent): boolean =>
+      partitionOf(projection.keyOf(event), projection.partitions) === key.partition
+    return positioned.filter(({ event }) => isOurs(event))
+  }
+
+  async #apply(events: readonly PositionedEvent[], until: number): Promise<number> {
+    if (events.length === 0) return 0
+    return await this.#host.projection.apply(events, () => performance.now() > until)
+  }
+
+  #moved(position: bigint, { begun, from, handled }: { begun: number; from: bigint; handled: number }): void {
+    this.#position = position
+    this.#renewedAt = performance.now()
+    this.#failures = 0
+    this.#attempts = 0
+    // After a failure batches are small: they grow again with each that succeeds.
+    this.#size = Math.min(this.#host.limits.maxEvents, this.#size * 2)
+    this.counts.batches += 1
+    this.counts.events += handled
+    publish('batch', { ...this.#trace(), from, to: position, events: handled, durationMs: performance.now() - begun })
+  }
+
+  /** Waits for the next attempt, or makes it smaller. @returns undefined when there is to be one */
+  async #recover(error: unknown, items: readonly Notification[]): Promise<Outcome | undefined> {
+    const { limits, recorder, projection } = this.#host
+    this.counts.retries += 1
+    publish('retry', { ...this.#trace(), error, events: items.length })
+    const [only] = items
+    if (recorder.mayPass(error) || only === undefined) {
+      this.#failures += 1
+      await this.#alarm.wait(backOffMs(this.#failures, firstBackOffMs, longestBackOffMs))
+      return undefined
+    }
+    if (items.length > 1) {
+      this.#size = Math.ceil(items.length / 2)
+      return undefined
+    }
+    this.#attempts += 1
+    if (this.#attempts < limits.attempts) {
+      await this.#alarm.wait(Math.min(limits.longestMs, limits.minMs * 2 ** (this.#attempts - 1)))
+      return undefined
+    }
+    if (projection.onError === 'block') return { failedAt: only.id, error }
+    await this.#park(only, error)
+    return undefined
+  }
+
+  /** Puts an event aside, and moves the position past it. */
+  async #park(notification: Notification, error: unknown): Promise<void> {
+    const { key, recorder, limits } = this.#host
+    const from = this.#position
+    const move = { epoch: this.#epoch, from, to: notification.id, leaseMs: limits.leaseMs, deadlineMs }
+    const parkedKey = await this.#keyOf(notification)
+    await recorder.batch(key, move, async (_batch: ProjectionBatch) => {
+      await this.#parked.add(notification.id, parkedKey, { attempts: this.#attempts, error })
+    })
+    this.counts.parked += 1
+    this.#moved(notification.id, { begun: performance.now(), from, handled: 0 })
+    publish('parked', { ...this.#trace(), position: notification.id, key: parkedKey, error })
+  }
+
+  async #keyOf(notification: Notification): Promise<string> {
+    const { projection, source } = this.#host
+    try {
+      const [event] = await source.read([notification])
+      return event === undefined ? notification.originatorId : projection.keyOf(event)
+    } catch {
+      // What cannot be read has no other key.
+      return notification.originatorId
+    }
+  }
+
+  #trace(): { readonly projection: string; readonly version: number; readonly partition: number } {
+    const { name, version, partition } = this.#host.key
+    return { projection: name, version, partition }
+  }
+}
+
+/** Longer each time, and by chance, so that those who failed together do not come back together. */
+function backOffMs(attempt: number, firstMs: number, longestMs: number): number {
+  const ceiling = Math.min(longestMs, firstMs * 2 ** (attempt - 1))
+  return ceiling / 2 + (Math.random() * ceiling) / 2
+}

@@ -1,0 +1,131 @@
+/** Handlers of projections: which events they take, and what they do with each. */
+import type { Aggregate, AggregateClass, EventsOf } from '../domain/aggregate.js'
+import type { Decider } from '../domain/decider.js'
+import type { DomainEvent } from '../domain/event.js'
+import { type EventDefinition, isEventDefinition } from '../domain/event-definition.js'
+import { presentEvent } from '../domain/present-event.js'
+import { type DataOf, readEvent, topicsOf } from '../domain/read-event.js'
+import type { Timestamp } from '../domain/timestamp.js'
+import type { Metadata } from '../persistence/stored-event.js'
+
+/** An event as a handler is given it. */
+export interface ProjectedEvent<Data = object> {
+  /** The id of the aggregate, or whatever else owns the stream. */
+  readonly originatorId: string
+  readonly originatorVersion: number
+  /** When it was triggered. */
+  readonly timestamp: Timestamp
+  /** Its content, in its present shape. */
+  readonly data: Data
+  readonly metadata: Metadata | undefined
+  /** Its position in the log; undefined inline, where it has none yet. */
+  readonly position: bigint | undefined
+  /** As it was stored, such as `Dog.TrickAdded`. */
+  readonly topic: string
+}
+
+/** An event with its position in the log, as a batch has it. */
+export interface PositionedEvent {
+  readonly event: DomainEvent
+  readonly position: bigint | undefined
+}
+
+/** One handler with the events that it takes; made by `on`. */
+export interface ProjectionHandler {
+  /** The topics of its events; undefined where any topic may be one. */
+  readonly topics: readonly string[] | undefined
+  /** Gives the event in its present shape where this handler takes it. */
+  readonly read: (event: DomainEvent) => DomainEvent | undefined
+  /** Handles one event. */
+  readonly handle: (event: ProjectedEvent) => unknown
+}
+
+/** What is done with one event; awaited. */
+export type Handle<Data> = (event: ProjectedEvent<Data>) => unknown
+
+/** A class of aggregates, or a decider as far as its events go. */
+type Kind = AggregateClass | { readonly name: string; readonly evolve: object }
+
+/**
+ * Handles the events of one definition of a class or decider.
+ *
+ * @throws `TypeError` for an event that the class or decider does not have
+ *
+ * @example
+ * on(Dog, TrickAdded, async ({ originatorId, data }) => await db.trick.create({ data: { dog: originatorId, trick: data.trick } }))
+ */
+export function on<Input extends object, Data extends object>(
+  kind: Kind,
+  definition: EventDefinition<string, Input, Data>,
+  handle: Handle<Data>,
+): ProjectionHandler
+/** The same for an event of a decider, by its name. */
+export function on<State, Events extends object, Commands extends object, Name extends keyof Events & string>(
+  decider: Decider<State, Events, Commands>,
+  name: Name,
+  handle: Handle<DataOf<Events, Name>>,
+): ProjectionHandler
+/** The same for an event of a class, by its name. */
+export function on<A extends Aggregate<object>, Name extends keyof EventsOf<A> & string>(
+  aggregateClass: AggregateClass<A>,
+  name: Name,
+  handle: Handle<DataOf<EventsOf<A>, Name>>,
+): ProjectionHandler
+/**
+ * Handles the events of one definition, of whatever stream: by the name of the event, without upcasts, which belong to classes and
+ * deciders.
+ */
+export function on<Input extends object, Data extends object>(
+  definition: EventDefinition<string, Input, Data>,
+  handle: Handle<Data>,
+): ProjectionHandler
+export function on(...args: readonly unknown[]): ProjectionHandler {
+  const [first, second, third] = args
+  if (typeof third === 'function') {
+    return handlerOf(first as Kind, second as EventDefinition, third as ProjectionHandler['handle'])
+  }
+  if (isEventDefinition(first) && typeof second === 'function') {
+    const definition = first
+    return {
+      topics: undefined,
+      read: (event) =>
+        event.topic.endsWith(`.${definition.name}`)
+          ? presentEvent(event, { upcasts: undefined, definition, personal: undefined })
+          : undefined,
+      handle: second as ProjectionHandler['handle'], // as the overloads say
+    }
+  }
+  throw new TypeError('Cannot make a handler: on() takes a class or decider, an event, and a function.')
+}
+
+/**
+ * Handles events of a decider by a table of functions, as its `evolve` is one.
+ *
+ * @example
+ * of(cart, { ItemAdded: async ({ data }) => …, Closed: async () => … })
+ */
+export function of<State, Events extends object, Commands extends object>(
+  decider: Decider<State, Events, Commands>,
+  table: { readonly [Name in keyof Events & string]?: Handle<DataOf<Events, Name>> },
+): ProjectionHandler[] {
+  return Object.entries(table).map(([name, handle]) => handlerOf(decider, name, handle as ProjectionHandler['handle']))
+}
+
+function handlerOf(
+  kind: Kind,
+  event: string | EventDefinition,
+  handle: ProjectionHandler['handle'],
+): ProjectionHandler {
+  const read = readEvent as (
+    kind: Kind,
+    wanted: string | EventDefinition,
+    event: DomainEvent,
+  ) => DomainEvent | undefined
+  return { topics: topicsOf(kind, event), read: (stored) => read(kind, event, stored), handle }
+}
+
+/** An event as a handler is given it. */
+export function projected(event: DomainEvent, position: bigint | undefined): ProjectedEvent {
+  const { originatorId, originatorVersion, timestamp, data, metadata, topic } = event
+  return { originatorId, originatorVersion, timestamp, data, metadata, position, topic }
+}

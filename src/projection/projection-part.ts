@@ -1,0 +1,309 @@
+/** One part of a projection in this process: it takes the lease where that is free, and follows the log while it has it. */
+import { DatastoreClosedError, LeaseLostError, ProgrammingError } from '../errors.js'
+import type { LogPage } from '../persistence/followed-log.js'
+import type {
+  ProjectionKey,
+  ProjectionLease,
+  ProjectionRecorder,
+  ProjectionRow,
+} from '../persistence/projection-recorder.js'
+import type { Subscription } from '../persistence/recorder.js'
+import type { Notification } from '../persistence/stored-event.js'
+import { type BatchCounts, type BatchLimits, BatchWork, type Outcome } from './batch-work.js'
+import { reasonOf } from './parked-keys.js'
+import type { Projection } from './projection.js'
+import type { ProjectionSource } from './source.js'
+import { publish } from './traces.js'
+
+/** What a part is doing in this process: `waiting` where another process has the lease. */
+export type PartState = 'stopped' | 'running' | 'waiting' | 'paused' | 'blocked' | 'superseded'
+
+/** What a part stands on. */
+export interface PartHost {
+  readonly projection: Projection
+  readonly key: ProjectionKey
+  readonly recorder: ProjectionRecorder
+  readonly source: ProjectionSource
+  readonly limits: BatchLimits
+  readonly owner: string
+  /** Called when the position has moved. */
+  readonly onMoved: () => void
+  /** Called when it has left off by itself. */
+  readonly onLeft: () => void
+}
+
+/** So long an answer to whether it is to go on counts. */
+const wantedForMs = 500
+
+/** After a failure that has nothing to do with an event, it begins again after so long. */
+const restartMs = 5_000
+
+/** Works on one part, whenever it may. */
+export class ProjectionPart {
+  readonly host: PartHost
+  state: PartState = 'stopped'
+  /** Why it is blocked. */
+  error: unknown
+  #work: BatchWork | undefined
+  #lastPosition: bigint | undefined
+  #counts: BatchCounts = { batches: 0, events: 0, retries: 0, parked: 0 }
+  #running: Promise<void> | undefined
+  #subscription: Subscription<Notification> | undefined
+  #askedAt = Number.NEGATIVE_INFINITY
+  #isStopping = false
+  #isTriedAgain = true
+  #restsUntil = 0
+
+  constructor(host: PartHost) {
+    this.host = host
+  }
+
+  /** What it has done in this process. */
+  get counts(): BatchCounts {
+    return this.#work?.counts ?? this.#counts
+  }
+
+  /** How far it has come, where that is known here. */
+  get position(): bigint | undefined {
+    return this.#work?.position ?? this.#lastPosition
+  }
+
+  /** Whether its lease runs out unless somebody renews it. */
+  get needsRenewal(): boolean {
+    return this.#work?.needsRenewal === true
+  }
+
+  /** Tells that the lease was renewed. */
+  renewed(): void {
+    this.#work?.renewed()
+  }
+
+  /** Takes the lease, and begins to follow the log, where the rows say that it may. */
+  async consider(rows: readonly ProjectionRow[]): Promise<void> {
+    if (this.#running !== undefined || this.#isStopping || performance.now() < this.#restsUntil) return
+    const lease = await this.#leaseBy(rows)
+    if (lease === undefined) return
+    this.state = 'running'
+    this.error = undefined
+    this.#running = this.#follow(lease).finally(() => {
+      this.#running = undefined
+      if (!this.#isStopping) this.host.onLeft()
+    })
+  }
+
+  /** Lets it look again whether it may go on, now. */
+  wake(): void {
+    this.#askedAt = Number.NEGATIVE_INFINITY
+    this.#restsUntil = 0
+    this.#work?.wake()
+  }
+
+  /** Lets it work on although it is blocked. */
+  tryAgain(): void {
+    this.#isTriedAgain = true
+    this.wake()
+  }
+
+  /** Ends the batch under way, and gives the lease up. */
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    this.#subscription?.stop()
+    this.#work?.wake()
+    await this.#running
+    this.state = 'stopped'
+    this.#isStopping = false
+    this.#isTriedAgain = true
+  }
+
+  /**
+   * Processes the log up to a position, and gives the lease up.
+   *
+   * @throws the error of the handler where an event fails; `LeaseLostError` where another runner has the lease
+   */
+  async runTo(end: bigint): Promise<void> {
+    const { recorder, key, source, projection } = this.host
+    this.#isTriedAgain = true
+    const lease = await this.#leaseBy(await recorder.rows())
+    if (lease === undefined) {
+      if (this.state === 'paused' || this.state === 'superseded') return
+      throw new LeaseLostError(`Could not run projection ${key.name}: another runner works on it. Stop that one first.`)
+    }
+    const work = this.#begin(lease)
+    try {
+      while (work.position < end) {
+        const range = { after: work.position, limit: this.host.limits.maxEvents, topics: topicsOf(projection) }
+        const page = await source.page(range)
+        const outcome = await this.#process(work, { ...page, end: page.end > work.position ? page.end : end })
+        if ('error' in outcome) throw outcome.error
+        if (!outcome.done) return
+      }
+      await this.#becomeLive(work, end)
+    } finally {
+      await this.#end(work)
+    }
+  }
+
+  /** @returns undefined where it may not run, which `state` tells of */
+  async #leaseBy(rows: readonly ProjectionRow[]): Promise<ProjectionLease | undefined> {
+    const { key, recorder, owner, limits, projection } = this.host
+    const versions = rows.filter(({ name }) => name === key.name)
+    if (versions.some(({ version }) => version > key.version)) return this.#rest('superseded')
+    const row = versions.find((each) => isSame(each, key))
+    if (row === undefined) await this.#add(versions)
+    else if (row.partitions !== projection.partitions) throw otherPartitions(row, projection.partitions)
+    if (versions.some(({ version, status }) => version < key.version && status !== 'superseded')) {
+      await recorder.supersede(key.name, key.version)
+    }
+    if (row?.wanted === 'paused') return this.#rest('paused')
+    if (row?.status === 'blocked' && !this.#isTriedAgain) return this.#rest('blocked')
+    if (row?.isLeased === true) return this.#rest('waiting')
+    const lease = await recorder.claim(key, owner, limits.leaseMs)
+    if (lease === undefined) return this.#rest('waiting')
+    this.#isTriedAgain = false
+    publish('lease', { ...traceOf(key), event: 'taken', epoch: lease.epoch })
+    return lease
+  }
+
+  async #add(versions: readonly ProjectionRow[]): Promise<void> {
+    const { key, recorder, projection } = this.host
+    const other = versions.find(({ version, upstream }) => version === key.version && upstream === key.upstream)
+    if (other !== undefined && other.partitions !== projection.partitions) {
+      throw otherPartitions(other, projection.partitions)
+    }
+    await recorder.add(key, projection.partitions)
+  }
+
+  #rest(state: PartState): undefined {
+    this.state = state
+  }
+
+  #begin(lease: ProjectionLease): BatchWork {
+    const { projection, key, recorder, source, limits } = this.host
+    const work = new BatchWork(
+      { projection, key, recorder, source, limits, mayGoOn: async () => await this.#mayGoOn() },
+      lease,
+    )
+    this.#work = work
+    return work
+  }
+
+  async #follow(lease: ProjectionLease): Promise<void> {
+    const work = this.#begin(lease)
+    try {
+      const { source, projection } = this.host
+      const target = await source.end()
+      if (work.position >= target) await this.#becomeLive(work, target)
+      const topics = projection.topics === undefined ? {} : { topics: projection.topics }
+      const subscription = source.follow({ gt: work.position, ...topics })
+      this.#subscription = subscription
+      if (this.#isStopping) subscription.stop()
+      for await (const page of subscription.pages()) {
+        const outcome = await this.#process(work, page)
+        if ('error' in outcome) return await this.#block(outcome)
+        if (!outcome.done) return
+        await this.#becomeLive(work, target)
+      }
+    } catch (error) {
+      this.#failed(error)
+    } finally {
+      this.#subscription?.stop()
+      this.#subscription = undefined
+      await this.#end(work)
+    }
+  }
+
+  async #process(work: BatchWork, page: LogPage): Promise<Outcome> {
+    const before = work.position
+    const outcome = await work.process(page)
+    if (work.position > before) this.host.onMoved()
+    return outcome
+  }
+
+  async #mayGoOn(): Promise<boolean> {
+    if (this.#isStopping) return false
+    const now = performance.now()
+    if (now - this.#askedAt < wantedForMs) return true
+    const { recorder, key } = this.host
+    const wanted = await recorder.wanted(key.name, key.version)
+    if (wanted === 'paused') {
+      this.#rest('paused')
+      return false
+    }
+    this.#askedAt = now
+    return true
+  }
+
+  /** From the first time that it has come to what was the end of the log. */
+  async #becomeLive(work: BatchWork, target: bigint): Promise<void> {
+    if (work.isLive || work.position < target) return
+    const { recorder, key } = this.host
+    work.isLive = true
+    await recorder.change(key.name, key.version, { status: 'live', reason: null, failedPosition: null, target: null })
+  }
+
+  async #block({ failedAt, error }: { readonly failedAt: bigint; readonly error: unknown }): Promise<void> {
+    const { recorder, key } = this.host
+    this.#rest('blocked')
+    this.error = error
+    await recorder.change(key.name, key.version, {
+      status: 'blocked',
+      reason: reasonOf(error),
+      failedPosition: failedAt,
+    })
+    publish('blocked', { ...traceOf(key), position: failedAt, error })
+    process.emitWarning(
+      `The projection ${key.name} stands still at event ${failedAt} of ${key.upstream}: ${reasonOf(error)}. The others go on. ` +
+        "Mend its handler and begin again, or call retry(). With onError: 'park' such an event is put aside.",
+      { code: 'ES_PROJECTION_BLOCKED' },
+    )
+  }
+
+  #failed(error: unknown): void {
+    const { key } = this.host
+    if (error instanceof LeaseLostError) {
+      this.#rest('waiting')
+      publish('lease', { ...traceOf(key), event: 'lost' })
+      return
+    }
+    if (this.#isStopping || error instanceof DatastoreClosedError) return
+    this.#rest('waiting')
+    this.error = error
+    this.#restsUntil = performance.now() + restartMs
+    process.emitWarning(`The projection ${key.name} has failed, and begins again. ${reasonOf(error)}`, {
+      code: 'ES_PROJECTION_FAILED',
+    })
+  }
+
+  async #end(work: BatchWork): Promise<void> {
+    const { recorder, key } = this.host
+    this.#lastPosition = work.position
+    this.#counts = work.counts
+    this.#work = undefined
+    // Where it cannot be given up it runs out.
+    await recorder.release(key, work.epoch).catch(() => undefined)
+    publish('lease', { ...traceOf(key), event: 'released', epoch: work.epoch })
+  }
+}
+
+function isSame(row: ProjectionRow, key: ProjectionKey): boolean {
+  return row.version === key.version && row.upstream === key.upstream && row.partition === key.partition
+}
+
+function topicsOf({ topics }: Projection): ReadonlySet<string> | undefined {
+  return topics === undefined ? undefined : new Set(topics)
+}
+
+function traceOf({ name, version, partition }: ProjectionKey): {
+  readonly projection: string
+  readonly version: number
+  readonly partition: number
+} {
+  return { projection: name, version, partition }
+}
+
+function otherPartitions(row: ProjectionRow, partitions: number): ProgrammingError {
+  return new ProgrammingError(
+    `Could not run projection ${row.name} in ${partitions} partitions: its positions are kept in ${row.partitions}. ` +
+      'Give it a greater version, so that it is built anew.',
+  )
+}

@@ -1,0 +1,340 @@
+/** Runs projections: in this process, beside any number of others that run the same. */
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { NotSupportedError, ProgrammingError } from '../errors.js'
+import type { Environment } from '../persistence/environment.js'
+import type { Recording } from '../persistence/event-store.js'
+import { logPosition } from '../persistence/positions.js'
+import type { ProjectionRecorder, ProjectionRow, ProjectionStatus } from '../persistence/projection-recorder.js'
+import type { WaitOptions } from '../persistence/recorder.js'
+import { Alarm } from './alarm.js'
+import type { BatchLimits } from './batch-work.js'
+import { PositionWaits } from './position-waits.js'
+import type { Projection } from './projection.js'
+import { type PartState, ProjectionPart } from './projection-part.js'
+import { applicationSource, type ProjectedApplication, type ProjectionSource } from './source.js'
+
+/** A database that keeps the positions of projections; a `PrismaDatastore` is one. */
+export interface ProjectionDatastore {
+  /** Makes the factory of the application whose environment this is. */
+  infrastructureFactory(environment: Environment): { projectionRecorder?(): ProjectionRecorder | undefined }
+}
+
+/** How a runner is set up. */
+export interface ProjectionRunnerOptions {
+  /** The application whose log is read, and after which the tables are named. */
+  readonly application: ProjectedApplication
+  /** The database with the rows and the positions; it has to be the one that the handlers write to. */
+  readonly datastore: ProjectionDatastore
+  /** What to run. */
+  readonly projections: readonly Projection[]
+  /** How long a runner that does not answer keeps others from its projections; from 1,000, default 15,000. */
+  readonly leaseMs?: number
+  /** How often an event is tried that fails alone, and after how many milliseconds: at first, then twice as long, up to a limit. */
+  readonly poison?: { readonly attempts?: number; readonly minMs?: number; readonly maxMs?: number }
+  /** How many events a batch has at most, and after how many milliseconds of handlers it ends. Default 500 and 250; SQLite 50 ms. */
+  readonly batch?: { readonly maxEvents?: number; readonly maxMs?: number }
+}
+
+/** How far one projection has come. */
+export interface ProjectionProgress {
+  readonly version: number
+  /** What it is doing in this process; `waiting` where another one has it. */
+  readonly state: PartState
+  /** The last position that was processed, as far as this process knows: the least of its parts. */
+  readonly position: bigint | undefined
+  /** What this process has done since the runner was made. */
+  readonly batches: number
+  readonly events: number
+  readonly retries: number
+  readonly parked: number
+}
+
+/** What a runner has done, by projection. */
+export type ProjectionRunnerStats = Readonly<Record<string, ProjectionProgress>>
+
+/** A projection that runs, with its parts. */
+interface Running {
+  readonly projection: Projection
+  readonly parts: readonly ProjectionPart[]
+}
+
+/** How often a process looks whether it may take over what others have, or what was paused. */
+const lookMs = 1_000
+
+/**
+ * Builds rows from the events of an application, each exactly once: a batch of events, its rows and its position are stored in one
+ * transaction. Of several runners of one projection, in any number of processes, one works; another takes over when it ends.
+ *
+ * @example
+ * const runner = new ProjectionRunner({ application: school, datastore, projections: [owners, counts] })
+ * await runner.start()
+ */
+export class ProjectionRunner {
+  /** Who has the leases of this runner: the host, the process, and a number. */
+  readonly owner: string = `${hostname().slice(0, 100)}:${process.pid}:${randomBytes(6).toString('hex')}`
+  readonly #running: ReadonlyMap<string, Running>
+  readonly #recorder: ProjectionRecorder
+  readonly #source: ProjectionSource
+  readonly #limits: BatchLimits
+  readonly #waits: PositionWaits
+  readonly #alarm = new Alarm()
+  #supervision: Promise<void> | undefined
+  #isStopping = false
+  #isBlocked = false
+
+  /**
+   * Nothing is read or written here.
+   *
+   * @throws `ProgrammingError` where two projections have one name, or a limit cannot be
+   * @throws `NotSupportedError` where the datastore keeps no projections
+   */
+  constructor(options: ProjectionRunnerOptions) {
+    const { application, datastore, projections } = options
+    const recorder = datastore.infrastructureFactory(application.environment).projectionRecorder?.()
+    if (recorder === undefined) {
+      throw new NotSupportedError(
+        'Could not make a projection runner: its datastore keeps no positions of projections.',
+      )
+    }
+    this.#recorder = recorder
+    this.#source = applicationSource(application)
+    this.#limits = checkedLimits(options)
+    this.#waits = new PositionWaits(recorder, this.#source.name)
+    const running = new Map<string, Running>()
+    for (const projection of projections) {
+      if (running.has(projection.name)) {
+        throw new ProgrammingError(
+          `Could not make a projection runner: two of its projections are '${projection.name}'.`,
+        )
+      }
+      running.set(projection.name, { projection, parts: this.#partsOf(projection) })
+    }
+    this.#running = running
+  }
+
+  /** The projections that it runs. */
+  get projections(): readonly Projection[] {
+    return [...this.#running.values()].map(({ projection }) => projection)
+  }
+
+  /** Makes the tables as the Prisma schema has them, for tests and scripts; harmless where they exist. */
+  async createTable(): Promise<void> {
+    await this.#recorder.createTable()
+  }
+
+  /** Begins to run, beside what else this process does; harmless when it does already. */
+  async start(): Promise<void> {
+    await this.#source.ready()
+    if (this.#supervision !== undefined) return
+    this.#isStopping = false
+    this.#supervision = this.#supervise()
+  }
+
+  /** Ends the batches under way and gives the leases up, so that others take over at once; harmless when it does not run. */
+  async stop(): Promise<void> {
+    this.#isStopping = true
+    this.#alarm.ring()
+    await Promise.all(this.#parts.map(async (part) => await part.stop()))
+    await this.#supervision
+    // One may have begun while the others ended.
+    await Promise.all(this.#parts.map(async (part) => await part.stop()))
+    this.#supervision = undefined
+  }
+
+  /** The same as `stop`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop()
+  }
+
+  /**
+   * Processes the log up to its present end in this call, for tests: all projections, one after the other. Those that are
+   * paused are passed over; where the runner has been started, it waits for that.
+   *
+   * @throws what a handler throws, at once: nothing is tried again, except what may pass
+   * @throws `LeaseLostError` where another runner works on one
+   */
+  async runOnce(): Promise<void> {
+    await this.#source.ready()
+    const end = await this.#source.end()
+    for (const { projection } of this.#running.values()) {
+      if (this.#supervision === undefined) {
+        const limits = { ...this.#limits, attempts: 1 }
+        for (const part of this.#partsOf(projection, limits)) await part.runTo(end)
+      } else if (end > 0n) await this.#waits.wait(projection, end, { timeoutMs: 60_000 })
+    }
+  }
+
+  /**
+   * Waits until a projection has processed what was recorded up to a position, in whatever process. It holds no connection meanwhile.
+   *
+   * @param position - in the log; or what a save has given: the last of its positions
+   * @param options - `timeoutMs`, default 1,000; `signal`
+   * @throws `ProgrammingError` at once for a projection that this runner does not have, and for events that are not written yet
+   * @throws `ProjectionBlockedError` where it stands still before; `WaitTimeoutError`; `WaitInterruptedError`
+   */
+  async wait(name: string, position: bigint | null | readonly Recording[], options?: WaitOptions): Promise<void> {
+    const { projection } = this.#find(name)
+    const awaited = positionOf(position)
+    if (awaited === null || awaited <= 0n) return
+    await this.#waits.wait(projection, awaited, options)
+  }
+
+  /** Lets a projection rest, in all processes, within a second; it keeps its position. */
+  async pause(name: string): Promise<void> {
+    const { projection, parts } = this.#find(name)
+    await this.#recorder.change(name, projection.version, { wanted: 'paused', status: 'paused' })
+    for (const part of parts) part.wake()
+  }
+
+  /** Lets a projection go on that was paused. */
+  async resume(name: string): Promise<void> {
+    const { projection, parts } = this.#find(name)
+    await this.#recorder.change(name, projection.version, { wanted: 'running', status: 'live' })
+    for (const part of parts) part.wake()
+    this.#alarm.ring()
+  }
+
+  /** Lets a blocked projection try its event again. */
+  async retry(name: string): Promise<void> {
+    const { projection, parts } = this.#find(name)
+    await this.#recorder.change(name, projection.version, { status: 'live', reason: null, failedPosition: null })
+    for (const part of parts) part.tryAgain()
+    this.#alarm.ring()
+  }
+
+  /** What it has done, by the names of the projections. */
+  get stats(): ProjectionRunnerStats {
+    return Object.fromEntries([...this.#running].map(([name, running]) => [name, progressOf(running)]))
+  }
+
+  /** Whether none of its projections is blocked, or fails all the time, as far as this process knows. */
+  healthy(): boolean {
+    return !this.#isBlocked && this.#parts.every(({ state, error }) => state !== 'blocked' && error === undefined)
+  }
+
+  get #parts(): ProjectionPart[] {
+    return [...this.#running.values()].flatMap(({ parts }) => parts)
+  }
+
+  #find(name: string): Running {
+    const running = this.#running.get(name)
+    if (running !== undefined) return running
+    throw new ProgrammingError(
+      `There is no projection '${name}' in this runner: it has ${[...this.#running.keys()].join(', ') || 'none'}.`,
+    )
+  }
+
+  #partsOf(projection: Projection, limits: BatchLimits = this.#limits): ProjectionPart[] {
+    return Array.from({ length: projection.partitions }, (_, partition) => {
+      const key = { name: projection.name, version: projection.version, upstream: this.#source.name, partition }
+      return new ProjectionPart({
+        projection,
+        key,
+        recorder: this.#recorder,
+        source: this.#source,
+        limits,
+        owner: this.owner,
+        onMoved: () => this.#waits.moved(),
+        onLeft: () => this.#alarm.ring(),
+      })
+    })
+  }
+
+  /** Looks after the parts: takes leases that are free, and keeps those that it has. */
+  async #supervise(): Promise<void> {
+    let isWarned = false
+    while (!this.#isStopping) {
+      try {
+        if (this.#parts.some(({ state }) => state !== 'running')) await this.#considerAll()
+        await this.#renew()
+        isWarned = false
+      } catch (error) {
+        if (!isWarned) warnOfSupervision(error)
+        isWarned = true
+      }
+      const isIdle = this.#parts.every(({ state }) => state === 'running')
+      if (!this.#isStopping) await this.#alarm.wait(isIdle ? this.#limits.leaseMs / 3 : lookMs)
+    }
+  }
+
+  async #considerAll(): Promise<void> {
+    const rows = await this.#recorder.rows()
+    this.#isBlocked = rows.some((row) => row.status === 'blocked' && this.#isOurs(row))
+    for (const part of this.#parts) {
+      if (this.#isStopping) return
+      if (part.state !== 'running') await part.consider(rows)
+    }
+  }
+
+  #isOurs({ name, version }: ProjectionRow): boolean {
+    return this.#running.get(name)?.projection.version === version
+  }
+
+  async #renew(): Promise<void> {
+    const parts = this.#parts.filter(({ needsRenewal }) => needsRenewal)
+    if (parts.length === 0) return
+    const names = [...new Set(parts.map(({ host }) => host.key.name))]
+    await this.#recorder.renew(this.owner, names, this.#limits.leaseMs)
+    for (const part of parts) part.renewed()
+  }
+}
+
+/** Statuses that a projection is asked for. */
+export type { ProjectionStatus }
+
+function positionOf(position: bigint | null | readonly Recording[]): bigint | null {
+  if (!Array.isArray(position)) return logPosition(position as bigint | null, 'position') // an array is the only other thing
+  let last = 0n
+  for (const { notification } of position as readonly Recording[]) {
+    if (notification === undefined) {
+      throw new ProgrammingError(
+        'Could not wait for events that are not written yet: wait after the transaction that saves them has ended.',
+      )
+    }
+    if (notification.id > last) last = notification.id
+  }
+  return last
+}
+
+function progressOf({ projection, parts }: Running): ProjectionProgress {
+  const sum = (count: 'batches' | 'events' | 'retries' | 'parked'): number =>
+    parts.reduce((total, part) => total + part.counts[count], 0)
+  const positions = parts.map(({ position }) => position)
+  const known = positions.filter((position) => position !== undefined)
+  return {
+    version: projection.version,
+    state: parts.find(({ state }) => state !== 'running')?.state ?? 'running',
+    position: known.length < parts.length ? undefined : known.reduce((least, each) => (each < least ? each : least)),
+    batches: sum('batches'),
+    events: sum('events'),
+    retries: sum('retries'),
+    parked: sum('parked'),
+  }
+}
+
+function checkedLimits({ leaseMs = 15_000, poison = {}, batch = {} }: ProjectionRunnerOptions): BatchLimits {
+  const limits = {
+    leaseMs,
+    maxEvents: batch.maxEvents ?? 500,
+    maxMs: batch.maxMs ?? 250,
+    attempts: poison.attempts ?? 5,
+    minMs: poison.minMs ?? 1_000,
+    longestMs: poison.maxMs ?? 60_000,
+  }
+  for (const [name, value] of Object.entries(limits)) {
+    const least = name === 'leaseMs' ? 1_000 : name === 'minMs' || name === 'longestMs' ? 0 : 1
+    if (Number.isFinite(value) && value >= least) continue
+    throw new ProgrammingError(
+      `Could not make a projection runner with ${name} ${value}: it is a number from ${least}.`,
+    )
+  }
+  return limits
+}
+
+function warnOfSupervision(error: unknown): void {
+  const reason = error instanceof Error ? error.message : String(error)
+  process.emitWarning(`A projection runner cannot look after its projections, and tries again. ${reason}`, {
+    code: 'ES_PROJECTION_FAILED',
+  })
+}

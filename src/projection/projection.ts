@@ -1,0 +1,103 @@
+/** Definitions of projections: names with handlers that build rows from a log. */
+import type { DomainEvent } from '../domain/event.js'
+import { ProgrammingError } from '../errors.js'
+import { type PositionedEvent, type ProjectionHandler, projected } from './handlers.js'
+import type { RowsFold } from './rows.js'
+
+/** What a projection is made from. */
+export interface ProjectionOptions {
+  /** Its name, by which its position is kept: 1 to 100 letters, digits, `_`, `-` and `.`. */
+  readonly name: string
+  /** From 1, the default. A greater one is built anew, and from then on no runner of a lower one changes anything. */
+  readonly version?: number
+  /** The Prisma models that it writes, by their names: what a rebuild empties, in reverse order. Default: those of its `rows`. */
+  readonly models?: readonly string[]
+  /** Handlers, and lists of them. Those that take one event are run in this order. */
+  readonly on: ReadonlyArray<ProjectionHandler | readonly ProjectionHandler[]>
+  /** How rows are folded: what `rows(…)` gives. */
+  readonly rows?: RowsFold
+  /**
+   * What becomes of an event that its handlers fail on again and again: `block`, the default, stops this projection there; `park`
+   * puts it aside, and after it those with the same key, until `retry`.
+   */
+  readonly onError?: 'block' | 'park'
+  /** Events with the same key are handled in order; default the originator's id. */
+  readonly key?: (event: Pick<DomainEvent, 'originatorId' | 'topic' | 'data' | 'metadata'>) => string
+  /** How many parts of it can be worked on at the same time; default 1. */
+  readonly partitions?: number
+}
+
+/** A projection: made by `defineProjection`, for a `ProjectionRunner` or for the option `inline` of an application. */
+export interface Projection {
+  readonly name: string
+  readonly version: number
+  readonly models: readonly string[]
+  readonly onError: 'block' | 'park'
+  readonly partitions: number
+  /** The topics that it takes; undefined where any may be one. */
+  readonly topics: readonly string[] | undefined
+  /** The key of an event. */
+  readonly keyOf: (event: DomainEvent) => string
+  /** Handles events in order, in the current transaction. @param isOver - asked after each event: whether to leave the rest @returns how many were handled */
+  readonly apply: (events: readonly PositionedEvent[], isOver?: () => boolean) => Promise<number>
+}
+
+/**
+ * Defines a projection.
+ *
+ * @throws `ProgrammingError` for a name, version or number of partitions that cannot be, and where it has no handlers
+ *
+ * @example
+ * export const owners = defineProjection({
+ *   name: 'owners',
+ *   models: ['Owner'],
+ *   on: [on(Dog, Registered, async ({ originatorId, data }) => await db.owner.create({ data: { dog: originatorId, name: data.name } }))],
+ * })
+ */
+export function defineProjection(options: ProjectionOptions): Projection {
+  const { name, version = 1, partitions = 1, onError = 'block' } = options
+  const handlers = options.on.flat()
+  if (typeof name !== 'string' || !/^[\w.-]{1,100}$/.test(name)) {
+    throw cannot(String(name), "its name has 1 to 100 letters, digits, '_', '-' and '.'")
+  }
+  if (!Number.isSafeInteger(version) || version < 1) throw cannot(name, 'its version is a whole number from 1')
+  if (!Number.isSafeInteger(partitions) || partitions < 1 || partitions > 1024) {
+    throw cannot(name, 'it has 1 to 1,024 partitions')
+  }
+  if (onError !== 'block' && onError !== 'park') throw cannot(name, "onError is 'block' or 'park'")
+  if (handlers.length === 0) throw cannot(name, 'it has no handlers')
+  const topics = handlers.some((handler) => handler.topics === undefined)
+    ? undefined
+    : [...new Set(handlers.flatMap((handler) => handler.topics ?? []))]
+  return Object.freeze({
+    name,
+    version,
+    models: options.models ?? options.rows?.models?.() ?? [],
+    onError,
+    partitions,
+    topics,
+    keyOf: options.key ?? ((event: DomainEvent) => event.originatorId),
+    apply: options.rows === undefined ? applierOf(handlers) : options.rows.apply,
+  })
+}
+
+function cannot(name: string, why: string): ProgrammingError {
+  return new ProgrammingError(`Could not define the projection '${name}': ${why}.`)
+}
+
+/** Handles events one by one. */
+function applierOf(handlers: readonly ProjectionHandler[]): Projection['apply'] {
+  return async (events, isOver = () => false) => {
+    let handled = 0
+    for (const { event, position } of events) {
+      for (const { read, handle } of handlers) {
+        const present = read(event)
+        // In order, since an event may build on the rows of the one before.
+        if (present !== undefined) await handle(projected(present, position))
+      }
+      handled += 1
+      if (isOver()) break
+    }
+    return handled
+  }
+}

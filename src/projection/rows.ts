@@ -1,0 +1,175 @@
+/** Projections of one row for each key: folded in memory, read and written once for each row and batch. */
+import type { Aggregate, AggregateClass, EventsOf } from '../domain/aggregate.js'
+import type { Decider } from '../domain/decider.js'
+import type { EventDefinition } from '../domain/event-definition.js'
+import type { DataOf } from '../domain/read-event.js'
+import { on, type PositionedEvent, type ProjectedEvent, type ProjectionHandler, projected } from './handlers.js'
+
+/** What rows need of a model of the Prisma client, such as `db.trickCount`. */
+export interface RowsDelegate {
+  findMany(args: never): PromiseLike<readonly object[]>
+  createMany(args: never): PromiseLike<unknown>
+  updateMany(args: never): PromiseLike<unknown>
+  deleteMany(args: never): PromiseLike<unknown>
+}
+
+/** The columns of a model: what Prisma's types say of its delegate. */
+type RowOf<Delegate> = Delegate extends { readonly [key: symbol]: { types: { payload: { scalars: infer Row } } } }
+  ? Row
+  : Record<string, unknown>
+
+/** What a row is made from: what Prisma's types ask for in `createMany`. */
+type NewRowOf<Delegate> = Delegate extends {
+  readonly [key: symbol]: { types: { operations: { createMany: { args: { data?: infer Data } } } } }
+}
+  ? Exclude<Data, readonly unknown[] | undefined>
+  : Record<string, unknown>
+
+/** What a key is. */
+type Key = string | number | bigint
+
+/** A row before and after an event; undefined where there is none. */
+export type Fold<Row, NewRow, Data> = (row: Row | undefined, event: ProjectedEvent<Data>) => Row | NewRow | undefined
+
+type Kind = AggregateClass | { readonly name: string; readonly evolve: object }
+
+/** Declares how events change rows: which row, and what becomes of it. */
+export interface RowsOn<Row, NewRow> {
+  /** For the events of one definition of a class or decider. */
+  <Input extends object, Data extends object>(
+    kind: Kind,
+    definition: EventDefinition<string, Input, Data>,
+    keyOf: (event: ProjectedEvent<Data>) => Key,
+    fold: Fold<Row, NewRow, Data>,
+  ): RowsHandler
+  /** For an event of a decider, by its name. */
+  <State, Events extends object, Commands extends object, Name extends keyof Events & string>(
+    decider: Decider<State, Events, Commands>,
+    name: Name,
+    keyOf: (event: ProjectedEvent<DataOf<Events, Name>>) => Key,
+    fold: Fold<Row, NewRow, DataOf<Events, Name>>,
+  ): RowsHandler
+  /** For an event of a class, by its name. */
+  <A extends Aggregate<object>, Name extends keyof EventsOf<A> & string>(
+    aggregateClass: AggregateClass<A>,
+    name: Name,
+    keyOf: (event: ProjectedEvent<DataOf<EventsOf<A>, Name>>) => Key,
+    fold: Fold<Row, NewRow, DataOf<EventsOf<A>, Name>>,
+  ): RowsHandler
+}
+
+/** One fold with the events that it takes; made by the function that `rows` gives. */
+export interface RowsHandler extends ProjectionHandler {
+  readonly keyOf: (event: ProjectedEvent) => Key
+  readonly fold: (row: object | undefined, event: ProjectedEvent) => object | undefined
+}
+
+/** How the rows of a projection are folded. */
+export interface RowsFold {
+  /** The name of the model, where the client tells it. */
+  readonly models: (() => readonly string[]) | undefined
+  readonly apply: (events: readonly PositionedEvent[]) => Promise<number>
+}
+
+/**
+ * Folds events into the rows of one model: pure functions from row to row, each row read and written once in a batch.
+ *
+ * @param delegate - gives the model, such as `() => db.trickCount`; called in each batch
+ * @param unique - the unique field that keys are of
+ * @param declare - is given the function that declares the folds; `undefined` deletes a row
+ * @returns what `defineProjection` takes beside a name
+ */
+export function rows<Delegate extends RowsDelegate>(
+  delegate: () => Delegate,
+  unique: keyof RowOf<Delegate> & string,
+  declare: (on: RowsOn<RowOf<Delegate>, NewRowOf<Delegate>>) => readonly RowsHandler[],
+): { readonly on: readonly RowsHandler[]; readonly rows: RowsFold } {
+  const handlers = declare(rowsOn as RowsOn<RowOf<Delegate>, NewRowOf<Delegate>>) // types only: the rows are not looked at
+  const table = (): AnyDelegate => delegate() as unknown as AnyDelegate // as every delegate of Prisma is
+  return {
+    on: handlers,
+    rows: { models: undefined, apply: (events) => applyRows(handlers, { table, unique }, events) },
+  }
+}
+
+type Row = Record<string, unknown>
+
+interface AnyDelegate {
+  findMany(args: { readonly where: object }): PromiseLike<readonly Row[]>
+  createMany(args: { readonly data: readonly object[] }): PromiseLike<unknown>
+  updateMany(args: { readonly where: object; readonly data: object }): PromiseLike<unknown>
+  deleteMany(args: { readonly where: object }): PromiseLike<unknown>
+}
+
+function rowsOn(...args: readonly unknown[]): RowsHandler {
+  const [kind, event, keyOf, fold] = args
+  const handler = (on as (...parts: readonly unknown[]) => ProjectionHandler)(kind, event, () => undefined)
+  return { ...handler, keyOf: keyOf as RowsHandler['keyOf'], fold: fold as RowsHandler['fold'] } // as the overloads say
+}
+
+interface RowsOf {
+  readonly table: () => AnyDelegate
+  readonly unique: string
+}
+
+interface Step {
+  readonly key: Key
+  readonly fold: RowsHandler['fold']
+  readonly event: ProjectedEvent
+}
+
+async function applyRows(
+  handlers: readonly RowsHandler[],
+  { table, unique }: RowsOf,
+  events: readonly PositionedEvent[],
+): Promise<number> {
+  const steps = stepsOf(handlers, events)
+  if (steps.length === 0) return events.length
+  const keys = [...new Set(steps.map(({ key }) => key))]
+  const before = new Map(
+    (await table().findMany({ where: { [unique]: { in: keys } } })).map((row) => [row[unique], row]),
+  )
+  const after = new Map<unknown, object | undefined>(before)
+  for (const { key, fold, event } of steps) after.set(key, fold(after.get(key), event))
+  await write({ table, unique }, before, after)
+  return events.length
+}
+
+function stepsOf(handlers: readonly RowsHandler[], events: readonly PositionedEvent[]): Step[] {
+  const steps: Step[] = []
+  for (const { event, position } of events) {
+    for (const { read, keyOf, fold } of handlers) {
+      const present = read(event)
+      if (present === undefined) continue
+      const given = projected(present, position)
+      steps.push({ key: keyOf(given), fold, event: given })
+    }
+  }
+  return steps
+}
+
+async function write(
+  { table, unique }: RowsOf,
+  before: ReadonlyMap<unknown, Row>,
+  after: ReadonlyMap<unknown, object | undefined>,
+): Promise<void> {
+  const created: object[] = []
+  const deleted: unknown[] = []
+  const changed: Array<readonly [key: unknown, data: Row]> = []
+  for (const [key, row] of after) {
+    const known = before.get(key)
+    if (row === undefined) {
+      if (known !== undefined) deleted.push(key)
+    } else if (known === undefined) created.push(row)
+    else if (row !== known) changed.push([key, differences(known, row as Row)])
+  }
+  if (deleted.length > 0) await table().deleteMany({ where: { [unique]: { in: deleted } } })
+  if (created.length > 0) await table().createMany({ data: created })
+  for (const [key, data] of changed) {
+    if (Object.keys(data).length > 0) await table().updateMany({ where: { [unique]: key }, data })
+  }
+}
+
+function differences(before: Row, after: Row): Row {
+  return Object.fromEntries(Object.entries(after).filter(([column, value]) => !Object.is(before[column], value)))
+}

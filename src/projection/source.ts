@@ -1,0 +1,44 @@
+/** Where a projection runner reads: the log of an application in this process. */
+import type { DomainEvent } from '../domain/event.js'
+import type { Environment } from '../persistence/environment.js'
+import type { EventStore } from '../persistence/event-store.js'
+import { type LogPage, type PageRange, readPage } from '../persistence/followed-log.js'
+import type { ApplicationRecorder, SubscribeOptions, Subscription } from '../persistence/recorder.js'
+import type { Notification } from '../persistence/stored-event.js'
+
+/** What a runner needs of an `Application`. */
+export interface ProjectedApplication {
+  readonly name: string
+  readonly environment: Environment
+  readonly recorder: ApplicationRecorder
+  ready(): Promise<unknown>
+  eventStore(): Promise<EventStore>
+}
+
+/** A log that projections are built from. */
+export interface ProjectionSource {
+  /** Its name, under which positions in it are kept. */
+  readonly name: string
+  /** Loads what is not loaded yet. */
+  ready(): Promise<void>
+  /** Follows it, outside of any transaction. */
+  follow(options: SubscribeOptions): Subscription<Notification>
+  /** Reads a part of it. */
+  page(range: PageRange): Promise<LogPage>
+  /** The last position that a reader can rely on; 0 for an empty log. */
+  end(): Promise<bigint>
+  /** Reads states. @throws `MapperError` when one cannot be read */
+  read(notifications: readonly Notification[]): Promise<readonly DomainEvent[]>
+}
+
+/** An application as a source. */
+export function applicationSource(application: ProjectedApplication): ProjectionSource {
+  return {
+    name: application.name,
+    ready: async () => void (await application.ready()),
+    follow: (options) => application.recorder.subscribe(options),
+    page: async (range) => await readPage(application.recorder, range),
+    end: async () => (await application.recorder.maxNotificationId()) ?? 0n,
+    read: async (notifications) => await (await application.eventStore()).toDomainEvents(notifications),
+  }
+}

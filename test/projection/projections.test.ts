@@ -1,0 +1,247 @@
+/** Projections on every database: exactly once, by one runner at a time, with waits for what was saved. */
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import {
+  defineProjection,
+  LeaseLostError,
+  of,
+  on,
+  PrismaDatastore,
+  ProgrammingError,
+  type Projection,
+  ProjectionRunner,
+  type ProjectionRunnerOptions,
+  rows,
+  WaitInterruptedError,
+  WaitTimeoutError,
+} from '../../src/index.js'
+import { accounts, Dog, TrainingSchool } from '../application/dogs.js'
+import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
+import { databases } from '../support/databases.js'
+
+type Options = Partial<ProjectionRunnerOptions>
+
+describe.each(databases)('on $name', (kind) => {
+  let open: OpenDatabase
+  let db: TestClient
+  let school: TrainingSchool
+  let counts: Projection
+  let owners: Projection
+  beforeEach(async () => {
+    open = await openDatabase(kind)
+    ;({ db } = open)
+    school = new TrainingSchool({ datastore: open.datastore })
+    counts = defineProjection({
+      name: 'counts',
+      models: ['TrickCount'],
+      ...rows(
+        () => db.trickCount,
+        'dog',
+        (onRows) => [
+          onRows(
+            Dog,
+            'Registered',
+            (e) => e.originatorId,
+            (_row, e) => ({ dog: e.originatorId, name: nameIn(e.data), tricks: 0 }),
+          ),
+          onRows(
+            Dog,
+            'TrickAdded',
+            (e) => e.originatorId,
+            (row) => row && { ...row, tricks: row.tricks + 1 },
+          ),
+        ],
+      ),
+    })
+    owners = ownersIn(db)
+  })
+  afterEach(async () => {
+    await open.close()
+  })
+
+  async function runnerOf(projections: readonly Projection[], options: Options = {}): Promise<ProjectionRunner> {
+    const runner = new ProjectionRunner({ application: school, datastore: open.datastore, projections, ...options })
+    await runner.createTable()
+    onTestFinished(() => runner.stop())
+    return runner
+  }
+
+  const allCounts = async (): Promise<Array<[string, number]>> =>
+    (await db.trickCount.findMany({ orderBy: { name: 'asc' } })).map(({ name, tricks }) => [name, tricks])
+
+  it('builds rows from the history in one call, and goes on where it was', async () => {
+    const runner = await runnerOf([owners, counts])
+    await school.register('Fido')
+    await school.addTrick('Fido', 'sit')
+    await school.register('Rex')
+    await runner.runOnce()
+    expect([await allCounts(), await open.dogs()]).toEqual([
+      [
+        ['Fido', 1],
+        ['Rex', 0],
+      ],
+      [Dog.createId('Fido'), Dog.createId('Rex')].sort(),
+    ])
+    await school.addTrick('Fido', 'roll over')
+    await (await runnerOf([owners, counts])).runOnce()
+    expect(await allCounts()).toEqual([
+      ['Fido', 2],
+      ['Rex', 0],
+    ])
+  })
+
+  it('follows the log while it runs, and tells when it has come to what was saved', async () => {
+    const runner = await runnerOf([counts])
+    await runner.start()
+    const recordings = await school.register('Fido')
+    await runner.wait('counts', recordings, { timeoutMs: 20_000 })
+    expect(await allCounts()).toEqual([['Fido', 0]])
+    await school.addTrick('Fido', 'sit')
+    await runner.wait('counts', await school.recorder.maxNotificationId(), { timeoutMs: 20_000 })
+    expect(await allCounts()).toEqual([['Fido', 1]])
+    expect(runner.stats['counts']).toMatchObject({ state: 'running', position: 2n, events: 2, retries: 0 })
+    expect(runner.healthy()).toBe(true)
+  })
+
+  it('passes events that it does not take', async () => {
+    const runner = await runnerOf([owners])
+    await runner.start()
+    await school.register('Fido')
+    const recordings = await school.addTrick('Fido', 'sit')
+    await runner.wait('owners', recordings, { timeoutMs: 20_000 })
+    expect(await open.dogs()).toHaveLength(1)
+  })
+
+  it('stores rows and position together, or neither', async () => {
+    let isMended = false
+    const failing = defineProjection({
+      name: 'failing',
+      on: [
+        on(Dog, 'Registered', async ({ originatorId, data }) => {
+          await db.owner.create({ data: { dog: originatorId, name: nameIn(data) } })
+          if (nameIn(data) === 'Rex' && !isMended) throw new Error('not yet')
+        }),
+      ],
+    })
+    const runner = await runnerOf([failing])
+    await school.register('Fido')
+    await school.register('Rex')
+    await expect(runner.runOnce()).rejects.toThrow('not yet')
+    expect(await open.dogs()).toEqual([Dog.createId('Fido')])
+    isMended = true
+    await runner.runOnce()
+    expect(await open.dogs()).toHaveLength(2)
+  })
+
+  it('is run by one runner at a time, and by another at once when that one stops', async () => {
+    const other = new PrismaDatastore<TestClient>({
+      adapter: open.database.adapter(),
+      client: (adapter) => open.database.newClient(adapter) as TestClient,
+    })
+    onTestFinished(() => other.close())
+    const first = await runnerOf([owners])
+    await first.start()
+    await vi.waitFor(() => expect(first.stats['owners']?.state).toBe('running'), { timeout: 20_000 })
+    const elsewhere = new TrainingSchool({ datastore: other })
+    const second = await runnerOf([ownersIn(other.client)], { application: elsewhere, datastore: other })
+    await expect(second.runOnce()).rejects.toBeInstanceOf(LeaseLostError)
+    await second.start()
+    await vi.waitFor(() => expect(second.stats['owners']?.state).toBe('waiting'), { timeout: 20_000 })
+    await second.wait('owners', await elsewhere.register('Fido'), { timeoutMs: 20_000 })
+    expect([first.stats['owners']?.events, second.stats['owners']?.events]).toEqual([1, 0])
+    await first.stop()
+    await second.wait('owners', await elsewhere.register('Rex'), { timeoutMs: 20_000 })
+    expect([first.stats['owners']?.events, second.stats['owners']?.events]).toEqual([1, 1])
+    expect(await open.dogs()).toHaveLength(2)
+  })
+
+  it('changes nothing any more when its lease was taken by another', async () => {
+    const taken = defineProjection({
+      name: 'taken',
+      on: [
+        on(
+          Dog,
+          'Registered',
+          async ({ originatorId }) => await db.owner.create({ data: { dog: originatorId, name: 'x' } }),
+        ),
+      ],
+    })
+    const runner = await runnerOf([taken])
+    await runner.start()
+    await vi.waitFor(() => expect(runner.stats['taken']?.state).toBe('running'), { timeout: 20_000 })
+    const table = open.quoted('trainingschool_projections')
+    await open.database.query(`UPDATE ${table} SET epoch = epoch + 1, owner = 'another'`)
+    await school.register('Fido')
+    await vi.waitFor(() => expect(runner.stats['taken']?.state).toBe('waiting'), { timeout: 20_000 })
+    expect(await open.dogs()).toEqual([])
+    await expect(runner.wait('taken', 1n, { timeoutMs: 50 })).rejects.toBeInstanceOf(WaitTimeoutError)
+  })
+
+  it('refuses at once to wait for what it does not have, and is interrupted by its signal', async () => {
+    const runner = await runnerOf([owners])
+    await expect(runner.wait('nothing', 1n)).rejects.toThrow(ProgrammingError)
+    await expect(runner.wait('owners', 'x' as unknown as bigint)).rejects.toBeInstanceOf(TypeError)
+    await expect(runner.wait('owners', 1n, { signal: AbortSignal.abort() })).rejects.toBeInstanceOf(
+      WaitInterruptedError,
+    )
+    const interruption = new AbortController()
+    const waiting = runner.wait('owners', 1n, { signal: interruption.signal, timeoutMs: 20_000 })
+    interruption.abort()
+    await expect(waiting).rejects.toBeInstanceOf(WaitInterruptedError)
+    await runner.wait('owners', null)
+    await runner.wait('owners', [])
+  })
+
+  it('takes events of a decider by a table', async () => {
+    const balances = new Map<string, number>()
+    const projection = defineProjection({
+      name: 'balances',
+      on: [
+        of(accounts, {
+          Opened: ({ originatorId, data }) => void balances.set(originatorId, data.owner.length * 0),
+          Changed: ({ originatorId, data }) =>
+            void balances.set(originatorId, (balances.get(originatorId) ?? 0) + data.amount),
+        }),
+      ],
+    })
+    const id = Dog.createId('account')
+    await school.execute(accounts, id, 'open', 'ann')
+    await school.execute(accounts, id, 'change', 30)
+    await school.execute(accounts, id, 'change', 12)
+    await (await runnerOf([projection])).runOnce()
+    expect([...balances]).toEqual([[id, 42]])
+  })
+})
+
+describe('a definition', () => {
+  it('is refused where it cannot be run', () => {
+    const handlers = [on(Dog, 'Registered', () => undefined)]
+    for (const bad of [
+      { name: '' },
+      { name: 'a b' },
+      { version: 0 },
+      { version: 1.5 },
+      { partitions: 0 },
+      { on: [] },
+    ]) {
+      expect(() => defineProjection({ name: 'good', on: handlers, ...bad })).toThrow(ProgrammingError)
+    }
+    expect(() => on(Dog, 'Forgotten' as 'Registered', () => undefined)).toThrow(TypeError)
+  })
+})
+
+/** Events of decorated classes have no types of their own. */
+function nameIn(data: object): string {
+  return (data as { readonly name: string }).name
+}
+
+function ownersIn(client: TestClient): Projection {
+  return defineProjection({
+    name: 'owners',
+    models: ['Owner'],
+    on: [
+      on(Dog, 'Registered', async ({ originatorId, data }) => {
+        await client.owner.create({ data: { dog: originatorId, name: nameIn(data) } })
+      }),
+    ],
+  })
+}
