@@ -91,58 +91,59 @@ function projectionModels(application: string, types: ModelTypes): Model[] {
   const tables = tableNames(application)
   const names = modelNames(application)
   const of = application === '' ? 'the application' : application
-  const key = (table: string, fields: string): string => `@@id([${fields}]${keyMap(table, types, ', ')})`
-  const projection: Array<[string, string]> = [
-    ['name', types.projectionName],
-    ['version', 'Int'],
-  ]
-  const now = `${types.recordedAt} @default(now())`
+  const written = 'Written by eventsourcing-prisma only.'
+  const model = (part: ProjectionModelName, comment: string, fields: ModelFields, keys: string): Model => ({
+    name: names[part],
+    table: tables[part],
+    comment: `${comment} ${written}`,
+    fields: [['name', types.projectionName], ['version', 'Int'], ...fields],
+    keys: [`@@id([name, version${keys}]${keyMap(tables[part], types, ', ')})`],
+  })
   return [
-    {
-      name: names.projections,
-      table: tables.projections,
-      comment: `How far the projections of ${of} have come, and who runs them. Written by eventsourcing-prisma only.`,
-      fields: [
-        ...projection,
-        ['upstream', types.projectionName],
-        ['partition', 'Int'],
-        ['partitions', 'Int'],
-        ['position', 'BigInt'],
-        ['epoch', 'BigInt'],
-        ['owner', 'String?'],
-        ['leasedUntil', types.recordedAt.replace('DateTime', 'DateTime?')],
-      ],
-      keys: [key(tables.projections, 'name, version, upstream, partition')],
-    },
-    {
-      name: names.projectionStates,
-      table: tables.projectionStates,
-      comment: `What the projections of ${of} are to do, and what they do. Written by eventsourcing-prisma only.`,
-      fields: [
-        ...projection,
-        ['wanted', 'String'],
-        ['status', 'String'],
-        ['target', 'BigInt?'],
-        ['reason', types.topic.replace('String', 'String?')],
-        ['failedPosition', 'BigInt?'],
-        ['updatedAt', now],
-      ],
-      keys: [key(tables.projectionStates, 'name, version')],
-    },
-    {
-      name: names.parkedEvents,
-      table: tables.parkedEvents,
-      comment: `Events that projections of ${of} have put aside. Written by eventsourcing-prisma only.`,
-      fields: [
-        ...projection,
-        ['notificationId', 'BigInt'],
-        ['key', types.idempotencyKey],
-        ['attempts', 'Int'],
-        ['error', types.topic],
-        ['parkedAt', now],
-      ],
-      keys: [key(tables.parkedEvents, 'name, version, notificationId')],
-    },
+    model(
+      'projections',
+      `How far the projections of ${of} have come, and who runs them.`,
+      projectionFields(types),
+      ', upstream, partition',
+    ),
+    model('projectionStates', `What the projections of ${of} are to do, and what they do.`, stateFields(types), ''),
+    model('parkedEvents', `Events that projections of ${of} have put aside.`, parkedFields(types), ', notificationId'),
+  ]
+}
+
+type ProjectionModelName = 'projections' | 'projectionStates' | 'parkedEvents'
+type ModelFields = Model['fields']
+
+function projectionFields(types: ModelTypes): ModelFields {
+  return [
+    ['upstream', types.projectionName],
+    ['partition', 'Int'],
+    ['partitions', 'Int'],
+    ['position', 'BigInt'],
+    ['epoch', 'BigInt'],
+    ['owner', 'String?'],
+    ['leasedUntil', types.recordedAt.replace('DateTime', 'DateTime?')],
+  ]
+}
+
+function stateFields(types: ModelTypes): ModelFields {
+  return [
+    ['wanted', 'String'],
+    ['status', 'String'],
+    ['target', 'BigInt?'],
+    ['reason', types.topic.replace('String', 'String?')],
+    ['failedPosition', 'BigInt?'],
+    ['updatedAt', `${types.recordedAt} @default(now())`],
+  ]
+}
+
+function parkedFields(types: ModelTypes): ModelFields {
+  return [
+    ['notificationId', 'BigInt'],
+    ['key', types.idempotencyKey],
+    ['attempts', 'Int'],
+    ['error', types.topic],
+    ['parkedAt', `${types.recordedAt} @default(now())`],
   ]
 }
 

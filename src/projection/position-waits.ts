@@ -9,7 +9,7 @@ interface Wait {
   readonly projection: Projection
   readonly position: bigint
   readonly resolve: () => void
-  readonly reject: (error: unknown) => void
+  readonly reject: (error: Error) => void
 }
 
 const defaultTimeoutMs = 1_000
@@ -77,7 +77,7 @@ export class PositionWaits {
       try {
         this.#settle(await this.#recorder.rows())
       } catch (error) {
-        if (!this.#recorder.mayPass(error)) for (const wait of this.#waits) wait.reject(error)
+        if (!this.#recorder.mayPass(error)) for (const wait of this.#waits) wait.reject(error as Error) // what a recorder throws
       }
       if (this.#waits.size === 0) break
       pollMs = this.#waits.size > before ? firstPollMs : Math.min(longestPollMs, pollMs * 2)

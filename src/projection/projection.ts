@@ -38,6 +38,8 @@ export interface Projection {
   readonly topics: readonly string[] | undefined
   /** The key of an event. */
   readonly keyOf: (event: DomainEvent) => string
+  /** Deletes all its rows, by the client of the current transaction; undefined where its models are not known. */
+  readonly empty: ((client: unknown) => Promise<void>) | undefined
   /** Handles events in order, in the current transaction. @param isOver - asked after each event: whether to leave the rest @returns how many were handled */
   readonly apply: (events: readonly PositionedEvent[], isOver?: () => boolean) => Promise<number>
 }
@@ -55,30 +57,60 @@ export interface Projection {
  * })
  */
 export function defineProjection(options: ProjectionOptions): Projection {
-  const { name, version = 1, partitions = 1, onError = 'block' } = options
+  checkNumbers(options)
+  const { name, version = 1, partitions = 1, onError = 'block', rows } = options
   const handlers = options.on.flat()
+  if (handlers.length === 0) throw cannot(name, 'it has no handlers')
+  return Object.freeze({
+    name,
+    version,
+    models: options.models ?? [],
+    onError,
+    partitions,
+    topics: topicsOf(handlers),
+    keyOf: options.key ?? originatorIdOf,
+    apply: rows?.apply ?? applierOf(handlers),
+    empty: emptierOf(options),
+  })
+}
+
+function checkNumbers({ name, version = 1, partitions = 1, onError = 'block' }: ProjectionOptions): void {
   if (typeof name !== 'string' || !/^[\w.-]{1,100}$/.test(name)) {
-    throw cannot(String(name), "its name has 1 to 100 letters, digits, '_', '-' and '.'")
+    throw cannot(name, "its name has 1 to 100 letters, digits, '_', '-' and '.'")
   }
-  if (!Number.isSafeInteger(version) || version < 1) throw cannot(name, 'its version is a whole number from 1')
+  if (!Number.isSafeInteger(version) || version < 1 || version > 2 ** 31 - 1) {
+    throw cannot(name, 'its version is a whole number from 1')
+  }
   if (!Number.isSafeInteger(partitions) || partitions < 1 || partitions > 1024) {
     throw cannot(name, 'it has 1 to 1,024 partitions')
   }
   if (onError !== 'block' && onError !== 'park') throw cannot(name, "onError is 'block' or 'park'")
-  if (handlers.length === 0) throw cannot(name, 'it has no handlers')
-  const topics = handlers.some((handler) => handler.topics === undefined)
-    ? undefined
-    : [...new Set(handlers.flatMap((handler) => handler.topics ?? []))]
-  return Object.freeze({
-    name,
-    version,
-    models: options.models ?? options.rows?.models?.() ?? [],
-    onError,
-    partitions,
-    topics,
-    keyOf: options.key ?? ((event: DomainEvent) => event.originatorId),
-    apply: options.rows === undefined ? applierOf(handlers) : options.rows.apply,
-  })
+}
+
+function topicsOf(handlers: readonly ProjectionHandler[]): readonly string[] | undefined {
+  if (handlers.some(({ topics }) => topics === undefined)) return undefined
+  return [...new Set(handlers.flatMap(({ topics }) => topics ?? []))]
+}
+
+function originatorIdOf({ originatorId }: DomainEvent): string {
+  return originatorId
+}
+
+/** Deletes the rows of models, of the last one first, since they may refer to those before. */
+function emptierOf({ name, models, rows }: ProjectionOptions): Projection['empty'] {
+  if (models === undefined) return rows?.empty
+  return async (client) => {
+    const delegates = client as Readonly<Record<string, { deleteMany?: () => PromiseLike<unknown> } | undefined>>
+    for (const model of models.toReversed()) {
+      const delegate = delegates[`${model.charAt(0).toLowerCase()}${model.slice(1)}`]
+      if (typeof delegate?.deleteMany !== 'function') {
+        throw new ProgrammingError(
+          `Could not empty the models of projection '${name}': the client has no model '${model}'.`,
+        )
+      }
+      await delegate.deleteMany()
+    }
+  }
 }
 
 function cannot(name: string, why: string): ProgrammingError {

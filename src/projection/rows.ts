@@ -66,8 +66,8 @@ export interface RowsHandler extends ProjectionHandler {
 
 /** How the rows of a projection are folded. */
 export interface RowsFold {
-  /** The name of the model, where the client tells it. */
-  readonly models: (() => readonly string[]) | undefined
+  /** Deletes all rows, in the current transaction. */
+  readonly empty: () => Promise<void>
   readonly apply: (events: readonly PositionedEvent[]) => Promise<number>
 }
 
@@ -84,11 +84,14 @@ export function rows<Delegate extends RowsDelegate>(
   unique: keyof RowOf<Delegate> & string,
   declare: (on: RowsOn<RowOf<Delegate>, NewRowOf<Delegate>>) => readonly RowsHandler[],
 ): { readonly on: readonly RowsHandler[]; readonly rows: RowsFold } {
-  const handlers = declare(rowsOn as RowsOn<RowOf<Delegate>, NewRowOf<Delegate>>) // types only: the rows are not looked at
+  const handlers = declare(rowsOn)
   const table = (): AnyDelegate => delegate() as unknown as AnyDelegate // as every delegate of Prisma is
   return {
     on: handlers,
-    rows: { models: undefined, apply: (events) => applyRows(handlers, { table, unique }, events) },
+    rows: {
+      empty: async () => void (await table().deleteMany({ where: {} })),
+      apply: async (events) => await applyRows(handlers, { table, unique }, events),
+    },
   }
 }
 

@@ -197,7 +197,7 @@ describe.each(databases)('on $name', (kind) => {
       name: 'balances',
       on: [
         of(accounts, {
-          Opened: ({ originatorId, data }) => void balances.set(originatorId, data.owner.length * 0),
+          Opened: ({ originatorId }) => void balances.set(originatorId, 0),
           Changed: ({ originatorId, data }) =>
             void balances.set(originatorId, (balances.get(originatorId) ?? 0) + data.amount),
         }),
