@@ -104,6 +104,7 @@ export class Application<Client = unknown> {
     this.#snapshots = new Snapshots(async () => await infrastructure.snapshotStore(), isSnapshotting)
     this.repository = new Repository(infrastructure.reader, {
       hasSnapshots: (kind) => this.#snapshots.isFor(kind),
+      onAhead: (id) => this.#snapshots.noteAhead(id),
       cache: configuredCache(this.environment, options.cache),
       afterCommit(fn) {
         const { recorder } = infrastructure

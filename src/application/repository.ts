@@ -42,6 +42,8 @@ export interface GetOptions {
 
 /** What else a repository has to know. */
 export interface RepositoryOptions {
+  /** Called with an originator whose latest snapshot is of a version that is not stored. */
+  readonly onAhead?: (originatorId: string) => void
   /** Whether a kind has snapshots; default none has. */
   readonly hasSnapshots?: (kind: SnapshotKind) => boolean
   /** Whether and how it caches; default not at all. */
@@ -62,6 +64,7 @@ export class Repository {
   readonly #events: EventReader
   readonly #hasSnapshots: (kind: SnapshotKind) => boolean
   readonly #watched: Watch
+  readonly #onAhead: ((originatorId: string) => void) | undefined
   /** What it has cached, undefined when it does not cache. */
   readonly cache: OriginatorCache | undefined
 
@@ -70,6 +73,7 @@ export class Repository {
     this.#watched = watched
     this.#events = events
     this.#hasSnapshots = hasSnapshots
+    this.#onAhead = options.onAhead
     const readPages: EventReader['readPages'] = (...args) => events.readPages(...args)
     if (cache !== undefined) this.cache = new OriginatorCache({ readPages, apply, afterCommit, isProvisional }, cache)
   }
@@ -118,7 +122,8 @@ export class Repository {
       found = apply(kind, found ?? (typeof kind === 'function' ? undefined : initial(kind, id)), events)
       last = events.at(-1)
     }
-    if (this.#hasSnapshots(kind)) await this.#events.readSinceSnapshot(id, range, { restore, visit })
+    if (this.#hasSnapshots(kind))
+      await this.#events.readSinceSnapshot(id, range, { restore, visit, onAhead: () => this.#onAhead?.(id) })
     else await this.#events.readPages(id, range, visit)
     if (found === undefined) throw notFound(nameOf(kind), id, version)
     return { originator: found, last }

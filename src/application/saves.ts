@@ -31,8 +31,9 @@ export class Saves<Client> {
     const { originators } = collected
     const due = originators.flatMap((each) => this.#snapshots.due(each.kind, each.originator, each.events.length))
     const cached = cache?.captured(originators) ?? []
+    const isPlain = due.length === 0 && !originators.some(({ originator }) => this.#snapshots.isAhead(originator))
     return async () => {
-      const recordings = due.length === 0 ? await this.#put(collected) : await this.#putWithSnapshots(collected, due)
+      const recordings = isPlain ? await this.#put(collected) : await this.#putWithSnapshots(collected, due)
       cache?.keep(cached)
       return recordings
     }
@@ -49,6 +50,9 @@ export class Saves<Client> {
   async #putWithSnapshots(collected: Collected, due: readonly DueSnapshot[]): Promise<Recording[]> {
     const work = async (): Promise<Recording[]> => {
       const recordings = await this.#put(collected)
+      for (const { originator, events } of collected.originators) {
+        await this.#snapshots.giveUpAhead(originator, events.length)
+      }
       for (const each of due) {
         const snapshot =
           'snapshot' in each

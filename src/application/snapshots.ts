@@ -1,7 +1,5 @@
 /** The snapshots of an application: which kinds have them, when they are taken, and how many are kept. */
-import { isAggregate } from '../domain/aggregate.js'
 import type { DomainEvent } from '../domain/event.js'
-import { assertVisible } from '../domain/private-members.js'
 import { restoreSnapshot, type SnapshotKind, type Snapshotted, subjectsIn, takeSnapshot } from '../domain/snapshot.js'
 import { snapshotsDue } from '../domain/snapshot-policy.js'
 import { ProgrammingError } from '../errors.js'
@@ -16,6 +14,7 @@ export type DueSnapshot =
 export class Snapshots {
   readonly #store: () => Promise<EventStore>
   readonly #isEnabled: boolean | undefined
+  readonly #ahead = new Set<string>()
 
   /** @param isEnabled - for all kinds or for none; undefined: for those that have a policy */
   constructor(store: () => Promise<EventStore>, isEnabled: boolean | undefined) {
@@ -38,17 +37,38 @@ export class Snapshots {
     )
   }
 
-  /** What a save of new events of one originator has to take; the state as it is now is captured at once. */
+  /** Notes that an originator has a snapshot of a version that is not stored: when it is, it will be another one. */
+  noteAhead(originatorId: string): void {
+    this.#ahead.add(originatorId)
+  }
+
+  /** Gives such snapshots up, in the transaction of a save that goes on from the version before them. */
+  async giveUpAhead({ id, version }: Snapshotted, eventCount: number): Promise<void> {
+    if (!this.#ahead.delete(id)) return
+    const { recorder } = await this.#store()
+    await recorder.deleteEvents?.(id, { gt: version - eventCount, lte: Number.MAX_SAFE_INTEGER })
+  }
+
+  /** Whether there is anything to give up. */
+  isAhead({ id }: Snapshotted): boolean {
+    return this.#ahead.has(id)
+  }
+
+  /**
+   * What a save of new events of one originator has to take; the state as it is now is captured at once.
+   *
+   * @throws `DataError` for a state that could not be read again, whether a snapshot is due or not
+   */
   due(kind: SnapshotKind, originator: Snapshotted, eventCount: number): DueSnapshot[] {
     const { snapshots: policy } = kind
     if (policy === undefined || !this.isFor(kind) || eventCount === 0) return []
     // Not when the first one is due: that is in production, and nothing could be saved then.
-    if (isAggregate(originator)) assertVisible(originator)
+    const snapshot = takeSnapshot(kind, originator)
     const { id, version: after } = originator
     // With personal data the state may be older than the forgetting of a person: it is rebuilt from what can be read.
     const isOfNow = (version: number): boolean => version === after && subjectsIn(originator).size === 0
     return snapshotsDue(policy, { before: after - eventCount, after }).map((version) =>
-      isOfNow(version) ? { kind, snapshot: takeSnapshot(kind, originator) } : { kind, id, version },
+      isOfNow(version) ? { kind, snapshot } : { kind, id, version },
     )
   }
 

@@ -27,6 +27,8 @@ export interface SinceSnapshotVisitor {
   restore(snapshot: DomainEvent): boolean
   /** Called with each page of events. */
   visit(page: readonly DomainEvent[]): void
+  /** Called where the latest snapshot is of a version whose event is not stored: it is passed over. */
+  onAhead?(snapshotVersion: number): void
 }
 
 /** Reads and writes the events of originators. */
@@ -140,7 +142,11 @@ export class EventStore {
   ): Promise<void> {
     const size = new PageSize(longestPage, longestPage)
     const { limit } = size
-    const { snapshot, events } = await this.#selectSinceSnapshot(snapshots, originatorId, { ...range, limit })
+    const { snapshot, isAhead, events } = await this.#selectSinceSnapshot(snapshots, originatorId, { ...range, limit })
+    if (snapshot !== undefined && isAhead === true) {
+      visitor.onAhead?.(snapshot.originatorVersion)
+      return await this.readPages(originatorId, range, (page) => visitor.visit(page))
+    }
     // Together, since the keys of personal data are read once for a list.
     const page = [...(await this.toDomainEvents(snapshot === undefined ? events : [snapshot, ...events]))]
     const opened = snapshot === undefined ? undefined : page.shift()
@@ -165,10 +171,17 @@ export class EventStore {
     range: SinceSnapshotRange,
   ): Promise<SinceSnapshot> {
     const found = await this.recorder.selectSinceSnapshot?.(snapshots, originatorId, range)
-    if (found !== undefined) return found
-    const [snapshot] = await snapshots.selectEvents(originatorId, { ...range, desc: true, limit: 1 })
+    if (found?.isAhead !== undefined) return found
+    const [snapshot] =
+      found === undefined
+        ? await snapshots.selectEvents(originatorId, { ...range, desc: true, limit: 1 })
+        : [found.snapshot]
     const after = snapshot === undefined ? {} : { gt: snapshot.originatorVersion }
-    return { snapshot, events: await this.recorder.selectEvents(originatorId, { ...range, ...after }) }
+    const events = found?.events ?? (await this.recorder.selectEvents(originatorId, { ...range, ...after }))
+    if (snapshot === undefined || events.length > 0) return { snapshot, events }
+    const lte = snapshot.originatorVersion
+    const itself = await this.recorder.selectEvents(originatorId, { gt: lte - 1, lte })
+    return { snapshot, isAhead: itself.length === 0, events }
   }
 
   async #readPages(

@@ -54,7 +54,10 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
     if (!(snapshots instanceof InMemoryAggregateRecorder)) return undefined
     const [snapshot] = snapshots.#streams.select(originatorId, { ...upTo, desc: true, limit: 1 })
     const after = snapshot === undefined ? {} : { gt: snapshot.originatorVersion }
-    return { snapshot, events: this.#streams.select(originatorId, { ...upTo, ...after, limit }) }
+    const events = this.#streams.select(originatorId, { ...upTo, ...after, limit })
+    if (snapshot === undefined) return { snapshot, isAhead: false, events }
+    const lte = snapshot.originatorVersion
+    return { snapshot, isAhead: this.#streams.select(originatorId, { gt: lte - 1, lte }).length === 0, events }
   }
 
   async deleteEvents(originatorId: string, range: DeleteEventsRange): Promise<void> {

@@ -25,6 +25,8 @@ export interface SinceSnapshotRange {
 export interface SinceSnapshot {
   /** The snapshot; undefined where there is none. */
   readonly snapshot: StoredEvent | undefined
+  /** Whether the event at the snapshot's version is not stored, as after a restore of a part; undefined where that is not known. */
+  readonly isAhead?: boolean
   /** The events with greater versions than the snapshot's, all events where there is none; oldest first. */
   readonly events: readonly StoredEvent[]
 }

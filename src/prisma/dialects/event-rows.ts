@@ -6,9 +6,14 @@ import type { Notification, StoredEvent } from '../../persistence/stored-event.j
 /** The columns of a stored event, in the order in which every select lists them. */
 export const eventColumns = 'originator_id, originator_version, topic, state, metadata'
 
-/** The columns of a row that is a snapshot or an event: a statement may give its snapshot anywhere among the events. */
-export function columnsOf(kind: 'snapshot' | 'event'): string {
-  return `${eventColumns}, ${kind === 'snapshot' ? 1 : 0} AS is_snapshot`
+/**
+ * The columns of a row that is a snapshot or an event: a statement may give its snapshot anywhere among the events.
+ *
+ * @param isStored - for a snapshot: a condition that the event at its version is stored
+ */
+export function columnsOf(kind: 'snapshot' | 'event', isStored = ''): string {
+  const mark = kind === 'event' ? '0' : `CASE WHEN ${isStored} THEN 1 ELSE 2 END`
+  return `${eventColumns}, ${mark} AS is_snapshot`
 }
 
 /** Less than every version. */
@@ -41,11 +46,12 @@ export function toStoredEvent(row: readonly unknown[]): StoredEvent {
 
 /** Reads rows of `columnsOf`. No database promises the order in which it gives the parts of a union. */
 export function toSinceSnapshot(rows: ReadonlyArray<readonly unknown[]>): SinceSnapshot {
-  const isSnapshot = (row: readonly unknown[]): boolean => Number(row[5]) === 1
+  const isSnapshot = (row: readonly unknown[]): boolean => Number(row[5]) > 0
   const snapshot = rows.find(isSnapshot)
   const events = rows.filter((row) => !isSnapshot(row)).map(toStoredEvent)
   return {
     snapshot: snapshot === undefined ? undefined : toStoredEvent(snapshot),
+    isAhead: snapshot !== undefined && Number(snapshot[5]) === 2,
     events: events.sort((a, b) => a.originatorVersion - b.originatorVersion),
   }
 }

@@ -50,10 +50,13 @@ export function selectSinceSnapshot(
   const page =
     `SELECT ${columnsOf('event')} FROM ${events} WHERE ${ofStream} ` +
     `AND originator_version > coalesce((${latest}), ${beforeAllVersions}) ORDER BY originator_version LIMIT ?`
+  const isStored =
+    `EXISTS (SELECT 1 FROM ${events} AS stored WHERE stored.originator_id = ? ` +
+    'AND stored.originator_version = snapshot.originator_version)'
   return statement(
-    `SELECT ${columnsOf('snapshot')} FROM ${snapshots} WHERE originator_id = ? AND originator_version = (${latest}) ` +
-      `UNION ALL ${part(page)}`,
-    [originatorId, ...args, ...args, ...args, BigInt(limit)],
+    `SELECT ${columnsOf('snapshot', isStored)} FROM ${snapshots} AS snapshot WHERE originator_id = ? ` +
+      `AND originator_version = (${latest}) UNION ALL ${part(page)}`,
+    [originatorId, originatorId, ...args, ...args, ...args, BigInt(limit)],
   )
 }
 

@@ -35,9 +35,10 @@ export function selectSinceSnapshot(
   const args: unknown[] = [originatorId, limit]
   const ofStream = `originator_id = $1::${idType}`
   const upTo = lte === undefined ? '' : ` AND originator_version <= $${args.push(lte)}::bigint`
+  const isStored = `EXISTS (SELECT 1 FROM ${reference} AS stored WHERE stored.${ofStream} AND stored.originator_version = snapshot.originator_version)`
   return statement(
     `WITH snapshot AS (SELECT ${eventColumns} FROM ${snapshots} WHERE ${ofStream}${upTo} ORDER BY originator_version DESC LIMIT 1) ` +
-      `SELECT ${columnsOf('snapshot')} FROM snapshot UNION ALL (SELECT ${columnsOf('event')} FROM ${reference} WHERE ${ofStream} ` +
+      `SELECT ${columnsOf('snapshot', isStored)} FROM snapshot UNION ALL (SELECT ${columnsOf('event')} FROM ${reference} WHERE ${ofStream} ` +
       `AND originator_version > coalesce((SELECT originator_version FROM snapshot), ${beforeAllVersions})${upTo} ` +
       `ORDER BY originator_version LIMIT $2::bigint)`,
     args,
