@@ -5,6 +5,7 @@
 import { TransactionClosedError } from '../errors.js'
 import type { AsyncContext } from '../transaction/context.js'
 import { seemsInsideOperation } from '../transaction/operations.js'
+import type { OutsideWrites } from '../transaction/outside-writes.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
@@ -21,6 +22,7 @@ import { reportEscape } from './escape.js'
 import type { OpenGuest } from './guest.js'
 import { isolationLevels } from './isolation-levels.js'
 import { ConnectionTransaction, SavepointTransaction } from './joined-transaction.js'
+import { isWrite } from './statement-kind.js'
 
 /** What the adapter needs of its datastore. */
 export interface AdapterHost {
@@ -29,6 +31,8 @@ export interface AdapterHost {
   readonly transactions: Transactions<DriverConnection>
   /** Set while the library itself opens a Prisma transaction as a guest. */
   readonly guestOpening: AsyncContext<OpenGuest>
+  /** Is told of writes outside of our transactions. */
+  readonly outside: OutsideWrites
   readonly deadlineMs: number
   readonly maxWaitMs: number
 }
@@ -104,7 +108,10 @@ class JoiningAdapter implements SqlDriverAdapter {
       maxWaitMs,
       signal: () => new AbortController().signal,
     })
-    return new ConnectionTransaction(this, connection, deadlineMs)
+    return new ConnectionTransaction(this, connection, {
+      patienceMs: deadlineMs,
+      check: (sql) => this.#checkOutside(sql),
+    })
   }
 
   async dispose(): Promise<void> {
@@ -114,10 +121,16 @@ class JoiningAdapter implements SqlDriverAdapter {
   #watch(sql: string): void {
     const { transactions, dialect } = this.#host
     const around = transactions.current
-    if (around === undefined || around.session.ended instanceof TransactionClosedError) return
+    if (around === undefined) return this.#checkOutside(sql)
+    if (around.session.ended instanceof TransactionClosedError) return
     // Prisma 7 sends the `findUnique` calls of one tick together, those outside of any transaction too, in the context of
     // the first: that of an operation of ours says nothing about a statement that does not come through its guest.
     if (seemsInsideOperation()) return
     reportEscape(around.session, sql, dialect.singleWriter && around.session.begun)
+  }
+
+  #checkOutside(sql: string): void {
+    const { outside } = this.#host
+    if (outside.areWatched && isWrite(sql)) outside.check(sql)
   }
 }

@@ -128,6 +128,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   async deleteEvents(originatorId: string, range: DeleteEventsRange): Promise<void> {
     if (this.#problemOf(originatorId) !== undefined) return
     const scope = this.engine.currentScope
+    if (scope === undefined) this.engine.checkOutside(`delete from stream ${originatorId}`)
     if (this.#hasPending(originatorId)) await scope?.flush()
     await runIn(this.engine, scope, `delete from stream ${originatorId}`, (runner) =>
       this.table.delete(runner, originatorId, range),
@@ -193,6 +194,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     this.#assertStorable(events)
     const { engine } = this
     const scope = engine.currentScope
+    if (scope === undefined && events.length > 0) engine.checkOutside(`events of ${events[0]?.originatorId}`)
     await scope?.flush()
     try {
       return await this.#writer.write(this.#runnerIn(scope, events), events, predecessors)

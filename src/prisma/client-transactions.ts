@@ -86,7 +86,10 @@ export class ClientTransactions {
     const owner = Reflect.get(originalOf(base), '$transaction') === method ? base : ambient
     const begin = (...all: unknown[]): unknown => Reflect.apply(method as AnyMethod, owner, all)
     const [work, options] = args
-    return isWork(work) ? this.run(begin, base, work, optionsOf(options)) : begin(...args)
+    if (isWork(work)) return this.run(begin, base, work, optionsOf(options))
+    const { transactions } = this.#host
+    // A transaction of its own, which Prisma begins: it says that it means it.
+    return transactions.current === undefined ? transactions.within(undefined, () => begin(...args)) : begin(...args)
   }
 
   /** Runs `fn` so that what Prisma begins in it is its own. */

@@ -2,6 +2,7 @@
 import type { LogOrder } from '../persistence/recorder.js'
 import type { OnEscape } from '../transaction/escapes.js'
 import { checkedMaxWait, defaultDeadlineMs, defaultMaxWaitMs } from '../transaction/options.js'
+import type { Outside } from '../transaction/outside-writes.js'
 import type { ConnectionSettings, Dialect, Durability } from './dialect.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
 import type { ListenConnection } from './listener.js'
@@ -34,6 +35,14 @@ export interface PrismaDatastoreOptions<Client extends object> {
    * runners, else `warn`.
    */
   readonly onEscape?: OnEscape
+  /**
+   * What to do about a write, by a recorder or a client of this datastore, that happens outside of any transaction and not inside
+   * of `datastore.outside()`: `warn` gives a process warning `ES_OUTSIDE` for each place in the code, `refuse` fails it with
+   * `NoTransactionError`. Default: with NODE_ENV=production `allow`, else `warn` while this process serves HTTP requests.
+   *
+   * @see docs/decisions/8-writes-outside.md
+   */
+  readonly outside?: Outside
   /**
    * How many connections the adapter's pool can have, which tells who has to wait, and when a transaction inside another one would
    * wait for ever; default: what the pool of node-postgres or of the MariaDB connector says.

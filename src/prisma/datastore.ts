@@ -5,6 +5,7 @@ import type { InfrastructureFactory, InfrastructureSource } from '../persistence
 import { defaultOnEscape, Escapes } from '../transaction/escapes.js'
 import { type CloseOptions, defaultCloseTimeoutMs } from '../transaction/open-scopes.js'
 import type { TransactionOptions } from '../transaction/options.js'
+import { OutsideWrites } from '../transaction/outside-writes.js'
 import { settlesWithin } from '../transaction/patience.js'
 import type { Scope } from '../transaction/scope.js'
 import { type DatastoreStats, Telemetry } from '../transaction/telemetry.js'
@@ -66,23 +67,18 @@ export class PrismaDatastore<Client extends object = object>
     const dialect = dialectWith(adapter, options.schema)
     this.name = options.name ?? newName(adapter.provider)
     const settings = settingsOf(options, dialect)
-    const { deadlineMs, maxWaitMs } = settings
     this.#connections = new ReplaceableConnections(dialect.connections(settings))
+    const { deadlineMs, maxWaitMs } = settings
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
     const escapes = new Escapes(options.onEscape ?? defaultOnEscape())
     const source = connectionSource(dialect, this.#connections)
-    const defaults = { autoflush, deadlineMs, maxWaitMs }
-    this.#transactions = new Transactions(source, defaults, new Telemetry(this.name), escapes)
-    this.#clients = new JoiningClients(this.#transactions, options)
-    this.adapter = new JoiningAdapterFactory(adapter, {
-      dialect,
-      connections: this.#connections,
-      transactions: this.#transactions,
-      guestOpening: this.#clients.opening,
-      deadlineMs,
-      maxWaitMs,
-    })
-    const transactions = this.#transactions
+    const telemetry = new Telemetry(this.name)
+    const transactions = new Transactions(source, { autoflush, deadlineMs, maxWaitMs }, telemetry, escapes)
+    this.#transactions = transactions
+    const outside = new OutsideWrites(this.name, transactions, options.outside)
+    this.#clients = new JoiningClients(transactions, options)
+    const host = { dialect, connections: this.#connections, transactions, guestOpening: this.#clients.opening, outside }
+    this.adapter = new JoiningAdapterFactory(adapter, { ...host, deadlineMs, maxWaitMs })
     this.#managedHost = { transactions, viewOf: (scope) => this.#viewOf(scope) }
     setEngine(this, {
       dialect,
@@ -93,9 +89,10 @@ export class PrismaDatastore<Client extends object = object>
       },
       signals: this.#signals,
       watches: this.#watches,
-      telemetry: transactions.telemetry,
+      telemetry,
       isProvisional: () => this.#connections.rehearsal !== undefined,
       runner: () => this.#connections,
+      checkOutside: (attempted) => outside.check(attempted),
       atOnce: (work) => this.#atOnce(work),
       rehearse: async (work, limits) => await this.#rehearse(work, { ...limits, dialect, transactions }),
     })
@@ -165,13 +162,13 @@ export class PrismaDatastore<Client extends object = object>
    * Runs `fn`, and all that it calls, outside of the datastore's transactions, on purpose: each statement is stored at once, and
    * is no write that the option `outside` warns of or refuses. It says of a job, a script or a fixture that it means it.
    *
-   * @returns what `fn` returns
+   * @returns what `fn` returns; of a call of Prisma's its promise, begun
    *
    * @example
    * await datastore.outside(() => db.heartbeat.update({ where: { id: 1 }, data: { at: new Date() } }))
    */
   outside<T>(fn: () => T): T {
-    return this.#transactions.within(undefined, fn)
+    return this.#transactions.within(undefined, () => started(fn()))
   }
 
   /** Begins a transaction without a callback, for adapters of web frameworks. Nothing is sent until its first statement. */
@@ -263,6 +260,13 @@ export class PrismaDatastore<Client extends object = object>
     const base = this.#base
     return (base === undefined ? this.client : this.#clients.within(base, scope)) as TransactionClient<Client>
   }
+}
+
+/** Prisma's promises do nothing before they are awaited, which may be elsewhere. */
+function started<T>(result: T): T {
+  const isLazy = typeof result === 'object' && result !== null && 'then' in result && !(result instanceof Promise)
+  // Whoever awaits it gets the same value.
+  return isLazy ? (Promise.resolve(result) as T) : result
 }
 
 function dialectWith({ provider }: SqlDriverAdapterFactory, schema: string | undefined): Dialect {

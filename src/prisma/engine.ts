@@ -33,6 +33,13 @@ export interface Engine {
   isProvisional(): boolean
   /** Runs statements outside of our transactions. */
   runner(): StatementRunner
+  /**
+   * To be called for each write that no transaction contains.
+   *
+   * @param attempted - what is written, as a message says it
+   * @throws `NoTransactionError` where such writes are refused
+   */
+  checkOutside(attempted: string): void
   /** Runs several statements as one, in a transaction that nobody else sees. */
   atOnce<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T>
   /** Runs work with everything on this datastore in one transaction, which is rolled back in the end: for tests. */

@@ -51,6 +51,14 @@ export class SavepointTransaction implements SqlDriverTransaction {
   }
 }
 
+/** How a transaction of Prisma's own is watched. */
+export interface ConnectionTransactionOptions {
+  /** How long to wait for the answer of COMMIT, in milliseconds. */
+  readonly patienceMs: number
+  /** Is told of each statement, and may refuse it. */
+  readonly check: (sql: string) => void
+}
+
 /** A transaction that Prisma begins outside of ours: its own, on a connection that keeps others out. */
 export class ConnectionTransaction implements SqlDriverTransaction {
   readonly provider: SqlQueryable['provider']
@@ -58,21 +66,24 @@ export class ConnectionTransaction implements SqlDriverTransaction {
   readonly options: { usePhantomQuery: boolean } = { usePhantomQuery: true }
   readonly #connection: DriverConnection
   readonly #patienceMs: number
+  readonly #check: (sql: string) => void
 
-  /** @param patienceMs - how long to wait for the answer of COMMIT */
-  constructor(names: Names, connection: DriverConnection, patienceMs: number) {
+  constructor(names: Names, connection: DriverConnection, { patienceMs, check }: ConnectionTransactionOptions) {
     this.provider = names.provider
     this.adapterName = names.adapterName
     this.#connection = connection
     this.#patienceMs = patienceMs
+    this.#check = check
   }
 
-  queryRaw(query: SqlQuery): Promise<SqlResultSet> {
-    return this.#connection.query(query)
+  async queryRaw(query: SqlQuery): Promise<SqlResultSet> {
+    this.#check(query.sql)
+    return await this.#connection.query(query)
   }
 
-  executeRaw(query: SqlQuery): Promise<number> {
-    return this.#connection.execute(query)
+  async executeRaw(query: SqlQuery): Promise<number> {
+    this.#check(query.sql)
+    return await this.#connection.execute(query)
   }
 
   commit(): Promise<void> {

@@ -53,6 +53,8 @@ export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClien
       telemetry: undefined,
       isProvisional: () => true,
       runner: () => runner,
+      // It is somebody else's to know.
+      checkOutside: () => undefined,
       atOnce: refuse,
       rehearse: refuse,
     })

@@ -62,6 +62,7 @@ export class PrismaSubjectKeyRecorder<Client extends object = object> implements
 
   async deleteKey(subject: string): Promise<boolean> {
     const { dialect, currentScope } = this.#engine
+    if (currentScope === undefined) this.#engine.checkOutside(`the erasure of ${subject}`)
     let isAlone = false
     const work = async (runner: StatementRunner): Promise<boolean> => {
       isAlone = !runner.inTransaction

@@ -43,6 +43,7 @@ export class TrackingPositions implements TrackingRecorder {
   async insertTracking(tracking: Tracking): Promise<void> {
     checkTracking(tracking)
     const { dialect, currentScope } = this.#engine
+    if (currentScope === undefined) this.#engine.checkOutside(`the position in ${tracking.applicationName}`)
     const key = this.#keyOf(tracking.applicationName)
     let isAlone = false
     const work = async (runner: StatementRunner | DriverConnection): Promise<void> => {

@@ -31,6 +31,12 @@ export class AsyncContext<T> {
     return undefined
   }
 
+  /** Whether a `run` around this code has set it, if only to undefined. */
+  get isSet(): boolean {
+    for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) if (entry.key === this) return true
+    return false
+  }
+
   /** The values set by all `run`s around this code, innermost first. */
   *all(): Generator<T | undefined> {
     for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) {
@@ -84,5 +90,5 @@ export function outsideOfEverything<R>(fn: () => R): R {
 function lasting(entry: Entry | undefined): Entry | undefined {
   if (entry === undefined) return undefined
   const outer = lasting(entry.outer)
-  return entry.isLasting ? { ...entry, outer } : outer
+  return entry.isLasting ? { ...entry, outer } : { ...entry, value: undefined, outer }
 }

@@ -49,6 +49,11 @@ export class OpenScopes<Connection extends TransactionConnection> {
     return this.#isClosing
   }
 
+  /** Whether one may still be begun. */
+  get isExpecting(): boolean {
+    return this.#expected.any
+  }
+
   /**
    * @param isInside - whether an open transaction asks, which may need another one to come to its own end
    * @throws `DatastoreClosedError` when no transaction begins any more

@@ -76,6 +76,16 @@ export class Transactions<Connection extends TransactionConnection> {
     }
   }
 
+  /** Whether code is in a transaction, or has stepped out of one on purpose. */
+  get isPlaced(): boolean {
+    return this.#context.isSet
+  }
+
+  /** Whether a scope may still be begun by whatever asks for the current one. */
+  get isExpecting(): boolean {
+    return this.#open.isExpecting
+  }
+
   /** Runs `fn` with the scope as the current one, undefined for none. */
   within<R>(scope: Scope<Connection> | DeferredScope<Connection> | undefined, fn: () => R): R {
     return this.#context.run(scope, fn)
@@ -158,10 +168,12 @@ export class Transactions<Connection extends TransactionConnection> {
         if (current === undefined) throw new NoTransactionError(missing('mandatory'))
         return await join(current, work, options)
       case 'supports':
-        return current === undefined ? await work(undefined) : await join(current, work, options)
+        return current === undefined
+          ? await this.within(undefined, () => work(undefined))
+          : await join(current, work, options)
       case 'never':
         assertOutside(current)
-        return await work(undefined)
+        return await this.within(undefined, () => work(undefined))
     }
   }
 

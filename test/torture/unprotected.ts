@@ -14,6 +14,7 @@ export function unprotect(datastore: object): void {
     dialect,
     schema: engine.schema,
     order: engine.order,
+    checkOutside: () => undefined,
     watches: engine.watches,
     signals: engine.signals,
     telemetry: engine.telemetry,
