@@ -45,6 +45,11 @@ export interface IdempotencyOptions<Request = unknown> {
    * default: none. `set-cookie` and the headers of a connection are refused.
    */
   readonly headers?: readonly string[]
+  /**
+   * The person whose data the answer has, as events name them, such as the user's id; undefined for nobody. `forget` deletes the
+   * stored answers of that person. It is called when the answer is stored; default: nobody.
+   */
+  readonly subject?: (request: Request) => string | undefined
   /** Bytes of a body that is kept; default 1,048,576. A longer one, or a stream that becomes longer, is an error: status 500. */
   readonly maxBodyBytes?: number
   /** Where the answers are kept; default: the table `idempotency_keys` of the datastore. */
@@ -223,9 +228,15 @@ export class IdempotentRequest<Request> {
           'Raise `maxBodyBytes`, or set `idempotency: false` for the route.',
       )
     }
+    await managed.run(async () => await this.#store.complete(key, this.#kept(record)))
+  }
+
+  /** An answer with the place where it was given, and whose data it has. */
+  #kept(record: RecordedResponse): RecordedResponse {
     const { name } = this.#place
     const headers = name === '' ? record.headers : { ...record.headers, [placeHeader]: name }
-    await managed.run(async () => await this.#store.complete(key, { ...record, headers }))
+    const subject = this.#options.subject?.(this.#request)
+    return { ...record, headers, ...(subject === undefined ? {} : { subject }) }
   }
 
   #scope(): string | undefined {

@@ -24,6 +24,8 @@ export interface RecordedResponse {
   readonly headers: Readonly<Record<string, string | readonly string[]>>
   /** The bytes of the body; none for a response without one. */
   readonly body: Uint8Array
+  /** The person whose data it has, as events name them; undefined where nobody has said so. It is for `forget`, and not given back. */
+  readonly subject?: string
 }
 
 /**

@@ -217,6 +217,8 @@ export interface IdempotencyKeysTable {
   claim(runner: StatementRunner, claim: IdempotencyClaim): Promise<'claimed' | 'in use' | RecordedAnswer>
   /** Stores the answer under a key that was claimed; false where there is none. */
   complete(runner: StatementRunner, key: IdempotencyKey, response: RecordedResponse): Promise<boolean>
+  /** Deletes the answers that have data of a person. @returns how many there were */
+  deleteOf(runner: StatementRunner, subject: string): Promise<number>
   /** Deletes keys that have expired, at most so many. @returns how many it has deleted; fewer than `limit` when it met all */
   deleteExpired(runner: StatementRunner, limit: number): Promise<number>
   /** The statements that make the table, harmless where it exists. */

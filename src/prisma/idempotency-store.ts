@@ -1,4 +1,5 @@
 /** Keeps the answers to requests in a table of the Prisma schema. */
+import { checkSubject } from '../domain/personal-data.js'
 import { NoTransactionError, ProgrammingError } from '../errors.js'
 import type {
   IdempotencyClaim,
@@ -8,6 +9,7 @@ import type {
 } from '../persistence/idempotency-store.js'
 import { IdempotencyKeyInUseError, IdempotencyKeyReusedError } from '../request-errors.js'
 import type { Scope } from '../transaction/scope.js'
+import { addAnswerTable } from './answer-tables.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { IdempotencyKeysTable } from './dialect.js'
 import { type Engine, engineOf } from './engine.js'
@@ -34,7 +36,8 @@ const answersPerCleanUp = 100
  *
  * While a key is in use, a second claim fails at once: on PostgreSQL and MariaDB wherever it comes from, on SQLite and
  * MySQL in the same process. There another process waits for the end of the first transaction, and then gets its answer.
- * Now and then, after a commit, it deletes some of what has expired.
+ * Now and then, after a commit, it deletes some of what has expired. `application.forget` and `deleteKey` of the recorder of
+ * subject keys delete the answers about a person from the tables of all stores that were made in this process on the datastore.
  */
 export class PrismaIdempotencyStore implements IdempotencyStore {
   readonly #engine: Engine
@@ -52,6 +55,7 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
     const place = { name: keysTable, schema: schema ?? this.#engine.schema }
     this.#name = `${place.schema ?? ''}.${keysTable}`
     this.#table = this.#engine.dialect.idempotencyKeysTable(place)
+    addAnswerTable(this.#engine, this.#name, this.#table)
   }
 
   async claim(claim: IdempotencyClaim): Promise<RecordedResponse | undefined> {
@@ -74,8 +78,10 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
 
   async complete(key: IdempotencyKey, response: RecordedResponse): Promise<void> {
     const transaction = this.#transaction('store an answer')
+    const { subject } = response
+    const answer = subject === undefined ? response : { ...response, subject: checkSubject(subject) }
     const isStored = await this.#run(transaction, 'store an answer', (runner) =>
-      this.#table.complete(runner, key, response),
+      this.#table.complete(runner, key, answer),
     )
     if (!isStored) {
       throw new ProgrammingError(`Could not store an answer under idempotency key ${key.key}: claim the key first.`)

@@ -2,6 +2,7 @@
 import type { SubjectKey, SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { RecorderDatastore } from './aggregate-recorder.js'
+import { answerTablesOf } from './answer-tables.js'
 import type { StatementRunner } from './connections.js'
 import type { SubjectKeysTable } from './dialect.js'
 import { type Engine, engineOf } from './engine.js'
@@ -66,6 +67,8 @@ export class PrismaSubjectKeyRecorder<Client extends object = object> implements
     let isAlone = false
     const work = async (runner: StatementRunner): Promise<boolean> => {
       isAlone = !runner.inTransaction
+      // Before the key: who repeats this after a failure deletes what is left.
+      for (const answers of answerTablesOf(this.#engine)) await answers.deleteOf(runner, subject)
       return await this.#table.delete(runner, subject)
     }
     try {

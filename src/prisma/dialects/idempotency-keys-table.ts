@@ -13,12 +13,17 @@ export interface IdempotencyKeysStatements {
   readonly key: string
   /** How parameters are written. */
   readonly parameter: (position: number, type: 'text' | 'bytes' | 'integer' | 'json') => string
+  /** The text under a name in the headers, compared exactly. */
+  readonly hasMember: (name: string, parameter: string) => string
   /** Ends a select so that it sees the row that a claim has met. */
   readonly seesLatest: string
   /** Inserts the row of a key, or takes one that has expired; `known` for a row that has not. */
   readonly claim: (runner: StatementRunner, claim: IdempotencyClaim) => Promise<'claimed' | 'in use' | 'known'>
   readonly deleteExpired: (runner: StatementRunner, limit: number) => Promise<number>
 }
+
+/** Beside the headers, and no name of one: the person whose data the answer has. There is no index, since few are forgotten and answers expire. */
+const subjectMember = ':subject'
 
 /** The status of a key that was claimed and has no answer yet. */
 const unanswered = 0
@@ -51,8 +56,19 @@ export class KeysOfRequestsTable implements IdempotencyKeysTable {
     const sql =
       `UPDATE ${table} SET status = ${parameter(1, 'integer')}, headers = ${parameter(2, 'json')}, body = ${parameter(3, 'bytes')} ` +
       `WHERE scope = ${parameter(4, 'text')} AND ${keyColumn} = ${parameter(5, 'text')}`
-    const { status, headers, body } = response
-    return (await runner.execute(statement(sql, [status, JSON.stringify(headers), body, scope, key]))) > 0
+    const { status, headers, body, subject } = response
+    const members = subject === undefined ? headers : { ...headers, [subjectMember]: subject }
+    return (await runner.execute(statement(sql, [status, JSON.stringify(members), body, scope, key]))) > 0
+  }
+
+  /** One by one, by their keys: to delete by what is in them would lock keys of others on some databases. */
+  async deleteOf(runner: StatementRunner, subject: string): Promise<number> {
+    const { table, key, parameter, hasMember } = this.#words
+    const isAbout = (position: number): string => hasMember(subjectMember, parameter(position, 'text'))
+    const { rows } = await runner.query(statement(`SELECT scope, ${key} FROM ${table} WHERE ${isAbout(1)}`, [subject]))
+    const sql = `DELETE FROM ${table} WHERE scope = ${parameter(1, 'text')} AND ${key} = ${parameter(2, 'text')} AND ${isAbout(3)}`
+    for (const [scope, name] of rows) await runner.execute(statement(sql, [scope, name, subject]))
+    return rows.length
   }
 
   async deleteExpired(runner: StatementRunner, limit: number): Promise<number> {
@@ -68,7 +84,7 @@ export class KeysOfRequestsTable implements IdempotencyKeysTable {
     const row = rows[0]
     if (row === undefined || Number(row[1]) === unanswered) return undefined
     // Written by `complete` only, so the values of the object are those of headers.
-    const headers = toJSONObject(row[2]) as RecordedResponse['headers']
+    const { [subjectMember]: _subject, ...headers } = toJSONObject(row[2]) as RecordedResponse['headers']
     return { fingerprint: toBytes(row[0]), response: { status: Number(row[1]), headers, body: toBytes(row[3]) } }
   }
 }

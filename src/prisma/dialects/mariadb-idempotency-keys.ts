@@ -55,6 +55,7 @@ export function mariadbIdempotencyKeysTable({ name }: TrackingTableOptions): Key
     table,
     key: '`key`',
     parameter: () => '?',
+    hasMember: (name, parameter) => `BINARY JSON_UNQUOTE(JSON_EXTRACT(headers, '$."${name}"')) = BINARY ${parameter}`,
     // The snapshot of the transaction may be older than what the claim has met.
     seesLatest: ' LOCK IN SHARE MODE',
     claim,

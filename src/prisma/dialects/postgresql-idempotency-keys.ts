@@ -47,6 +47,7 @@ export function postgresqlIdempotencyKeysTable({ name, schema }: TrackingTableOp
     table,
     key: '"key"',
     parameter: (position, type) => `$${position}::${types[type]}`,
+    hasMember: (name, parameter) => `headers ->> '${name}' = ${parameter}`,
     seesLatest: '',
     claim,
     deleteExpired: async (runner, limit) => await runner.execute(statement(deleteStatement, [limit])),

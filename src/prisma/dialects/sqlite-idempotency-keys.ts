@@ -37,6 +37,7 @@ export function sqliteIdempotencyKeysTable({ name }: TrackingTableOptions): Keys
     table,
     key: '"key"',
     parameter: () => '?',
+    hasMember: (name, parameter) => `json_extract(headers, '$."${name}"') = ${parameter}`,
     seesLatest: '',
     claim,
     deleteExpired: async (runner, limit) =>
