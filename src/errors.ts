@@ -209,9 +209,37 @@ export class EventDataError extends EventSourcingError {
   }
 }
 
+/** What a `MapperError` carries beside its cause: which event could not be read, as far as that is known. */
+export interface MapperErrorDetails extends ErrorDetails {
+  /** The topic of the event. */
+  readonly topic?: string | undefined
+  /** The stream that it is in. */
+  readonly originatorId?: string | undefined
+  /** Its position in the stream. */
+  readonly originatorVersion?: number | undefined
+  /** Its position in the log, where it was read from there. */
+  readonly notificationId?: bigint | undefined
+}
+
 /** A stored state could not be turned back into an event: corrupt, truncated, or encrypted with another key. */
 export class MapperError extends EventSourcingError {
   override readonly code: string = 'ES_MAPPER'
+  /** The topic of the event; undefined for a state that belongs to none. */
+  readonly topic: string | undefined
+  /** The stream that the event is in. */
+  readonly originatorId: string | undefined
+  /** The event's position in the stream. */
+  readonly originatorVersion: number | undefined
+  /** The event's position in the log; undefined where it was not read from there. */
+  readonly notificationId: bigint | undefined
+
+  constructor(message: string, details?: MapperErrorDetails) {
+    super(message, details)
+    this.topic = details?.topic
+    this.originatorId = details?.originatorId
+    this.originatorVersion = details?.originatorVersion
+    this.notificationId = details?.notificationId
+  }
 }
 
 /** A topic names nothing that is known here. */

@@ -10,6 +10,7 @@ registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, RotatingCiphe
 
 export { Application, type ApplicationOptions } from './application/application.js'
 export type {
+  ApplicationSubscribeOptions,
   ApplicationSubscription,
   SubscribedEvent,
   SubscribedPage,
@@ -98,6 +99,7 @@ export {
   isEventSourcingError,
   LeaseLostError,
   MapperError,
+  type MapperErrorDetails,
   NoTransactionError,
   NotSupportedError,
   OperationalError,

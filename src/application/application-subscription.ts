@@ -1,8 +1,9 @@
 /** What a subscription to an application delivers: its events, read by its mapper. */
 import type { DomainEvent } from '../domain/event.js'
-import { ProgrammingError } from '../errors.js'
+import { MapperError, ProgrammingError } from '../errors.js'
 import type { EventStore } from '../persistence/event-store.js'
-import type { Subscription, SubscriptionPage } from '../persistence/recorder.js'
+import { unreadable } from '../persistence/mapper.js'
+import type { SubscribeOptions, Subscription, SubscriptionPage } from '../persistence/recorder.js'
 import type { Notification, Tracking } from '../persistence/stored-event.js'
 import { SubscribedTracking, type TrackingOrigin } from '../persistence/tracking.js'
 
@@ -22,6 +23,16 @@ export interface SubscribedPage extends SubscriptionPage<SubscribedEvent> {
   readonly tracking: Tracking
 }
 
+/** What a subscription to an application is to deliver. */
+export interface ApplicationSubscribeOptions extends SubscribeOptions {
+  /**
+   * What to do at an event that cannot be read, whose state is damaged or written by another program: `throw`, the default, a
+   * `MapperError` that has its position, which ends the iteration; or `skip` it, with a warning (`ES_UNREADABLE_SKIPPED`) that says the
+   * position. What is skipped counts as processed once a later position is tracked.
+   */
+  readonly onUnreadable?: 'throw' | 'skip'
+}
+
 /** The subscription to the recorder, and what reads its states. */
 export interface OpenedSubscription {
   readonly notifications: Subscription<Notification>
@@ -33,12 +44,24 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
   readonly #applicationName: string
   readonly #open: () => Promise<OpenedSubscription>
   readonly #origin: TrackingOrigin
+  readonly #skipsUnreadable: boolean
   #opened: OpenedSubscription | undefined
   #isIterated = false
   #isStopped = false
 
-  /** @param open - called when the iteration begins */
-  constructor(applicationName: string, topics: readonly string[], open: () => Promise<OpenedSubscription>) {
+  /**
+   * @param open - called when the iteration begins
+   * @throws `TypeError` for an `onUnreadable` that there is not
+   */
+  constructor(
+    applicationName: string,
+    { topics = [], onUnreadable = 'throw' }: ApplicationSubscribeOptions,
+    open: () => Promise<OpenedSubscription>,
+  ) {
+    if (onUnreadable !== 'throw' && onUnreadable !== 'skip') {
+      throw new TypeError(`onUnreadable must be 'throw' or 'skip', not ${String(onUnreadable)}`)
+    }
+    this.#skipsUnreadable = onUnreadable === 'skip'
     this.#applicationName = applicationName
     this.#open = open
     const isOver = (): boolean => this.#isStopped
@@ -53,11 +76,7 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
   [Symbol.asyncIterator](): AsyncIterator<SubscribedEvent, undefined> {
     return this.#iterate(
       ({ notifications }) => notifications,
-      async (notification, store) => {
-        const [event] = await this.#read([notification], store)
-        if (event === undefined) throw new ProgrammingError('A notification was read as no event')
-        return event
-      },
+      async (notification, store) => (await this.#read([notification], store))[0],
     )
   }
 
@@ -88,7 +107,7 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
 
   #iterate<Source, Item>(
     sourceOf: (opened: OpenedSubscription) => AsyncIterable<Source>,
-    read: (source: Source, store: EventStore) => Promise<Item>,
+    read: (source: Source, store: EventStore) => Promise<Item | undefined>,
   ): AsyncIterator<Item, undefined> {
     if (this.#isIterated) {
       throw new ProgrammingError(
@@ -108,9 +127,13 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
           const iterator = await (opening ??= begin())
           // It may have been stopped while it was opened.
           if (this.#isStopped) this.#opened?.notifications.stop()
-          const next = await iterator.next()
-          if (next.done === true || this.#opened === undefined) return { done: true, value: undefined }
-          return { done: false, value: await read(next.value, this.#opened.store) }
+          for (;;) {
+            const next = await iterator.next()
+            if (next.done === true || this.#opened === undefined) return { done: true, value: undefined }
+            const value = await read(next.value, this.#opened.store)
+            // Nothing is left of one that was skipped.
+            if (value !== undefined) return { done: false, value }
+          }
         } catch (error) {
           this.stop()
           throw error
@@ -125,11 +148,39 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
   }
 
   async #read(notifications: readonly Notification[], store: EventStore): Promise<SubscribedEvent[]> {
-    const events = await store.toDomainEvents(notifications)
+    let events: readonly DomainEvent[]
+    try {
+      events = await store.toDomainEvents(notifications)
+    } catch (error) {
+      if (!(error instanceof MapperError)) throw error
+      return await this.#readEach(error, notifications, store)
+    }
     return events.flatMap((event, index) => {
       const notification = notifications[index]
       return notification === undefined ? [] : [{ event, notification, tracking: this.#trackingOf(notification.id) }]
     })
+  }
+
+  /** One of them cannot be read. */
+  async #readEach(
+    error: MapperError,
+    notifications: readonly Notification[],
+    store: EventStore,
+  ): Promise<SubscribedEvent[]> {
+    const [first, ...others] = notifications
+    if (first === undefined) return []
+    if (others.length > 0) {
+      const events: SubscribedEvent[] = []
+      for (const notification of notifications) events.push(...(await this.#read([notification], store)))
+      return events
+    }
+    const located = error.notificationId === undefined ? unreadable(error.cause ?? error, first) : error
+    if (!this.#skipsUnreadable) throw located
+    process.emitWarning(
+      `A subscription to ${this.#applicationName} passes over an event, because of onUnreadable: 'skip'. ${located.message}`,
+      { code: 'ES_UNREADABLE_SKIPPED' },
+    )
+    return []
   }
 
   #trackingOf(notificationId: bigint): Tracking {

@@ -8,10 +8,10 @@ import { Environment, type EnvironmentVariables } from '../persistence/environme
 import type { EventStore, Recording } from '../persistence/event-store.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { logPosition } from '../persistence/positions.js'
-import type { LogOrder, SubscribeOptions } from '../persistence/recorder.js'
+import type { LogOrder } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { Transcoding } from '../persistence/transcodings.js'
-import { ApplicationSubscription } from './application-subscription.js'
+import { type ApplicationSubscribeOptions, ApplicationSubscription } from './application-subscription.js'
 import type { Saveable } from './collected.js'
 import { Infrastructure } from './infrastructure.js'
 import { originatorIds } from './listing.js'
@@ -230,9 +230,10 @@ export class Application<Client = unknown> {
    * the same with the position up to which the log was read, which whoever stores positions needs: with `topics`, the last event
    * is not the end.
    *
-   * @param options - `gt`: the last position that was processed, default null, from the beginning; `topics`; `signal`
+   * @param options - `gt`: the last position that was processed, default null, from the beginning; `topics`; `signal`;
+   *   `onUnreadable`: 'skip' to pass over events that cannot be read
    * @throws `TypeError` when `gt` is no position
-   * @throws from the iteration, `MapperError` when a state cannot be read; what the recorder's subscription throws
+   * @throws from the iteration, `MapperError` with the event's position when it cannot be read; what the recorder's subscription throws
    *
    * @example
    * const gt = await views.maxTrackingId('TrainingSchool')
@@ -243,9 +244,9 @@ export class Application<Client = unknown> {
    *   })
    * }
    */
-  subscribe(options: SubscribeOptions = {}): ApplicationSubscription {
+  subscribe(options: ApplicationSubscribeOptions = {}): ApplicationSubscription {
     const gt = logPosition(options.gt, 'gt')
-    return new ApplicationSubscription(this.name, options.topics ?? [], async () => {
+    return new ApplicationSubscription(this.name, options, async () => {
       const store = await this.eventStore()
       return { notifications: this.recorder.subscribe({ ...options, gt }), store }
     })

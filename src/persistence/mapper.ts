@@ -85,12 +85,7 @@ export class Mapper {
         ...(metadata === undefined ? {} : { metadata }),
       })
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      throw new MapperError(
-        `Cannot read the stored event ${topic}, version ${originatorVersion} of ${originatorId}: ${reason}. ` +
-          'Check that transcodings, compressor, cipher and key are those that it was written with.',
-        { cause: error },
-      )
+      throw unreadable(error, stored)
     }
   }
 
@@ -121,6 +116,23 @@ export class Mapper {
       return attributes as EventData
     throw new MapperError('the state is not an object')
   }
+}
+
+/** A stored event, perhaps with its position in a log. */
+type Unreadable = Pick<StoredEvent, 'topic' | 'originatorId' | 'originatorVersion'> & { readonly id?: bigint }
+
+/** What is thrown where a stored event cannot be read: which one it is, and why. */
+export function unreadable(
+  error: unknown,
+  { topic, originatorId, originatorVersion, id: notificationId }: Unreadable,
+): MapperError {
+  const reason = (error instanceof Error ? error.message : String(error)).replace(/\.$/, '')
+  const position = notificationId === undefined ? '' : `, notification ${notificationId}`
+  return new MapperError(
+    `Cannot read the stored event ${topic}, version ${originatorVersion} of ${originatorId}${position}: ${reason}. ` +
+      'Check that transcodings, compressor, cipher and key are those that it was written with.',
+    { cause: error, topic, originatorId, originatorVersion, notificationId },
+  )
 }
 
 /**

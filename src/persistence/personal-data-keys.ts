@@ -4,7 +4,7 @@ import { Erased } from '../domain/erased.js'
 import { type DomainEvent, domainEvent } from '../domain/event.js'
 import { canonical, checkSubject, noSubjects } from '../domain/personal-data.js'
 import { ConcurrencyError, MapperError, NotSupportedError } from '../errors.js'
-import { type Mapper, unwritable } from './mapper.js'
+import { type Mapper, unreadable, unwritable } from './mapper.js'
 import { placeholderOf, type SealedData, sealedIn } from './sealed-data.js'
 import type { SubjectKeyRecorder } from './subject-key-recorder.js'
 
@@ -73,7 +73,13 @@ export class PersonalDataKeys {
     if (subjects.size === 0) return events
     const stored = (await this.#recorder()?.selectKeys([...subjects])) ?? []
     const keys = new Map(stored.map(({ subject, key }) => [subject, this.#unwrapped(key)]))
-    return events.map((event) => this.#openedEvent(event, keys))
+    return events.map((event) => {
+      try {
+        return this.#openedEvent(event, keys)
+      } catch (error) {
+        throw unreadable(error, event)
+      }
+    })
   }
 
   /**
