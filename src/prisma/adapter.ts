@@ -98,8 +98,7 @@ class JoiningAdapter implements SqlDriverAdapter {
     const openGuest = guestOpening.get()
     if (openGuest !== undefined) return await openGuest(this, isolationLevel)
     const around = transactions.current
-    // Prisma begins what is asked for in one tick in the context of the first: operations of ours never begin one here.
-    if (around !== undefined && !seemsInsideOperation()) return new SavepointTransaction(this, await around.nested())
+    if (around !== undefined) return new SavepointTransaction(this, await around.nested())
     const connection = await connections.begin({
       isolationLevel: isolationLevel === undefined ? undefined : isolationLevels[isolationLevel],
       readOnly: false,

@@ -55,9 +55,10 @@ function transactionHook(original: object, transaction: AnyMethod, host: HooksHo
       // Prisma says what is wrong.
       return begin([given.find((each) => !isPrismaOperation(each))], options)
     }
+    if (!isArray) return clientTransactions.apart(() => begin(...args))
     // Outside of a transaction Prisma sends these as single statements.
-    const areSingle = operations.length === 1 || operations.every(isUniqueRead)
-    if (!isArray || (areSingle && !isInside)) return clientTransactions.apart(() => begin(...args))
+    const areSingle = operations.length === 1 || (options === undefined && operations.every(isUniqueRead))
+    if (areSingle && !isInside) return clientTransactions.apart(() => Promise.all(operations))
     takeOver(operations)
     const place = (): GuestPlace => {
       const here = host.place(original)

@@ -55,6 +55,8 @@ const operations: Readonly<Record<string, Run>> = {
   'a raw query': async (db) => Number((await db.$queryRaw<Array<{ n: number }>>`SELECT ${1} + 1 AS n`)[0]?.n),
   'raw SQL that is put together': async (db) =>
     (await db.$queryRaw<unknown[]>(Prisma.sql`SELECT dog FROM owners WHERE dog = ${'Rex'}`)).length,
+  'dates and JSON in raw queries': (db) =>
+    db.$queryRaw`SELECT ${new Date(0)} AS moment, ${{ list: [1, null] }} AS data, ${'x'} AS text`,
   'a nested write, with what it includes': (db) =>
     db.owner.create({
       data: { name: 'Cem', dog: 'Ace', toys: { create: [{ name: 'rope' }] } },
