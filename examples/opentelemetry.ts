@@ -26,6 +26,8 @@ export function traceTransactions(tracer: Tracer): () => void {
     const { transaction } = message as TransactionTrace
     const span = spans.get(transaction)
     span?.setAttribute('transaction.state', transaction.state)
+    // What is rolled back for its answer alone has no reason that could be recorded.
+    if (transaction.state !== 'committed') span?.setStatus({ code: SpanStatusCode.ERROR })
     span?.end()
   }
   const statement = (name: string): TracingChannelSubscribers<TransactionTrace> => ({

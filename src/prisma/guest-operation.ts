@@ -107,7 +107,7 @@ async function inScope(place: GuestPlace, operation: Operation, work: Work): Pro
   let prismasError: unknown
   try {
     return await scope.operation(operation, async () => {
-      const guest = owner ?? place.guest()
+      const guest = owner ?? visitOf(place)
       const transaction = await guest.transaction
       try {
         return await work(transaction)
@@ -120,6 +120,12 @@ async function inScope(place: GuestPlace, operation: Operation, work: Work): Pro
   } catch (error) {
     throw owner === undefined ? error : await owner.errorOf(error, prismasError, work)
   }
+}
+
+function visitOf(place: GuestPlace): GuestVisit {
+  const visit = place.guest()
+  visit.operation()
+  return visit
 }
 
 function nextStep({ place, call, operation, prismas }: Made, property: string, step: unknown): AnyMethod {

@@ -1,5 +1,6 @@
 /** What Prisma is given for the transaction of a guest: its statements go to the scope that it serves, whose end is ours alone. */
 import { closedError } from '../transaction/closed.js'
+import type { CapturedContext } from '../transaction/context.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
 import type { SqlDriverTransaction, SqlQuery, SqlQueryable, SqlResultSet } from './driver.js'
@@ -17,6 +18,7 @@ export class GuestTransaction implements SqlDriverTransaction {
   readonly adapterName: string
   readonly options: { usePhantomQuery: boolean } = { usePhantomQuery: true }
   #scope: Scope<DriverConnection> | undefined
+  #flow: CapturedContext | undefined
   #inFlight = 0
   #hasFailed = false
   #isEnded = false
@@ -40,6 +42,12 @@ export class GuestTransaction implements SqlDriverTransaction {
   /** @param scope - to whom its statements go from now on, undefined for nobody: they are refused */
   serve(scope: Scope<DriverConnection> | undefined): void {
     this.#scope = scope
+    if (scope === undefined) this.#flow = undefined
+  }
+
+  /** @param flow - where the operation was started whose statements come now: tracers look for its span */
+  comeFrom(flow: CapturedContext | undefined): void {
+    this.#flow = flow
   }
 
   queryRaw(query: SqlQuery): Promise<SqlResultSet> {
@@ -73,7 +81,8 @@ export class GuestTransaction implements SqlDriverTransaction {
   async #run<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T> {
     this.#inFlight += 1
     try {
-      return await this.#innermost.runInTurn(work, true)
+      const send = (): Promise<T> => this.#innermost.runInTurn(work, true)
+      return await (this.#flow === undefined ? send() : this.#flow.run(send))
     } catch (error) {
       this.#hasFailed = true
       throw error

@@ -1,5 +1,5 @@
 /** A Prisma interactive transaction that lives inside of ours, for the user's models and raw queries. */
-import type { AsyncContext } from '../transaction/context.js'
+import type { AsyncContext, CapturedContext } from '../transaction/context.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
 import type { SqlDriverTransaction, SqlIsolationLevel } from './driver.js'
@@ -28,6 +28,7 @@ export class PrismaGuest {
   readonly #openedAt = performance.now()
   #scope: Scope<DriverConnection> | undefined
   #driver: GuestTransaction | undefined
+  #flow: CapturedContext | undefined
   #isSpoilt = false
   #finish: (commit: boolean) => void = ignore
 
@@ -44,7 +45,11 @@ export class PrismaGuest {
     // It may be rejected before Prisma gets to awaiting it.
     finished.catch(ignore)
     // The scope is not to be kept by this function, which Prisma keeps.
-    const open: OpenGuest = (names) => (this.#driver = new GuestTransaction(names, this.#scope))
+    const open: OpenGuest = (names) => {
+      this.#driver = new GuestTransaction(names, this.#scope)
+      this.#driver.comeFrom(this.#flow)
+      return this.#driver
+    }
     let done: Promise<unknown> | undefined
     this.transaction = new Promise((resolve, reject) => {
       // Prisma writes into the options, so each call gets its own.
@@ -80,7 +85,14 @@ export class PrismaGuest {
   /** @param scope - whom it serves from now on, undefined for nobody: its statements are refused */
   serve(scope: Scope<DriverConnection> | undefined): void {
     this.#scope = scope
+    if (scope === undefined) this.#flow = undefined
     this.#driver?.serve(scope)
+  }
+
+  /** @param flow - where the operation was started whose statements come next */
+  comeFrom(flow: CapturedContext): void {
+    this.#flow = flow
+    this.#driver?.comeFrom(flow)
   }
 
   /** @param commit - whether the transaction that it serves is about to commit */

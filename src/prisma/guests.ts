@@ -1,5 +1,5 @@
 /** The guests of a datastore: those in transactions, and those that wait for the next one. */
-import { AsyncContext, outsideOfEverything } from '../transaction/context.js'
+import { AsyncContext, captureFlow, outsideOfEverything } from '../transaction/context.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Guest } from '../transaction/session.js'
 import type { DriverConnection } from './connections.js'
@@ -27,6 +27,11 @@ export class GuestVisit implements Guest {
   /** An operation of it has failed, or may go on for longer than it is awaited: it serves no other transaction. */
   spoil(): void {
     this.#guest.spoil()
+  }
+
+  /** An operation starts here: its statements are sent as from here, whatever Prisma sends them with. */
+  operation(): void {
+    this.#guest.comeFrom(captureFlow())
   }
 
   async end(commit: boolean): Promise<void> {

@@ -12,9 +12,9 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { problemDetails, transactions } from '../../adapters/fastify.js'
 import { traceTransactions } from '../../examples/opentelemetry.js'
-import { PrismaApplicationRecorder } from '../../src/index.js'
+import { PrismaApplicationRecorder, PrismaDatastore } from '../../src/index.js'
 import { storedEvents } from '../../src/testing/stored-events.js'
-import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
+import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
 
 const exporter = new InMemorySpanExporter()
@@ -31,6 +31,24 @@ function treesOf(spans: readonly ReadableSpan[], parent?: string): Tree[] {
   return spans
     .filter((span) => span.parentSpanContext?.spanId === parent)
     .map((span) => ({ name: span.name, children: treesOf(spans, span.spanContext().spanId) }))
+}
+
+type Watcher = (query: { readonly args?: unknown[] }) => void
+
+/** A driver adapter, and what comes from it, that tells of each statement where it is sent. */
+function watched<T extends object>(target: T, tell: Watcher): T {
+  return new Proxy(target, {
+    get(object, name) {
+      const value: unknown = Reflect.get(object, name)
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]): unknown => {
+        if (name === 'queryRaw' || name === 'executeRaw') tell(args[0] as Parameters<Watcher>[0])
+        const result: unknown = Reflect.apply(value, object, args)
+        if (!(result instanceof Promise) || (name !== 'connect' && name !== 'startTransaction')) return result
+        return result.then((made: object) => watched(made, tell))
+      }
+    },
+  })
 }
 
 const leaves = (...names: string[]): Tree[] => names.map((name) => ({ name, children: [] }))
@@ -64,6 +82,10 @@ describe.each(databases)('on $name', (database) => {
       await recorder.insertEvents(storedEvents(id, 1))
       await recorder.appendEvents(storedEvents(id, 1))
       return await reply.code(201).send({})
+    })
+    server.post('/refused', async (_request, reply) => {
+      await open.db.owner.count()
+      return await reply.code(422).send({})
     })
     server.get('/nothing', async () => ({}))
   })
@@ -110,6 +132,43 @@ describe.each(databases)('on $name', (database) => {
       expect(span?.events).toMatchObject([{ name: 'exception', attributes: { 'exception.type': 'ES_CONCURRENCY' } }])
     }
     expect(spanNamed('POST /conflicts')?.attributes['transaction.state']).toBe('rolledBack')
+  })
+
+  it('sends the statements of parallel requests each in the context of its own, as the instrumentation of a driver sees it', async () => {
+    const sent: Array<{ readonly values: unknown[]; readonly trace: string | undefined }> = []
+    const adapter = watched(open.database.adapter(), ({ args }) => {
+      sent.push({ values: args ?? [], trace: trace.getSpan(context.active())?.spanContext().traceId })
+    })
+    await using datastore = new PrismaDatastore<TestClient>({
+      adapter,
+      client: (own) => open.database.newClient(own) as TestClient,
+    })
+    for (let round = 0; round < 3; round += 1) {
+      const names = ['a', 'b', 'c'].map((name) => `${name}${round}`)
+      const traces = await Promise.all(
+        names.map(async (dog) => {
+          const span = tracer.startSpan(dog)
+          await context.with(trace.setSpan(context.active(), span), async () => {
+            await datastore.transaction(async () => {
+              await datastore.client.owner.findUnique({ where: { dog } })
+              if (database.provider !== 'sqlite') await datastore.client.owner.create({ data: { name: 'Ann', dog } })
+            })
+          })
+          return span.spanContext().traceId
+        }),
+      )
+      for (const [index, dog] of names.entries()) {
+        const own = sent.filter(({ values }) => values.includes(dog))
+        expect(own.length).toBeGreaterThan(0)
+        expect(own.map((each) => each.trace)).toEqual(own.map(() => traces[index]))
+      }
+    }
+  })
+
+  it('marks a transaction as failed that was rolled back for its answer alone', async () => {
+    expect(await request('POST', '/refused')).toBe(422)
+    const span = spanNamed('POST /refused')
+    expect([span?.attributes['transaction.state'], span?.status.code]).toEqual(['rolledBack', SpanStatusCode.ERROR])
   })
 
   it('has no span for a transaction that sends nothing', async () => {
