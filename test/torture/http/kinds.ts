@@ -58,6 +58,9 @@ const hostileKinds: readonly RequestKind[] = [
   // What a failed statement leaves behind depends on the database.
   kind('/swallowed', [201, 500]),
   kind('/deadline', [503], { closes: true }),
+  // Another transaction has the lock, or the network lets nothing through any more.
+  kind('/lock-wait', [503], { closes: true }),
+  kind('/frozen', [503], { closes: true }),
   kind('/bad-header', [500], { closes: true }),
   kind('/destroyed', [undefined], { closes: true }),
   // Express closes the connection of a handler that fails after it has answered, be it before the answer has left.

@@ -18,20 +18,28 @@ interface Sent {
 /** A name that is registered before the run: who registers it again meets a conflict. */
 export const takenName = 'taken'
 
+/** On the way to a server, the connection freezes on which this is sent. */
+export const freezingSql = "SELECT 'frozen'"
+
 const large = 'x'.repeat(1_000_000)
 
 /** All routes, on one datastore. */
 export class TortureRoutes {
   readonly #datastore: PrismaDatastore<TestClient>
+  readonly #rival: PrismaDatastore<TestClient>
   readonly #school: TrainingSchool
+  #lockedId = 0
 
-  constructor(datastore: PrismaDatastore<TestClient>) {
+  /** @param rival - another datastore on the same database, which gets into the way */
+  constructor(datastore: PrismaDatastore<TestClient>, rival: PrismaDatastore<TestClient>) {
     this.#datastore = datastore
+    this.#rival = rival
     this.#school = new TrainingSchool({ name: 'TrainingSchool', datastore })
   }
 
   async prepare(): Promise<void> {
     await this.#school.register(takenName)
+    this.#lockedId = (await this.#datastore.client.owner.create({ data: { name: 'Ann', dog: takenName } })).id
   }
 
   get routes(): Route[] {
@@ -120,7 +128,26 @@ export class TortureRoutes {
       await delay(5)
       throw new Error('too late for more')
     }
+    const lockWait: Handle = async (exchange) => {
+      // By its key: MariaDB locks what is beside a row that is found otherwise.
+      const change = { where: { id: this.#lockedId }, data: { name: 'Bea' } }
+      await this.#rival.transaction(async ({ client }) => {
+        await client.owner.update(change)
+        // Waits for the end of what is around it, which does not come before this one's.
+        await this.#datastore.client.owner.update(change)
+      })
+      exchange.send(201)
+    }
+    const frozen: Handle = async (exchange) => {
+      await this.#store(exchange)
+      await this.#datastore.client.$queryRawUnsafe(freezingSql)
+      // Where there is no network, it is just late.
+      await delay(200)
+      exchange.send(201)
+    }
     return [
+      route('/lock-wait', lockWait, { deadlineMs: 50 }),
+      route('/frozen', frozen, { deadlineMs: 50 }),
       route('/throws', this.#storing(fail)),
       route('/rejects-late', rejecting),
       route(

@@ -4,6 +4,7 @@ import { PrismaDatastore } from '../../../src/index.js'
 import { Signal } from '../../http/listening.js'
 import { frameworks, type RunningServer } from '../../http/servers.js'
 import type { TestClient } from '../../prisma/open-database.js'
+import { FreezingProxy } from '../../restarts/freezing-proxy.js'
 import type { Adapter } from '../../support/databases.js'
 import { PrismaClient as MysqlClient } from '../../support/generated/mysql/client.js'
 import { PrismaClient as PostgresqlClient } from '../../support/generated/postgresql/client.js'
@@ -11,7 +12,7 @@ import { PrismaClient as SqliteClient } from '../../support/generated/sqlite/cli
 import { adapterOf } from '../open.js'
 import { mutated } from './mutated.js'
 import { poolSize, type Question, type ServerPlan, type ServerState } from './plan.js'
-import { TortureRoutes } from './routes.js'
+import { freezingSql, TortureRoutes } from './routes.js'
 
 const longestCloseMs = 4_000
 const plan: ServerPlan = JSON.parse(process.argv[2] ?? '')
@@ -29,16 +30,27 @@ const clients = { postgresql: PostgresqlClient, sqlite: SqliteClient, mysql: Mys
     adapter: Adapter
   }) => TestClient
 >
-const datastore = new PrismaDatastore<TestClient>({
-  adapter: adapterOf(plan),
-  client: (adapter) => new clients[plan.provider]({ adapter }),
-})
+const open = (url: string): PrismaDatastore<TestClient> =>
+  new PrismaDatastore<TestClient>({
+    adapter: adapterOf({ ...plan, url }),
+    client: (adapter) => new clients[plan.provider]({ adapter }),
+  })
+const datastore = open(await urlThatFreezes())
+const rival = open(plan.url)
 const server = await start()
+
+/** The way to a server that freezes connections when it is told to; a file needs none. */
+async function urlThatFreezes(): Promise<string> {
+  if (plan.provider === 'sqlite') return plan.url
+  const proxy = await FreezingProxy.before(plan.url, plan.provider === 'mysql' ? 3306 : 5432)
+  proxy.freezeAt(freezingSql)
+  return proxy.urlOf(plan.url)
+}
 
 async function start(): Promise<RunningServer> {
   const framework = frameworks.find(({ name }) => name === plan.framework)
   if (framework === undefined) throw new Error(`there is no framework '${plan.framework}'`)
-  const tortured = new TortureRoutes(datastore)
+  const tortured = new TortureRoutes(datastore, rival)
   await tortured.prepare()
   return await framework.start(mutated(datastore, plan.mutation), tortured.routes)
 }
@@ -77,6 +89,7 @@ async function close(): Promise<boolean> {
   await server.close()
   const closed = async (): Promise<boolean> => {
     await datastore.close()
+    await rival.close()
     return true
   }
   return await Promise.race([closed(), delay(longestCloseMs, false)])

@@ -92,7 +92,7 @@ function unplanned(outcomes: readonly Outcome[], { rows, events }: Stored): stri
   const names = new Set(outcomes.map(({ request }) => request.name))
   const ids = new Set([...names, takenName].map((name) => Dog.createId(name)))
   return [
-    ...[...rows].filter((name) => !names.has(name)),
+    ...[...rows].filter((name) => name !== takenName && !names.has(name)),
     ...[...events.keys()].filter((id) => !ids.has(id)).map((id) => `the events of ${id}`),
   ]
 }
