@@ -161,7 +161,14 @@ export type {
   WaitOptions,
 } from './persistence/recorder.js'
 export { RotatingCipher } from './persistence/rotating-cipher.js'
-export type { Metadata, Notification, StoredEvent, StreamPosition, Tracking } from './persistence/stored-event.js'
+export type {
+  LoggedNotification,
+  Metadata,
+  Notification,
+  StoredEvent,
+  StreamPosition,
+  Tracking,
+} from './persistence/stored-event.js'
 export type { SubjectKey, SubjectKeyRecorder } from './persistence/subject-key-recorder.js'
 export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
 export {

@@ -2,14 +2,14 @@
 import { ProgrammingError } from '../errors.js'
 import { checkLimit, logPosition } from '../persistence/positions.js'
 import type { ApplicationRecorder, SelectNotificationsOptions } from '../persistence/recorder.js'
-import type { Notification } from '../persistence/stored-event.js'
+import type { LoggedNotification } from '../persistence/stored-event.js'
 
 /** A part of a log: at most as many notifications as the log's section size. */
 export interface Section {
   /** The first and the last id of the items, such as `1,10`; null when there are none. */
   readonly id: string | null
   /** In the order of their ids. */
-  readonly items: readonly Notification[]
+  readonly items: readonly LoggedNotification[]
   /** The id to ask for what comes after; null when the section was not full. */
   readonly nextId: string | null
 }
@@ -25,7 +25,7 @@ export interface NotificationLog {
    * @param limit - at most so many, from 0 to `sectionSize`
    * @throws `ProgrammingError` for a greater limit
    */
-  select(start: bigint | null, limit: number, options?: SelectNotificationsOptions): Promise<Notification[]>
+  select(start: bigint | null, limit: number, options?: SelectNotificationsOptions): Promise<LoggedNotification[]>
   /**
    * Reads a section.
    *
@@ -56,7 +56,7 @@ export class LocalNotificationLog implements NotificationLog {
     this.sectionSize = checkSectionSize(sectionSize)
   }
 
-  async select(start: bigint | null, limit: number, options?: SelectNotificationsOptions): Promise<Notification[]> {
+  async select(start: bigint | null, limit: number, options?: SelectNotificationsOptions): Promise<LoggedNotification[]> {
     if (checkLimit(limit) > this.sectionSize) {
       throw new ProgrammingError(
         `Cannot select ${limit} notifications at once: the section size of this log is ${this.sectionSize}`,
@@ -99,7 +99,7 @@ export class NotificationLogReader {
   }
 
   /** Gives the notifications from an id on, one by one, following the links between sections. */
-  async *read(start: bigint = 1n): AsyncGenerator<Notification, void, undefined> {
+  async *read(start: bigint = 1n): AsyncGenerator<LoggedNotification, void, undefined> {
     const first = logPosition(start, 'start')
     let sectionId: string | null = `${first},${first + BigInt(this.sectionSize) - 1n}`
     while (sectionId !== null) {
@@ -110,7 +110,7 @@ export class NotificationLogReader {
   }
 
   /** Gives the notifications that the options ask for, in batches, until a batch is not full. */
-  async *select(options: ReadOptions = {}): AsyncGenerator<Notification[], void, undefined> {
+  async *select(options: ReadOptions = {}): AsyncGenerator<LoggedNotification[], void, undefined> {
     const { start = null, ...narrowing } = options
     const limit = Math.min(this.sectionSize, this.#log.sectionSize)
     let batch = await this.#log.select(start, limit, narrowing)

@@ -2,7 +2,7 @@
 import { MapperError, ProgrammingError } from '../errors.js'
 import { checkLimit, logPosition } from '../persistence/positions.js'
 import type { SelectNotificationsOptions } from '../persistence/recorder.js'
-import type { Metadata, Notification } from '../persistence/stored-event.js'
+import type { LoggedNotification, Metadata } from '../persistence/stored-event.js'
 import type { NotificationLog, Section } from './notification-log.js'
 
 /** A notification in a section's JSON, in the words of the Python library. */
@@ -17,7 +17,8 @@ interface NotificationText {
   readonly topic: string
   /** In base64. */
   readonly state: string
-  readonly recorded_at: string
+  /** The Python library gives none. */
+  readonly recorded_at?: string | null
   readonly metadata?: Metadata
 }
 
@@ -65,7 +66,7 @@ export class RemoteNotificationLog implements NotificationLog {
   }
 
   /** Reads sections until there are enough: what does not fit the options is fetched and passed over. */
-  async select(start: bigint | null, limit: number, options: SelectNotificationsOptions = {}): Promise<Notification[]> {
+  async select(start: bigint | null, limit: number, options: SelectNotificationsOptions = {}): Promise<LoggedNotification[]> {
     if (checkLimit(limit) > this.sectionSize) {
       throw new ProgrammingError(
         `Cannot select ${limit} notifications at once: the section size of this log is ${this.sectionSize}`,
@@ -75,7 +76,7 @@ export class RemoteNotificationLog implements NotificationLog {
     const stop = logPosition(options.stop, 'stop')
     const from = logPosition(start, 'start')
     const first = from === null || from < 1n ? 1n : inclusiveOfStart ? from : from + 1n
-    const selected: Notification[] = []
+    const selected: LoggedNotification[] = []
     let next: string | null = `${first},${first + BigInt(this.sectionSize) - 1n}`
     while (next !== null && selected.length < limit) {
       const { items, nextId }: Section = await this.section(next)
@@ -98,7 +99,7 @@ function toText({
   state,
   recordedAt,
   metadata,
-}: Notification): NotificationText {
+}: LoggedNotification): NotificationText {
   return {
     id: id > BigInt(Number.MAX_SAFE_INTEGER) ? String(id) : Number(id),
     originator_id: uuid.test(originatorId) ? originatorId.replaceAll('-', '') : originatorId,
@@ -106,12 +107,12 @@ function toText({
     originator_version: originatorVersion,
     topic,
     state: Buffer.from(state).toString('base64'),
-    recorded_at: recordedAt.toISOString(),
+    ...(recordedAt === undefined ? {} : { recorded_at: recordedAt.toISOString() }),
     ...(metadata === undefined ? {} : { metadata }),
   }
 }
 
-function toNotification(text: NotificationText): Notification {
+function toNotification(text: NotificationText): LoggedNotification {
   const { id, originator_id: originatorId, originator_version: originatorVersion, topic, state, metadata } = text
   if (typeof originatorId !== 'string' || typeof topic !== 'string')
     throw new TypeError('an item has no originator or topic')
@@ -122,9 +123,16 @@ function toNotification(text: NotificationText): Notification {
     originatorVersion,
     topic,
     state: new Uint8Array(Buffer.from(state, 'base64')),
-    recordedAt: new Date(text.recorded_at),
+    recordedAt: timeOf(text.recorded_at),
     ...(metadata === undefined ? {} : { metadata }),
   }
+}
+
+function timeOf(text: string | null | undefined): Date | undefined {
+  if (text === undefined || text === null) return undefined
+  const time = new Date(text)
+  if (Number.isNaN(time.getTime())) throw new TypeError('an item has a recorded_at that is no time')
+  return time
 }
 
 function withHyphens(id: string): string {

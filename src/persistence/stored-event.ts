@@ -25,6 +25,12 @@ export interface Notification extends StoredEvent {
   readonly recordedAt: Date
 }
 
+/** A notification of a log that may be elsewhere. */
+export interface LoggedNotification extends Omit<Notification, 'recordedAt'> {
+  /** When the database there stored it; undefined where the log does not tell, as that of the Python library. */
+  readonly recordedAt: Date | undefined
+}
+
 /** How far one upstream application's log has been processed. */
 export interface Tracking {
   /** The upstream application. */

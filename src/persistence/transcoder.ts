@@ -4,7 +4,13 @@ import { deepestState } from '../domain/kept-values.js'
 import { isPlainObject } from '../domain/plain-objects.js'
 import { DataError, MapperError, TranscodingNotRegisteredError } from '../errors.js'
 import { DecimalText } from './exact-values.js'
-import { builtInTranscodings, defineTranscoding, isForeignDecimal, type Transcoding } from './transcodings.js'
+import {
+  bigintName,
+  builtInTranscodings,
+  defineTranscoding,
+  isForeignDecimal,
+  type Transcoding,
+} from './transcodings.js'
 
 /** Turns a value into bytes and back. */
 export interface Transcoder {
@@ -171,11 +177,32 @@ function parse(bytes: Uint8Array): unknown {
   if (!isUtf8(bytes)) throw new MapperError('Cannot read a state as JSON: it is not UTF-8 text')
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
   try {
-    return JSON.parse(text)
+    return JSON.parse(mayLoseDigits.test(text) ? withExactIntegers(text) : text)
   } catch {
+    const hasNoNumber = text
+      .replace(tokens, (token) => (token.startsWith('"') ? '""' : token))
+      .match(/\b(NaN|Infinity)\b/)
     // Not kept as the cause: the parser's message quotes the content, which does not belong into logs.
-    throw new MapperError('Cannot read a state as JSON: it is not well-formed')
+    throw new MapperError(
+      hasNoNumber === null
+        ? 'Cannot read a state as JSON: it is not well-formed'
+        : `Cannot read a state as JSON: it has ${hasNoNumber[0]}, which Python writes and JSON does not have. Write null, or a decimal, there.`,
+    )
   }
+}
+
+/** An integer that a number of JavaScript may not hold has at least so many digits; they may be in a text as well. */
+const mayLoseDigits = /\d{16}/
+
+/** Texts and numbers of JSON. */
+const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+
+/** Puts the stored form of a bigint in the place of each integer that would be rounded. */
+function withExactIntegers(text: string): string {
+  return text.replace(tokens, (token) => {
+    const isRounded = /^-?\d+$/.test(token) && !Number.isSafeInteger(Number(token))
+    return isRounded ? `${prefixOf(bigintName)}"${token}"}` : token
+  })
 }
 
 function readEscaped(data: unknown): unknown {
@@ -196,7 +223,10 @@ function prefixOf(name: string): string {
 
 function numberText(value: number): string {
   if (!Number.isFinite(value)) throw new DataError(`Cannot write ${value} to an event: JSON has no such number`)
-  return Object.is(value, -0) ? '-0.0' : String(value)
+  if (Object.is(value, -0)) return '-0.0'
+  const text = String(value)
+  // As Python writes a float: digits alone are an integer, which is read as a bigint when it is so great.
+  return Number.isSafeInteger(value) || !/^-?\d+$/.test(text) ? text : `${text}.0`
 }
 
 function notRegistered(value: unknown): TranscodingNotRegisteredError {

@@ -71,9 +71,12 @@ const dateAsIso: Transcoding<Date, string> = {
   decode: (iso) => Timestamp.fromISO(textOf(iso)),
 }
 
+/** The name under which a `bigint` is stored. */
+export const bigintName = 'bigint_str'
+
 /** A `bigint` as its decimal text. */
 const bigintAsText: Transcoding<bigint, string> = {
-  name: 'bigint_str',
+  name: bigintName,
   // The wrapper class types its prototype as the wrapper object, while its values are primitives.
   type: BigInt as unknown as TranscodedType<bigint>,
   encode: String,

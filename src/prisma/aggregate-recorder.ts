@@ -41,6 +41,8 @@ export interface RecorderOptions {
    * anyway, and take the option without a difference. All who write the table need the same.
    */
   readonly order?: LogOrder
+  /** Recorders whose tables `createTable()` makes as well; default none. Those of an application have the others of it. */
+  readonly companions?: ReadonlyArray<{ createTable(): Promise<void> }>
 }
 
 /** What recorders need of a datastore. */
@@ -56,6 +58,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   protected readonly engine: Engine
   protected readonly table: EventsTable
   readonly #originatorIdType: OriginatorIdType
+  readonly #companions: NonNullable<RecorderOptions['companions']>
   readonly #writer: EventsWriter
 
   /**
@@ -63,7 +66,8 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
    * @throws `ProgrammingError` when the table's name is no identifier, or too long for one
    */
   constructor(datastore: RecorderDatastore<Client>, options: RecorderOptions = {}) {
-    const { kind = 'events', originatorIdType = 'uuid' } = options
+    const { kind = 'events', originatorIdType = 'uuid', companions = [] } = options
+    this.#companions = companions
     this.#originatorIdType = originatorIdType
     this.datastore = datastore
     this.engine = engineOf(datastore)
@@ -159,11 +163,13 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   /**
-   * Makes the table as the Prisma schema has it, for tests and scripts; harmless where it exists. In production the
-   * table comes from `prisma migrate`.
+   * Makes the table as the Prisma schema has it, for tests and scripts; harmless where it exists, and by several processes at
+   * once. The recorder of an application makes all tables of that: also of snapshots and subject keys. In production they come
+   * from `prisma migrate`.
    */
   async createTable(): Promise<void> {
     await createTables(this.engine, this.table.createStatements)
+    for (const companion of this.#companions) await companion.createTable()
   }
 
   /** Keeps events for the flush of the current transaction, or writes them at once where there is none. */

@@ -28,7 +28,12 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
   }
 
   applicationRecorder(): PrismaApplicationRecorder<Client> {
-    return new PrismaApplicationRecorder(this.#datastore, { eventsTable: this.#tables.events, ...this.#options })
+    const companions = [this.aggregateRecorder('snapshots'), this.subjectKeyRecorder()]
+    return new PrismaApplicationRecorder(this.#datastore, {
+      eventsTable: this.#tables.events,
+      companions,
+      ...this.#options,
+    })
   }
 
   aggregateRecorder(purpose: RecorderPurpose): PrismaAggregateRecorder<Client> {

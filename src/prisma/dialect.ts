@@ -260,6 +260,8 @@ export interface Dialect {
   translate(facts: DriverErrorFacts, message: string, cause: unknown): EventSourcingError | undefined
   /** Whether a failed COMMIT, or a failed statement without a transaction, may have been carried out all the same. */
   mayHaveCommitted(error: unknown, facts: DriverErrorFacts | undefined): boolean
+  /** Turns the statements that make tables into such as may be run by several processes at once, each to be sent as it is. */
+  creationScripts(statements: readonly string[]): readonly string[]
   /** The statement that makes a connection listen to a channel; undefined where the database sends no notifications. */
   readonly listenStatement: ((channel: string) => string) | undefined
   eventsTable(options: EventsTableOptions): EventsTable

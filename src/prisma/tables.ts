@@ -15,7 +15,7 @@ export async function createTables(engine: Engine, statements: readonly string[]
   const scope = dialect.singleWriter && currentScope?.session.begun === true ? currentScope : undefined
   const runner = engine.runner()
   try {
-    for (const sql of statements) {
+    for (const sql of dialect.creationScripts(statements)) {
       await (scope === undefined ? runner.execute(statement(sql)) : scope.execute((own) => own.execute(statement(sql))))
     }
   } catch (error) {

@@ -22,7 +22,7 @@ export function versionsOf(events: readonly StoredEvent[]): number[] {
 }
 
 /** The ids of notifications, in their order, as numbers. */
-export function idsOf(notifications: readonly Notification[]): number[] {
+export function idsOf(notifications: ReadonlyArray<Pick<Notification, 'id'>>): number[] {
   return notifications.map(({ id }) => Number(id))
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { LocalNotificationLog, NotificationLogReader, type Section } from '../../src/application/notification-log.js'
 import { ProgrammingError } from '../../src/errors.js'
 import { InMemoryApplicationRecorder } from '../../src/persistence/in-memory-recorders.js'
-import type { Notification } from '../../src/persistence/stored-event.js'
+import type { LoggedNotification } from '../../src/persistence/stored-event.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { TrainingSchool } from './dogs.js'
 
@@ -18,7 +18,7 @@ async function recorderWith(count: number): Promise<InMemoryApplicationRecorder>
 const logWith = async (count: number, sectionSize = 5): Promise<LocalNotificationLog> =>
   new LocalNotificationLog(await recorderWith(count), sectionSize)
 
-const idsOf = (items: readonly Notification[]): number[] => items.map(({ id }) => Number(id))
+const idsOf = (items: readonly LoggedNotification[]): number[] => items.map(({ id }) => Number(id))
 
 const summary = ({ id, items, nextId }: Section): unknown[] => [id, idsOf(items), nextId]
 

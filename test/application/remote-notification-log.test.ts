@@ -110,4 +110,21 @@ describe('a section as JSON', () => {
       items: [{ id: 1, originator_id: 'order-17', originator_version: 1, topic: 'a', state: 'AP8=' }, {}],
     })
   })
+
+  it('of the Python library has no time of recording, which is undefined here', async () => {
+    const item = {
+      id: 1,
+      originator_id: '0123456789abcdef0123456789abcdef',
+      originator_version: 1,
+      topic: 'a',
+      state: 'AP8=',
+    }
+    const section = JSON.stringify({ id: '1,1', next_id: null, items: [item, { ...item, id: 2, recorded_at: null }] })
+    const remote = new RemoteNotificationLog(async () => section)
+    const { items } = await remote.section('1,10')
+    expect(items.map(({ recordedAt }) => recordedAt)).toEqual([undefined, undefined])
+    expect(sectionToJSON({ id: '1,2', nextId: null, items })).not.toContain('recorded_at')
+    const broken = new RemoteNotificationLog(async () => section.replace('null}]', '"soon"}]'))
+    await expect(broken.section('1,10')).rejects.toBeInstanceOf(MapperError)
+  })
 })

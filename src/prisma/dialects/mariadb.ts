@@ -43,6 +43,7 @@ export const mariadb: Dialect = {
     facts === undefined
       ? isConnectionLoss(error)
       : facts.code !== undefined && connectionLostCodes.includes(facts.code),
+  creationScripts: (statements) => statements,
   listenStatement: undefined,
   eventsTable: (options) => new MariadbEventsTable(options),
   trackingTable: (options) => new MariadbTrackingTable(options),

@@ -19,6 +19,9 @@ const errors = new ErrorTable(postgresqlErrors)
 /** The connection or the server goes down; whether a COMMIT that is answered so was carried out is not known. */
 const goingDown = /^(08|57P)/
 
+/** Held by who makes tables; a number that is nobody else's. */
+const creationLock = 7_012_733_402_117
+
 /** The server starts or stops, and takes no connection. */
 const cannotConnectNow = '57P03'
 
@@ -60,6 +63,8 @@ export const postgresql: Dialect = {
     if (error instanceof Error && /not queryable/.test(error.message)) return false
     return isConnectionLoss(error)
   },
+  // IF NOT EXISTS does not keep two from making the same. One message is one transaction, at whose end the lock is released.
+  creationScripts: (statements) => [[`SELECT pg_advisory_xact_lock(${creationLock})`, ...statements].join(';\n')],
   // The name of a channel is made by us, from letters, digits and underscores.
   listenStatement: (channel) => `LISTEN "${channel}"`,
   eventsTable: (options) => new PostgresqlEventsTable(options),

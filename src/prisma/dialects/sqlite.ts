@@ -40,6 +40,7 @@ export const sqlite: Dialect = {
   translate: byCode,
   // The file is on this machine: an answer always comes.
   mayHaveCommitted: () => false,
+  creationScripts: (statements) => statements,
   listenStatement: undefined,
   eventsTable: (options) => new SqliteEventsTable(options),
   trackingTable: sqliteTrackingTable,
