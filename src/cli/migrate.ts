@@ -1,7 +1,9 @@
 /** Applies a folder of migrations without Prisma's native engine, keeping the history as the engine does. */
-import { IntegrityError } from '../errors.js'
+import { EnvironmentError, IntegrityError } from '../errors.js'
 import { adapterFromUrl } from '../prisma/adapter-from-url.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
+import type { SqlDriverAdapter } from '../prisma/driver.js'
+import type { Finding } from '../prisma/inspection.js'
 import { translateError } from '../prisma/translate-error.js'
 import { type Attempt, MigrationHistory } from './migration-history.js'
 import { type Migration, matchesChecksum, readMigrations } from './migrations-folder.js'
@@ -14,6 +16,15 @@ export interface MigrateOptions {
   readonly migrations: string
   /** Called with the name of each migration after it was applied. */
   readonly onApplied?: (name: string) => void
+  /** What is to be said of a migration before the others are applied. */
+  readonly resolve?: Resolution
+}
+
+/** What became of a migration, as only people know: one that has failed, or one whose tables were there before. */
+export interface Resolution {
+  readonly name: string
+  /** `rolled back`: it is applied again. */
+  readonly as: 'applied' | 'rolled back'
 }
 
 /**
@@ -25,27 +36,48 @@ export interface MigrateOptions {
  *   for a folder or a URL that cannot be used
  * @see https://www.prisma.io/docs/orm/reference/prisma-cli-reference#migrate-deploy
  */
-export async function migrate({ url, migrations: folder, onApplied }: MigrateOptions): Promise<string[]> {
+export async function migrate({ url, migrations: folder, onApplied, resolve }: MigrateOptions): Promise<string[]> {
   const factory = await adapterFromUrl(url, { forMigrations: true })
   const migrations = await readMigrations(folder, factory.provider)
   const adapter = await factory.connect().catch((error: unknown) => {
     throw translateError(dialectOf(factory.provider), error, 'connect to the database')
   })
   try {
-    return await applyPending(new MigrationHistory(adapter), migrations, onApplied)
+    return await applyPending(new MigrationHistory(adapter), migrations, { onApplied, resolve })
   } finally {
     await adapter.dispose()
+  }
+}
+
+/** Compares the folder of migrations, where there is one, with what the database has. */
+export async function examineMigrations(adapter: SqlDriverAdapter, folder: string): Promise<Finding[]> {
+  const finding = (status: Finding['status'], message: string, cure?: string): Finding[] => [
+    { check: 'migrations', subject: folder, status, message, ...(cure === undefined ? {} : { cure }) },
+  ]
+  const apply = 'npx prisma migrate deploy, or npx eventsourcing-prisma migrate'
+  try {
+    const migrations = await readMigrations(folder, adapter.provider)
+    const { attempts } = await new MigrationHistory(adapter).read()
+    if (attempts === undefined) return finding('warning', 'the database has no history of migrations', apply)
+    const pending = migrationsToApply(migrations, attempts)
+    if (pending.length === 0) return finding('ok', `all ${migrations.length} are applied`)
+    return finding('error', `not applied: ${pending.map(({ name }) => name).join(', ')}`, apply)
+  } catch (error) {
+    if (error instanceof IntegrityError) return finding('error', error.message)
+    if (error instanceof EnvironmentError) return finding('warning', error.message)
+    throw error
   }
 }
 
 async function applyPending(
   history: MigrationHistory,
   migrations: readonly Migration[],
-  onApplied: MigrateOptions['onApplied'],
+  { onApplied, resolve }: { readonly [Name in 'onApplied' | 'resolve']: MigrateOptions[Name] | undefined },
 ): Promise<string[]> {
   await history.prepareSchema()
   try {
     await history.lock()
+    if (resolve !== undefined) await resolveOne(history, migrations, resolve)
     const pending = migrationsToApply(migrations, await attemptsOf(history))
     for (const migration of pending) {
       await history.apply(migration)
@@ -57,13 +89,37 @@ async function applyPending(
   }
 }
 
+/** Says of a migration what became of it, like `prisma migrate resolve`. */
+async function resolveOne(
+  history: MigrationHistory,
+  migrations: readonly Migration[],
+  { name, as }: Resolution,
+): Promise<void> {
+  const { attempts = [] } = await history.read()
+  const standing = attempts.filter((attempt) => attempt.name === name && !attempt.rolledBack)
+  const migration = migrations.find((candidate) => candidate.name === name)
+  if (standing.some(({ finished }) => finished)) {
+    throw new IntegrityError(`Could not resolve migration ${name}: it is applied already. Leave --resolve out.`)
+  }
+  if (as === 'rolled back' && standing.length === 0) {
+    throw new IntegrityError(
+      `Could not resolve migration ${name}: it has not failed in this database. Leave --resolve out.`,
+    )
+  }
+  if (migration === undefined) {
+    throw new IntegrityError(`Could not resolve migration ${name}: the folder of migrations has none of that name.`)
+  }
+  if (standing.length > 0) await history.rollBack(name)
+  if (as === 'applied') await history.recordApplied(migration)
+}
+
 async function attemptsOf(history: MigrationHistory): Promise<readonly Attempt[]> {
   const { attempts, isEmpty } = await history.read()
   if (attempts !== undefined) return attempts
   if (!isEmpty) {
     throw new IntegrityError(
       'Could not apply the migrations: the database has tables and no history of migrations. Mark what it has as applied ' +
-        'with prisma migrate resolve --applied, or take an empty database.',
+        'with --resolve <name> --applied, one after the other, or take an empty database.',
     )
   }
   await history.create()
@@ -76,7 +132,7 @@ function migrationsToApply(migrations: readonly Migration[], attempts: readonly 
   if (failed !== undefined) {
     throw new IntegrityError(
       `Could not apply the migrations: migration ${failed.name} has failed before. Repair the database, then say so with ` +
-        `prisma migrate resolve --rolled-back ${failed.name} (or --applied).`,
+        `--resolve ${failed.name}, which applies it again, or with --resolve ${failed.name} --applied.`,
     )
   }
   const applied = new Map(standing.map((attempt) => [attempt.name, attempt]))

@@ -124,10 +124,34 @@ export class MigrationHistory {
     await delay(2)
   }
 
+  /** Records that the standing attempts at a migration are undone. */
+  async rollBack(name: string): Promise<void> {
+    const { now, parameter: p } = this.#table
+    const standing = `migration_name = ${p(1)} AND rolled_back_at IS NULL`
+    await this.#record(`UPDATE ${historyTable} SET rolled_back_at = ${now} WHERE ${standing}`, [name])
+  }
+
+  /** Records a migration as applied without running it; makes the history where there is none. */
+  async recordApplied({ name, script }: Migration): Promise<void> {
+    if ((await this.read()).attempts === undefined) await this.create()
+    const { now, parameter: p } = this.#table
+    const columns = 'id, checksum, migration_name, started_at, finished_at, applied_steps_count'
+    const values = `${p(1)}, ${p(2)}, ${p(3)}, ${now}, ${now}, 0`
+    const args = [randomUUID(), checksum(script), name]
+    await this.#record(`INSERT INTO ${historyTable} (${columns}) VALUES (${values})`, args)
+    await delay(2)
+  }
+
   async #run(script: string): Promise<void> {
     // Comments alone are what Prisma writes for a migration that is still to be filled; MySQL refuses to run them.
     if (script.replace(/--.*$/gm, '').trim() === '') return
-    await this.#runScript(script)
+    const { afterScript, foreignLines } = this.#table
+    try {
+      await this.#runScript(foreignLines === undefined ? script : script.replace(foreignLines, ''))
+    } finally {
+      // A connection that is lost says so at the next statement.
+      if (afterScript !== undefined) await this.#adapter.executeRaw(statement(afterScript)).catch(() => undefined)
+    }
   }
 
   async #runScript(script: string): Promise<void> {

@@ -2,8 +2,10 @@
 import { Command, CommanderError, Option } from 'commander'
 import { EnvironmentError } from '../errors.js'
 import type { OriginatorIdType } from '../prisma/dialect.js'
+import { doctor, type Finding } from './doctor.js'
 import { init } from './init.js'
 import { migrate } from './migrate.js'
+import { type ProjectFlags, readProject, urlOf } from './project.js'
 import { modelTypes } from './schema-models.js'
 import { verifyAll } from './verify-snapshots.js'
 
@@ -14,6 +16,11 @@ export interface Output {
   /** Takes a line about what went wrong. */
   readonly complain: (line: string) => void
 }
+
+const urlDescription =
+  'the database: file:, postgresql: or mysql: (default: PRISMA_URL, then the Prisma config, then DATABASE_URL; .env is read)'
+const migrationsDescription =
+  'the folder of the migrations (default: that of the Prisma config, then prisma/migrations)'
 
 interface InitFlags {
   readonly app?: string[]
@@ -30,7 +37,16 @@ interface VerifyFlags {
 
 interface MigrateFlags {
   readonly url?: string
-  readonly migrations: string
+  readonly migrations?: string
+  readonly resolve?: string
+  readonly applied?: boolean
+  readonly rolledBack?: boolean
+}
+
+interface DoctorFlags extends ProjectFlags {
+  readonly app?: string[]
+  readonly postgresSchema?: string
+  readonly json?: boolean
 }
 
 /**
@@ -41,8 +57,12 @@ interface MigrateFlags {
  */
 export async function run(args: readonly string[], output: Output): Promise<number> {
   try {
-    await program(output).parseAsync(args, { from: 'user' })
-    return 0
+    let exitCode = 0
+    const end = (code: number): void => {
+      exitCode = code
+    }
+    await program(output, end).parseAsync(args, { from: 'user' })
+    return exitCode
   } catch (error) {
     // It has printed by itself, and ends with 0 after --help.
     if (error instanceof CommanderError) return error.exitCode
@@ -51,7 +71,8 @@ export async function run(args: readonly string[], output: Output): Promise<numb
   }
 }
 
-function program(output: Output): Command {
+/** @param end - takes the exit code of a command that has found something */
+function program(output: Output, end: (code: number) => void): Command {
   const command = new Command('eventsourcing-prisma')
     .description('Tables for event sourcing in the database of your Prisma schema')
     .exitOverride()
@@ -61,6 +82,7 @@ function program(output: Output): Command {
     })
   addInit(command, output)
   addMigrate(command, output)
+  addDoctor(command, output, end)
   addVerifySnapshots(command, output)
   return command
 }
@@ -95,9 +117,26 @@ function addMigrate(command: Command, output: Output): void {
     .description(
       'apply a folder of migrations without the native engine of Prisma; prisma migrate deploy accepts the history',
     )
-    .option('--url <url>', 'the database: file:, postgresql: or mysql: (default: PRISMA_URL, then DATABASE_URL)')
-    .option('--migrations <folder>', 'the folder of the migrations', 'prisma/migrations')
+    .option('--url <url>', urlDescription)
+    .option('--migrations <folder>', migrationsDescription)
+    .option('--resolve <migration>', 'say first that this migration, which has failed, was undone: it is applied again')
+    .addOption(
+      new Option('--applied', 'with --resolve: say that it is applied, by other means').conflicts('rolledBack'),
+    )
+    .option('--rolled-back', 'with --resolve: say that it was undone (the default)')
     .action(async (flags: MigrateFlags) => await runMigrate(flags, output))
+}
+
+function addDoctor(command: Command, output: Output, end: (code: number) => void): void {
+  command
+    .command('doctor')
+    .description('look at the tables of a database, and say what is wrong with them and what to do')
+    .option('--url <url>', urlDescription)
+    .option('--app <name...>', 'the applications (default: tables without a prefix)')
+    .option('--postgres-schema <name>', 'the PostgreSQL schema of the tables')
+    .option('--migrations <folder>', migrationsDescription)
+    .option('--json', 'print the findings as JSON')
+    .action(async (flags: DoctorFlags) => end(await runDoctor(flags, output)))
 }
 
 function addVerifySnapshots(command: Command, output: Output): void {
@@ -136,14 +175,42 @@ async function runInit(
   output.print('Next: npx prisma migrate dev --name eventsourcing')
 }
 
-async function runMigrate({ url, migrations }: MigrateFlags, output: Output): Promise<void> {
-  const database = url ?? (process.env['PRISMA_URL'] || process.env['DATABASE_URL'])
-  if (database === undefined || database === '') {
-    throw new EnvironmentError(
-      'Could not apply the migrations: name the database with --url, PRISMA_URL or DATABASE_URL.',
-    )
+async function runMigrate(
+  { resolve: name, applied, rolledBack, ...flags }: MigrateFlags,
+  output: Output,
+): Promise<void> {
+  if (name === undefined && (applied === true || rolledBack === true)) {
+    throw new EnvironmentError('Could not apply the migrations: name the migration that is meant with --resolve.')
   }
-  const onApplied = (name: string): void => output.print(`Applied ${name}`)
-  const applied = await migrate({ url: database, migrations, onApplied })
-  if (applied.length === 0) output.print('No pending migrations: nothing to do.')
+  const project = await readProject(flags)
+  const url = urlOf(project, 'apply the migrations')
+  const onApplied = (migration: string): void => output.print(`Applied ${migration}`)
+  const as = applied === true ? 'applied' : 'rolled back'
+  const resolve = name === undefined ? {} : { resolve: { name, as } as const }
+  const done = await migrate({ url, migrations: project.migrations, onApplied, ...resolve })
+  if (name !== undefined) output.print(`Resolved ${name} as ${as}`)
+  if (done.length === 0) output.print('No pending migrations: nothing to do.')
 }
+
+/** @returns the exit code */
+async function runDoctor({ app, postgresSchema, json, ...flags }: DoctorFlags, output: Output): Promise<number> {
+  const project = await readProject(flags)
+  const findings = await doctor({
+    url: urlOf(project, 'look at the database'),
+    migrations: project.migrations,
+    applications: app ?? [''],
+    ...(postgresSchema === undefined ? {} : { schema: postgresSchema }),
+  })
+  const count = (status: Finding['status']): number => findings.filter((finding) => finding.status === status).length
+  const [errors, warnings] = [count('error'), count('warning')]
+  if (json === true) output.print(JSON.stringify({ ok: errors === 0, errors, warnings, findings }, undefined, 2))
+  else {
+    for (const { status, check, subject, message, cure } of findings) {
+      output.print(`${marks[status]} ${check} (${subject}): ${message}${cure === undefined ? '' : `\n        ${cure}`}`)
+    }
+    output.print(`${errors} errors, ${warnings} warnings, ${count('ok')} in order`)
+  }
+  return errors === 0 ? 0 : 1
+}
+
+const marks: Readonly<Record<Finding['status'], string>> = { ok: 'ok     ', warning: 'WARNING', error: 'ERROR  ' }

@@ -25,6 +25,7 @@ import type { Connections, DriverConnection, StatementRunner } from './connectio
 import type { SqlDriverAdapterFactory, SqlQuery, SqlQueryable } from './driver.js'
 import type { DriverErrorFacts } from './driver-error.js'
 import type { FaultDialect } from './fault-dialect.js'
+import type { Inspector } from './inspection.js'
 import type { LogWatch } from './log-watch.js'
 
 /** How the database keeps what was committed: `full` through a loss of power, `normal` through a crash of the process. */
@@ -143,6 +144,8 @@ export interface TrackingTable {
    * @returns false when the position is there already or beyond; nothing is changed then
    */
   advance(runner: StatementRunner, tracking: Tracking): Promise<boolean>
+  /** All positions. */
+  all(runner: StatementRunner): Promise<Tracking[]>
   /** The position of one upstream application, null when it has none. */
   lastPosition(runner: StatementRunner, applicationName: string): Promise<bigint | null>
   /** The statements that make the table, harmless where it exists. */
@@ -269,6 +272,8 @@ export interface Dialect {
   subjectKeysTable(options: TrackingTableOptions): SubjectKeysTable
   idempotencyKeysTable(options: TrackingTableOptions): IdempotencyKeysTable
   projectionTables(options: ProjectionTablesOptions): ProjectionTables
+  /** For who looks whether a database is in order. */
+  readonly inspector: Inspector
   /** For the test kit. */
   readonly faults: FaultDialect
 }

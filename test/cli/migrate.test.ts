@@ -259,3 +259,47 @@ describe('the history that migrate writes on SQLite', () => {
     ])
   })
 })
+
+describe.each(providers)('a migration that has failed, on %s', (provider) => {
+  test('is applied again when it is resolved as rolled back, and passed over when it is resolved as applied', async () => {
+    const url = await open(provider)
+    write('1_broken', 'SELECT nonsense FROM nowhere;')
+    await expect(apply(url)).rejects.toThrow(/nonsense|nowhere/)
+    await expect(apply(url)).rejects.toThrow(/--resolve 1_broken/)
+    write('1_broken', 'CREATE TABLE mended (id INTEGER);')
+    const resolve = { name: '1_broken', as: 'rolled back' } as const
+    expect(await migrate({ url, migrations: folder, resolve })).toEqual(['1_broken'])
+    await expect(migrate({ url, migrations: folder, resolve })).rejects.toThrow(/applied already/)
+    write('2_broken', 'SELECT nonsense FROM nowhere;')
+    await expect(apply(url)).rejects.toThrow(/nonsense|nowhere/)
+    expect(await migrate({ url, migrations: folder, resolve: { name: '2_broken', as: 'applied' } })).toEqual([])
+    expect(await apply(url)).toEqual([])
+    await expect(migrate({ url, migrations: folder, resolve: { name: '3_none', as: 'applied' } })).rejects.toThrow(
+      /none of that name/,
+    )
+  })
+
+  test('is marked as applied in a database that has its tables and no history', async () => {
+    const url = await open(provider)
+    await runAll(url, ['CREATE TABLE dogs (id INTEGER)'])
+    write('1_dogs', 'CREATE TABLE dogs (id INTEGER);')
+    write('2_cats', 'CREATE TABLE cats (id INTEGER);')
+    await expect(apply(url)).rejects.toThrow(/--resolve <name> --applied/)
+    expect(await migrate({ url, migrations: folder, resolve: { name: '1_dogs', as: 'applied' } })).toEqual(['2_cats'])
+  })
+})
+
+test.runIf(providers.includes('postgresql'))(
+  'a script of pg_dump, which empties the search path, is a baseline',
+  async () => {
+    const url = await open('postgresql')
+    const dumped =
+      "\\restrict abc\nSET statement_timeout = 0;\nSELECT pg_catalog.set_config('search_path', '', false);\nSET row_security = off;\n" +
+      'CREATE TABLE public.dogs (id integer NOT NULL);\n\\unrestrict abc\n'
+    write('1_baseline', dumped)
+    write('2_cats', 'CREATE TABLE cats (id INTEGER);\nSELECT id FROM dogs;\n')
+    expect(await apply(url)).toEqual(['1_baseline', '2_cats'])
+    expect(await apply(url)).toEqual([])
+    expect(await rowsOf(url, 'SELECT count(*) FROM public.cats')).toHaveLength(1)
+  },
+)

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { rowsOf } from '../support/empty-databases.js'
 
@@ -48,7 +48,7 @@ describe('the command line', () => {
     const { code, out, err } = command(['migrate', ...migrations])
     expect({ code, out }).toEqual({ code: 1, out: '' })
     expect(err).toBe(
-      'Error: Could not apply the migrations: name the database with --url, PRISMA_URL or DATABASE_URL.\n',
+      'Error: Could not apply the migrations: name the database with --url, PRISMA_URL or DATABASE_URL, in .env, or in the Prisma config.\n',
     )
   })
 
@@ -123,4 +123,32 @@ describe('the command line', () => {
       err: `Error: Could not verify snapshots: ${shop}#open is not a class of aggregates or a decider.\n`,
     })
   })
+})
+
+describe('what the project says of its database', () => {
+  test('is read from .env, and from the Prisma config, in which the folder of migrations stands too', async () => {
+    const migrations = join(folder, 'somewhere')
+    cpSync('prisma/sqlite/migrations', migrations, { recursive: true })
+    symlinkSync(resolve('node_modules'), join(folder, 'node_modules'))
+    writeFileSync(
+      join(folder, '.env'),
+      `DATABASE_URL=postgresql://nobody@127.0.0.1:1/none\nFILE=file:${join(folder, 'own.db')}\n`,
+    )
+    writeFileSync(join(folder, 'package.json'), '{}')
+    const config = `import { defineConfig, env } from 'prisma/config'
+export default defineConfig({ datasource: { url: env('FILE') as string }, migrations: { path: './somewhere' } })`
+    writeFileSync(join(folder, 'prisma.config.ts'), config)
+    const { PRISMA_URL: _url, DATABASE_URL: _databaseUrl, ...env } = process.env
+    const inFolder = (args: readonly string[]): ReturnType<typeof command> => {
+      const parts = ['--import', resolve('node_modules/tsx/dist/loader.mjs'), resolve('src/cli/main.ts'), ...args]
+      const { status, stdout, stderr } = spawnSync(process.execPath, parts, { cwd: folder, env, encoding: 'utf8' })
+      return { code: status, out: stdout, err: stderr }
+    }
+    expect(inFolder(['migrate'])).toEqual({ code: 0, out: 'Applied 20261101000000_init\n', err: '' })
+    expect(inFolder(['doctor'])).toMatchObject({ code: 0, err: '' })
+    writeFileSync(join(folder, 'prisma.config.ts'), 'export default nonsense')
+    const { code, err } = inFolder(['migrate'])
+    expect(code).toBe(1)
+    expect(err).toMatch(/prisma\.config\.ts could not be loaded and is passed over: nonsense is not defined/)
+  }, 60_000)
 })

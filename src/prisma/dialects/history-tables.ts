@@ -22,6 +22,10 @@ export interface HistoryTable {
    * one ends: bodies of functions and triggers have semicolons too.
    */
   readonly scriptMember: 'executeRaw' | 'executeScript'
+  /** Sent after each script: what that has set for the session ends with it. */
+  readonly afterScript?: string
+  /** Lines of a script that are for another program than the server. */
+  readonly foreignLines?: RegExp
   readonly lock: HistoryLock
 }
 
@@ -57,6 +61,10 @@ const postgresql: HistoryTable = {
   parameter: (position) => `$${position}`,
   // Without arguments it is one message, which PostgreSQL runs as one transaction; the adapter's executeScript splits.
   scriptMember: 'executeRaw',
+  // What pg_dump writes empties the search_path, without which the history is not found.
+  afterScript: 'RESET ALL',
+  // Commands of psql, which newer versions of pg_dump write around their statements.
+  foreignLines: /^\\(un)?restrict .*$/gm,
   lock: {
     prepare: [`SET lock_timeout = '10s'`],
     take: 'SELECT pg_advisory_lock(72707369)',

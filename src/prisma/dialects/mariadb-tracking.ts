@@ -3,7 +3,7 @@ import type { Tracking } from '../../persistence/stored-event.js'
 import type { StatementRunner } from '../connections.js'
 import type { TrackingTable, TrackingTableOptions } from '../dialect.js'
 import { statement } from '../driver.js'
-import { toBigInt } from './event-rows.js'
+import { toBigInt, toText } from './event-rows.js'
 import { setInsertId } from './insert-id.js'
 import { trackingTableStatements } from './mariadb-tables.js'
 
@@ -26,6 +26,11 @@ export class MariadbTrackingTable implements TrackingTable {
       `ON DUPLICATE KEY UPDATE notification_id = IF(notification_id < ?, ? + LAST_INSERT_ID(1) - 1, notification_id + LAST_INSERT_ID(0))`
     const moved = await setInsertId(runner, sql, [applicationName, notificationId, notificationId, notificationId])
     return moved === 1n
+  }
+
+  async all(runner: StatementRunner): Promise<Tracking[]> {
+    const { rows } = await runner.query(statement(`SELECT application_name, notification_id FROM ${this.#table}`))
+    return rows.map(([name, id]) => ({ applicationName: toText(name), notificationId: toBigInt(id) }))
   }
 
   async lastPosition(runner: StatementRunner, applicationName: string): Promise<bigint | null> {

@@ -11,6 +11,7 @@ import { MariadbEventsTable } from './mariadb-events.js'
 import { mariadbFaults } from './mariadb-faults.js'
 import { mariadbIdempotencyKeysTable } from './mariadb-idempotency-keys.js'
 import { mariadbProjectionTables } from './mariadb-projections.js'
+import { mariadbInspector } from './mariadb-inspection.js'
 import { mariadbSubjectKeysTable } from './mariadb-subject-keys.js'
 import { MariadbTrackingTable } from './mariadb-tracking.js'
 import { mariadbEffect } from './statement-effects.js'
@@ -50,6 +51,7 @@ export const mariadb: Dialect = {
   subjectKeysTable: mariadbSubjectKeysTable,
   idempotencyKeysTable: mariadbIdempotencyKeysTable,
   projectionTables: mariadbProjectionTables,
+  inspector: mariadbInspector,
   faults: mariadbFaults,
 }
 

@@ -14,5 +14,6 @@ export function postgresqlTrackingTable({ name, schema }: TrackingTableOptions):
       `ON CONFLICT (application_name) DO UPDATE SET notification_id = excluded.notification_id ` +
       `WHERE t.notification_id < excluded.notification_id`,
     select: `SELECT notification_id FROM ${table} WHERE application_name = $1::text`,
+    selectAll: `SELECT application_name, notification_id FROM ${table}`,
   })
 }

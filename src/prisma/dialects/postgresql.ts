@@ -10,6 +10,7 @@ import { PostgresqlEventsTable } from './postgresql-events.js'
 import { postgresqlFaults } from './postgresql-faults.js'
 import { postgresqlIdempotencyKeysTable } from './postgresql-idempotency-keys.js'
 import { postgresqlProjectionTables } from './postgresql-projections.js'
+import { postgresqlInspector } from './postgresql-inspection.js'
 import { postgresqlSubjectKeysTable } from './postgresql-subject-keys.js'
 import { postgresqlTrackingTable } from './postgresql-tracking.js'
 import { postgresqlEffect } from './statement-effects.js'
@@ -72,6 +73,7 @@ export const postgresql: Dialect = {
   subjectKeysTable: postgresqlSubjectKeysTable,
   idempotencyKeysTable: postgresqlIdempotencyKeysTable,
   projectionTables: postgresqlProjectionTables,
+  inspector: postgresqlInspector,
   faults: postgresqlFaults,
 }
 

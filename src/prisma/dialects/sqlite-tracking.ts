@@ -13,5 +13,6 @@ export function sqliteTrackingTable({ name }: TrackingTableOptions): UpsertTrack
       `WHERE t.notification_id < excluded.notification_id`,
     // As text, since one of the drivers refuses to read integers beyond 2^53.
     select: `SELECT CAST(notification_id AS TEXT) FROM "${name}" WHERE application_name = ?`,
+    selectAll: `SELECT application_name, CAST(notification_id AS TEXT) FROM "${name}"`,
   })
 }

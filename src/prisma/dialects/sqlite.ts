@@ -10,6 +10,7 @@ import { SqliteEventsTable } from './sqlite-events.js'
 import { sqliteFaults } from './sqlite-faults.js'
 import { sqliteIdempotencyKeysTable } from './sqlite-idempotency-keys.js'
 import { sqliteProjectionTables } from './sqlite-projections.js'
+import { sqliteInspector } from './sqlite-inspection.js'
 import { sqliteSubjectKeysTable } from './sqlite-subject-keys.js'
 import { sqliteTrackingTable } from './sqlite-tracking.js'
 import { sqliteEffect } from './statement-effects.js'
@@ -47,6 +48,7 @@ export const sqlite: Dialect = {
   subjectKeysTable: sqliteSubjectKeysTable,
   idempotencyKeysTable: sqliteIdempotencyKeysTable,
   projectionTables: sqliteProjectionTables,
+  inspector: sqliteInspector,
   faults: sqliteFaults,
 }
 

@@ -12,6 +12,8 @@ export interface TrackingStatements {
   readonly advance: string
   /** Takes a name. */
   readonly select: string
+  /** Gives names and positions. */
+  readonly selectAll: string
 }
 
 /** For databases that count an upsert only when it has changed a row. */
@@ -26,6 +28,11 @@ export class UpsertTrackingTable implements TrackingTable {
 
   async advance(runner: StatementRunner, { applicationName, notificationId }: Tracking): Promise<boolean> {
     return (await runner.execute(statement(this.#statements.advance, [applicationName, notificationId]))) > 0
+  }
+
+  async all(runner: StatementRunner): Promise<Tracking[]> {
+    const { rows } = await runner.query(statement(this.#statements.selectAll))
+    return rows.map(([name, id]) => ({ applicationName: String(name), notificationId: toBigInt(id) }))
   }
 
   async lastPosition(runner: StatementRunner, applicationName: string): Promise<bigint | null> {
