@@ -56,7 +56,11 @@ export class LocalNotificationLog implements NotificationLog {
     this.sectionSize = checkSectionSize(sectionSize)
   }
 
-  async select(start: bigint | null, limit: number, options?: SelectNotificationsOptions): Promise<LoggedNotification[]> {
+  async select(
+    start: bigint | null,
+    limit: number,
+    options?: SelectNotificationsOptions,
+  ): Promise<LoggedNotification[]> {
     if (checkLimit(limit) > this.sectionSize) {
       throw new ProgrammingError(
         `Cannot select ${limit} notifications at once: the section size of this log is ${this.sectionSize}`,

@@ -66,7 +66,11 @@ export class RemoteNotificationLog implements NotificationLog {
   }
 
   /** Reads sections until there are enough: what does not fit the options is fetched and passed over. */
-  async select(start: bigint | null, limit: number, options: SelectNotificationsOptions = {}): Promise<LoggedNotification[]> {
+  async select(
+    start: bigint | null,
+    limit: number,
+    options: SelectNotificationsOptions = {},
+  ): Promise<LoggedNotification[]> {
     if (checkLimit(limit) > this.sectionSize) {
       throw new ProgrammingError(
         `Cannot select ${limit} notifications at once: the section size of this log is ${this.sectionSize}`,

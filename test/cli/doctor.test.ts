@@ -57,8 +57,8 @@ describe.each(databases)('on $name', (kind) => {
     expect(faults(missing)).toContainEqual(expect.stringMatching(/^error table nobody_events: it does not exist/))
     expect(faults(missing)).toContainEqual(expect.stringMatching(/^warning table nobody_snapshots: .*for snapshots/))
 
-    const school = faults(await look(['School'])).filter((fault) => fault.includes('tracking'))
-    expect(school).toEqual([
+    const schools = faults(await look(['School'])).filter((fault) => fault.includes('tracking'))
+    expect(schools).toEqual([
       expect.stringMatching(
         /^error tracking school_tracking, School: it says that 5 was processed, and the log ends at 1/,
       ),
