@@ -14,6 +14,8 @@ export interface FollowedLog extends ReadableLog {
   readonly isClosed: boolean
   /** Whether reading again may succeed after this error. */
   mayPass(error: unknown): boolean
+  /** The last position that was given out, final or not; 0 for none. Only of a log that may be restored, or emptied. */
+  lastGivenPosition?(): Promise<bigint>
 }
 
 /** A part of a log that was read, after some position. */
@@ -49,6 +51,17 @@ export async function readPage(log: ReadableLog, { after, limit, topics }: PageR
   if (stop === null || stop <= after) return { items: [], end: after }
   const items = await log.selectNotifications(start, limit, { stop, topics: [...topics], inclusiveOfStart: false })
   return { items, end: items.length < limit ? stop : (items.at(-1)?.id ?? stop) }
+}
+
+/**
+ * Whether a position, after which nothing was read, is one that the log has never had, or has not any more.
+ *
+ * @returns where the log ends then, undefined where all is well
+ */
+export async function endBefore(log: FollowedLog, position: bigint): Promise<bigint | undefined> {
+  if (position === 0n || log.lastGivenPosition === undefined) return undefined
+  const last = await log.lastGivenPosition()
+  return position > last ? last : undefined
 }
 
 /** Rejects what has no answer in time; what comes later is lost. */

@@ -1,6 +1,6 @@
 /** The end of a log, read once for all in this process who follow it there. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { type FollowedLog, type LogPage, Patience, readPage, withinTime } from './followed-log.js'
+import { endBefore, type FollowedLog, type LogPage, Patience, readPage, withinTime } from './followed-log.js'
 import { PageSize } from './page-size.js'
 import { Rest } from './rest.js'
 
@@ -35,6 +35,9 @@ const keptBytes = 8 * 1024 * 1024
 /** So many are told of a page before other work has its turn. */
 const toldAtOnce = 8
 
+/** How often, at most, one looks whether the log still has what was read. */
+const betweenComparisonsMs = 1_000
+
 /** So many histories are read at the same time, lest those who begin to follow take all connections. */
 const historiesAtOnce = 2
 
@@ -55,6 +58,7 @@ export class LogTail {
   #kept: KeptPage[] = []
   /** Where the next page begins; undefined while nobody has come to the log's end. */
   #end: bigint | undefined
+  #comparedAt = 0
   #running: Promise<void> | undefined
   #endWakeUps: (() => void) | undefined
 
@@ -139,6 +143,7 @@ export class LogTail {
       while (this.#waits.size > 0 && !this.log.isClosed) {
         const page = await this.#read()
         if (page === undefined) {
+          if (await this.#isCutOff()) break
           if (this.#waits.size > 0) await this.#rest.take()
           continue
         }
@@ -169,6 +174,18 @@ export class LogTail {
       if (this.log.isClosed || this.#waits.size === 0 || this.#patience.lasts(error)) return undefined
       throw error
     }
+  }
+
+  /** Whether the log ends before where this reads on, as one that was restored or emptied: nothing is shared here then. */
+  async #isCutOff(): Promise<boolean> {
+    if (Date.now() - this.#comparedAt < betweenComparisonsMs) return false
+    this.#comparedAt = Date.now()
+    const isCutOff = (await withinTime(endBefore(this.log, this.#end ?? 0n)).catch(() => undefined)) !== undefined
+    if (isCutOff) {
+      this.#end = undefined
+      this.#kept = []
+    }
+    return isCutOff
   }
 
   /** The topics of all followers; undefined for all topics. */

@@ -148,6 +148,12 @@ export interface SubscribeOptions {
   readonly topics?: readonly string[]
   /** Ends the iteration when it aborts. */
   readonly signal?: AbortSignal
+  /**
+   * What to do where the log ends before the position that was read last, as after it was restored or emptied: `warn` (default)
+   * warns once, `ES_BEYOND_LOG_END`, and delivers nothing until the log has passed that position; `throw` ends the iteration by
+   * `IntegrityError`.
+   */
+  readonly onBeyondEnd?: 'warn' | 'throw'
 }
 
 /** A part of a log, as a subscription reads it. */

@@ -1,6 +1,6 @@
 /** Follows a log: its history in pages, then what is recorded from now on. */
-import { ProgrammingError } from '../errors.js'
-import { type LogPage, Patience, readPage, withinTime } from './followed-log.js'
+import { IntegrityError, ProgrammingError } from '../errors.js'
+import { endBefore, type LogPage, Patience, readPage, withinTime } from './followed-log.js'
 import type { LogTail } from './log-tail.js'
 import { PageSize } from './page-size.js'
 import { logPosition } from './positions.js'
@@ -19,6 +19,7 @@ const greatestPage = 500
 export class LogSubscription implements Subscription<Notification> {
   readonly #open: () => LogTail
   readonly #signal: AbortSignal | undefined
+  readonly #throwsBeyondEnd: boolean
   readonly #pageSize = new PageSize(firstPage, greatestPage)
   readonly #rest = new Rest()
   readonly #follower: { readonly topics: ReadonlySet<string> | undefined; wantsEnds: boolean }
@@ -27,6 +28,7 @@ export class LogSubscription implements Subscription<Notification> {
   #reading: Promise<unknown> | undefined
   #isIterated = false
   #isStopped = false
+  #isCutOff = false
 
   /**
    * @param open - gives the log's end, which those share who follow the log; called when the iteration begins
@@ -37,6 +39,7 @@ export class LogSubscription implements Subscription<Notification> {
     this.#open = open
     this.#follower = { topics: topics.length === 0 ? undefined : new Set(topics), wantsEnds: false }
     this.#signal = signal
+    this.#throwsBeyondEnd = options.onBeyondEnd === 'throw'
     const position = logPosition(options.gt, 'gt') ?? 0n
     this.#position = position < 0n ? 0n : position
   }
@@ -116,6 +119,23 @@ export class LogSubscription implements Subscription<Notification> {
     }
   }
 
+  /** @throws `IntegrityError` where it is, and that was asked for */
+  async #isBeyondEnd({ log }: LogTail): Promise<boolean> {
+    const last = await withinTime(endBefore(log, this.#position))
+    if (last === undefined) {
+      this.#isCutOff = false
+      return false
+    }
+    const message =
+      `A subscription has read up to position ${this.#position}, and its log ends at ${last}: the log was restored or emptied, or this is ` +
+      `a position of another one. Events up to ${this.#position} would be passed over: subscribe again after the last position that both have, ` +
+      'and set tracked positions back to it.'
+    if (this.#throwsBeyondEnd) throw new IntegrityError(message)
+    if (!this.#isCutOff) process.emitWarning(message, { code: 'ES_BEYOND_LOG_END' })
+    this.#isCutOff = true
+    return true
+  }
+
   /** @returns undefined when there is nothing new, or the database cannot tell at the moment */
   async #fromHistory(tail: LogTail, patience: Patience): Promise<LogPage | undefined> {
     if (this.#isStopped || tail.log.isClosed) return undefined
@@ -131,6 +151,10 @@ export class LogSubscription implements Subscription<Notification> {
       patience.renew()
       this.#rest.shorten()
       this.#pageSize.adapt(page.items)
+      if (page.end === this.#position && (await this.#isBeyondEnd(tail))) {
+        await this.#rest.take()
+        return undefined
+      }
       if (page.items.length < limit) tail.beginAt(page.end)
       return page
     } catch (error) {

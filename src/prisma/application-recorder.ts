@@ -60,11 +60,18 @@ export class PrismaApplicationRecorder<Client extends object = object>
       selectNotifications: (...[start, limit, range]: Parameters<ApplicationRecorder['selectNotifications']>) =>
         runIn(engine, undefined, 'follow the log', (runner) => table.selectLog(runner, logRange(start, limit, range))),
       maxNotificationId: () => runIn(engine, undefined, 'follow the log', (runner) => table.lastLogPosition(runner)),
-      onRecorded: (listener: () => void) => signals.follow(table.channel, listener),
+      onRecorded(listener: () => void) {
+        const channels = [table.channel, ...(table.foreignChannel === undefined ? [] : [table.foreignChannel])]
+        const ends = channels.map((channel) => signals.follow(channel, listener))
+        return () => {
+          for (const end of ends) end()
+        }
+      },
       get isClosed() {
         return signals.isClosed
       },
       mayPass: isTransient,
+      lastGivenPosition: () => runIn(engine, undefined, 'follow the log', (runner) => table.lastGivenPosition(runner)),
     }
     return new LogSubscription(() => signals.tailOf(table.reference, log), options)
   }

@@ -121,10 +121,14 @@ export interface EventsTable {
   selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]>
   /** The last position that is final, null for an empty log. */
   lastLogPosition(runner: StatementRunner): Promise<bigint | null>
+  /** The last id that was given out, whatever has become of it; 0 for none. */
+  lastGivenPosition(runner: StatementRunner): Promise<bigint>
   /** Looks for what keeps the table from taking events, after an insert has come to nothing. */
   findFault(runner: StatementRunner): Promise<TableFault | undefined>
   /** What an insert notifies, and what tells this table from others of the database. */
   readonly channel: string
+  /** What others notify who write the table, where they may. */
+  readonly foreignChannel?: string | undefined
   /** The statements that make the table, harmless where it exists. */
   readonly createStatements: readonly string[]
 }

@@ -44,6 +44,7 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
     lastVersions: (runner, ids) => table.lastVersions(runner, ids),
     lastLogPosition: (runner) => lastVisible(runner, options.name),
     selectLog: (runner, range) => selectVisible(runner, options.name, range),
+    lastGivenPosition: async (runner) => (await lastVisible(runner, options.name)) ?? 0n,
     findFault: (runner) => table.findFault(runner),
     insert: (runner, events, predecessors) => insert(runner, events, predecessors),
   }

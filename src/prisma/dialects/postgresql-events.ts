@@ -40,6 +40,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   readonly reference: string
   readonly idType: string
   readonly channel: string
+  readonly foreignChannel: string | undefined
   /** Undefined for a table of snapshots. */
   readonly #log: PostgresqlLog | undefined
   readonly #locksTable: boolean
@@ -50,7 +51,11 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     this.idType = originatorIdType
     this.channel = channelName(name, schema)
     this.#locksTable = withLog && options.order === 'table-lock'
-    const channels = [...(notifies ? [this.channel] : []), ...(this.#locksTable ? [pythonChannelName(name)] : [])]
+    this.foreignChannel = this.#locksTable ? pythonChannelName(name) : undefined
+    const channels = [
+      ...(notifies ? [this.channel] : []),
+      ...(this.foreignChannel === undefined ? [] : [this.foreignChannel]),
+    ]
     this.#log = withLog ? new PostgresqlLog({ reference: this.reference, channels, watch }) : undefined
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
     this.createStatements = statements(name, { schema, originatorIdType })
@@ -143,6 +148,10 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     const { rows } = await runner.query(statement(sql, [settled]))
     const last = rows[0]?.[0]
     return last === null || last === undefined ? null : toBigInt(last)
+  }
+
+  async lastGivenPosition(runner: StatementRunner): Promise<bigint> {
+    return (await this.#log?.lastGivenPosition(runner)) ?? 0n
   }
 
   async findFault(runner: StatementRunner): Promise<TableFault | undefined> {

@@ -82,6 +82,12 @@ export class PostgresqlLog {
     return look.settled
   }
 
+  /** The end of the sequence, or of the table where that is behind it. */
+  async lastGivenPosition(runner: StatementRunner): Promise<bigint> {
+    const { last, greatest } = await this.#look(runner, await this.#find(runner))
+    return last > greatest ? last : greatest
+  }
+
   /** What is wrong with the ids, or with the server. */
   async findFault(runner: StatementRunner): Promise<TableFault | undefined> {
     const sequence = await this.#find(runner)

@@ -106,6 +106,11 @@ export class SqliteEventsTable implements EventsTable {
     return rows.map(toNotification)
   }
 
+  /** Ids are given in the order of the commits, and those of a rollback are given again. */
+  async lastGivenPosition(runner: StatementRunner): Promise<bigint> {
+    return (await this.lastLogPosition(runner)) ?? 0n
+  }
+
   async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
     const { rows } = await runner.query(statement(`SELECT CAST(max(id) AS TEXT) FROM ${this.reference}`))
     const last = rows[0]?.[0]
