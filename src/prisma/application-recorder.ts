@@ -56,10 +56,16 @@ export class PrismaApplicationRecorder<Client extends object = object>
         'Could not subscribe with PrismaApplicationRecorder: somebody else manages the transactions, and a subscription reads outside of them. Use a PrismaDatastore.',
       )
     }
+    let hasRead = false
+    const read = async <T>(work: (runner: StatementRunner) => Promise<T>): Promise<T> => {
+      const result = await runIn(engine, undefined, 'follow the log', work)
+      hasRead = true
+      return result
+    }
     const log = {
       selectNotifications: (...[start, limit, range]: Parameters<ApplicationRecorder['selectNotifications']>) =>
-        runIn(engine, undefined, 'follow the log', (runner) => table.selectLog(runner, logRange(start, limit, range))),
-      maxNotificationId: () => runIn(engine, undefined, 'follow the log', (runner) => table.lastLogPosition(runner)),
+        read((runner) => table.selectLog(runner, logRange(start, limit, range))),
+      maxNotificationId: () => read((runner) => table.lastLogPosition(runner)),
       onRecorded(listener: () => void) {
         const channels = [table.channel, ...(table.foreignChannel === undefined ? [] : [table.foreignChannel])]
         const ends = channels.map((channel) => signals.follow(channel, listener))
@@ -70,8 +76,9 @@ export class PrismaApplicationRecorder<Client extends object = object>
       get isClosed() {
         return signals.isClosed
       },
-      mayPass: isTransient,
-      lastGivenPosition: () => runIn(engine, undefined, 'follow the log', (runner) => table.lastGivenPosition(runner)),
+      // In a fail-over the new primary is a standby for a while.
+      mayPass: (error: unknown) => isTransient(error) || (hasRead && error instanceof NotSupportedError),
+      lastGivenPosition: () => read((runner) => table.lastGivenPosition(runner)),
     }
     return new LogSubscription(() => signals.tailOf(table.reference, log), options)
   }

@@ -80,6 +80,33 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     },
   )
 
+  it('refuses PgBouncer in statement mode, by what that answers to BEGIN', async () => {
+    const factory = open.database.adapter()
+    const datastore = new PrismaDatastore({
+      adapter: {
+        provider: factory.provider,
+        adapterName: factory.adapterName,
+        async connect() {
+          const adapter = await factory.connect()
+          adapter.startTransaction = async () => {
+            const cause = {
+              kind: 'postgres',
+              code: '08P01',
+              message: 'transaction blocks not allowed in statement pooling mode',
+            }
+            throw Object.assign(new Error(cause.message), { name: 'DriverAdapterError', cause })
+          }
+          return adapter
+        },
+      },
+    })
+    const recorder = new PrismaApplicationRecorder(datastore)
+    const refused = datastore.transaction(async () => await recorder.appendEvents([storedEvent(dogId(1), 1)]))
+    await expect(refused).rejects.toThrow(NotSupportedError)
+    await expect(refused).rejects.toThrow(/set pool_mode to transaction or session/)
+    await datastore.close()
+  })
+
   it('says that ids collide, not positions, where the sequence is behind the table, and what to run', async () => {
     const { seen, stop } = warnings('ES_LOG_IDS_BEHIND')
     const recorder = newRecorder()

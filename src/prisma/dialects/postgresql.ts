@@ -4,7 +4,7 @@ import { statement } from '../driver.js'
 import type { DriverErrorFacts } from '../driver-error.js'
 import { PooledConnections } from '../pooled-connections.js'
 import { isConnectionLoss } from '../translate-error.js'
-import { ErrorTable } from './error-rules.js'
+import { ErrorTable, errorsByKind } from './error-rules.js'
 import { postgresqlErrors } from './postgresql-errors.js'
 import { PostgresqlEventsTable } from './postgresql-events.js'
 import { postgresqlFaults } from './postgresql-faults.js'
@@ -22,6 +22,9 @@ const goingDown = /^(08|57P)/
 
 /** Held by who makes tables; a number that is nobody else's. */
 const creationLock = 7_012_733_402_117
+
+/** What PgBouncer answers to BEGIN in statement mode. */
+const noTransactions = /statement pooling mode/
 
 /** The server starts or stops, and takes no connection. */
 const cannotConnectNow = '57P03'
@@ -56,7 +59,13 @@ export const postgresql: Dialect = {
     return facts?.code === undefined ? 'nothing' : 'scope'
   },
   effectOf: postgresqlEffect,
-  translate: ({ code }, message, cause) => errors.translate(code, message, cause),
+  translate({ code, message: words }, message, cause) {
+    if (!noTransactions.test(words)) return errors.translate(code, message, cause)
+    return errorsByKind.unsupported(
+      `${message}. PgBouncer is in statement mode, in which there are no transactions: set pool_mode to transaction or session.`,
+      cause,
+    )
+  },
   mayHaveCommitted(error, facts) {
     // Who is refused a connection has sent nothing.
     if (facts !== undefined) return isGoingDown(facts) && facts.code !== cannotConnectNow
