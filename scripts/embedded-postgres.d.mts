@@ -7,7 +7,9 @@ export interface NewPostgres {
     readonly process?: ChildProcess
     initialise(): Promise<void>
     start(): Promise<void>
+    stop(): Promise<void>
   }
+  readonly folder: string
   readonly url: string
   remove(): Promise<void>
 }

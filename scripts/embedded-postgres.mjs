@@ -29,7 +29,7 @@ export async function startPostgres() {
 /**
  * Makes one for a free port and a folder of its own, with nothing in it yet.
  *
- * @returns the package's server, its URL, and how to stop it and remove its files
+ * @returns the package's server, the folder of its files, its URL, and how to stop it and remove its files
  */
 export async function newPostgres() {
   const EmbeddedPostgres = await importWithoutHooks()
@@ -54,7 +54,7 @@ export async function newPostgres() {
     if (exitCode === null && signalCode === null) await server.stop()
     rmSync(folder, { recursive: true, force: true })
   }
-  return { server, url: `postgresql://postgres:postgres@127.0.0.1:${port}/postgres`, remove }
+  return { server, folder, url: `postgresql://postgres:postgres@127.0.0.1:${port}/postgres`, remove }
 }
 
 /**
