@@ -100,6 +100,10 @@ export interface ProjectionRecorder<Client = unknown> {
    * @returns undefined where somebody else has it
    */
   claim(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined>
+  /** Takes the lease of a part from whoever has it; undefined where there is no such part, or a greater version. */
+  seize(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined>
+  /** Whether one transaction at a time can write. */
+  readonly singleWriter: boolean
   /** Keeps the leases of an owner on these projections in force. */
   renew(owner: string, names: readonly string[], leaseMs: number): Promise<void>
   /** Gives a lease up: anybody may take it at once. */
@@ -116,6 +120,8 @@ export interface ProjectionRecorder<Client = unknown> {
     move: ProjectionMove,
     work: (batch: ProjectionBatch<Client>) => Promise<void>,
   ): Promise<void>
+  /** Runs work in a transaction beside which no batch of these parts runs. */
+  beside(keys: readonly ProjectionKey[], work: () => Promise<void>): Promise<void>
   /** Changes the state of a projection; in the current transaction where there is one. */
   change(name: string, version: number, change: ProjectionStateChange): Promise<void>
   /** Sets a position back, or on, for a rebuild; in the current transaction where there is one. @returns false where the epoch is another */

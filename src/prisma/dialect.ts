@@ -191,8 +191,10 @@ export interface ProjectionTables {
     runner: StatementRunner,
     key: ProjectionKey,
     owner: string,
-    leaseMs: number,
+    lease: { readonly leaseMs: number; readonly isSeized: boolean },
   ): Promise<ProjectionLease | undefined>
+  /** Keeps others from changing the row of a part, until the end of the transaction. */
+  lock(runner: StatementRunner, key: ProjectionKey): Promise<void>
   renew(runner: StatementRunner, owner: string, names: readonly string[], leaseMs: number): Promise<void>
   release(runner: StatementRunner, key: ProjectionKey, epoch: bigint): Promise<void>
   supersede(runner: StatementRunner, name: string, version: number): Promise<void>

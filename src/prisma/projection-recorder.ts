@@ -29,6 +29,9 @@ export interface ProjectionRecorderOptions {
   readonly schema?: string
 }
 
+/** Milliseconds that work beside the batches may take. */
+const besideDeadlineMs = 30_000
+
 /** A `ProjectionRecorder` on a datastore. */
 export class PrismaProjectionRecorder<Client extends object = object>
   implements ProjectionRecorder<TransactionClient<Client>>
@@ -68,8 +71,18 @@ export class PrismaProjectionRecorder<Client extends object = object>
 
   async claim(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined> {
     return await this.#outside(`take the lease of projection ${key.name}`, (runner) =>
-      this.#tables.claim(runner, key, owner, leaseMs),
+      this.#tables.claim(runner, key, owner, { leaseMs, isSeized: false }),
     )
+  }
+
+  async seize(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined> {
+    return await this.#outside(`take the lease of projection ${key.name}`, (runner) =>
+      this.#tables.claim(runner, key, owner, { leaseMs, isSeized: true }),
+    )
+  }
+
+  get singleWriter(): boolean {
+    return this.#engine.dialect.singleWriter
   }
 
   async renew(owner: string, names: readonly string[], leaseMs: number): Promise<void> {
@@ -106,6 +119,18 @@ export class PrismaProjectionRecorder<Client extends object = object>
         await work({ client: tx.client, stopAt: (to) => advance({ ...move, from: move.to, to }) })
       },
       { propagation: 'requiresNew', deadlineMs: move.deadlineMs, label: `projection ${key.name}` },
+    )
+  }
+
+  async beside(keys: readonly ProjectionKey[], work: () => Promise<void>): Promise<void> {
+    await this.datastore.transaction(
+      async () => {
+        for (const key of keys) {
+          await this.#inside(`lock projection ${key.name}`, (runner) => this.#tables.lock(runner, key))
+        }
+        await work()
+      },
+      { propagation: 'requiresNew', deadlineMs: besideDeadlineMs, label: 'parked events' },
     )
   }
 

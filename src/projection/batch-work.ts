@@ -103,6 +103,13 @@ export class BatchWork {
     this.#alarm.ring()
   }
 
+  /** Runs work in a transaction of its own that leaves the position where it is. */
+  async runAt(position: bigint, work: (client: unknown) => Promise<void>): Promise<void> {
+    const { key, recorder, limits } = this.#host
+    const move = { epoch: this.#epoch, from: position, to: position, leaseMs: limits.leaseMs, deadlineMs }
+    await recorder.batch(key, move, async ({ client }) => await work(client))
+  }
+
   /**
    * Processes a page, in as many batches as it takes.
    *

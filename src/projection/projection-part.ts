@@ -53,6 +53,7 @@ export class ProjectionPart {
   #isStopping = false
   #isTriedAgain = true
   #restsUntil = 0
+  #emptiesFirst = false
 
   constructor(host: PartHost) {
     this.host = host
@@ -130,6 +131,7 @@ export class ProjectionPart {
     }
     const work = this.#begin(lease)
     try {
+      await this.#emptyFirst(work)
       while (work.position < end) {
         const range = { after: work.position, limit: this.host.limits.maxEvents, topics: topicsOf(projection) }
         const page = await source.page(range)
@@ -155,6 +157,12 @@ export class ProjectionPart {
       await recorder.supersede(key.name, key.version)
     }
     if (row?.wanted === 'paused') return this.#rest('paused')
+    this.#emptiesFirst =
+      (row === undefined || row.position === 0n) && versions.some(({ version }) => version < key.version)
+    // The rows of former versions are deleted by one part, before the others begin.
+    if (this.#emptiesFirst && key.partition > 0 && !versions.some((each) => isFirst(each, key) && each.position > 0n)) {
+      return this.#rest('waiting')
+    }
     if (row?.status === 'blocked' && !this.#isTriedAgain) return this.#rest('blocked')
     if (row?.isLeased === true) return this.#rest('waiting')
     const lease = await recorder.claim(key, owner, limits.leaseMs)
@@ -187,10 +195,18 @@ export class ProjectionPart {
     return work
   }
 
+  /** A greater version begins without the rows of those before. */
+  async #emptyFirst(work: BatchWork): Promise<void> {
+    const { projection, key } = this.host
+    if (!this.#emptiesFirst || key.partition > 0 || work.position > 0n) return
+    if (projection.empty !== undefined) await work.runAt(0n, projection.empty)
+  }
+
   async #follow(lease: ProjectionLease): Promise<void> {
     const work = this.#begin(lease)
     try {
       const { source, projection } = this.host
+      await this.#emptyFirst(work)
       const target = await source.end()
       if (work.position >= target) await this.#becomeLive(work, target)
       const topics = projection.topics === undefined ? {} : { topics: projection.topics }
@@ -287,6 +303,10 @@ export class ProjectionPart {
 
 function isSame(row: ProjectionRow, key: ProjectionKey): boolean {
   return row.version === key.version && row.upstream === key.upstream && row.partition === key.partition
+}
+
+function isFirst(row: ProjectionRow, key: ProjectionKey): boolean {
+  return row.version === key.version && row.upstream === key.upstream && row.partition === 0
 }
 
 function topicsOf({ topics }: Projection): ReadonlySet<string> | undefined {

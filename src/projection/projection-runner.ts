@@ -9,6 +9,7 @@ import type { ProjectionRecorder, ProjectionRow, ProjectionStatus } from '../per
 import type { WaitOptions } from '../persistence/recorder.js'
 import { Alarm } from './alarm.js'
 import type { BatchLimits } from './batch-work.js'
+import { retryParked } from './parked-retry.js'
 import { PositionWaits } from './position-waits.js'
 import type { Projection } from './projection.js'
 import { type PartState, ProjectionPart } from './projection-part.js'
@@ -195,10 +196,20 @@ export class ProjectionRunner {
     this.#alarm.ring()
   }
 
-  /** Lets a blocked projection try its event again. */
-  async retry(name: string): Promise<void> {
+  /**
+   * Lets a blocked projection try its event again. Events that were put aside are handled in this call, those of one key in order:
+   * one that fails again stays where it is, with those behind it.
+   *
+   * @param position - of an event that was put aside, for its key alone; default all
+   */
+  async retry(name: string, position?: bigint): Promise<void> {
     const { projection, parts } = this.#find(name)
-    await this.#recorder.change(name, projection.version, { status: 'live', reason: null, failedPosition: null })
+    const keys = parts.map(({ host }) => host.key)
+    const only = logPosition(position, 'position') ?? undefined
+    await retryParked({ projection, keys, recorder: this.#recorder, source: this.#source }, only)
+    if (parts.some(({ state }) => state === 'blocked') || (await this.#isBlockedInTables(projection))) {
+      await this.#recorder.change(name, projection.version, { status: 'live', reason: null, failedPosition: null })
+    }
     for (const part of parts) part.tryAgain()
     this.#alarm.ring()
   }
@@ -265,6 +276,11 @@ export class ProjectionRunner {
       if (this.#isStopping) return
       if (part.state !== 'running') await part.consider(rows)
     }
+  }
+
+  async #isBlockedInTables({ name, version }: Projection): Promise<boolean> {
+    const rows = await this.#recorder.rows()
+    return rows.some((row) => row.name === name && row.version === version && row.status === 'blocked')
   }
 
   #isOurs({ name, version }: ProjectionRow): boolean {

@@ -89,13 +89,13 @@ export class ProjectionStatements implements ProjectionTables {
     runner: StatementRunner,
     key: ProjectionKey,
     owner: string,
-    leaseMs: number,
+    { leaseMs, isSeized }: { readonly leaseMs: number; readonly isSeized: boolean },
   ): Promise<ProjectionLease | undefined> {
     const { projections, states, now, later, wide } = this.#words
     const { args, put } = this.#parameters()
     const update =
       `UPDATE ${projections} SET owner = ${put(owner, 'text')}, epoch = epoch + 1, leased_until = ${later(args, leaseMs)} ` +
-      `WHERE ${this.#isKey(key, put)} AND (owner IS NULL OR leased_until <= ${now(args)}) ` +
+      `WHERE ${this.#isKey(key, put)} ${isSeized ? '' : `AND (owner IS NULL OR leased_until <= ${now(args)}) `}` +
       `AND NOT EXISTS (SELECT 1 FROM ${states} WHERE name = ${put(key.name, 'name')} AND version > ${put(key.version, 'integer')})`
     if ((await runner.execute(statement(update, args))) === 0) return undefined
     const select = this.#parameters()
@@ -104,6 +104,12 @@ export class ProjectionStatements implements ProjectionTables {
       `WHERE ${this.#isKey(key, select.put)} AND owner = ${select.put(owner, 'text')}`
     const { rows } = await runner.query(statement(sql, select.args))
     return rows[0] === undefined ? undefined : { position: toBigInt(rows[0][0]), epoch: toBigInt(rows[0][1]) }
+  }
+
+  async lock(runner: StatementRunner, key: ProjectionKey): Promise<void> {
+    const { args, put } = this.#parameters()
+    const sql = `UPDATE ${this.#words.projections} SET position = position WHERE ${this.#isKey(key, put)}`
+    await runner.execute(statement(sql, args))
   }
 
   async renew(runner: StatementRunner, owner: string, names: readonly string[], leaseMs: number): Promise<void> {

@@ -1,0 +1,181 @@
+/** What becomes of events that handlers fail on, and of projections that are paused, on every database. */
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import {
+  defineProjection,
+  OperationalError,
+  on,
+  type Projection,
+  ProjectionBlockedError,
+  type ProjectionOptions,
+  ProjectionRunner,
+  type ProjectionRunnerOptions,
+  WaitTimeoutError,
+} from '../../src/index.js'
+import { Dog, TrainingSchool } from '../application/dogs.js'
+import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
+import { warningsOf } from '../prisma/warnings.js'
+import { databases } from '../support/databases.js'
+
+const poison = { attempts: 2, minMs: 10, maxMs: 20 }
+const timeoutMs = 30_000
+
+describe.each(databases)('on $name', (kind) => {
+  let open: OpenDatabase
+  let school: TrainingSchool
+  beforeEach(async () => {
+    open = await openDatabase(kind)
+    school = new TrainingSchool({ datastore: open.datastore })
+  })
+  afterEach(async () => {
+    await open.close()
+  })
+
+  /** A projection that keeps tricks as owners, and fails on some. */
+  function tricksOf(fails: (trick: string) => void, options: Partial<ProjectionOptions> = {}): Projection {
+    return defineProjection({
+      name: 'tricks',
+      on: [
+        on(Dog, 'TrickAdded', async ({ originatorId, originatorVersion, data }) => {
+          const { trick } = data as { readonly trick: string }
+          fails(trick)
+          await open.db.owner.create({ data: { dog: `${originatorId} ${originatorVersion}`, name: trick } })
+        }),
+      ],
+      ...options,
+    })
+  }
+
+  async function runnerOf(projections: readonly Projection[], options: Partial<ProjectionRunnerOptions> = {}) {
+    const runner = new ProjectionRunner({
+      application: school,
+      datastore: open.datastore,
+      projections,
+      poison,
+      ...options,
+    })
+    await runner.createTable()
+    onTestFinished(() => runner.stop())
+    return runner
+  }
+
+  const tricks = async (): Promise<string[]> =>
+    (await open.db.owner.findMany({ orderBy: { id: 'asc' } })).map(({ name }) => name)
+
+  async function addTricks(name: string, ...list: readonly string[]): Promise<void> {
+    for (const trick of list) await school.addTrick(name, trick)
+  }
+
+  it('blocks at an event that fails again and again, says so, and lets the others go on', async () => {
+    let isMended = false
+    const failing = tricksOf((trick) => {
+      if (trick === 'bite' && !isMended) throw new Error('no such trick')
+    })
+    const other = defineProjection({ name: 'other', on: [on(Dog, 'TrickAdded', () => undefined)] })
+    const runner = await runnerOf([failing, other])
+    await school.register('Fido')
+    await addTricks('Fido', 'sit', 'bite', 'roll')
+    const warnings = await warningsOf('ES_PROJECTION_BLOCKED', async () => {
+      await runner.start()
+      await expect(runner.wait('tricks', 4n, { timeoutMs })).rejects.toBeInstanceOf(ProjectionBlockedError)
+    })
+    expect(warnings).toEqual([expect.stringMatching(/tricks .*event 3.*no such trick/s)])
+    await runner.wait('other', 4n, { timeoutMs })
+    await runner.wait('tricks', 2n, { timeoutMs })
+    expect([await tricks(), runner.healthy(), runner.stats['tricks']?.state]).toEqual([['sit'], false, 'blocked'])
+    isMended = true
+    await runner.retry('tricks')
+    await runner.wait('tricks', 4n, { timeoutMs })
+    expect([await tricks(), runner.healthy()]).toEqual([['sit', 'bite', 'roll'], true])
+  })
+
+  it('parks an event that fails, and those of its key after it, until they are tried again in order', async () => {
+    let isMended = false
+    const failing = tricksOf(
+      (trick) => {
+        if (trick === 'bite' && !isMended) throw new Error('no such trick')
+      },
+      { onError: 'park' },
+    )
+    const runner = await runnerOf([failing])
+    await school.register('Fido')
+    await school.register('Rex')
+    await addTricks('Fido', 'sit', 'bite')
+    await addTricks('Rex', 'beg')
+    await addTricks('Fido', 'roll')
+    await runner.start()
+    await runner.wait('tricks', 6n, { timeoutMs })
+    expect(await tricks()).toEqual(['sit', 'beg'])
+    expect(runner.stats['tricks']).toMatchObject({ parked: 1, state: 'running' })
+    await addTricks('Fido', 'jump')
+    await runner.wait('tricks', 7n, { timeoutMs })
+    await runner.retry('tricks')
+    expect(await tricks()).toEqual(['sit', 'beg'])
+    isMended = true
+    await runner.retry('tricks')
+    expect(await tricks()).toEqual(['sit', 'beg', 'bite', 'roll', 'jump'])
+    await addTricks('Fido', 'speak')
+    await runner.wait('tricks', 8n, { timeoutMs })
+    expect((await tricks()).at(-1)).toBe('speak')
+  })
+
+  it('tries again for as long as it takes what may pass', async () => {
+    let failures = 3
+    const passing = tricksOf(() => {
+      failures -= 1
+      if (failures >= 0) throw new OperationalError('The server is starting up.', { retryable: true })
+    })
+    const runner = await runnerOf([passing])
+    await school.register('Fido')
+    await addTricks('Fido', 'sit')
+    await runner.start()
+    await runner.wait('tricks', 2n, { timeoutMs })
+    expect([await tricks(), runner.stats['tricks']?.retries]).toEqual([['sit'], 3])
+  })
+
+  it('rests while it is paused, in whatever process, and goes on where it was', async () => {
+    const runner = await runnerOf([tricksOf(() => undefined)])
+    const elsewhere = await runnerOf([tricksOf(() => undefined)])
+    await school.register('Fido')
+    await addTricks('Fido', 'sit')
+    await runner.start()
+    await runner.wait('tricks', 2n, { timeoutMs })
+    await elsewhere.pause('tricks')
+    await new Promise((resolve) => setTimeout(resolve, 600))
+    await addTricks('Fido', 'roll')
+    await expect(runner.wait('tricks', 3n, { timeoutMs: 300 })).rejects.toBeInstanceOf(WaitTimeoutError)
+    await vi.waitFor(() => expect(runner.stats['tricks']?.state).toBe('paused'), { timeout: timeoutMs })
+    await elsewhere.resume('tricks')
+    await runner.wait('tricks', 3n, { timeoutMs })
+    expect(await tricks()).toEqual(['sit', 'roll'])
+  })
+
+  it('is taken over by a greater version, which is built anew, and not by a lower one', async () => {
+    const models = ['Owner']
+    const first = await runnerOf([tricksOf(() => undefined, { models })])
+    await school.register('Fido')
+    await addTricks('Fido', 'sit', 'roll')
+    await first.start()
+    await first.wait('tricks', 3n, { timeoutMs })
+    const second = await runnerOf([
+      defineProjection({
+        name: 'tricks',
+        version: 2,
+        models,
+        on: [
+          on(Dog, 'TrickAdded', async ({ originatorVersion, data }) => {
+            const { trick } = data as { readonly trick: string }
+            await open.db.owner.create({ data: { dog: `${originatorVersion}`, name: trick.toUpperCase() } })
+          }),
+        ],
+      }),
+    ])
+    await second.start()
+    await second.wait('tricks', 3n, { timeoutMs })
+    await addTricks('Fido', 'jump')
+    await second.wait('tricks', 4n, { timeoutMs })
+    expect(await tricks()).toEqual(['SIT', 'ROLL', 'JUMP'])
+    await vi.waitFor(() => expect(first.stats['tricks']?.state).toBe('superseded'), { timeout: timeoutMs })
+    await (await runnerOf([tricksOf(() => undefined, { models })])).runOnce()
+    expect(await tricks()).toEqual(['SIT', 'ROLL', 'JUMP'])
+  })
+})
