@@ -37,6 +37,7 @@ export {
 } from './application/originator-cache.js'
 export { RemoteNotificationLog, sectionToJSON } from './application/remote-notification-log.js'
 export { type GetOptions, Repository } from './application/repository.js'
+export type { InlineProjection } from './application/saves.js'
 export {
   Aggregate,
   type AggregateClass,

@@ -18,7 +18,7 @@ import { originatorIds } from './listing.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
 import { type CacheOptions, configuredCache } from './originator-cache.js'
 import { type GetOptions, getOriginator, Repository } from './repository.js'
-import { Saves } from './saves.js'
+import { type InlineProjection, Saves } from './saves.js'
 import { Snapshots } from './snapshots.js'
 
 /** How an application is set up. Each option counts before the variable that means the same. */
@@ -41,6 +41,12 @@ export interface ApplicationOptions<Client = unknown> extends MapperParts {
   readonly cache?: boolean | CacheOptions
   /** Variables that count before those of `process.env` and of the class. */
   readonly env?: EnvironmentVariables
+  /**
+   * Projections whose rows are written in the transaction of each save, right before its events: they are there when the save is
+   * committed, and whatever their handlers throw fails the save. Default none. For rows that may come a little later, and are to
+   * be rebuilt, use a `ProjectionRunner`.
+   */
+  readonly inline?: readonly InlineProjection[]
   /** How many notifications the log gives at once; default 10. */
   readonly sectionSize?: number
   /**
@@ -77,6 +83,8 @@ export class Application<Client = unknown> {
   readonly repository: Repository
   /** The application's events in order. */
   readonly notificationLog: NotificationLog
+  /** The names of the projections whose rows are written with the events. */
+  readonly inline: readonly string[]
   readonly #infrastructure: Infrastructure<Client>
   readonly #snapshots: Snapshots
   readonly #saves: Saves<Client>
@@ -114,7 +122,8 @@ export class Application<Client = unknown> {
       isProvisional: () => infrastructure.recorder.isProvisional?.() ?? false,
       watched: (call, work) => infrastructure.watched(call, work),
     })
-    this.#saves = new Saves(infrastructure, this.repository, this.#snapshots)
+    this.inline = (options.inline ?? []).map(({ name }) => name)
+    this.#saves = new Saves(infrastructure, this.repository, this.#snapshots, options.inline ?? [])
     this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize)
   }
 

@@ -1,4 +1,6 @@
 /** What a save does: it stores the events of some objects together, with the snapshots that are due, and fills the cache. */
+
+import type { DomainEvent } from '../domain/event.js'
 import { takeSnapshot } from '../domain/snapshot.js'
 import type { Recording } from '../persistence/event-store.js'
 import { Collected, type Saveable } from './collected.js'
@@ -6,16 +8,33 @@ import type { Infrastructure } from './infrastructure.js'
 import { getOriginator, type Repository } from './repository.js'
 import type { DueSnapshot, Snapshots } from './snapshots.js'
 
+/** A projection whose rows are written in the transaction of a save; `defineProjection` makes them. */
+export interface InlineProjection {
+  readonly name: string
+  /** Handles events in order, in the current transaction, before they are written. */
+  readonly apply: (
+    events: ReadonlyArray<{ readonly event: DomainEvent; readonly position: bigint | undefined }>,
+  ) => Promise<unknown>
+}
+
 /** Saves what belongs to one application. */
 export class Saves<Client> {
   readonly #infrastructure: Infrastructure<Client>
   readonly #repository: Repository
   readonly #snapshots: Snapshots
+  readonly #inline: readonly InlineProjection[]
 
-  constructor(infrastructure: Infrastructure<Client>, repository: Repository, snapshots: Snapshots) {
+  /** @param inline - handle the events of each save in its transaction */
+  constructor(
+    infrastructure: Infrastructure<Client>,
+    repository: Repository,
+    snapshots: Snapshots,
+    inline: readonly InlineProjection[],
+  ) {
     this.#infrastructure = infrastructure
     this.#repository = repository
     this.#snapshots = snapshots
+    this.#inline = inline
   }
 
   /** Stores the pending events of all objects, or nothing; see `Application.save`. */
@@ -33,10 +52,14 @@ export class Saves<Client> {
     const cached = cache?.captured(originators) ?? []
     const isPlain = due.length === 0 && !originators.some(({ originator }) => this.#snapshots.isAhead(originator))
     return async () => {
-      const recordings = isPlain ? await this.#put(collected) : await this.#putWithSnapshots(collected, due)
+      const recordings = isPlain ? await this.#putPlainly(collected) : await this.#putWithSnapshots(collected, due)
       cache?.keep(cached)
       return recordings
     }
+  }
+
+  async #putPlainly(collected: Collected): Promise<Recording[]> {
+    return this.#inline.length === 0 ? await this.#put(collected) : await this.#together(() => this.#put(collected))
   }
 
   async #put(collected: Collected): Promise<Recording[]> {
@@ -44,7 +67,14 @@ export class Saves<Client> {
       collected.events,
       () => collected.lose(),
       collected.shown,
+      this.#inline.length === 0 ? undefined : () => this.#project(collected.events),
     )
+  }
+
+  /** Lets the inline projections handle events that are about to be written. */
+  async #project(events: readonly DomainEvent[]): Promise<void> {
+    const given = events.map((event) => ({ event, position: undefined }))
+    for (const projection of this.#inline) await projection.apply(given)
   }
 
   async #putWithSnapshots(collected: Collected, due: readonly DueSnapshot[]): Promise<Recording[]> {
@@ -65,6 +95,10 @@ export class Saves<Client> {
       }
       return recordings
     }
+    return await this.#together(work)
+  }
+
+  async #together(work: () => Promise<Recording[]>): Promise<Recording[]> {
     await this.#infrastructure.eventStore()
     const { recorder } = this.#infrastructure
     return recorder.hasTransactions === false ? await work() : await recorder.transaction(work)

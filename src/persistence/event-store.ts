@@ -61,20 +61,31 @@ export class EventStore {
    * @param onLost - called when events that were kept for the end of a transaction are not stored after all
    * @param shown - the persons whose data whoever made the events has read: where one of them has no key any more, nothing is
    *   stored
+   * @param before - runs right before they are written: what it stores and they are stored together, or nothing
    * @returns one recording per event; none when the recorder has no log
    * @throws `ConcurrencyError` when another writer was first, or one of the persons shown was forgotten
    */
-  async put(events: readonly DomainEvent[], onLost?: () => void, shown?: ReadonlySet<string>): Promise<Recording[]> {
+  async put(
+    events: readonly DomainEvent[],
+    onLost?: () => void,
+    shown?: ReadonlySet<string>,
+    before?: () => Promise<void>,
+  ): Promise<Recording[]> {
     if (events.length === 0) return []
     const stored = await this.toStoredEvents(events, shown)
     const recordings: WrittenRecording[] = events.map((event) => ({ event }))
     const onRecorded = (ids: readonly bigint[]): void => addNotifications(recordings, stored, ids)
     if (this.recorder.appendEvents === undefined) {
+      await before?.()
       onRecorded((await this.recorder.insertEvents(stored)) ?? [])
     } else {
       const predecessors = predecessorsOf(events)
-      const options = { predecessors, onRecorded }
-      await this.recorder.appendEvents(stored, onLost === undefined ? options : { ...options, onLost })
+      await this.recorder.appendEvents(stored, {
+        predecessors,
+        onRecorded,
+        ...(onLost === undefined ? {} : { onLost }),
+        ...(before === undefined ? {} : { before }),
+      })
     }
     return this.#hasLog ? recordings : []
   }

@@ -36,6 +36,7 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
 
   /** @throws `ConcurrencyError` when a position is taken, or a predecessor is not stored */
   async appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
+    await options.before?.()
     const notificationIds = this.store(events, options.predecessors)
     options.onRecorded?.(notificationIds)
   }

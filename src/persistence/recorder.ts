@@ -49,6 +49,11 @@ export interface AppendOptions {
    */
   readonly onRecorded?: (notificationIds: readonly bigint[]) => void
   /**
+   * Runs right before the events are written, with what it stores itself: where one of the two fails, nothing of both is stored. In a
+   * transaction that is at its flush, so that no lock on the log is held meanwhile.
+   */
+  readonly before?: () => Promise<void>
+  /**
    * Called when events that were kept for the flush of a transaction, or written by it, are not stored after all: another
    * writer was first, or the transaction was rolled back. Perhaps more than once.
    */

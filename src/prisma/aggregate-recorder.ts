@@ -14,10 +14,12 @@ import type {
 } from '../persistence/recorder.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
 import type { TransactionOptions } from '../transaction/options.js'
+import type { Scope } from '../transaction/scope.js'
+import type { DriverConnection } from './connections.js'
 import type { EventsTable, OriginatorIdType } from './dialect.js'
 import { type Engine, engineOf } from './engine.js'
 import { EventsWriter, type RunWith } from './events-writer.js'
-import { PendingEvents } from './pending-events.js'
+import { type InPart, PendingEvents } from './pending-events.js'
 import { createTables, runIn } from './tables.js'
 import type { Transaction } from './transaction.js'
 import { watchCall } from './watched-call.js'
@@ -176,12 +178,13 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   protected async append(events: readonly StoredEvent[], options: AppendOptions): Promise<void> {
     const scope = this.engine.currentScope
     if (scope === undefined) {
+      await options.before?.()
       const ids = await this.insertAtOnce(events, options)
       options.onRecorded?.(ids)
       return
     }
     this.#assertStorable(events)
-    scope.pending(this, () => new PendingEvents(this.#writer)).add(events, options)
+    this.#pendingIn(scope).add(events, options)
     if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
     this.#wakeFollowers()
   }
@@ -225,6 +228,11 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       if (problem === undefined) continue
       throw new DataError(`Cannot ${attempted}: the id '${originatorId}' is ${problem}. Nothing was stored.`)
     }
+  }
+
+  #pendingIn(scope: Scope<DriverConnection>): PendingEvents {
+    const inPart: InPart = (work) => this.engine.inPart(scope, async (part) => await work(this.#pendingIn(part)))
+    return scope.pending(this, () => new PendingEvents(this.#writer, inPart))
   }
 
   #hasPending(originatorId: string): boolean {

@@ -63,26 +63,25 @@ export class PrismaDatastore<Client extends object = object>
   #disconnected: Promise<void> | undefined
 
   constructor(options: PrismaDatastoreOptions<Client>) {
-    const { adapter, autoflush = true } = options
-    const dialect = dialectWith(adapter, options.schema)
+    const { adapter, autoflush = true, schema } = options
+    const dialect = dialectWith(adapter, schema)
     this.name = options.name ?? newName(adapter.provider)
     const settings = settingsOf(options, dialect)
     this.#connections = new ReplaceableConnections(dialect.connections(settings))
-    const { deadlineMs, maxWaitMs } = settings
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
     const escapes = new Escapes(options.onEscape ?? defaultOnEscape())
     const source = connectionSource(dialect, this.#connections)
     const telemetry = new Telemetry(this.name)
-    const transactions = new Transactions(source, { autoflush, deadlineMs, maxWaitMs }, telemetry, escapes)
+    const transactions = new Transactions(source, { autoflush, ...settings }, telemetry, escapes)
     this.#transactions = transactions
     const outside = new OutsideWrites(this.name, transactions, options.outside)
     this.#clients = new JoiningClients(transactions, options)
     const host = { dialect, connections: this.#connections, transactions, guestOpening: this.#clients.opening, outside }
-    this.adapter = new JoiningAdapterFactory(adapter, { ...host, deadlineMs, maxWaitMs })
+    this.adapter = new JoiningAdapterFactory(adapter, { ...settings, ...host })
     this.#managedHost = { transactions, viewOf: (scope) => this.#viewOf(scope) }
     setEngine(this, {
       dialect,
-      schema: options.schema,
+      schema,
       order: options.order,
       get currentScope() {
         return transactions.current
@@ -94,6 +93,7 @@ export class PrismaDatastore<Client extends object = object>
       runner: () => this.#connections,
       checkOutside: (attempted) => outside.check(attempted),
       atOnce: (work) => this.#atOnce(work),
+      inPart: (scope, work) => transactions.inPart(scope, work),
       rehearse: async (work, limits) => await this.#rehearse(work, { ...limits, dialect, transactions }),
     })
     if (options.client !== undefined) this.bind(options.client(this.adapter))

@@ -42,6 +42,8 @@ export interface Engine {
   checkOutside(attempted: string): void
   /** Runs several statements as one, in a transaction that nobody else sees. */
   atOnce<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T>
+  /** Runs work in a part of a transaction of ours that can fail alone, which is the current one meanwhile. */
+  inPart(scope: Scope<DriverConnection>, work: (part: Scope<DriverConnection>) => Promise<void>): Promise<void>
   /** Runs work with everything on this datastore in one transaction, which is rolled back in the end: for tests. */
   rehearse<T>(work: () => Promise<T>, limits: RehearsalLimits): Promise<T>
 }

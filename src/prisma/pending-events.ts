@@ -10,13 +10,40 @@ interface Append {
   readonly options: AppendOptions
 }
 
+/** Runs work in a part of a scope that can fail alone. */
+export type InPart = (work: (part: PendingEvents) => Promise<void>) => Promise<void>
+
 /** The pending events of one recorder in one scope. */
 export class PendingEvents implements PendingWork<DriverConnection> {
   readonly #writer: EventsWriter
+  readonly #inPart: InPart
   #appends: Append[] = []
 
-  constructor(writer: EventsWriter) {
+  /** @param inPart - runs work in a part of the scope, with the pending events of that */
+  constructor(writer: EventsWriter, inPart: InPart) {
     this.#writer = writer
+    this.#inPart = inPart
+  }
+
+  get needsPreparation(): boolean {
+    return this.#appends.some(({ options }) => options.before !== undefined)
+  }
+
+  async prepare(): Promise<void> {
+    const appends = this.#appends
+    this.#appends = []
+    try {
+      await this.#inPart(async (part) => {
+        for (const { events, options } of appends) {
+          const { before, ...others } = options
+          await before?.()
+          part.add(events, others)
+        }
+      })
+    } catch (error) {
+      tellLost(appends)
+      throw error
+    }
   }
 
   get empty(): boolean {

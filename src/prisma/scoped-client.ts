@@ -56,6 +56,7 @@ export class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClien
       // It is somebody else's to know.
       checkOutside: () => undefined,
       atOnce: refuse,
+      inPart: refuse,
       rehearse: refuse,
     })
   }

@@ -153,23 +153,27 @@ export class ProjectionPart {
     const row = versions.find((each) => isSame(each, key))
     if (row === undefined) await this.#add(versions)
     else if (row.partitions !== projection.partitions) throw otherPartitions(row, projection.partitions)
-    if (versions.some(({ version, status }) => version < key.version && status !== 'superseded')) {
-      await recorder.supersede(key.name, key.version)
-    }
-    if (row?.wanted === 'paused') return this.#rest('paused')
-    this.#emptiesFirst =
-      (row === undefined || row.position === 0n) && versions.some(({ version }) => version < key.version)
-    // The rows of former versions are deleted by one part, before the others begin.
-    if (this.#emptiesFirst && key.partition > 0 && !versions.some((each) => isFirst(each, key) && each.position > 0n)) {
-      return this.#rest('waiting')
-    }
-    if (row?.status === 'blocked' && !this.#isTriedAgain) return this.#rest('blocked')
-    if (row?.isLeased === true) return this.#rest('waiting')
+    const former = versions.filter(({ version }) => version < key.version)
+    if (former.some(({ status }) => status !== 'superseded')) await recorder.supersede(key.name, key.version)
+    this.#emptiesFirst = former.length > 0 && (row?.position ?? 0n) === 0n
+    const hindrance = this.#hindranceOf(row, versions)
+    if (hindrance !== undefined) return this.#rest(hindrance)
     const lease = await recorder.claim(key, owner, limits.leaseMs)
     if (lease === undefined) return this.#rest('waiting')
     this.#isTriedAgain = false
     publish('lease', { ...traceOf(key), event: 'taken', epoch: lease.epoch })
     return lease
+  }
+
+  /** Why it may not run now. */
+  #hindranceOf(row: ProjectionRow | undefined, versions: readonly ProjectionRow[]): PartState | undefined {
+    const { key } = this.host
+    if (row?.wanted === 'paused') return 'paused'
+    // The rows of former versions are deleted by one part, before the others begin.
+    const isFirstEmptied = versions.some((each) => isFirst(each, key) && each.position > 0n)
+    if (this.#emptiesFirst && key.partition > 0 && !isFirstEmptied) return 'waiting'
+    if (row?.status === 'blocked' && !this.#isTriedAgain) return 'blocked'
+    return row?.isLeased === true ? 'waiting' : undefined
   }
 
   async #add(versions: readonly ProjectionRow[]): Promise<void> {

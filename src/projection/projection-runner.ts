@@ -78,6 +78,7 @@ export class ProjectionRunner {
   readonly #recorder: ProjectionRecorder
   readonly #source: ProjectionSource
   readonly #limits: BatchLimits
+  readonly #inline: readonly string[]
   readonly #waits: PositionWaits
   readonly #alarm = new Alarm()
   #supervision: Promise<void> | undefined
@@ -102,8 +103,10 @@ export class ProjectionRunner {
     this.#source = applicationSource(application)
     this.#limits = checkedLimits(options)
     this.#waits = new PositionWaits(recorder, this.#source.name)
+    this.#inline = application.inline ?? []
     const running = new Map<string, Running>()
     for (const projection of projections) {
+      if (this.#inline.includes(projection.name)) throw isInline(projection.name)
       if (running.has(projection.name)) {
         throw new ProgrammingError(
           `Could not make a projection runner: two of its projections are '${projection.name}'.`,
@@ -231,6 +234,7 @@ export class ProjectionRunner {
   #find(name: string): Running {
     const running = this.#running.get(name)
     if (running !== undefined) return running
+    if (this.#inline.includes(name)) throw isInline(name)
     throw new ProgrammingError(
       `There is no projection '${name}' in this runner: it has ${[...this.#running.keys()].join(', ') || 'none'}.`,
     )
@@ -298,6 +302,12 @@ export class ProjectionRunner {
 
 /** Statuses that a projection is asked for. */
 export type { ProjectionStatus }
+
+function isInline(name: string): ProgrammingError {
+  return new ProgrammingError(
+    `The projection '${name}' is inline in the application: its rows are there when a save has committed, and there is nothing to run or to wait for.`,
+  )
+}
 
 function positionOf(position: bigint | null | readonly Recording[]): bigint | null {
   if (!Array.isArray(position)) return logPosition(position as bigint | null, 'position') // an array is the only other thing

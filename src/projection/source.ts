@@ -11,6 +11,8 @@ export interface ProjectedApplication {
   readonly name: string
   readonly environment: Environment
   readonly recorder: ApplicationRecorder
+  /** The projections that it writes with its events. */
+  readonly inline?: readonly string[]
   ready(): Promise<unknown>
   eventStore(): Promise<EventStore>
 }

@@ -24,6 +24,10 @@ export interface PendingWork<Connection> {
   readonly empty: boolean
   /** How many events wait to be written. */
   readonly eventCount: number
+  /** Whether something is to be done before it is written. */
+  readonly needsPreparation: boolean
+  /** Does that, and writes all that is pending with it: outside of the turn of the flush, in a part of the scope. */
+  prepare(): Promise<void>
   /** Writes everything, or rejects with nothing of it stored. */
   flush(run: Run<Connection>): Promise<Written>
   /** Forgets everything. */
@@ -79,6 +83,21 @@ export class Buffers<Connection extends TransactionConnection> {
       throw error
     }
     for (const each of written) each.stored()
+  }
+
+  get needsPreparation(): boolean {
+    for (const work of this.#byKey.values()) if (work.needsPreparation) return true
+    return false
+  }
+
+  /** Prepares what needs that, or rejects with nothing stored or pending. */
+  async prepare(): Promise<void> {
+    try {
+      for (const work of this.#byKey.values()) if (work.needsPreparation) await work.prepare()
+    } catch (error) {
+      this.clear()
+      throw error
+    }
   }
 
   clear(): void {

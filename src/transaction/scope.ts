@@ -192,6 +192,7 @@ export class Scope<Connection extends TransactionConnection> {
   async flush(): Promise<void> {
     this.assertUsable()
     if (this.buffers.empty) return
+    await this.#prepare()
     const leave = this.#tryEnter(true) ?? (await this.#enter(true))
     try {
       await this.flushInTurn()
@@ -220,6 +221,7 @@ export class Scope<Connection extends TransactionConnection> {
     let leave: Leave | undefined
     try {
       this.assertUsable()
+      await this.#prepare()
       const entered = await this.#enterLast(isFromInside)
       leave = entered.leave
       if (this.#doom.isQuiet) return await this.rollback()
@@ -265,6 +267,13 @@ export class Scope<Connection extends TransactionConnection> {
     if (!isFromInside) running ??= runningWork(this, this.#part !== undefined)
     const options = { alone: true, inside: undefined, signal: () => this.session.endSignal }
     return { leave: await this.#lock.enter(options), running }
+  }
+
+  /** What is done before pending events are written sends statements in turns of its own. */
+  async #prepare(): Promise<void> {
+    if (!this.buffers.needsPreparation || this.#doom.isQuiet) return
+    this.#doom.assertCommittable()
+    await this.buffers.prepare()
   }
 
   #recordFailure(error: unknown, isOfGuest: boolean): void {

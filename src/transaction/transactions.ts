@@ -177,6 +177,11 @@ export class Transactions<Connection extends TransactionConnection> {
     }
   }
 
+  /** Runs work in a part of a scope, wherever it is called: of the current one it is what `nested` is. */
+  async inPart(scope: Scope<Connection>, work: (part: Scope<Connection>) => Promise<void>): Promise<void> {
+    await this.within(scope, () => this.#runNested(scope, async (part) => await work(part ?? scope), {}))
+  }
+
   /** Whether work may be run again after an attempt that failed; waits before it says yes, if the deadline allows that. */
   async mayRunAgain(scope: Scope<Connection>, error: unknown, { retries = 0 }: TransactionOptions): Promise<boolean> {
     const { attempt, session } = scope

@@ -24,6 +24,7 @@ export function unprotect(datastore: object): void {
     isProvisional: () => engine.isProvisional(),
     runner: () => engine.runner(),
     atOnce: (work) => engine.atOnce(work),
+    inPart: (scope, work) => engine.inPart(scope, work),
     rehearse: (work, limits) => engine.rehearse(work, limits),
   })
 }
