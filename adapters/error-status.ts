@@ -1,5 +1,5 @@
 /** What an error says of its status itself, to error handlers that know nothing of this package. */
-import { EventSourcingError, isEventSourcingError } from '../src/index.js'
+import { EventSourcingError, isEventSourcingError, isTransient } from '../src/index.js'
 
 /**
  * Seconds after which a client may try again what failed with 503; with two numbers, one between them is taken by chance, so that
@@ -24,16 +24,23 @@ const statuses: Readonly<Record<string, number>> = {
 }
 
 /**
- * What an error of this package means in HTTP.
+ * What an error of this package means in HTTP, and one of Prisma's that may pass.
  *
  * @returns undefined for errors that mean nothing special, which are 500
  */
 export function statusOf(error: unknown): number | undefined {
   // By code, since an application may hold more than one copy of the package.
-  if (!isEventSourcingError(error)) return undefined
+  if (!isEventSourcingError(error)) return isTransient(error) ? 503 : undefined
   if (error.code === 'ES_OPERATIONAL' || error.code === 'ES_POOL_EXHAUSTED') return isRetryable(error) ? 503 : undefined
   return statuses[error.code]
 }
+
+/** What an error of a call of Prisma's means: a value that has to be unique and is there already, a row that is not there. */
+export function prismaStatusOf(error: unknown): number | undefined {
+  return error instanceof Error && 'code' in error ? prismaStatuses[String(error.code)] : undefined
+}
+
+const prismaStatuses: Readonly<Record<string, number>> = { P2002: 409, P2025: 404 }
 
 /** Whether errors with this code have a status that says it all, so that their message is for clients. */
 export function hasStatus(code: string): boolean {

@@ -22,7 +22,7 @@ export function rollbackOnError(): ErrorRequestHandler {
 
 /**
  * An error handler that answers with problem details (RFC 9457): 404 for an aggregate that is not there, 409 for a conflict,
- * 412 for another version than If-Match has, 503 with Retry-After for what may pass; the status that an error says itself; else 500. Errors from 500 on are written to
+ * 412 for another version than If-Match has, of Prisma's errors 409 for P2002 and 404 for P2025, 503 with Retry-After for what may pass; the status that an error says itself; else 500. Errors from 500 on are written to
  * standard error, as Express does it, except where the app's setting `env` is `test`, or given to `log`; and they are `response.err`,
  * where loggers of requests such as pino-http look for the cause.
  *

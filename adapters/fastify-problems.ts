@@ -15,7 +15,7 @@ interface ErrorReply {
 
 /**
  * An error handler that answers with problem details (RFC 9457): 404 for an aggregate that is not there, 409 for a conflict,
- * 412 for another version than If-Match has, 503 with Retry-After for what may pass; the status that an error says itself;
+ * 412 for another version than If-Match has, of Prisma's errors 409 for P2002 and 404 for P2025, 503 with Retry-After for what may pass; the status that an error says itself;
  * else 500.
  *
  * @param options - `describe` says what errors of your own mean

@@ -9,7 +9,15 @@ import {
   type TransactionOptions,
   type TransactionToCome,
 } from '../src/index.js'
-import { hasStatus, type RetryAfterSeconds, retryAfterIn, retryAfterOf, statusIn, statusOf } from './error-status.js'
+import {
+  hasStatus,
+  prismaStatusOf,
+  type RetryAfterSeconds,
+  retryAfterIn,
+  retryAfterOf,
+  statusIn,
+  statusOf,
+} from './error-status.js'
 import { type IdempotencyOptions, mergeIdempotency } from './idempotency.js'
 import type { Answer } from './whole-response.js'
 
@@ -166,7 +174,7 @@ export interface ProblemOptions {
  */
 export function problemOf(error: unknown, { describe: describeError }: ProblemOptions = {}): Problem {
   const own = describeError?.(error) ?? {}
-  const status = own.status ?? statusOf(error) ?? statusIn(error) ?? 500
+  const status = own.status ?? statusOf(error) ?? prismaStatusOf(error) ?? statusIn(error) ?? 500
   const code = isEventSourcingError(error) ? error.code : undefined
   return {
     type: 'about:blank',

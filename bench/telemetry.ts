@@ -22,6 +22,7 @@ const source: ConnectionSource<TransactionConnection> = {
   singleWriter: false,
   begin: async () => connection,
   damageOf: () => 'nothing',
+  lossOf: () => undefined,
   mayPass: () => false,
 }
 

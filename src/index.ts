@@ -198,6 +198,7 @@ export type {
   Transaction,
   TransactionToCome,
 } from './prisma/transaction.js'
+export { isTransient } from './prisma/transient.js'
 export { of, on, type ProjectedEvent, type ProjectionHandler } from './projection/handlers.js'
 export { defineProjection, type Projection, type ProjectionOptions } from './projection/projection.js'
 export {
@@ -225,7 +226,6 @@ export type { OnEscape } from './transaction/escapes.js'
 export type { CloseOptions } from './transaction/open-scopes.js'
 export type { IsolationLevel, Propagation, TransactionLabel, TransactionOptions } from './transaction/options.js'
 export type { Outside } from './transaction/outside-writes.js'
-export { isTransient } from './transaction/retry.js'
 export type { TransactionState } from './transaction/state.js'
 export type { DatastoreStats, LogGauges, TransactionCounts } from './transaction/telemetry.js'
 export type {

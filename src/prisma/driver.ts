@@ -93,6 +93,11 @@ export interface SqlDriverAdapterFactory {
   connect(): Promise<SqlDriverAdapter>
 }
 
+/** Only what surely reads: everything else may write. */
+export function isRead(sql: string): boolean {
+  return /^\s*SELECT\b/i.test(sql)
+}
+
 const unknownType: SqlArgumentType = { scalarType: 'unknown', arity: 'scalar' }
 
 const ownStatements = new WeakSet<object>()

@@ -114,6 +114,8 @@ async function inScope(place: GuestPlace, operation: Operation, work: Work): Pro
       } catch (error) {
         prismasError = error
         guest.spoil()
+        // In a $transaction of the user's it is as in any of Prisma's: what was written before stays in it.
+        if (owner === undefined && operation.hasWritten && isOfPrisma(error)) scope.failHalfWay(error)
         throw error
       }
     })
@@ -126,6 +128,11 @@ function visitOf(place: GuestPlace): GuestVisit {
   const visit = place.guest()
   visit.operation()
   return visit
+}
+
+/** What a query extension throws itself comes after an operation that is whole. */
+function isOfPrisma(error: unknown): boolean {
+  return error instanceof Error && /^(PrismaClient|DriverAdapterError)/.test(error.name)
 }
 
 function nextStep({ place, call, operation, prismas }: Made, property: string, step: unknown): AnyMethod {

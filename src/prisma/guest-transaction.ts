@@ -1,9 +1,10 @@
 /** What Prisma is given for the transaction of a guest: its statements go to the scope that it serves, whose end is ours alone. */
 import { closedError } from '../transaction/closed.js'
 import type { CapturedContext } from '../transaction/context.js'
+import { noteWrite } from '../transaction/operations.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
-import type { SqlDriverTransaction, SqlQuery, SqlQueryable, SqlResultSet } from './driver.js'
+import { isRead, type SqlDriverTransaction, type SqlQuery, type SqlQueryable, type SqlResultSet } from './driver.js'
 
 /** What a transaction says of its adapter. */
 export type Names = Pick<SqlQueryable, 'provider' | 'adapterName'>
@@ -51,11 +52,11 @@ export class GuestTransaction implements SqlDriverTransaction {
   }
 
   queryRaw(query: SqlQuery): Promise<SqlResultSet> {
-    return this.#run((connection) => connection.query(query))
+    return this.#run(query, (connection) => connection.query(query))
   }
 
   executeRaw(query: SqlQuery): Promise<number> {
-    return this.#run((connection) => connection.execute(query))
+    return this.#run(query, (connection) => connection.execute(query))
   }
 
   async commit(): Promise<void> {
@@ -78,10 +79,14 @@ export class GuestTransaction implements SqlDriverTransaction {
     return this.#mark((scope) => scope.marks.remove(name))
   }
 
-  async #run<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T> {
+  async #run<T>({ sql }: SqlQuery, work: (connection: DriverConnection) => Promise<T>): Promise<T> {
     this.#inFlight += 1
     try {
-      const send = (): Promise<T> => this.#innermost.runInTurn(work, true)
+      const send = async (): Promise<T> => {
+        const result = await this.#innermost.runInTurn(work, true)
+        if (!isRead(sql)) noteWrite()
+        return result
+      }
       return await (this.#flow === undefined ? send() : this.#flow.run(send))
     } catch (error) {
       this.#hasFailed = true

@@ -1,4 +1,5 @@
 /** The port to the database: what the transaction layer needs, whichever database and driver it is. */
+import type { EventSourcingError } from '../errors.js'
 import type { IsolationLevel } from './options.js'
 
 /** A connection that can be given up while something is under way on it. */
@@ -61,6 +62,8 @@ export interface ConnectionSource<Connection extends TransactionConnection> {
   begin(options: BeginOptions): Promise<Connection>
   /** Judges a failed statement. */
   damageOf(error: unknown): Damage
+  /** What a call of a guest is to reject with that has met the loss of the connection; undefined for other errors, and for ours. */
+  lossOf(error: unknown): EventSourcingError | undefined
   /** Whether the same work may succeed in another transaction: also for errors of the database that come by another way, such as a guest's. */
   mayPass(error: unknown): boolean
 }

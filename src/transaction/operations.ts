@@ -15,6 +15,8 @@ export interface Operation {
   isStarted: boolean
   /** The one of the same scope that it runs inside of. */
   outer: Operation | undefined
+  /** Whether something that it has sent may have written. */
+  hasWritten: boolean
   /** An error of ours, which the guest may hide in one of its own. */
   failure?: EventSourcingError
 }
@@ -28,6 +30,12 @@ const currentOperation = new AsyncContext<Operation>()
  */
 export function seemsInsideOperation(): boolean {
   return currentOperation.get() !== undefined
+}
+
+/** The operation that the code runs in has written something. */
+export function noteWrite(): void {
+  const operation = currentOperation.get()
+  if (operation !== undefined) operation.hasWritten = true
 }
 
 /** Those of one scope. */
@@ -61,7 +69,7 @@ export class Operations {
 
   /** Makes one: nothing is done before it is started. */
   make(call: Call): Operation {
-    const operation: Operation = { all: this, call, isStarted: false, outer: undefined }
+    const operation: Operation = { all: this, call, isStarted: false, hasWritten: false, outer: undefined }
     if (this.#areWatched) this.#unfinished.add(operation)
     return operation
   }

@@ -129,6 +129,11 @@ export class Scope<Connection extends TransactionConnection> {
     return this.#doom.isQuiet
   }
 
+  /** An operation has failed after it had written something: that is in the transaction, which can only roll back. */
+  failHalfWay(error: unknown): void {
+    this.#doom.record(error, this.marks.depth, halfWay)
+  }
+
   /** The database has ended the transaction: neither this scope nor those around it can commit. */
   doom(error: unknown): void {
     this.#doom.record(error, 0)
@@ -280,7 +285,10 @@ export class Scope<Connection extends TransactionConnection> {
     const damage = this.session.hasEndedInDatabase ? 'transaction' : this.#source.damageOf(error)
     if (damage === 'scope') this.#doom.record(error, this.marks.depth)
     if (damage === 'transaction') this.doom(error)
-    this.operations.recordFailure(error, isOfGuest)
+    this.operations.recordFailure(
+      (damage === 'transaction' ? this.#source.lossOf(error) : undefined) ?? error,
+      isOfGuest,
+    )
   }
 
   async #rollBack(reason: unknown): Promise<void> {
@@ -323,5 +331,9 @@ export class Scope<Connection extends TransactionConnection> {
     if (error !== undefined) this.listeners.expired(error)
   }
 }
+
+const halfWay =
+  'The transaction can only roll back: an operation in it failed half-way, and a commit would store what it had written before that. ' +
+  'Let that error propagate, or run the operation that may fail in a nested transaction.'
 
 function ignore(): void {}

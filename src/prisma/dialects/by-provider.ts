@@ -11,6 +11,11 @@ const dialects: ReadonlyMap<string, Dialect> = new Map([
   ['mysql', mariadb],
 ])
 
+/** The dialect of the database that an error names; any where it names none, since its kind tells then what it is. */
+export function dialectNamed(kind: string | undefined): Dialect {
+  return dialects.get(kind ?? '') ?? postgresql
+}
+
 /**
  * Finds the dialect for a driver adapter's provider.
  *

@@ -12,7 +12,7 @@ import { NotSupportedError } from '../../errors.js'
 import type { BeginOptions } from '../../transaction/connection.js'
 import { type Connections, closedError, type DriverConnection } from '../connections.js'
 import type { ConnectionSettings } from '../dialect.js'
-import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
+import { isRead, type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
 import { checkedEffect } from '../transaction-guard.js'
 import { translateError } from '../translate-error.js'
@@ -214,11 +214,6 @@ export class SqliteConnections implements Connections {
 async function isInMemory(adapter: SqlDriverAdapter): Promise<boolean> {
   const { rows } = await adapter.queryRaw(statement('PRAGMA database_list'))
   return !rows.some(([, name, file]) => name === 'main' && typeof file === 'string' && file !== '')
-}
-
-/** Only what surely reads: everything else waits for the writer's turn, which is right for a read too. */
-function isRead(sql: string): boolean {
-  return /^\s*SELECT\b/i.test(sql)
 }
 
 async function pragma(adapter: SqlDriverAdapter, setting: string): Promise<void> {
