@@ -1,13 +1,16 @@
-/** docs/http.md: every test that it refers to exists, and every test of a row is one. */
+/** docs/http.md and docs/middleware.md: every test that they refer to exists, and every row has one. */
 import { existsSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 
 const document = new URL('../../docs/http.md', import.meta.url)
 const text = readFileSync(document, 'utf8')
-const links = [...text.matchAll(/\[([^\]]+)\]\((\.\.\/test\/[^)]+\.test\.ts)\)/g)].map(([, name = '', file = '']) => ({
-  name,
-  file,
-}))
+const middlewares = readFileSync(new URL('../../docs/middleware.md', import.meta.url), 'utf8')
+const links = [...`${text}${middlewares}`.matchAll(/\[([^\]]+)\]\((\.\.\/test\/[^)]+\.test\.ts)\)/g)].map(
+  ([, name = '', file = '']) => ({
+    name,
+    file,
+  }),
+)
 /** Links that are a part of a sentence. */
 const unnamed = new Set(['before and after ours'])
 
@@ -26,4 +29,7 @@ it('shows each row of the table by a test', () => {
   const promises = rows.filter((row) => !/^\| -+/.test(row))
   expect(promises.length).toBeGreaterThanOrEqual(15)
   expect(promises.filter((row) => !row.includes('.test.ts)'))).toEqual([])
+  const packages = middlewares.split('\n').filter((line) => /^\| (?!-|package)/.test(line))
+  expect(packages.length).toBeGreaterThanOrEqual(18)
+  expect(packages.filter((row) => !row.includes('.test.ts)'))).toEqual([])
 })

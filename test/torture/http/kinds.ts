@@ -40,6 +40,7 @@ const goodKinds: readonly RequestKind[] = [
   kind('/raw', [201]),
   kind('/empty', [204], { stores: true }),
   kind('/retried', [201]),
+  kind('/called-back', [201]),
   kind('/read', [200]),
   kind('/untouched', [200]),
 ]
@@ -54,6 +55,10 @@ const hostileKinds: readonly RequestKind[] = [
   kind('/raw-refuses', [500]),
   // Under a test runner, an escape that is found in time makes the commit fail.
   kind('/late-use', [201, 500]),
+  // The same of what was never awaited: in an application it may have ended in time.
+  kind('/forgotten-call', [500]),
+  kind('/forgotten-command', [201, 500]),
+  kind('/lost', [500]),
   kind('/nowhere', [404]),
   // What a failed statement leaves behind depends on the database.
   kind('/swallowed', [201, 500]),

@@ -29,6 +29,7 @@ export class TortureRoutes {
   readonly #rival: PrismaDatastore<TestClient>
   readonly #school: TrainingSchool
   #lockedId = 0
+  readonly #waiting: Array<() => void> = []
 
   /** @param rival - another datastore on the same database, which gets into the way */
   constructor(datastore: PrismaDatastore<TestClient>, rival: PrismaDatastore<TestClient>) {
@@ -38,12 +39,18 @@ export class TortureRoutes {
   }
 
   async prepare(): Promise<void> {
-    await this.#school.register(takenName)
-    this.#lockedId = (await this.#datastore.client.owner.create({ data: { name: 'Ann', dog: takenName } })).id
+    await this.#datastore.outside(async () => {
+      await this.#school.register(takenName)
+      this.#lockedId = (await this.#datastore.client.owner.create({ data: { name: 'Ann', dog: takenName } })).id
+    })
+    // It calls back from one place for all requests, as a connection to a cache does.
+    setInterval(() => {
+      for (const call of this.#waiting.splice(0)) call()
+    }, 2)
   }
 
   get routes(): Route[] {
-    return [...this.#good(), ...this.#failing(), ...this.#answeringBadly()]
+    return [...this.#good(), ...this.#failing(), ...this.#answeringBadly(), ...this.#losing()]
   }
 
   #good(): Route[] {
@@ -210,6 +217,43 @@ export class TortureRoutes {
         '/broken-stream',
         this.#storing(({ raw }) => pipeline(breaking(), raw().writeHead(201)).catch(ignore)),
       ),
+    ]
+  }
+
+  /** Handlers that lose their transaction, and those that lose a call in it. */
+  #losing(): Route[] {
+    const calledBack: Handle = async (exchange) => {
+      const response = exchange.raw()
+      const { req: request } = response
+      await new Promise<void>((resolve, reject) => {
+        // Where the stream of the request calls from, there is no transaction; who listens to it has one.
+        request.once('called back', () => void this.#store(exchange).then(() => resolve(), reject))
+        this.#waiting.push(() => request.emit('called back'))
+      })
+      response.writeHead(201).end('{}')
+    }
+    const lost: Handle = async (exchange) => {
+      await new Promise<void>((resolve, reject) => {
+        this.#waiting.push(() => void this.#store(exchange).then(() => resolve(), reject))
+      })
+      exchange.send(201)
+    }
+    const forgottenCall: Handle = async (exchange) => {
+      const { name } = await this.#store(exchange)
+      void this.#datastore.client.owner.create({ data: { name: 'Ann', dog: `forgotten ${name}` } })
+      exchange.send(201)
+    }
+    const forgottenCommand: Handle = async (exchange) => {
+      const { name } = sentBy(exchange)
+      void this.#school.save(trained(name))
+      await this.#row(name)
+      exchange.send(201)
+    }
+    return [
+      route('/called-back', calledBack),
+      route('/lost', lost),
+      route('/forgotten-call', forgottenCall),
+      route('/forgotten-command', forgottenCommand),
     ]
   }
 

@@ -59,7 +59,8 @@ async function show(kind: TestDatabaseKind, framework: string): Promise<void> {
 }
 
 function chosenDatabases(): TestDatabaseKind[] {
-  const wanted = (values.database ?? 'postgresql,sqlite').split(',')
+  const mariadb = process.env['TEST_MARIADB_URL'] === undefined ? '' : ',mariadb'
+  const wanted = (values.database ?? `postgresql,sqlite${mariadb}`).split(',')
   return wanted.map((name) => {
     const kind = databases.find((known) => names[name]?.test(known.name) === true)
     if (kind !== undefined) return kind

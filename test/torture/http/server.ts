@@ -34,6 +34,8 @@ const open = (url: string): PrismaDatastore<TestClient> =>
   new PrismaDatastore<TestClient>({
     adapter: adapterOf({ ...plan, url }),
     client: (adapter) => new clients[plan.provider]({ adapter }),
+    // What has lost its transaction is not to be stored.
+    outside: 'refuse',
   })
 const datastore = open(await urlThatFreezes())
 const rival = open(plan.url)
