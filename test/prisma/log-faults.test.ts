@@ -163,10 +163,13 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
       )
       await expect(undone).rejects.toBe(undo)
       expect(await floors()).toBe(0)
-      await open.db.$executeRawUnsafe('SAVEPOINT own')
-      await append()
-      expect(await floors()).toBe(1)
-      await open.db.$executeRawUnsafe('ROLLBACK TO SAVEPOINT own')
+      // The same by a savepoint of Prisma's.
+      const guests = open.db.$transaction(async () => {
+        await append()
+        expect(await floors()).toBe(1)
+        throw undo
+      })
+      await expect(guests).rejects.toBe(undo)
       expect(await floors()).toBe(0)
       await append()
       expect(await floors()).toBe(1)

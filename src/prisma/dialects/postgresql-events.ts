@@ -135,7 +135,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   }
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
-    const settled = await this.#settled(runner)
+    const settled = await this.#settled(runner, false)
     if (range.limit < 1 || settled < range.from) return []
     // A statement of its own: its snapshot is younger than the settled position.
     const { rows } = await runner.query(selectLogPart(this.reference, range, settled))
@@ -143,7 +143,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   }
 
   async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
-    const settled = await this.#settled(runner)
+    const settled = await this.#settled(runner, true)
     const sql = `SELECT max(id) FROM ${this.reference} WHERE id <= $1::bigint`
     const { rows } = await runner.query(statement(sql, [settled]))
     const last = rows[0]?.[0]
@@ -243,9 +243,9 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   }
 
   /** @throws `ProgrammingError` for a table of snapshots, which nobody reads as a log */
-  async #settled(runner: StatementRunner): Promise<bigint> {
+  async #settled(runner: StatementRunner, comparesIds: boolean): Promise<bigint> {
     if (this.#log === undefined) throw new ProgrammingError(`The table ${this.reference} is no log.`)
-    return await this.#log.settledPosition(runner)
+    return await this.#log.settledPosition(runner, comparesIds)
   }
 
   async #removePart(runner: StatementRunner, rows: ReadonlyArray<readonly unknown[]>): Promise<void> {

@@ -25,7 +25,7 @@ interface Look {
   readonly isStandby: boolean
   /** How many ids a connection takes from the sequence at once. */
   readonly cache: number
-  /** The greatest id that is visible. */
+  /** The greatest id that is visible; 0 where nobody has asked. */
   readonly greatest: bigint
 }
 
@@ -71,13 +71,17 @@ export class PostgresqlLog {
     )
   }
 
-  /** @throws `NotSupportedError` where the log cannot be read in order */
-  async settledPosition(runner: StatementRunner): Promise<bigint> {
+  /**
+   * @param comparesIds - whether the ids are compared with the sequence in any case; else about once a minute
+   * @throws `NotSupportedError` where the log cannot be read in order
+   */
+  async settledPosition(runner: StatementRunner, comparesIds: boolean): Promise<bigint> {
     const sequence = await this.#find(runner)
-    const look = await this.#look(runner, sequence)
+    const withGreatest = comparesIds || this.#watch?.isCheckDue === true
+    const look = await this.#look(runner, sequence, withGreatest)
     const refusal = this.#refusalOf(look, sequence)
     if (refusal !== undefined) throw new NotSupportedError(`Could not read the log ${this.#reference}: ${refusal}`)
-    this.#watch?.checked(look.greatest > look.last ? this.#behind(look, sequence) : undefined)
+    if (withGreatest) this.#watch?.checked(look.greatest > look.last ? this.#behind(look, sequence) : undefined)
     if (this.#watch?.looked(look) === true) this.#watch.stalled(await this.#blockers(runner))
     return look.settled
   }
@@ -129,10 +133,10 @@ export class PostgresqlLog {
    * The own transaction's lock does not count: it sees its own events. A lock's key has room for 32 bits of the floor; the
    * rest follows, since no floor is greater than the last id.
    */
-  async #look(runner: StatementRunner, { name, asClass }: Sequence): Promise<Look> {
+  async #look(runner: StatementRunner, { name, asClass }: Sequence, withGreatest: boolean = true): Promise<Look> {
     const sql =
       `SELECT least(l.id, f.floor), l.id, pg_is_in_recovery(), (pg_sequence_parameters(${asClass})).cache_size, ` +
-      `(SELECT max(id) FROM ${this.#reference}) FROM (SELECT ${lastIdOf} AS id FROM ${name}) AS l, ` +
+      `${withGreatest ? `(SELECT max(id) FROM ${this.#reference})` : 'NULL'} FROM (SELECT ${lastIdOf} AS id FROM ${name}) AS l, ` +
       `LATERAL (SELECT min(l.id - ((l.id - objid::bigint) & 4294967295)) AS floor FROM pg_catalog.pg_locks ` +
       `WHERE ${this.#areFloors} AND l.id IS NOT NULL) AS f`
     const { rows } = await runner.query(statement(sql))
