@@ -21,6 +21,8 @@ const statuses: Readonly<Record<string, number>> = {
   ES_IDEMPOTENCY_KEY: 400,
   ES_IDEMPOTENCY_KEY_IN_USE: 409,
   ES_IDEMPOTENCY_KEY_REUSED: 422,
+  ES_POSITION: 400,
+  ES_PROJECTION_STALE: 503,
 }
 
 /**

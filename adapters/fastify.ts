@@ -22,6 +22,7 @@ import { hasKey, RequestTransaction } from './request-transaction.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
 export { problemDetails } from './fastify-problems.js'
+export { type ProjectionsOptions, projections } from './fastify-projections.js'
 export {
   type Problem,
   type ProblemOptions,
@@ -41,6 +42,7 @@ export {
   type Versioned,
 } from './preconditions.js'
 export { type IdentifiedRequest, requestMetadata } from './request-metadata.js'
+export type { UpToDateOptions } from './up-to-date.js'
 export type { Answer } from './whole-response.js'
 
 /** Options of the plugin. */

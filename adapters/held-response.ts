@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { hasUnsentHead, ResponseHead } from './response-head.js'
 import { type ResponseOwner, ResponseOwners } from './response-owners.js'
 import { cutSources, watchSources } from './response-sources.js'
-import { assertChunk, assertHead, headersSentError, tellUnsent } from './sendable.js'
+import { assertChunk, assertHead, headersIn, headersSentError, tellUnsent } from './sendable.js'
 import type { SendingCall, WholeResponse } from './whole-response.js'
 
 type Method = (...args: unknown[]) => unknown
@@ -220,6 +220,25 @@ export class HeldResponse {
       this.#response.destroy()
     }
     if (this.#mustDrain && !isFull) this.#response.emit('drain')
+  }
+
+  /** Changes a header of a response that is held, also where its head was written with headers. */
+  amend(name: string, change: (known: unknown) => string | string[]): void {
+    const index = this.#calls.findIndex(({ method }) => method === 'writeHead')
+    const args = this.#calls[index]?.args ?? []
+    const given = headersIn(args)
+    const isNamed = ([each]: readonly [string, unknown]): boolean => each.toLowerCase() === name
+    if (!given.some(isNamed)) {
+      this.#call('setHeader', [name, change(this.#response.getHeader(name))])
+      return
+    }
+    const known = given.filter(isNamed).flatMap(([, value]) => value)
+    const headers = [...given.filter((each) => !isNamed(each)), [name, change(known)] as const].flat()
+    const [status, message] = args
+    this.#calls[index] = {
+      method: 'writeHead',
+      args: typeof message === 'string' ? [status, message, headers] : [status, headers],
+    }
   }
 
   /** Refuses a change that comes too late, as Node does. */

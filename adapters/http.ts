@@ -59,6 +59,11 @@ export interface RouteTransactionOptions<Request = unknown>
    * `retries` of its own is refused, and the app's do not count for it. Default `parsed`.
    */
   readonly body?: 'parsed' | 'stream'
+  /**
+   * Whether the position of what a request has stored, the header `es-position` of its answer, is also set as a cookie, for the
+   * page that a redirect leads to; default false. `upToDate` and the plugin `projections` read both.
+   */
+  readonly cookie?: boolean
   /** Whether a body that is a stream is sent after the commit (`commit`, default) or refused with an error (`refuse`). */
   readonly stream?: 'commit' | 'refuse'
   /**

@@ -13,6 +13,7 @@ import {
 } from './http.js'
 import { type ClaimPlace, IdempotentRequest } from './idempotency.js'
 import { goneAway, whyNobodyWaits } from './nobody-waits.js'
+import { formatPositions, parsePositions, positionCookie, positionHeader } from './positions.js'
 import { bindRequest } from './request-context.js'
 import type { ResponseHead } from './response-head.js'
 import type { ResponseOwner } from './response-owners.js'
@@ -250,7 +251,22 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
       answer: { status, calls: this.#held.calls },
       refusesUse: isStream && this.#exchange.streamsByWriting && this.options.stream === 'refuse',
     })
+    this.#announce()
     return isUsed && this.options.readOnly !== true
+  }
+
+  /** Says in the head of the answer what is stored now. */
+  #announce(): void {
+    const { positions } = this.managed
+    if (positions.size === 0) return
+    const { response } = this.#exchange
+    const known = response.getHeader(positionHeader)
+    // Of another datastore; or a projection has said how far it is.
+    const before = typeof known === 'string' ? parsePositions(known) : new Map<string, bigint>()
+    const text = formatPositions(new Map([...before, ...positions]))
+    this.#held.amend(positionHeader, () => text)
+    if (this.options.cookie !== true) return
+    this.#held.amend('set-cookie', (cookies) => [...[cookies ?? []].flat().map(String), positionCookie(text)])
   }
 
   #commits(status: number): boolean {

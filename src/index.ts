@@ -216,9 +216,11 @@ export {
   IdempotencyKeyReusedError,
   type PartialCommitDetails,
   PartialCommitError,
+  PositionError,
   type PreconditionDetails,
   PreconditionFailedError,
   PreconditionRequiredError,
+  ProjectionStaleError,
 } from './request-errors.js'
 export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
 export { type CapturedContext, captureContext } from './transaction/context.js'

@@ -79,3 +79,13 @@ export class IdempotencyKeyReusedError extends EventSourcingError {
 export class IdempotencyBodyError extends EventSourcingError {
   override readonly code: string = 'ES_IDEMPOTENCY_BODY'
 }
+
+/** A request wants to see a position of a log that is none, or that the log does not have. */
+export class PositionError extends EventSourcingError {
+  override readonly code: string = 'ES_POSITION'
+}
+
+/** A request wants to see more than projections show, and a late answer is refused: it may be sent again. */
+export class ProjectionStaleError extends EventSourcingError {
+  override readonly code: string = 'ES_PROJECTION_STALE'
+}

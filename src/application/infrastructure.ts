@@ -132,7 +132,8 @@ export class Infrastructure<Client> {
     this.#factory ??= await this.#configuredFactory()
     await this.#factory.prepare?.()
     this.#assertOpen()
-    this.#eventStore = new EventStore(mapper, this.recorder, this.#keysWith(mapper))
+    const log = this.#environment.name || undefined
+    this.#eventStore = new EventStore(mapper, this.recorder, this.#keysWith(mapper), log)
     return this.#eventStore
   }
 

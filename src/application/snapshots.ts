@@ -30,7 +30,7 @@ export class Snapshots {
   /** @throws `ProgrammingError` when a kind has no snapshots here */
   assertFor(kind: SnapshotKind): void {
     if (this.isFor(kind)) return
-    const name = typeof kind === 'function' ? kind.name : kind.name
+    const { name } = kind
     throw new ProgrammingError(
       `Cannot take a snapshot of a ${name}: snapshots are off. Give the class a static, or the decider a member, snapshots: { every: 100 }; ` +
         'or the application the option snapshots: true; or set IS_SNAPSHOTTING_ENABLED=yes.',

@@ -39,13 +39,19 @@ export class EventStore {
   readonly recorder: AggregateRecorder
   readonly #keys: PersonalDataKeys
   readonly #hasLog: boolean
+  readonly #log: string | undefined
 
-  /** @param keys - for personal data; default: none, so that they are refused, and read as erased */
+  /**
+   * @param keys - for personal data; default: none, so that they are refused, and read as erased
+   * @param log - what positions in the log are known by, the application's name; default: by nothing
+   */
   constructor(
     mapper: Mapper,
     recorder: AggregateRecorder,
     keys: PersonalDataKeys = new PersonalDataKeys(mapper, () => undefined),
+    log?: string,
   ) {
+    this.#log = log
     this.#keys = keys
     this.mapper = mapper
     this.recorder = recorder
@@ -85,6 +91,7 @@ export class EventStore {
         onRecorded,
         ...(onLost === undefined ? {} : { onLost }),
         ...(before === undefined ? {} : { before }),
+        ...(this.#log === undefined ? {} : { log: this.#log }),
       })
     }
     return this.#hasLog ? recordings : []

@@ -58,6 +58,8 @@ export interface AppendOptions {
    * writer was first, or the transaction was rolled back. Perhaps more than once.
    */
   readonly onLost?: () => void
+  /** The name of the log, by which whoever ends the current transaction learns the position of the last event. */
+  readonly log?: string
 }
 
 /** Stores and gives back the events of originators. Snapshots are kept by one of these too. */
@@ -209,6 +211,14 @@ export interface ApplicationRecorder extends AggregateRecorder {
 
   /** @returns the last position that a reader can rely on, null for an empty log */
   maxNotificationId(): Promise<bigint | null>
+
+  /**
+   * The greatest id that is committed, whether it is final or not: a client may know it. Optional: without it the last final one
+   * counts.
+   *
+   * @returns null for an empty log
+   */
+  greatestNotificationId?(): Promise<bigint | null>
 
   /**
    * Follows the log, outside of any transaction: only what is committed is delivered.

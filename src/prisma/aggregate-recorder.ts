@@ -184,7 +184,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       return
     }
     this.#assertStorable(events)
-    this.#pendingIn(scope).add(events, options)
+    this.#pendingIn(scope).add(events, notingPosition(scope, options))
     if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
     this.#wakeFollowers()
   }
@@ -257,4 +257,18 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
 function checkedOrder(order: string | undefined): LogOrder | undefined {
   if (order === undefined || order === 'floor-lock' || order === 'table-lock') return order
   throw new ProgrammingError(`Could not make a recorder with the order '${order}': it is floor-lock or table-lock.`)
+}
+
+/** Lets whoever ends the transaction know the position of the last event, once that is committed. */
+function notingPosition(scope: Scope<DriverConnection>, options: AppendOptions): AppendOptions {
+  const { log, onRecorded } = options
+  if (log === undefined) return options
+  return {
+    ...options,
+    onRecorded(ids) {
+      onRecorded?.(ids)
+      const last = ids.at(-1)
+      if (last !== undefined) scope.hooks.afterCommit(() => scope.session.notePosition(log, last))
+    },
+  }
 }

@@ -42,6 +42,12 @@ export class PrismaApplicationRecorder<Client extends object = object>
     return await this.#readLog('read the end of the log', (runner) => this.table.lastLogPosition(runner))
   }
 
+  async greatestNotificationId(): Promise<bigint | null> {
+    const { table } = this
+    const read = table.greatestId?.bind(table) ?? table.lastLogPosition.bind(table)
+    return await runIn(this.engine, undefined, 'read the end of the log', read)
+  }
+
   /**
    * Follows the log, outside of any transaction: only what is committed is delivered. The database is asked for new events
    * up to once a second, and at once when this process, or who notifies the datastore's option `listen`, has stored some.

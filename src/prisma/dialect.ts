@@ -123,6 +123,8 @@ export interface EventsTable {
   lastLogPosition(runner: StatementRunner): Promise<bigint | null>
   /** The last id that was given out, whatever has become of it; 0 for none. */
   lastGivenPosition(runner: StatementRunner): Promise<bigint>
+  /** The greatest id that is committed, final or not; where it is not there, that is `lastLogPosition`. */
+  greatestId?(runner: StatementRunner): Promise<bigint | null>
   /** Looks for what keeps the table from taking events, after an insert has come to nothing. */
   findFault(runner: StatementRunner): Promise<TableFault | undefined>
   /** What an insert notifies, and what tells this table from others of the database. */

@@ -42,6 +42,10 @@ export class ManagedScope<Client> implements ManagedTransaction<Client> {
     return !this.#scope.buffers.empty
   }
 
+  get positions(): ReadonlyMap<string, bigint> {
+    return this.#scope.session.positions
+  }
+
   get rollsBackQuietly(): boolean {
     return this.#scope.rollsBackQuietly
   }

@@ -175,6 +175,8 @@ export interface ManagedTransaction<Client = unknown> {
   readonly hasPending: boolean
   /** Whether `commit()` will roll back and resolve, because of `rollbackOnly({ answer: 'keep' })`. */
   readonly rollsBackQuietly: boolean
+  /** After the commit: the position of the last event in each log, by the names of the applications. */
+  readonly positions: ReadonlyMap<string, bigint>
   /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
   run<T>(fn: () => T): T
   /** Runs `fn` as if this transaction were not there. */

@@ -122,6 +122,28 @@ export class ProjectionRunner {
     return [...this.#running.values()].map(({ projection }) => projection)
   }
 
+  /** The name of the log that it reads: that of its application. */
+  get upstream(): string {
+    return this.#source.name
+  }
+
+  /** The greatest position that is committed in its log; 0 for an empty one. A projection may still have to wait for it. */
+  async end(): Promise<bigint> {
+    await this.#source.ready()
+    return await this.#source.greatest()
+  }
+
+  /** How far the least of these projections has come, in whatever process; 0 for one that has not begun. */
+  async positionOf(names: readonly string[]): Promise<bigint> {
+    const wanted = names.map((name) => this.#find(name).projection)
+    const rows = await this.#recorder.rows()
+    const positions = wanted.map(({ name, version, partitions }) => {
+      const parts = rows.filter((row) => row.name === name && row.version === version)
+      return parts.length < partitions ? 0n : leastOf(parts.map(({ position }) => position))
+    })
+    return leastOf(positions)
+  }
+
   /** Makes the tables as the Prisma schema has them, for tests and scripts; harmless where they exist. */
   async createTable(): Promise<void> {
     await this.#recorder.createTable()
@@ -323,6 +345,10 @@ function positionOf(position: bigint | null | readonly Recording[]): bigint | nu
   return last
 }
 
+function leastOf(positions: readonly bigint[]): bigint {
+  return positions.reduce((least, position) => (position < least ? position : least))
+}
+
 function progressOf({ projection, parts }: Running): ProjectionProgress {
   const sum = (count: 'batches' | 'events' | 'retries' | 'parked'): number =>
     parts.reduce((total, part) => total + part.counts[count], 0)
@@ -331,7 +357,7 @@ function progressOf({ projection, parts }: Running): ProjectionProgress {
   return {
     version: projection.version,
     state: parts.find(({ state }) => state !== 'running')?.state ?? 'running',
-    position: known.length < parts.length ? undefined : known.reduce((least, each) => (each < least ? each : least)),
+    position: known.length < parts.length ? undefined : leastOf(known),
     batches: sum('batches'),
     events: sum('events'),
     retries: sum('retries'),

@@ -29,6 +29,8 @@ export interface ProjectionSource {
   page(range: PageRange): Promise<LogPage>
   /** The last position that a reader can rely on; 0 for an empty log. */
   end(): Promise<bigint>
+  /** The greatest position that is committed, final or not; 0 for an empty log. */
+  greatest(): Promise<bigint>
   /** Reads states. @throws `MapperError` when one cannot be read */
   read(notifications: readonly Notification[]): Promise<readonly DomainEvent[]>
 }
@@ -41,6 +43,10 @@ export function applicationSource(application: ProjectedApplication): Projection
     follow: (options) => application.recorder.subscribe(options),
     page: async (range) => await readPage(application.recorder, range),
     end: async () => (await application.recorder.maxNotificationId()) ?? 0n,
+    async greatest() {
+      const { recorder } = application
+      return (await (recorder.greatestNotificationId?.() ?? recorder.maxNotificationId())) ?? 0n
+    },
     read: async (notifications) => await (await application.eventStore()).toDomainEvents(notifications),
   }
 }

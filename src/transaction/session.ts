@@ -22,9 +22,10 @@ export interface Guest {
   end(commit: boolean): Promise<void>
 }
 
-/** What may hold a connection. */
+/** A transaction around another one. */
 interface Holder {
   readonly connection: object | undefined
+  notePosition(log: string, position: bigint): void
 }
 
 /** What a session needs to know when it starts. */
@@ -65,6 +66,7 @@ export class Session<Connection extends TransactionConnection> {
   #ended: Error | boolean = false
   #stopped: Error | undefined
   #useCount = 0
+  #positions: Map<string, bigint> | undefined
   #lost: { readonly cause: unknown } | undefined
 
   constructor(source: ConnectionSource<Connection>, options: SessionOptions, onStopped: () => void) {
@@ -92,6 +94,18 @@ export class Session<Connection extends TransactionConnection> {
   /** Whether the database has ended the transaction by itself. */
   get hasEndedInDatabase(): boolean {
     return this.#connection?.hasEnded === true
+  }
+
+  /** By the names of logs: the position of the last event that was committed by this transaction, and by those inside of it. */
+  get positions(): ReadonlyMap<string, bigint> {
+    return this.#positions ?? noPositions
+  }
+
+  /** Notes the position of an event that is committed. */
+  notePosition(log: string, position: bigint): void {
+    this.#positions ??= new Map()
+    if (position > (this.#positions.get(log) ?? 0n)) this.#positions.set(log, position)
+    for (const around of this.options.around) around.notePosition(log, position)
   }
 
   /** How often the connection was asked for, from whatever scope. */
@@ -348,6 +362,8 @@ export class Session<Connection extends TransactionConnection> {
     )
   }
 }
+
+const noPositions: ReadonlyMap<string, bigint> = new Map()
 
 function lostError(cause: unknown): Error {
   return new RollbackOnlyError(

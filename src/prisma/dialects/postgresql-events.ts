@@ -154,6 +154,12 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     return (await this.#log?.lastGivenPosition(runner)) ?? 0n
   }
 
+  async greatestId(runner: StatementRunner): Promise<bigint | null> {
+    const { rows } = await runner.query(statement(`SELECT max(id) FROM ${this.reference}`))
+    const greatest = rows[0]?.[0]
+    return greatest === null || greatest === undefined ? null : toBigInt(greatest)
+  }
+
   async findFault(runner: StatementRunner): Promise<TableFault | undefined> {
     return await this.#log?.findFault(runner)
   }

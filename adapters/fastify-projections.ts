@@ -1,0 +1,77 @@
+/** Fastify: runs projections as long as the server runs, and lets routes wait for them. */
+import type { FastifyInstance, FastifyPluginCallback } from 'fastify'
+import fastifyPlugin from 'fastify-plugin'
+import type { ProjectionRunner } from '../src/index.js'
+import { withStatus } from './error-status.js'
+import { positionHeader } from './positions.js'
+import { assertProjections, projectionHealth, type UpToDateOptions, waitUntilUpToDate } from './up-to-date.js'
+
+/** Options of the plugin. */
+export interface ProjectionsOptions extends UpToDateOptions {
+  /** Which projections there are. */
+  readonly runner: ProjectionRunner
+  /** Whether this process runs them, from `ready` to `close`; default true. With false its routes wait for other processes. */
+  readonly start?: boolean
+  /** The path of a route that answers 200 while every projection goes on, else 503; default: none. */
+  readonly health?: string
+}
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The projections that the route shows: a request that says `es-wait-for` waits for them. */
+    projections?: readonly string[]
+    /** How long a request of the route waits at the most, in milliseconds. */
+    waitMs?: number
+    /** What a request of the route gets whose projections are not there in time. */
+    onStale?: 'answer' | 'refuse'
+  }
+}
+
+/**
+ * Runs projections as long as the server does, and lets requests wait for them on the routes that name some. A request waits
+ * before its transaction has begun, and holds no connection.
+ *
+ * @example
+ * await fastify.register(projections, { runner })
+ * fastify.get('/dogs', { config: { projections: ['counts'] } }, async () => await db.trickCount.findMany())
+ */
+export const projections: FastifyPluginCallback<ProjectionsOptions> = fastifyPlugin(registerProjections, {
+  name: 'eventsourcing-prisma-projections',
+  fastify: '5.x',
+})
+
+function registerProjections(
+  fastify: FastifyInstance,
+  { runner, start = true, health, ...defaults }: ProjectionsOptions,
+  done: (error?: Error) => void,
+): void {
+  fastify.addHook('onRoute', ({ config }) => {
+    if (config?.projections !== undefined) assertProjections(runner, config.projections)
+  })
+  fastify.addHook('preHandler', async (request, reply) => {
+    const { projections: names, waitMs = defaults.waitMs, onStale = defaults.onStale } = request.routeOptions.config
+    if (names === undefined) return
+    const options = {
+      ...(waitMs === undefined ? {} : { waitMs }),
+      ...(onStale === undefined ? {} : { onStale }),
+    }
+    const { headers, signal } = request
+    try {
+      const position = await waitUntilUpToDate({ ...options, runner, names, headers, signal })
+      if (position !== undefined) reply.header(positionHeader, position)
+    } catch (error) {
+      throw withStatus(error)
+    }
+  })
+  if (health !== undefined) {
+    fastify.get(health, { config: { transaction: false } }, async (_request, reply) => {
+      const { status, body } = projectionHealth(runner)
+      return await reply.code(status).type('application/json').send(body)
+    })
+  }
+  if (start) {
+    fastify.addHook('onReady', async () => await runner.start())
+    fastify.addHook('onClose', async () => await runner.stop())
+  }
+  done()
+}
