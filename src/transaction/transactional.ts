@@ -29,7 +29,8 @@ type AsyncMethod = (...args: unknown[]) => Promise<unknown>
  * Makes the calls of an asynchronous method transactions: what is stored in one is stored when it resolves, and not when it rejects.
  * Inside another transaction of the datastore it joins that, or does what `propagation` says. Its `label` is the name of the method.
  *
- * @param datastore - whose transactions they are; a function where it is made later, called at each call of the method
+ * @param datastore - whose transactions they are; a function where it is made later, called at each call of the method with the
+ * object that the method was called on: `@transactional((kennel: Kennel) => kennel.datastore)` where it is injected
  * @param options - as for `datastore.transaction`
  * @throws `TypeError`, when the class is defined, for anything but a method
  *
@@ -41,8 +42,8 @@ type AsyncMethod = (...args: unknown[]) => Promise<unknown>
  *   }
  * }
  */
-export function transactional(
-  datastore: TransactionRunner | (() => TransactionRunner),
+export function transactional<Owner = unknown>(
+  datastore: TransactionRunner | ((owner: Owner) => TransactionRunner),
   options?: TransactionOptions,
 ): TransactionalDecorator {
   const wrapped = (method: unknown, member: string): AsyncMethod => {
@@ -50,7 +51,7 @@ export function transactional(
     if (types.isGeneratorFunction(method))
       throw new TypeError(`@transactional cannot be on ${member}: it is a generator, whose body runs after the call`)
     function transactionalMethod(this: unknown, ...args: unknown[]): Promise<unknown> {
-      const runner = typeof datastore === 'function' ? datastore() : datastore
+      const runner = typeof datastore === 'function' ? datastore(this as Owner) : datastore // which the caller has named
       // A method that is typed as asynchronous.
       const work = async (): Promise<unknown> => await Reflect.apply(method as AsyncMethod, this, args)
       return runner.transaction(work, { label: () => nameOf(this, member), ...options })

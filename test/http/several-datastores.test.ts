@@ -195,11 +195,13 @@ describe.each(databases)('on $name', (kind) => {
     it.runIf(kind.provider === 'postgresql')('tells of a deadline that passes while another one commits', async () => {
       const { status } = await post(
         async ({ send }) => {
-          await save(0, 'slow')
+          // The COMMIT of the first takes two seconds, and ends before its own deadline, a second after that of the second one.
           await save(1)
+          await delay(1_500)
+          await save(0, 'slow')
           send(201)
         },
-        { deadlineMs: 1_000 },
+        { deadlineMs: 2_500 },
       )
       expect(status).toBe(500)
       expect(errors[0]).toMatchObject({ committed: ['kennel'], failed: 'shop', rolledBack: ['log'] })

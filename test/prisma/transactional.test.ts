@@ -104,6 +104,25 @@ describe.each(databases)('@transactional on $name', (kind) => {
     expect(await open.dogs()).toEqual(['Ace', 'Rex'])
   })
 
+  it('takes the datastore from the object that a method is called on', async () => {
+    class Injected {
+      readonly datastore: OpenDatabase['datastore']
+
+      constructor({ datastore }: OpenDatabase) {
+        this.datastore = datastore
+      }
+
+      @transactional((owner: Injected) => owner.datastore) async register(dog: string): Promise<void> {
+        await open.db.owner.create({ data: { name: 'Ann', dog } })
+        if (dog === 'Bad') throw undo
+      }
+    }
+    const injected = new Injected(open)
+    await injected.register('Rex')
+    await expect(injected.register('Bad')).rejects.toBe(undo)
+    expect(await open.dogs()).toEqual(['Rex'])
+  })
+
   it('is inherited, and holds what super calls of it', async () => {
     await new Shelter().register('Ace')
     await expect(new Shelter().registerAll('Rex', 'Bad')).rejects.toBe(undo)
