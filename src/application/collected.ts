@@ -23,7 +23,7 @@ export class Collected {
   readonly originators: SavedOriginator[] = []
 
   /** The persons whose data the objects had from the store. */
-  readonly shown = new Set<string>()
+  readonly shown: Set<string> = new Set()
 
   readonly #sources: EventSource[] = []
   readonly #onLost: (originatorId: string) => void

@@ -1,5 +1,5 @@
 /** What runners publish: diagnostics channels, for who wants to measure or to be told. */
-import { channel } from 'node:diagnostics_channel'
+import { type Channel, channel } from 'node:diagnostics_channel'
 
 /** What happened in a projection. */
 export interface ProjectionTrace {
@@ -8,7 +8,7 @@ export interface ProjectionTrace {
   readonly partition: number
 }
 
-const channels = {
+const channels: Readonly<Record<'batch' | 'retry' | 'blocked' | 'parked' | 'lease', Channel>> = {
   batch: channel('eventsourcing-prisma:projection.batch'),
   retry: channel('eventsourcing-prisma:projection.retry'),
   blocked: channel('eventsourcing-prisma:projection.blocked'),
