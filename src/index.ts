@@ -208,6 +208,7 @@ export {
   type ProjectionRunnerOptions,
   type ProjectionRunnerStats,
 } from './projection/projection-runner.js'
+export type { RebuildOptions, RebuildProgress, RebuildResult, RebuildWay } from './projection/rebuild.js'
 export { type RowsDelegate, rows } from './projection/rows.js'
 export {
   IdempotencyBodyError,

@@ -120,6 +120,8 @@ export interface ProjectionRecorder<Client = unknown> {
     move: ProjectionMove,
     work: (batch: ProjectionBatch<Client>) => Promise<void>,
   ): Promise<void>
+  /** Runs work in one transaction of its own. */
+  together(deadlineMs: number, work: (client: Client) => Promise<void>): Promise<void>
   /** Runs work in a transaction beside which no batch of these parts runs. */
   beside(keys: readonly ProjectionKey[], work: () => Promise<void>): Promise<void>
   /** Changes the state of a projection; in the current transaction where there is one. */

@@ -122,6 +122,14 @@ export class PrismaProjectionRecorder<Client extends object = object>
     )
   }
 
+  async together(deadlineMs: number, work: (client: TransactionClient<Client>) => Promise<void>): Promise<void> {
+    await this.datastore.transaction(async ({ client }) => await work(client), {
+      propagation: 'requiresNew',
+      deadlineMs,
+      label: 'the rebuild of a projection',
+    })
+  }
+
   async beside(keys: readonly ProjectionKey[], work: () => Promise<void>): Promise<void> {
     await this.datastore.transaction(
       async () => {

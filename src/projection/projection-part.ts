@@ -51,6 +51,7 @@ export class ProjectionPart {
   #subscription: Subscription<Notification> | undefined
   #askedAt = Number.NEGATIVE_INFINITY
   #isStopping = false
+  #isHeld = false
   #isTriedAgain = true
   #restsUntil = 0
   #emptiesFirst = false
@@ -81,7 +82,8 @@ export class ProjectionPart {
 
   /** Takes the lease, and begins to follow the log, where the rows say that it may. */
   async consider(rows: readonly ProjectionRow[]): Promise<void> {
-    if (this.#running !== undefined || this.#isStopping || performance.now() < this.#restsUntil) return
+    if (this.#running !== undefined || this.#isStopping || this.#isHeld) return
+    if (performance.now() < this.#restsUntil) return
     const lease = await this.#leaseBy(rows)
     if (lease === undefined) return
     this.state = 'running'
@@ -103,6 +105,16 @@ export class ProjectionPart {
   tryAgain(): void {
     this.#isTriedAgain = true
     this.wake()
+  }
+
+  /** Stops it, and keeps it from beginning again. @returns what lets it */
+  async hold(): Promise<() => void> {
+    this.#isHeld = true
+    await this.stop()
+    return () => {
+      this.#isHeld = false
+      this.wake()
+    }
   }
 
   /** Ends the batch under way, and gives the lease up. */

@@ -13,6 +13,7 @@ import { retryParked } from './parked-retry.js'
 import { PositionWaits } from './position-waits.js'
 import type { Projection } from './projection.js'
 import { type PartState, ProjectionPart } from './projection-part.js'
+import { type RebuildOptions, type RebuildResult, rebuild } from './rebuild.js'
 import { applicationSource, type ProjectedApplication, type ProjectionSource } from './source.js'
 
 /** A database that keeps the positions of projections; a `PrismaDatastore` is one. */
@@ -237,6 +238,31 @@ export class ProjectionRunner {
     }
     for (const part of parts) part.tryAgain()
     this.#alarm.ring()
+  }
+
+  /**
+   * Builds the rows of a projection anew, in this call; meanwhile no runner, in whatever process, works on it. Errors are never passed
+   * over.
+   *
+   * @param options - `way`: `atomic`, the default, in one transaction, so that readers see the old rows until all are there; or
+   *   `in-place`. `onProgress`, `signal`, `deadlineMs`
+   * @throws what a handler throws; `WaitInterruptedError` when the signal aborts. An atomic rebuild has changed nothing then; one in
+   *   place is finished by whoever runs the projection next
+   * @throws `ProgrammingError` where the projection does not name its models; `NotSupportedError` for an atomic one of a long log
+   *   where one transaction at a time can write
+   */
+  async rebuild(name: string, options: RebuildOptions = {}): Promise<RebuildResult> {
+    const { projection, parts } = this.#find(name)
+    await this.#source.ready()
+    const releases = await Promise.all(parts.map(async (part) => await part.hold()))
+    try {
+      const keys = parts.map(({ host }) => host.key)
+      const host = { projection, keys, recorder: this.#recorder, source: this.#source, owner: this.owner }
+      return await rebuild({ ...host, limits: this.#limits }, options)
+    } finally {
+      for (const release of releases) release()
+      this.#alarm.ring()
+    }
   }
 
   /** What it has done, by the names of the projections. */

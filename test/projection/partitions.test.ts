@@ -1,0 +1,60 @@
+/** Projections in parts, on every database: each event in one of them, and a wait for all. */
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { defineProjection, on, type Projection, ProjectionRunner } from '../../src/index.js'
+import { Dog, TrainingSchool } from '../application/dogs.js'
+import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
+import { databases } from '../support/databases.js'
+
+const timeoutMs = 30_000
+
+describe.each(databases)('on $name', (kind) => {
+  let open: OpenDatabase
+  let school: TrainingSchool
+  beforeEach(async () => {
+    open = await openDatabase(kind)
+    school = new TrainingSchool({ datastore: open.datastore })
+  })
+  afterEach(async () => {
+    await open.close()
+  })
+
+  const inParts = (partitions: number, version = 1): Projection =>
+    defineProjection({
+      name: 'owners',
+      version,
+      partitions,
+      models: ['Owner'],
+      on: [
+        on(Dog, 'Registered', async ({ originatorId }) => {
+          await open.db.owner.create({ data: { dog: originatorId, name: 'x' } })
+        }),
+      ],
+    })
+
+  async function runnerOf(projection: Projection): Promise<ProjectionRunner> {
+    const runner = new ProjectionRunner({ application: school, datastore: open.datastore, projections: [projection] })
+    await runner.createTable()
+    onTestFinished(() => runner.stop())
+    return runner
+  }
+
+  it('handles each event in one part', async () => {
+    const runner = await runnerOf(inParts(4))
+    await runner.start()
+    for (let n = 0; n < 9; n += 1) await school.register(`Dog ${n}`)
+    await runner.wait('owners', 9n, { timeoutMs })
+    expect(await open.dogs()).toHaveLength(9)
+    await vi.waitFor(() => expect(runner.stats['owners']).toMatchObject({ events: 9, state: 'running' }), {
+      timeout: timeoutMs,
+    })
+  })
+
+  it('keeps its number of parts with its version', async () => {
+    await school.register('Fido')
+    await (await runnerOf(inParts(2))).runOnce()
+    await expect((await runnerOf(inParts(3))).runOnce()).rejects.toThrow(/greater version/)
+    await school.register('Rex')
+    await (await runnerOf(inParts(3, 2))).runOnce()
+    expect(await open.dogs()).toHaveLength(2)
+  })
+})
