@@ -132,6 +132,7 @@ export type {
   IdempotencyStore,
   RecordedResponse,
 } from './persistence/idempotency-store.js'
+export { InMemoryProjectionRecorder } from './persistence/in-memory-projections.js'
 export { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './persistence/in-memory-recorders.js'
 export { InMemorySubjectKeyRecorder } from './persistence/in-memory-subject-keys.js'
 export { InMemoryProcessRecorder, InMemoryTrackingRecorder } from './persistence/in-memory-tracking.js'
@@ -200,16 +201,12 @@ export type {
 } from './prisma/transaction.js'
 export { isTransient } from './prisma/transient.js'
 export { of, on, type ProjectedEvent, type ProjectionHandler } from './projection/handlers.js'
+export type { ProjectionProgress, ProjectionRunnerStats } from './projection/progress.js'
 export { defineProjection, type Projection, type ProjectionOptions } from './projection/projection.js'
-export {
-  type ProjectionDatastore,
-  type ProjectionProgress,
-  ProjectionRunner,
-  type ProjectionRunnerOptions,
-  type ProjectionRunnerStats,
-} from './projection/projection-runner.js'
+export { ProjectionRunner } from './projection/projection-runner.js'
 export type { RebuildOptions, RebuildProgress, RebuildResult, RebuildWay } from './projection/rebuild.js'
 export { type RowsDelegate, rows } from './projection/rows.js'
+export type { ProjectionDatastore, ProjectionRunnerOptions } from './projection/runner-options.js'
 export {
   IdempotencyBodyError,
   IdempotencyKeyError,

@@ -11,7 +11,7 @@ import type {
 import type { Notification } from '../persistence/stored-event.js'
 import { Alarm } from './alarm.js'
 import type { PositionedEvent } from './handlers.js'
-import { ParkedKeys } from './parked-keys.js'
+import { ParkedKeys, reasonOf } from './parked-keys.js'
 import { partitionOf } from './partition-of.js'
 import type { Projection } from './projection.js'
 import type { ProjectionSource } from './source.js'
@@ -51,6 +51,9 @@ export interface BatchCounts {
 
 /** The longest that one batch may last. */
 const deadlineMs = 30_000
+
+/** After so many failures in a row, which together take some seconds, it is told. */
+const failuresToTell = 5
 
 const firstBackOffMs = 100
 const longestBackOffMs = 30_000
@@ -194,6 +197,7 @@ export class BatchWork {
     const [only] = items
     if (recorder.mayPass(error) || only === undefined) {
       this.#failures += 1
+      if (this.#failures === failuresToTell) this.#warn(error)
       await this.#alarm.wait(backOffMs(this.#failures, firstBackOffMs, longestBackOffMs))
       return undefined
     }
@@ -234,6 +238,13 @@ export class BatchWork {
       // What cannot be read has no other key.
       return notification.originatorId
     }
+  }
+
+  #warn(error: unknown): void {
+    process.emitWarning(
+      `The projection ${this.#host.key.name} fails again and again, and goes on trying. ${reasonOf(error)}`,
+      { code: 'ES_PROJECTION_FAILED' },
+    )
   }
 
   #trace(): { readonly projection: string; readonly version: number; readonly partition: number } {

@@ -1,65 +1,21 @@
 /** Runs projections: in this process, beside any number of others that run the same. */
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import { NotSupportedError, ProgrammingError } from '../errors.js'
-import type { Environment } from '../persistence/environment.js'
+import { DatastoreClosedError, ProgrammingError } from '../errors.js'
 import type { Recording } from '../persistence/event-store.js'
 import { logPosition } from '../persistence/positions.js'
-import type { ProjectionRecorder, ProjectionRow, ProjectionStatus } from '../persistence/projection-recorder.js'
+import type { ProjectionRecorder, ProjectionRow } from '../persistence/projection-recorder.js'
 import type { WaitOptions } from '../persistence/recorder.js'
 import { Alarm } from './alarm.js'
 import type { BatchLimits } from './batch-work.js'
 import { retryParked } from './parked-retry.js'
 import { PositionWaits } from './position-waits.js'
+import { type ProjectionRunnerStats, progressOf, type RunningProjection } from './progress.js'
 import type { Projection } from './projection.js'
-import { type PartState, ProjectionPart } from './projection-part.js'
+import { ProjectionPart } from './projection-part.js'
 import { type RebuildOptions, type RebuildResult, rebuild } from './rebuild.js'
-import { applicationSource, type ProjectedApplication, type ProjectionSource } from './source.js'
-
-/** A database that keeps the positions of projections; a `PrismaDatastore` is one. */
-export interface ProjectionDatastore {
-  /** Makes the factory of the application whose environment this is. */
-  infrastructureFactory(environment: Environment): { projectionRecorder?(): ProjectionRecorder | undefined }
-}
-
-/** How a runner is set up. */
-export interface ProjectionRunnerOptions {
-  /** The application whose log is read, and after which the tables are named. */
-  readonly application: ProjectedApplication
-  /** The database with the rows and the positions; it has to be the one that the handlers write to. */
-  readonly datastore: ProjectionDatastore
-  /** What to run. */
-  readonly projections: readonly Projection[]
-  /** How long a runner that does not answer keeps others from its projections; from 1,000, default 15,000. */
-  readonly leaseMs?: number
-  /** How often an event is tried that fails alone, and after how many milliseconds: at first, then twice as long, up to a limit. */
-  readonly poison?: { readonly attempts?: number; readonly minMs?: number; readonly maxMs?: number }
-  /** How many events a batch has at most, and after how many milliseconds of handlers it ends. Default 500 and 250; SQLite 50 ms. */
-  readonly batch?: { readonly maxEvents?: number; readonly maxMs?: number }
-}
-
-/** How far one projection has come. */
-export interface ProjectionProgress {
-  readonly version: number
-  /** What it is doing in this process; `waiting` where another one has it. */
-  readonly state: PartState
-  /** The last position that was processed, as far as this process knows: the least of its parts. */
-  readonly position: bigint | undefined
-  /** What this process has done since the runner was made. */
-  readonly batches: number
-  readonly events: number
-  readonly retries: number
-  readonly parked: number
-}
-
-/** What a runner has done, by projection. */
-export type ProjectionRunnerStats = Readonly<Record<string, ProjectionProgress>>
-
-/** A projection that runs, with its parts. */
-interface Running {
-  readonly projection: Projection
-  readonly parts: readonly ProjectionPart[]
-}
+import { checkedLimits, type ProjectionRunnerOptions, recorderOf } from './runner-options.js'
+import { applicationSource, type ProjectionSource } from './source.js'
 
 /** How often a process looks whether it may take over what others have, or what was paused. */
 const lookMs = 1_000
@@ -75,7 +31,7 @@ const lookMs = 1_000
 export class ProjectionRunner {
   /** Who has the leases of this runner: the host, the process, and a number. */
   readonly owner: string = `${hostname().slice(0, 100)}:${process.pid}:${randomBytes(6).toString('hex')}`
-  readonly #running: ReadonlyMap<string, Running>
+  readonly #running: ReadonlyMap<string, RunningProjection>
   readonly #recorder: ProjectionRecorder
   readonly #source: ProjectionSource
   readonly #limits: BatchLimits
@@ -93,19 +49,14 @@ export class ProjectionRunner {
    * @throws `NotSupportedError` where the datastore keeps no projections
    */
   constructor(options: ProjectionRunnerOptions) {
-    const { application, datastore, projections } = options
-    const recorder = datastore.infrastructureFactory(application.environment).projectionRecorder?.()
-    if (recorder === undefined) {
-      throw new NotSupportedError(
-        'Could not make a projection runner: its datastore keeps no positions of projections.',
-      )
-    }
+    const { application, projections } = options
+    const recorder = recorderOf(options)
     this.#recorder = recorder
     this.#source = applicationSource(application)
     this.#limits = checkedLimits(options)
     this.#waits = new PositionWaits(recorder, this.#source.name)
     this.#inline = application.inline ?? []
-    const running = new Map<string, Running>()
+    const running = new Map<string, RunningProjection>()
     for (const projection of projections) {
       if (this.#inline.includes(projection.name)) throw isInline(projection.name)
       if (running.has(projection.name)) {
@@ -279,7 +230,7 @@ export class ProjectionRunner {
     return [...this.#running.values()].flatMap(({ parts }) => parts)
   }
 
-  #find(name: string): Running {
+  #find(name: string): RunningProjection {
     const running = this.#running.get(name)
     if (running !== undefined) return running
     if (this.#inline.includes(name)) throw isInline(name)
@@ -313,6 +264,8 @@ export class ProjectionRunner {
         await this.#renew()
         isWarned = false
       } catch (error) {
+        // Whoever closes the datastore wants it to end.
+        if (error instanceof DatastoreClosedError) return
         if (!isWarned) warnOfSupervision(error)
         isWarned = true
       }
@@ -348,9 +301,6 @@ export class ProjectionRunner {
   }
 }
 
-/** Statuses that a projection is asked for. */
-export type { ProjectionStatus }
-
 function isInline(name: string): ProgrammingError {
   return new ProgrammingError(
     `The projection '${name}' is inline in the application: its rows are there when a save has committed, and there is nothing to run or to wait for.`,
@@ -373,41 +323,6 @@ function positionOf(position: bigint | null | readonly Recording[]): bigint | nu
 
 function leastOf(positions: readonly bigint[]): bigint {
   return positions.reduce((least, position) => (position < least ? position : least))
-}
-
-function progressOf({ projection, parts }: Running): ProjectionProgress {
-  const sum = (count: 'batches' | 'events' | 'retries' | 'parked'): number =>
-    parts.reduce((total, part) => total + part.counts[count], 0)
-  const positions = parts.map(({ position }) => position)
-  const known = positions.filter((position) => position !== undefined)
-  return {
-    version: projection.version,
-    state: parts.find(({ state }) => state !== 'running')?.state ?? 'running',
-    position: known.length < parts.length ? undefined : leastOf(known),
-    batches: sum('batches'),
-    events: sum('events'),
-    retries: sum('retries'),
-    parked: sum('parked'),
-  }
-}
-
-function checkedLimits({ leaseMs = 15_000, poison = {}, batch = {} }: ProjectionRunnerOptions): BatchLimits {
-  const limits = {
-    leaseMs,
-    maxEvents: batch.maxEvents ?? 500,
-    maxMs: batch.maxMs ?? 250,
-    attempts: poison.attempts ?? 5,
-    minMs: poison.minMs ?? 1_000,
-    longestMs: poison.maxMs ?? 60_000,
-  }
-  for (const [name, value] of Object.entries(limits)) {
-    const least = name === 'leaseMs' ? 1_000 : name === 'minMs' || name === 'longestMs' ? 0 : 1
-    if (Number.isFinite(value) && value >= least) continue
-    throw new ProgrammingError(
-      `Could not make a projection runner with ${name} ${value}: it is a number from ${least}.`,
-    )
-  }
-  return limits
 }
 
 function warnOfSupervision(error: unknown): void {

@@ -150,7 +150,7 @@ class RebuildRun {
   }
 
   async inPlace(leases: Leases): Promise<RebuildResult> {
-    const { recorder, projection, source } = this.#host
+    const { recorder, projection } = this.#host
     const { name, version } = projection
     await recorder.together(this.#options.deadlineMs ?? defaultDeadlineMs, async (client) => {
       for (const [key, { epoch }] of leases) if (!(await recorder.reposition(key, epoch, 0n))) throw lost(key)

@@ -77,9 +77,9 @@ describe.each(databases)('on $name', (kind) => {
   it('builds everything anew in one transaction, of which readers see all or nothing', async () => {
     const runner = await spoiled()
     const seen = new Set<string>()
-    let isDone = false
+    const reader = { isDone: false }
     const reading = (async () => {
-      while (!isDone) {
+      while (!reader.isDone) {
         const found = await open.database.query(`SELECT name FROM ${open.quoted('trick_counts')}`)
         seen.add(`${found.length} ${new Set(found.map((row) => row['name'])).size}`)
         await new Promise((resolve) => setTimeout(resolve, 5))
@@ -87,7 +87,7 @@ describe.each(databases)('on $name', (kind) => {
     })()
     const progress: RebuildProgress[] = []
     const result = await runner.rebuild('counts', { onProgress: (each) => progress.push(each) })
-    isDone = true
+    reader.isDone = true
     await reading
     expect(result).toMatchObject({ position: 12n, events: 12 })
     expect(progress.map(({ position, target }) => [position, target])).toEqual([

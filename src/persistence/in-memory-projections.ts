@@ -1,0 +1,199 @@
+/** Positions, leases and states of projections in memory: for tests, and for applications in memory. */
+import { LeaseLostError } from '../errors.js'
+import type {
+  ParkedEvent,
+  ProjectionBatch,
+  ProjectionKey,
+  ProjectionLease,
+  ProjectionMove,
+  ProjectionRecorder,
+  ProjectionRow,
+  ProjectionStateChange,
+  ProjectionWanted,
+} from './projection-recorder.js'
+
+interface Part {
+  readonly key: ProjectionKey
+  readonly partitions: number
+  position: bigint
+  epoch: bigint
+  owner: string | undefined
+  leasedUntil: number
+}
+
+type State = Pick<ProjectionRow, 'wanted' | 'status' | 'target' | 'reason' | 'failedPosition'>
+
+/**
+ * Keeps them while the process lives. There are no transactions: a position moves when the work of its batch has succeeded, and what
+ * a handler has done before it fails stays done.
+ */
+export class InMemoryProjectionRecorder implements ProjectionRecorder {
+  readonly #parts = new Map<string, Part>()
+  readonly #states = new Map<string, State>()
+  readonly #parked = new Map<string, Map<bigint, ParkedEvent>>()
+
+  /** False: nobody waits for anybody. */
+  get singleWriter(): boolean {
+    return false
+  }
+
+  /** Does nothing: there is no table to make. */
+  async createTable(): Promise<void> {}
+
+  async rows(): Promise<ProjectionRow[]> {
+    const now = Date.now()
+    return [...this.#parts.values()].map(({ key, partitions, position, owner, leasedUntil }) => ({
+      ...key,
+      partitions,
+      position,
+      owner,
+      isLeased: owner !== undefined && leasedUntil > now,
+      ...this.#stateOf(key.name, key.version),
+    }))
+  }
+
+  async wanted(name: string, version: number): Promise<ProjectionWanted | undefined> {
+    return this.#states.get(versionKey(name, version))?.wanted
+  }
+
+  async add(key: ProjectionKey, partitions: number): Promise<void> {
+    const name = partKey(key)
+    if (this.#parts.has(name)) return
+    const { version } = key
+    this.#parts.set(name, { key, partitions, position: 0n, epoch: 0n, owner: undefined, leasedUntil: 0 })
+    this.#states.set(versionKey(key.name, version), this.#stateOf(key.name, version))
+  }
+
+  async claim(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined> {
+    const part = this.#parts.get(partKey(key))
+    if (part?.owner !== undefined && part.leasedUntil > Date.now()) return undefined
+    return await this.seize(key, owner, leaseMs)
+  }
+
+  async seize(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined> {
+    const part = this.#parts.get(partKey(key))
+    const isGreater = (other: Part): boolean => other.key.name === key.name && other.key.version > key.version
+    if (part === undefined || [...this.#parts.values()].some(isGreater)) return undefined
+    part.epoch += 1n
+    part.owner = owner
+    part.leasedUntil = Date.now() + leaseMs
+    return { position: part.position, epoch: part.epoch }
+  }
+
+  async renew(owner: string, names: readonly string[], leaseMs: number): Promise<void> {
+    for (const part of this.#parts.values()) {
+      if (part.owner === owner && names.includes(part.key.name)) part.leasedUntil = Date.now() + leaseMs
+    }
+  }
+
+  async release(key: ProjectionKey, epoch: bigint): Promise<void> {
+    const part = this.#parts.get(partKey(key))
+    if (part?.epoch === epoch) part.owner = undefined
+  }
+
+  async supersede(name: string, version: number): Promise<void> {
+    for (const part of this.#parts.values()) {
+      if (part.key.name !== name || part.key.version >= version) continue
+      part.epoch += 1n
+      part.owner = undefined
+      await this.change(name, part.key.version, { status: 'superseded' })
+    }
+  }
+
+  async batch(
+    key: ProjectionKey,
+    { epoch, from, to, leaseMs }: ProjectionMove,
+    work: (batch: ProjectionBatch) => Promise<void>,
+  ): Promise<void> {
+    this.#partAt(key, epoch, from)
+    let reached = to
+    await work({
+      client: undefined,
+      stopAt: async (position) => {
+        reached = position
+      },
+    })
+    const part = this.#partAt(key, epoch, from)
+    part.position = reached
+    part.leasedUntil = Date.now() + leaseMs
+  }
+
+  async together(_deadlineMs: number, work: (client: unknown) => Promise<void>): Promise<void> {
+    await work(undefined)
+  }
+
+  async beside(_keys: readonly ProjectionKey[], work: () => Promise<void>): Promise<void> {
+    await work()
+  }
+
+  async change(name: string, version: number, change: ProjectionStateChange): Promise<void> {
+    const { target, reason, failedPosition, ...words } = change
+    const state = this.#stateOf(name, version)
+    this.#states.set(versionKey(name, version), {
+      ...state,
+      ...words,
+      target: changed(target, state.target),
+      reason: changed(reason, state.reason),
+      failedPosition: changed(failedPosition, state.failedPosition),
+    })
+  }
+
+  async reposition(key: ProjectionKey, epoch: bigint, position: bigint): Promise<boolean> {
+    const part = this.#parts.get(partKey(key))
+    if (part?.epoch !== epoch) return false
+    part.position = position
+    return true
+  }
+
+  async park(name: string, version: number, event: Omit<ParkedEvent, 'parkedAt'>): Promise<void> {
+    const key = versionKey(name, version)
+    const parked = this.#parked.get(key) ?? new Map<bigint, ParkedEvent>()
+    this.#parked.set(key, parked.set(event.notificationId, { ...event, parkedAt: new Date() }))
+  }
+
+  async parked(name: string, version: number): Promise<ParkedEvent[]> {
+    const parked = [...(this.#parked.get(versionKey(name, version))?.values() ?? [])]
+    return parked.sort((a, b) => (a.notificationId < b.notificationId ? -1 : 1))
+  }
+
+  async unpark(name: string, version: number, notificationId?: bigint): Promise<void> {
+    const parked = this.#parked.get(versionKey(name, version))
+    if (notificationId === undefined) parked?.clear()
+    else parked?.delete(notificationId)
+  }
+
+  /** False: nothing fails here that passes by itself. */
+  mayPass(): boolean {
+    return false
+  }
+
+  #partAt(key: ProjectionKey, epoch: bigint, position: bigint): Part {
+    const part = this.#parts.get(partKey(key))
+    if (part !== undefined && part.epoch === epoch && part.position === position) return part
+    throw new LeaseLostError(`Could not move projection ${key.name} on from ${position}: another runner has taken it.`)
+  }
+
+  #stateOf(name: string, version: number): State {
+    return (
+      this.#states.get(versionKey(name, version)) ?? {
+        wanted: 'running',
+        status: 'building',
+        target: undefined,
+        reason: undefined,
+        failedPosition: undefined,
+      }
+    )
+  }
+}
+
+function partKey({ name, version, upstream, partition }: ProjectionKey): string {
+  return JSON.stringify([name, version, upstream, partition])
+}
+
+function versionKey(name: string, version: number): string {
+  return JSON.stringify([name, version])
+}
+
+function changed<T>(change: T | null | undefined, before: T | undefined): T | undefined {
+  return change === undefined ? before : (change ?? undefined)
+}

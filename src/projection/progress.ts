@@ -1,0 +1,43 @@
+/** How far projections have come in this process, and what has been done for that. */
+import type { Projection } from './projection.js'
+import type { PartState, ProjectionPart } from './projection-part.js'
+
+/** How far one projection has come. */
+export interface ProjectionProgress {
+  readonly version: number
+  /** What it is doing in this process; `waiting` where another one has it. */
+  readonly state: PartState
+  /** The last position that was processed, as far as this process knows: the least of its parts. */
+  readonly position: bigint | undefined
+  /** What this process has done since the runner was made. */
+  readonly batches: number
+  readonly events: number
+  readonly retries: number
+  readonly parked: number
+}
+
+/** What a runner has done, by projection. */
+export type ProjectionRunnerStats = Readonly<Record<string, ProjectionProgress>>
+
+/** A projection that runs, with its parts. */
+export interface RunningProjection {
+  readonly projection: Projection
+  readonly parts: readonly ProjectionPart[]
+}
+
+/** Adds the parts up. */
+export function progressOf({ projection, parts }: RunningProjection): ProjectionProgress {
+  const sum = (count: 'batches' | 'events' | 'retries' | 'parked'): number =>
+    parts.reduce((total, part) => total + part.counts[count], 0)
+  const positions = parts.map(({ position }) => position)
+  const known = positions.filter((position) => position !== undefined)
+  return {
+    version: projection.version,
+    state: parts.find(({ state }) => state !== 'running')?.state ?? 'running',
+    position: known.length < parts.length ? undefined : known.reduce((least, each) => (each < least ? each : least)),
+    batches: sum('batches'),
+    events: sum('events'),
+    retries: sum('retries'),
+    parked: sum('parked'),
+  }
+}

@@ -1,0 +1,72 @@
+/** How a projection runner is set up. */
+import { NotSupportedError, ProgrammingError } from '../errors.js'
+import type { Environment } from '../persistence/environment.js'
+import { InMemoryProjectionRecorder } from '../persistence/in-memory-projections.js'
+import { InMemoryApplicationRecorder } from '../persistence/in-memory-recorders.js'
+import type { ProjectionRecorder } from '../persistence/projection-recorder.js'
+import type { BatchLimits } from './batch-work.js'
+import type { Projection } from './projection.js'
+import type { ProjectedApplication } from './source.js'
+
+/** A database that keeps the positions of projections; a `PrismaDatastore` is one. */
+export interface ProjectionDatastore {
+  /** Makes the factory of the application whose environment this is. */
+  infrastructureFactory(environment: Environment): { projectionRecorder?(): ProjectionRecorder | undefined }
+}
+
+/** How a runner is set up. */
+export interface ProjectionRunnerOptions {
+  /** The application whose log is read, and after which the tables are named. */
+  readonly application: ProjectedApplication
+  /**
+   * The database with the rows and the positions; it has to be the one that the handlers write to. Default, for an application in
+   * memory: positions in memory.
+   */
+  readonly datastore?: ProjectionDatastore
+  /** What to run. */
+  readonly projections: readonly Projection[]
+  /** How long a runner that does not answer keeps others from its projections; from 1,000, default 15,000. */
+  readonly leaseMs?: number
+  /** How often an event is tried that fails alone, and after how many milliseconds: at first, then twice as long, up to a limit. */
+  readonly poison?: { readonly attempts?: number; readonly minMs?: number; readonly maxMs?: number }
+  /** How many events a batch has at most, and after how many milliseconds of handlers it ends. Default 500 and 250; SQLite 50 ms. */
+  readonly batch?: { readonly maxEvents?: number; readonly maxMs?: number }
+}
+
+/**
+ * What keeps the positions.
+ *
+ * @throws `NotSupportedError` where the datastore does not; `ProgrammingError` where there is none for an application with a database
+ */
+export function recorderOf({ application, datastore }: ProjectionRunnerOptions): ProjectionRecorder {
+  const recorder = datastore?.infrastructureFactory(application.environment).projectionRecorder?.()
+  if (recorder !== undefined) return recorder
+  if (datastore !== undefined) {
+    throw new NotSupportedError('Could not make a projection runner: its datastore keeps no positions of projections.')
+  }
+  if (application.recorder instanceof InMemoryApplicationRecorder) return new InMemoryProjectionRecorder()
+  throw new ProgrammingError(
+    'Could not make a projection runner without a datastore: give it the one that its handlers write to, so that rows and ' +
+      'positions are stored together.',
+  )
+}
+
+/** @throws `ProgrammingError` for a limit that cannot be */
+export function checkedLimits({ leaseMs = 15_000, poison = {}, batch = {} }: ProjectionRunnerOptions): BatchLimits {
+  const limits = {
+    leaseMs,
+    maxEvents: batch.maxEvents ?? 500,
+    maxMs: batch.maxMs ?? 250,
+    attempts: poison.attempts ?? 5,
+    minMs: poison.minMs ?? 1_000,
+    longestMs: poison.maxMs ?? 60_000,
+  }
+  for (const [name, value] of Object.entries(limits)) {
+    const least = name === 'leaseMs' ? 1_000 : name === 'minMs' || name === 'longestMs' ? 0 : 1
+    if (Number.isFinite(value) && value >= least) continue
+    throw new ProgrammingError(
+      `Could not make a projection runner with ${name} ${value}: it is a number from ${least}.`,
+    )
+  }
+  return limits
+}
