@@ -120,6 +120,7 @@ export class Application<Client = unknown> {
         else recorder.afterCommit(fn)
       },
       isProvisional: () => infrastructure.recorder.isProvisional?.() ?? false,
+      onUndone: (id, fn) => infrastructure.recorder.onUndone?.(id, fn),
       watched: (call, work) => infrastructure.watched(call, work),
     })
     this.inline = (options.inline ?? []).map(({ name }) => name)

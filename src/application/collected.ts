@@ -1,5 +1,5 @@
 /** The events of one save, and what becomes of those they were collected from. */
-import { type AggregateClass, type EventSource, isAggregate } from '../domain/aggregate.js'
+import { type AggregateClass, type EventSource, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
 import { type Decision, deciderOf } from '../domain/decider.js'
 import { type DomainEvent, domainEvent, type EventMetadata } from '../domain/event.js'
 import { type Snapshotted, shownSubjectsOf } from '../domain/snapshot.js'
@@ -111,14 +111,27 @@ function assertSaveable(object: EventSource | DomainEvent): void {
   if (typeof object !== 'object' || !('collectEvents' in object || 'originatorVersion' in object)) {
     throw new ProgrammingError('Cannot save an object that is neither an event nor has events to collect')
   }
+  if (isOfAnotherCopy(object)) throw copyError(`save ${object.constructor.name}`)
   assertNoStray(object)
+}
+
+/** @param what - completes "Could not" */
+export function copyError(what: string): ProgrammingError {
+  return new ProgrammingError(
+    `Could not ${what}: it extends Aggregate of another copy of eventsourcing-prisma. Is the package installed twice? See npm ls eventsourcing-prisma.`,
+  )
+}
+
+/** An aggregate has events of a transaction that was rolled back. */
+export function markStray(aggregate: object): void {
+  strays.add(aggregate)
 }
 
 function assertNoStray(object: EventSource | DomainEvent): void {
   if (!isAggregate(object) || !strays.has(object)) return
   const { id, version } = object
   throw new ConcurrencyError(
-    `Could not save ${object.constructor.name} ${id}: an earlier save of it was not stored, so it has changes that are nowhere. ` +
+    `Could not save ${object.constructor.name} ${id}: it has changes that are nowhere, from an earlier save that was not stored or a transaction that was rolled back. ` +
       'Get it from the repository again and repeat the command.',
     { originatorId: id, expectedVersion: version },
   )

@@ -1,5 +1,5 @@
 /** The repository: aggregates and the states of deciders, from their stored events. */
-import type { Aggregate, AggregateClass } from '../domain/aggregate.js'
+import { type Aggregate, type AggregateClass, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
 import { eventsOf } from '../domain/aggregate-events.js'
 import { type Decider, type DeciderState, fold, initial } from '../domain/decider.js'
 import type { DomainEvent } from '../domain/event.js'
@@ -9,6 +9,7 @@ import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
 import type { SinceSnapshotVisitor } from '../persistence/event-store.js'
 import { checkVersion } from '../persistence/positions.js'
 import type { SelectEventsRange, WatchedCall } from '../persistence/recorder.js'
+import { copyError, markStray } from './collected.js'
 import { type CacheOptions, OriginatorCache } from './originator-cache.js'
 
 /** Where a repository reads: an event store, and one of snapshots. */
@@ -52,6 +53,8 @@ export interface RepositoryOptions {
   readonly afterCommit?: (fn: () => void) => void
   /** Whether even what is committed may still be undone; default never. */
   readonly isProvisional?: () => boolean
+  /** Runs `fn` when events of an originator are undone that are in what was read; default never. */
+  readonly onUndone?: (id: string, fn: () => void) => void
   /** Runs a call, which may belong to a transaction; default: just that. */
   readonly watched?: Watch
 }
@@ -64,6 +67,7 @@ export class Repository {
   readonly #events: EventReader
   readonly #hasSnapshots: (kind: SnapshotKind) => boolean
   readonly #watched: Watch
+  readonly #onUndone: (id: string, fn: () => void) => void
   readonly #onAhead: ((originatorId: string) => void) | undefined
   /** What it has cached, undefined when it does not cache. */
   readonly cache: OriginatorCache | undefined
@@ -71,6 +75,7 @@ export class Repository {
   constructor(events: EventReader, options: RepositoryOptions = {}) {
     const { hasSnapshots = never, cache, afterCommit = runAtOnce, isProvisional = never, watched = unwatched } = options
     this.#watched = watched
+    this.#onUndone = options.onUndone ?? nothing
     this.#events = events
     this.#hasSnapshots = hasSnapshots
     this.#onAhead = options.onAhead
@@ -99,7 +104,13 @@ export class Repository {
   ): Promise<DeciderState<State>>
   get(kind: SnapshotKind, id: string, options: GetOptions = {}): Promise<unknown> {
     const call = { name: 'repository.get', owner: Repository.prototype }
-    return this.#watched(call, () => this.#get(kind, id, options))
+    return this.#watched(call, async () => {
+      if (typeof kind === 'function' && isOfAnotherCopy(kind.prototype)) throw copyError(`get ${kind.name} ${id}`)
+      const originator = await this.#get(kind, id, options)
+      // Its version would fit when somebody else has stored other events in their place.
+      if (isAggregate(originator)) this.#onUndone(id, () => markStray(originator))
+      return originator
+    })
   }
 
   async #get(kind: SnapshotKind, id: string, options: GetOptions): Promise<Snapshotted> {
@@ -173,6 +184,8 @@ function never(): boolean {
 }
 
 const unwatched: Watch = (_call, work) => work()
+
+function nothing(): void {}
 
 function runAtOnce(fn: () => void): void {
   fn()

@@ -70,6 +70,9 @@ const hiddenMembers = ['id', 'version', 'createdOn', 'modifiedOn', 'pendingEvent
 
 let readRecord: (value: object) => AggregateRecord | undefined
 
+/** The same in all copies of the package. */
+const aggregateMark = Symbol.for('eventsourcing-prisma.aggregate')
+
 /** Gives the record of an aggregate to the rest of the domain layer; undefined for anything else. */
 export function tryRecordOf(value: unknown): AggregateRecord | undefined {
   return typeof value === 'object' && value !== null ? readRecord(value) : undefined
@@ -95,6 +98,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
 
   static {
     readRecord = (value) => (#record in value ? value.#record : undefined)
+    Object.defineProperty(this.prototype, aggregateMark, { value: true })
     // Not a method: declarations that are made file by file cannot name a member by this symbol.
     Object.defineProperty(this.prototype, inspect.custom, { value: shownInLogs })
   }
@@ -271,6 +275,11 @@ function assertDefined(events: AggregateEvents, event: string | EventDeclaration
   throw new TypeError(
     `${events.className} does not know this definition of '${event.name}': give it to @event or @applies, or name it in static definitions`,
   )
+}
+
+/** Whether a value is an aggregate, or the prototype of some, of another copy of this package. */
+export function isOfAnotherCopy(value: object): boolean {
+  return aggregateMark in value && !(value instanceof Aggregate)
 }
 
 /** Whether a value is an aggregate. */

@@ -104,6 +104,9 @@ export interface AggregateRecorder {
   /** Runs `fn` after the current transaction has committed, or at once where there is none. */
   afterCommit?(fn: () => void): void
 
+  /** Runs `fn` when the current transaction is rolled back, where it has written to this stream: what was read of it by then is nowhere. */
+  onUndone?(originatorId: string, fn: () => void): void
+
   /**
    * Runs a call of an application, at once, and lets the current transaction know of it before it has sent anything: the commit waits
    * for it, and tells of a call that nobody has awaited.

@@ -23,6 +23,7 @@ import { type InPart, PendingEvents } from './pending-events.js'
 import { createTables, runIn } from './tables.js'
 import type { Transaction } from './transaction.js'
 import { watchCall } from './watched-call.js'
+import { noteWritten, onUndone } from './written-streams.js'
 
 /** Which table a recorder uses. */
 export interface RecorderOptions {
@@ -153,6 +154,12 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     else scope.hooks.afterCommit(fn)
   }
 
+  /** Runs `fn` when the current transaction is rolled back, where it has written to this stream. */
+  onUndone(originatorId: string, fn: () => void): void {
+    const scope = this.engine.currentScope
+    if (scope !== undefined) onUndone(scope, originatorId, fn)
+  }
+
   /** Lets the current transaction know of a call that is made in it; outside of one it just runs. */
   watch<T>(call: WatchedCall<T>, work: () => Promise<T>): Promise<T> {
     const scope = this.engine.currentScope
@@ -185,6 +192,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     }
     this.#assertStorable(events)
     this.#pendingIn(scope).add(events, notingPosition(scope, options))
+    noteWritten(scope, originatorsOf(events))
     if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
     this.#wakeFollowers()
   }
@@ -205,6 +213,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     const scope = engine.currentScope
     if (scope === undefined && events.length > 0) engine.checkOutside(`events of ${events[0]?.originatorId}`)
     await scope?.flush()
+    if (scope !== undefined) noteWritten(scope, originatorsOf(events))
     try {
       return await this.#writer.write(this.#runnerIn(scope, events), events, predecessors)
     } catch (error) {
@@ -271,4 +280,8 @@ function notingPosition(scope: Scope<DriverConnection>, options: AppendOptions):
       if (last !== undefined) scope.hooks.afterCommit(() => scope.session.notePosition(log, last))
     },
   }
+}
+
+function originatorsOf(events: readonly StoredEvent[]): Set<string> {
+  return new Set(events.map(({ originatorId }) => originatorId))
 }

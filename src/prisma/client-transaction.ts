@@ -40,6 +40,9 @@ export class ClientTransaction {
     return this.#transaction
   }
 
+  /** Whether an operation of it has failed. */
+  hasFailed = false
+
   /** Its end is Prisma's. */
   spoil(): void {}
 

@@ -3,6 +3,7 @@
  *
  * Prisma makes the operation where the call is, so that its errors tell that line; where it is carried out is said when it starts.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ProgrammingError } from '../errors.js'
 import { closedError } from '../transaction/closed.js'
 import type { Operation } from '../transaction/operations.js'
@@ -110,9 +111,15 @@ async function inScope(place: GuestPlace, operation: Operation, work: Work): Pro
       const guest = owner ?? visitOf(place)
       const transaction = await guest.transaction
       try {
-        return await work(transaction)
+        const result = await work(transaction)
+        if (result !== undefined || owner !== undefined || !(await hasFailedBeside(guest))) return result
+        // Which of them has written what is not known.
+        const error = notCarriedOut(operation)
+        scope.failHalfWay(error)
+        throw error
       } catch (error) {
         prismasError = error
+        guest.hasFailed = true
         guest.spoil()
         // In a $transaction of the user's it is as in any of Prisma's: what was written before stays in it.
         if (owner === undefined && operation.hasWritten && isOfPrisma(error)) scope.failHalfWay(error)
@@ -128,6 +135,20 @@ function visitOf(place: GuestPlace): GuestVisit {
   const visit = place.guest()
   visit.operation()
   return visit
+}
+
+/** Whether an operation of the same guest has failed, as far as that is known when all of one tick are answered. */
+async function hasFailedBeside(guest: { readonly hasFailed: boolean }): Promise<boolean> {
+  await nextTurn()
+  return guest.hasFailed
+}
+
+/** Prisma 7 carries out what is asked for in one tick together; when one fails it leaves the others out, and answers them with nothing. */
+function notCarriedOut({ call }: Operation): ProgrammingError {
+  return new ProgrammingError(
+    `${String(call)} was not carried out: Prisma sends what is asked for at the same time in a transaction together, and another ` +
+      'operation of those failed. Await one that may fail before the next one is made, or run it in a nested transaction.',
+  )
 }
 
 /** What a query extension throws itself comes after an operation that is whole. */

@@ -82,12 +82,11 @@ export class GuestTransaction implements SqlDriverTransaction {
   async #run<T>({ sql }: SqlQuery, work: (connection: DriverConnection) => Promise<T>): Promise<T> {
     this.#inFlight += 1
     try {
-      const send = async (): Promise<T> => {
-        const result = await this.#innermost.runInTurn(work, true)
-        if (!isRead(sql)) noteWrite()
-        return result
-      }
-      return await (this.#flow === undefined ? send() : this.#flow.run(send))
+      const send = (): Promise<T> => this.#innermost.runInTurn(work, true)
+      const result = await (this.#flow === undefined ? send() : this.#flow.run(send))
+      // Which operation it is shows where Prisma sends it: the other may be that of an operation beside.
+      if (!isRead(sql)) noteWrite()
+      return result
     } catch (error) {
       this.#hasFailed = true
       throw error

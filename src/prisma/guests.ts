@@ -24,6 +24,9 @@ export class GuestVisit implements Guest {
     return this.#guest.transaction
   }
 
+  /** Whether an operation of it has failed. */
+  hasFailed = false
+
   /** An operation of it has failed, or may go on for longer than it is awaited: it serves no other transaction. */
   spoil(): void {
     this.#guest.spoil()

@@ -157,4 +157,26 @@ describe.each(databases)('half an operation on $name', (kind) => {
     )
     expect(await open.dogs()).toEqual(['before', 'taken'])
   })
+
+  it('is never committed with whole ones that are carried out beside it', async () => {
+    const { datastore, db } = open
+    const half = async (): Promise<unknown> => await failureOf(Promise.resolve(operations[0]?.[1](db)))
+    const whole = (dog: string) => db.owner.create({ data: { name: 'Bob', dog } })
+    const beside = datastore.transaction(async () => await Promise.allSettled([whole('one'), half(), whole('two')]))
+    await expect(beside).rejects.toBeInstanceOf(RollbackOnlyError)
+    expect(await open.dogs()).toEqual(['taken'])
+  })
+
+  it('is what Prisma makes of operations that are made at the same time, of which one fails: the others say so', async () => {
+    const { datastore, db } = open
+    const newOwner = (dog: string) => db.owner.create({ data: { name: 'Bob', dog } })
+    const single = async (): Promise<unknown> => await failureOf(Promise.resolve(newOwner('taken')))
+    const lost = datastore.transaction(async () => await Promise.all([newOwner('one'), single(), newOwner('two')]))
+    await expect(lost).rejects.toThrow('was not carried out')
+    const caught = datastore.transaction(
+      async () => await Promise.allSettled([newOwner('one'), single(), newOwner('two')]),
+    )
+    await expect(caught).rejects.toBeInstanceOf(RollbackOnlyError)
+    expect(await open.dogs()).toEqual(['taken'])
+  })
 })
