@@ -181,7 +181,7 @@ export function knownSubjects(state: DeciderState<unknown>): ReadonlySet<string>
 }
 
 /** Notes whose data are in a state, and gives it back. */
-export function withKnownSubjects<S extends DeciderState<unknown>>(state: S, subjects: ReadonlySet<string>): S {
+function withKnownSubjects<S extends DeciderState<unknown>>(state: S, subjects: ReadonlySet<string>): S {
   if (subjects.size > 0) subjectsByState.set(state, subjects)
   return state
 }

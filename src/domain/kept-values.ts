@@ -5,7 +5,7 @@ import { dateOrTimestamp, isStorable, markedTimestamp, millisecondTimestamp, Tim
 import { areOtherTypesPossible, valueTypeOf } from './value-types.js'
 
 /** How many lists and objects a value of an event can have within each other; a map counts as two. */
-export const deepestValue = 200
+const deepestValue = 200
 
 /** What is read and copied may be deeper: the state of an aggregate has its values within its own members. */
 export const deepestState = 256

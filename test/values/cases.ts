@@ -1,6 +1,6 @@
 /** The values that events are tried with, as the table in docs/values.md has them. */
-import { Decimal } from '@prisma/client-runtime-utils'
 import { DecimalText, defineTranscoding, Timestamp, Uuid } from '../../src/index.js'
+import { Prisma } from '../support/generated/sqlite/client.js'
 
 /** A class with a transcoding whose instances can change, with a private member. */
 export class Money {
@@ -136,7 +136,7 @@ export const kept: readonly KeptCase[] = [
   { value: '`DecimalText`', make: () => new DecimalText('10.00'), given: same, expected: new DecimalText('10.00') },
   {
     value: '`Prisma.Decimal`, and other numbers of decimal.js',
-    make: () => new Decimal('10.50'),
+    make: () => new Prisma.Decimal('10.50'),
     given: '`DecimalText`; with `decimalsAs(Prisma.Decimal)` a number of that class',
     expected: new DecimalText('10.5'),
   },
