@@ -36,7 +36,7 @@ const keptBytes = 8 * 1024 * 1024
 const toldAtOnce = 8
 
 /** How often, at most, one looks whether the log still has what was read. */
-const betweenComparisonsMs = 1_000
+const betweenComparisonsMs = 5_000
 
 /** So many histories are read at the same time, lest those who begin to follow take all connections. */
 const historiesAtOnce = 2
@@ -61,6 +61,8 @@ export class LogTail {
   #comparedAt = 0
   #running: Promise<void> | undefined
   #endWakeUps: (() => void) | undefined
+  /** Whether there may well be something new. */
+  #isTold = true
 
   /** @param onUnused - called when nobody follows the log any more */
   constructor(log: FollowedLog, onUnused: () => void = () => undefined) {
@@ -139,14 +141,15 @@ export class LogTail {
 
   async #run(restsFirst: boolean): Promise<void> {
     try {
-      if (restsFirst) await this.#rest.take()
+      if (restsFirst) this.#isTold = await this.#rest.take()
       while (this.#waits.size > 0 && !this.log.isClosed) {
         const page = await this.#read()
         if (page === undefined) {
           if (await this.#isCutOff()) break
-          if (this.#waits.size > 0) await this.#rest.take()
+          if (this.#waits.size > 0) this.#isTold = await this.#rest.take()
           continue
         }
+        this.#isTold = true
         this.#rest.shorten()
         this.#keep(page)
         await this.#tell(page)
@@ -166,6 +169,7 @@ export class LogTail {
     const after = this.#end ?? 0n
     const topics = this.#wantedTopics()
     try {
+      if (topics !== undefined && !this.#isTold && !(await this.#hasMore(after))) return undefined
       const { items, end } = await withinTime(readPage(this.log, { after, limit: this.#pageSize.limit, topics }))
       this.#patience.renew()
       this.#pageSize.adapt(items)
@@ -186,6 +190,12 @@ export class LogTail {
       this.#kept = []
     }
     return isCutOff
+  }
+
+  /** Asks for any event at all, which takes one statement less than a read by topics. */
+  async #hasMore(after: bigint): Promise<boolean> {
+    const start = after === 0n ? null : after
+    return (await withinTime(this.log.selectNotifications(start, 1, { inclusiveOfStart: false }))).length > 0
   }
 
   /** The topics of all followers; undefined for all topics. */

@@ -20,7 +20,8 @@ export class Rest {
     this.#nextMs = firstMs
   }
 
-  async take(): Promise<void> {
+  /** @returns whether it was woken */
+  async take(): Promise<boolean> {
     if (!this.#isWoken) {
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, this.#nextMs)
@@ -32,7 +33,9 @@ export class Rest {
       this.#end = undefined
     }
     // Who was woken and finds nothing looks again soon: a smaller id may still be on its way.
-    this.#nextMs = this.#isWoken ? firstMs : Math.min(longestMs, this.#nextMs * 2)
+    const wasWoken = this.#isWoken
+    this.#nextMs = wasWoken ? firstMs : Math.min(longestMs, this.#nextMs * 2)
     this.#isWoken = false
+    return wasWoken
   }
 }

@@ -100,7 +100,8 @@ describe('a subscription', () => {
     await delay(50)
     await recorder.insertEvents([event(11, { topic: 'wanted' })])
     expect((await taken).map(({ id }) => id)).toEqual([11n])
-    expect(reads.map(({ start, stop }) => ({ start, stop }))).toEqual([
+    const ofTopics = reads.filter(({ limit }) => limit > 1)
+    expect(ofTopics.map(({ start, stop }) => ({ start, stop }))).toEqual([
       { start: null, stop: 10n },
       { start: 10n, stop: 11n },
     ])
