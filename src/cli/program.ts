@@ -5,17 +5,11 @@ import type { OriginatorIdType } from '../prisma/dialect.js'
 import { doctor, type Finding } from './doctor.js'
 import { init } from './init.js'
 import { migrate } from './migrate.js'
+import type { Output } from './output.js'
 import { type ProjectFlags, readProject, urlOf } from './project.js'
+import { addProjections } from './projection-commands.js'
 import { modelTypes } from './schema-models.js'
 import { verifyAll } from './verify-snapshots.js'
-
-/** Where a command prints to. */
-export interface Output {
-  /** Takes a line about what was done. */
-  readonly print: (line: string) => void
-  /** Takes a line about what went wrong. */
-  readonly complain: (line: string) => void
-}
 
 const urlDescription =
   'the database: file:, postgresql: or mysql: (default: PRISMA_URL, then the Prisma config, then DATABASE_URL; .env is read)'
@@ -84,6 +78,7 @@ function program(output: Output, end: (code: number) => void): Command {
   addMigrate(command, output)
   addDoctor(command, output, end)
   addVerifySnapshots(command, output)
+  addProjections(command, output, end, urlDescription)
   return command
 }
 

@@ -1,0 +1,205 @@
+/** The commands over projections: their options, and what they print. */
+import type { Command } from 'commander'
+import { EnvironmentError } from '../errors.js'
+import type { Output } from './output.js'
+import { readProject, urlOf } from './project.js'
+import { type ProjectionReport, ProjectionTablesAccess } from './projection-tables.js'
+import { loadRunners, type RunningEvent, runUntil } from './run-projections.js'
+
+interface TablesFlags {
+  readonly url?: string
+  readonly app: string
+  readonly postgresSchema?: string
+  readonly json?: boolean
+}
+
+interface WaitFlags extends TablesFlags {
+  readonly timeout: string
+}
+
+/** A command over the tables. */
+type Act<Args extends readonly unknown[]> = (tables: ProjectionTablesAccess, ...args: Args) => Promise<Answer>
+
+/** What a command says. */
+interface Answer {
+  /** For people. */
+  readonly lines: readonly string[]
+  /** For programs. */
+  readonly json: object
+  /** Whether something stands still. */
+  readonly isBlocked?: boolean
+}
+
+/** @param end - takes the exit code of a command that has found something blocked */
+export function addProjections(command: Command, output: Output, end: (code: number) => void, url: string): void {
+  const projections = command.command('projections').description('run projections, and look after them')
+  const overTables = <Args extends readonly unknown[]>(name: string, description: string, act: Act<Args>): Command =>
+    projections
+      .command(name)
+      .description(description)
+      .option('--url <url>', url)
+      .option('--app <name>', 'the application after which the tables are named (default: tables without a prefix)', '')
+      .option('--postgres-schema <name>', 'the PostgreSQL schema of the tables')
+      .option('--json', 'print JSON')
+      .action(async (...given: [...Args, TablesFlags, Command]) => {
+        const flags = given.at(-2) as TablesFlags // commander gives the arguments, the options and the command
+        const answer = await withTables(flags, (tables) => act(tables, ...(given as unknown as Args)))
+        if (flags.json === true) output.print(JSON.stringify(answer.json, jsonValue, 2))
+        else for (const line of answer.lines) output.print(line)
+        if (answer.isBlocked === true) end(1)
+      })
+  addRun(projections, output, end)
+  overTables(
+    'status [names...]',
+    'say how far they are, and what holds them up; exit with 1 when one is blocked',
+    status,
+  )
+  overTables(
+    'wait <name> [position]',
+    'wait until one has come to a position (default: the present end of the log)',
+    wait,
+  ).option('--timeout <ms>', 'milliseconds until it gives up, with 1', '60000')
+  overTables('pause <name>', 'let one rest, in all processes', pause)
+  overTables('resume <name>', 'let one go on that was paused', resume)
+  overTables('skip <name> [position]', 'pass over the event that blocks one: it is never handled', skip)
+  overTables('parked <name>', 'list the events that one has put aside', parked)
+  overTables('retry <name>', 'let one that is blocked try its event again', retry)
+}
+
+function addRun(projections: Command, output: Output, end: (code: number) => void): void {
+  projections
+    .command('run <module>')
+    .description('run the ProjectionRunners that a module exports, such as ./projections.js, until SIGTERM or SIGINT')
+    .option('--json', 'print what happens as lines of JSON')
+    .action(async (module: string, { json }: { readonly json?: boolean }) => {
+      const stop = new AbortController()
+      const onSignal = (): void => stop.abort()
+      const signals = ['SIGTERM', 'SIGINT'] as const
+      for (const signal of signals) process.once(signal, onSignal)
+      const tell = (event: RunningEvent): void =>
+        output.print(json === true ? JSON.stringify(event, jsonValue) : lineOf(event))
+      try {
+        if (!(await runUntil(stop.signal, await loadRunners(module), tell))) end(1)
+      } finally {
+        for (const signal of signals) process.off(signal, onSignal)
+      }
+    })
+}
+
+async function withTables(
+  { url, app, postgresSchema }: TablesFlags,
+  act: (tables: ProjectionTablesAccess) => Promise<Answer>,
+): Promise<Answer> {
+  const database = urlOf(await readProject({ url, migrations: '' }), 'look at the projections')
+  const schema = postgresSchema === undefined ? {} : { schema: postgresSchema }
+  return await ProjectionTablesAccess.use({ url: database, application: app, ...schema }, act)
+}
+
+async function status(tables: ProjectionTablesAccess, names: readonly string[]): Promise<Answer> {
+  const projections = await tables.status(names)
+  const isBlocked = projections.some((report) => report.status === 'blocked')
+  const lines =
+    projections.length === 0 ? ['There are no projections: no runner has run one.'] : projections.map(statusLine)
+  return { lines, json: { ok: !isBlocked, projections }, isBlocked }
+}
+
+async function wait(
+  tables: ProjectionTablesAccess,
+  name: string,
+  position: string | undefined,
+  { timeout }: WaitFlags,
+): Promise<Answer> {
+  const timeoutMs = Number(timeout)
+  if (!(timeoutMs >= 0)) throw new EnvironmentError(`--timeout is a number of milliseconds, not '${timeout}'.`)
+  const isBlocked = (await tables.wait(name, positionOf(position), timeoutMs)) === 'blocked'
+  const lines = isBlocked ? (await tables.status([name])).map(statusLine) : [`${name} has come to the position.`]
+  return { lines, json: { ok: !isBlocked, name, blocked: isBlocked }, isBlocked }
+}
+
+async function pause(tables: ProjectionTablesAccess, name: string): Promise<Answer> {
+  await tables.pause(name)
+  return {
+    lines: [`${name} is paused: its runner rests after the batch under way.`],
+    json: { ok: true, name, wanted: 'paused' },
+  }
+}
+
+async function resume(tables: ProjectionTablesAccess, name: string): Promise<Answer> {
+  await tables.resume(name)
+  return { lines: [`${name} goes on.`], json: { ok: true, name, wanted: 'running' } }
+}
+
+async function skip(tables: ProjectionTablesAccess, name: string, position: string | undefined): Promise<Answer> {
+  const skipped = await tables.skip(name, positionOf(position))
+  return {
+    lines: [`${name} goes on behind event ${skipped}, which it has not handled.`],
+    json: { ok: true, name, skipped },
+  }
+}
+
+async function parked(tables: ProjectionTablesAccess, name: string): Promise<Answer> {
+  const events = await tables.parked(name)
+  const lines = events.map(
+    ({ notificationId, key, attempts, parkedAt, error }) =>
+      `${notificationId}  key ${key}, ${attempts} attempts, put aside ${parkedAt.toISOString()}: ${error}`,
+  )
+  return {
+    lines: lines.length === 0 ? [`${name} has put no events aside.`] : lines,
+    json: {
+      ok: true,
+      name,
+      parked: events.map(({ notificationId, ...event }) => ({ position: notificationId, ...event })),
+    },
+  }
+}
+
+async function retry(tables: ProjectionTablesAccess, name: string): Promise<Answer> {
+  const isRetried = await tables.retry(name)
+  return {
+    lines: [isRetried ? `${name} tries its event again.` : `${name} is not blocked: nothing to do.`],
+    json: { ok: true, name, retried: isRetried },
+  }
+}
+
+function positionOf(text: string | undefined): bigint | undefined {
+  if (text === undefined) return undefined
+  if (/^\d+$/.test(text)) return BigInt(text)
+  throw new EnvironmentError(`'${text}' is no position: it is a whole number, such as status prints it.`)
+}
+
+/** Positions may pass what a number can hold, so that they are texts. */
+function jsonValue(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return String(value)
+  return value instanceof Error ? `${value.name}: ${value.message}` : value
+}
+
+function statusLine(report: ProjectionReport): string {
+  const { name, version, status, position, end, target, lagEvents, lagMs, rate, owners, parked: aside } = report
+  const parts = [
+    `${status === 'blocked' ? 'BLOCKED' : status.padEnd(7)} ${name}, version ${version}: at ${position}`,
+    status === 'building' ? progress(position, target ?? end) : undefined,
+    lagEvents === undefined
+      ? undefined
+      : lagEvents === 0
+        ? 'level with the log'
+        : `${lagEvents} events, ${lagMs} ms behind`,
+    rate > 0 ? `${rate} a second` : undefined,
+    owners.length === 0 ? 'nobody works on it' : `run by ${owners.join(', ')}`,
+    aside > 0 ? `${aside} events put aside` : undefined,
+  ].filter((part) => part !== undefined)
+  const fault =
+    report.failedPosition === undefined
+      ? ''
+      : `\n        stands still at event ${report.failedPosition}: ${report.reason ?? ''}`
+  return `${parts.join(', ')}${fault}`
+}
+
+function progress(position: bigint, target: bigint | undefined): string | undefined {
+  if (target === undefined || target === 0n) return undefined
+  return `${Math.min(100, Math.floor(Number((position * 100n) / target)))} %`
+}
+
+function lineOf({ event, ...details }: RunningEvent): string {
+  const told = Object.entries(details).map(([name, value]) => `${name} ${String(jsonValue(name, value))}`)
+  return [event, ...told].join(', ')
+}
