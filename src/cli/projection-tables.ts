@@ -57,7 +57,6 @@ const claimMs = 15_000
 
 /** The tables of one application's projections. */
 export class ProjectionTablesAccess {
-  readonly #datastore: PrismaDatastore
   readonly #recorder: ProjectionRecorder
   readonly #log: PrismaApplicationRecorder
   readonly #application: string
@@ -65,7 +64,6 @@ export class ProjectionTablesAccess {
   private constructor(datastore: PrismaDatastore, { application, schema }: ProjectionTablesOptions) {
     const names = tableNames(application)
     const place = schema === undefined ? {} : { schema }
-    this.#datastore = datastore
     this.#application = application
     this.#recorder = new PrismaProjectionRecorder(datastore, { names, ...place })
     this.#log = new PrismaApplicationRecorder(datastore, { eventsTable: names.events, ...place })
