@@ -34,6 +34,8 @@ export function statusOf(error: unknown): number | undefined {
   // By code, since an application may hold more than one copy of the package.
   if (!isEventSourcingError(error)) return isTransient(error) ? 503 : undefined
   if (error.code === 'ES_OPERATIONAL' || error.code === 'ES_POOL_EXHAUSTED') return isRetryable(error) ? 503 : undefined
+  // A value that was refused when its event was triggered. Those of drivers and of stored states have a cause, and are no client's.
+  if (error.code === 'ES_DATA') return error.cause === undefined ? 422 : undefined
   return statuses[error.code]
 }
 

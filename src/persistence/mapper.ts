@@ -154,7 +154,9 @@ export function unwritable(
 /** Metadata as they are stored, at once: what they share with others may change before they are. */
 function storedMetadata({ topic, originatorVersion, originatorId }: DomainEvent, metadata: Metadata): Metadata {
   try {
-    return JSON.parse(JSON.stringify(metadata, checkedForJSON)) as Metadata // an object is written as one
+    const kept = JSON.parse(JSON.stringify(metadata, checkedForJSON)) as Metadata // an object is written as one
+    assertDepth(kept, deepestMetadata)
+    return kept
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     throw new DataError(
@@ -165,14 +167,31 @@ function storedMetadata({ topic, originatorVersion, originatorId }: DomainEvent,
 }
 
 /** What JSON, or a database's column of JSON, would lose without a word. */
-function checkedForJSON(key: string, value: unknown): unknown {
-  const isLost =
-    typeof value === 'function' || typeof value === 'symbol' || (typeof value === 'number' && !Number.isFinite(value))
-  if (isLost) throw new DataError(`'${key}' is ${typeof value === 'function' ? 'a function' : String(value)}`)
+function checkedForJSON(this: Readonly<Record<string, unknown>>, key: string, value: unknown): unknown {
+  const problem = lossOf(this[key]) // before its toJSON
+  if (problem !== undefined) throw new DataError(`'${key}' is ${problem}`)
   if (!isStorableText(key) || (typeof value === 'string' && !isStorableText(value))) {
     throw new DataError(`${JSON.stringify(key)} has a NUL or half of a surrogate pair in it`)
   }
   return value
+}
+
+/** What JSON would make null, or an object without what is in it. */
+function lossOf(value: unknown): string | undefined {
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'symbol' || (typeof value === 'number' && !Number.isFinite(value))) return String(value)
+  if (value instanceof Date && Number.isNaN(value.getTime())) return 'an invalid Date'
+  if (value instanceof Map || value instanceof Set) return 'a Map or Set: give an object or an array'
+  return ArrayBuffer.isView(value) || value instanceof ArrayBuffer ? 'bytes: give a text' : undefined
+}
+
+/** MariaDB keeps JSON of 31 lists or objects within each other. */
+const deepestMetadata = 30
+
+function assertDepth(value: unknown, levels: number): void {
+  if (typeof value !== 'object' || value === null) return
+  if (levels === 0) throw new DataError(`They are nested deeper than ${deepestMetadata} levels.`)
+  for (const member of Object.values(value)) assertDepth(member, levels - 1)
 }
 
 function assertSealed({ topic, originatorVersion, originatorId, data, personal }: DomainEvent): void {

@@ -6,6 +6,7 @@ import {
   Application,
   causedBy,
   currentMetadata,
+  DataError,
   type SubscribedEvent,
   withMetadata,
 } from '../../src/index.js'
@@ -22,6 +23,11 @@ class Task extends Aggregate<{ Done: { by: string } }> {
   done(by: string, metadata?: Record<string, unknown>): void {
     this.trigger('Done', { by }, metadata === undefined ? {} : { metadata })
   }
+}
+
+/** So many arrays within each other. */
+function nested(depth: number): unknown {
+  return depth === 0 ? 1 : [nested(depth - 1)]
 }
 
 describe.each(databases)('metadata on $name', (kind) => {
@@ -79,6 +85,20 @@ describe.each(databases)('metadata on $name', (kind) => {
     await expect(tasks.save(task)).rejects.toThrow(
       `Cannot store Task.Done, version 2 of ${task.id}: its metadata are not what JSON can hold.`,
     )
+    for (const lost of [
+      Number.NaN,
+      new Date(Number.NaN),
+      new Map([['a', 1]]),
+      new Set([1]),
+      Buffer.from('a'),
+      nested(30),
+    ]) {
+      const save = withMetadata({ lost }, async () => await tasks.save(new Task()))
+      await expect(save).rejects.toThrow(DataError)
+    }
+    const deepest = new Task()
+    await withMetadata({ deep: nested(29) }, async () => await tasks.save(deepest))
+    expect(await metadataOf(deepest.id)).toEqual([{ deep: nested(29) }])
     for (const odd of [null, 5, 'ann', ['ann']]) expect(() => withMetadata(odd as never, () => 0)).toThrow(TypeError)
   })
 

@@ -11,6 +11,7 @@ const cause = new Error(`no such table: ${secret}`)
 /** What handlers throw, and what of it a client is told as `detail`. */
 const thrown: ReadonlyArray<{ name: string; error: unknown; status: number; detail?: string }> = [
   { name: 'data', error: new DataError(`Could not store: ${secret}`, { cause }), status: 500 },
+  { name: 'value', error: new DataError('born is NaN'), status: 422, detail: 'born is NaN' },
   { name: 'program', error: new ProgrammingError(`Could not ask ${secret}`, { cause }), status: 500 },
   { name: 'described', error: new IntegrityError(`UNIQUE failed: ${secret}.id`, { cause }), status: 422 },
   {
