@@ -147,11 +147,12 @@ describe.each(databases)('on $name', (kind) => {
     await theirTransaction(async () => {
       expect(await events.selectSinceSnapshot?.(snapshots, id, { limit: 2 })).toEqual({
         snapshot: undefined,
+        isAhead: false,
         events: [],
       })
       await events.insertEvents([first, second])
       await snapshots.insertEvents([first])
-      const found = { snapshot: first, events: [second] }
+      const found = { snapshot: first, isAhead: false, events: [second] }
       expect(await events.selectSinceSnapshot?.(snapshots, id, { limit: 2 })).toEqual(found)
     })
   })
