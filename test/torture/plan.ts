@@ -2,7 +2,7 @@
 import type { TestDatabaseKind } from '../support/databases.js'
 
 /** Who follows the log, and how. */
-export const readerRoles = ['polling', 'subscribing', 'listening', 'restarting'] as const
+export const readerRoles = ['polling', 'subscribing', 'listening', 'crowd', 'restarting'] as const
 
 export type ReaderRole = (typeof readerRoles)[number]
 

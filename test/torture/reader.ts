@@ -1,5 +1,5 @@
 /** Readers of a torture run: each only follows the log from its own position. */
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import {
   type Notification,
@@ -29,7 +29,35 @@ export async function read(
   }
   if (plan.role === 'polling') await poll(recorder, seen, stop)
   else if (plan.role === 'restarting') await processLog(datastore, recorder, stop)
+  else if (plan.role === 'crowd') await followTogether(recorder, seen, stop)
   else await follow(recorder, seen, stop)
+}
+
+/** How many subscriptions of one process are a crowd. */
+const crowdSize = 100
+
+/** An event is seen once all subscriptions have delivered it, and again whenever one delivers it twice or too late. */
+async function followTogether(
+  recorder: PrismaApplicationRecorder,
+  seen: (notification: Notification) => void,
+  stop: AbortSignal,
+): Promise<void> {
+  const counts = new Map<bigint, number>()
+  const follower = async (): Promise<void> => {
+    let last = 0n
+    const deliver = (notification: Notification): void => {
+      if (notification.id <= last) seen(notification)
+      last = notification.id
+      const count = (counts.get(notification.id) ?? 0) + 1
+      counts.set(notification.id, count)
+      if (count < crowdSize) return
+      counts.delete(notification.id)
+      seen(notification)
+    }
+    await follow(recorder, deliver, stop)
+  }
+  setMaxListeners(crowdSize, stop)
+  await Promise.all(Array.from({ length: crowdSize }, follower))
 }
 
 async function poll(

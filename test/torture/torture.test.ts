@@ -19,7 +19,7 @@ describe.each(databases)('a log on $name', (kind) => {
     })
     expect(stored, told).toBeGreaterThanOrEqual(1_000)
     expect([acknowledgedAndGone, holes, writersKilled], told).toEqual([0, 0, 1])
-    expect(readers.length, told).toBe(kind.provider === 'postgresql' ? 4 : 3)
+    expect(readers.length, told).toBe(kind.provider === 'postgresql' ? 5 : 4)
     for (const { reader, seen, lost, duplicated, outOfOrder, invented } of readers) {
       const faults = { reader, seen, lost, duplicated, outOfOrder, invented }
       expect(faults, told).toEqual({ reader, seen: stored, lost: 0, duplicated: 0, outOfOrder: 0, invented: 0 })
