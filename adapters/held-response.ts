@@ -1,5 +1,6 @@
 /** Holds what a handler sends until the transaction has ended: status line, headers and body leave after that, or never. */
 import type { ServerResponse } from 'node:http'
+import { ProgrammingError } from '../src/index.js'
 import { hasUnsentHead, ResponseHead } from './response-head.js'
 import { type ResponseOwner, ResponseOwners } from './response-owners.js'
 import { cutSources, watchSources } from './response-sources.js'
@@ -10,6 +11,8 @@ type Method = (...args: unknown[]) => unknown
 type Sending = SendingCall['method']
 
 const sending: readonly Sending[] = ['writeHead', 'write', 'end', 'flushHeaders']
+/** What Node's own methods send a head by; HTTP/2 has none. */
+const implicitHead = '_implicitHeader'
 const ofHeaders = ['setHeader', 'setHeaders', 'appendHeader', 'removeHeader'] as const
 type OfHeaders = (typeof ofHeaders)[number]
 
@@ -248,7 +251,20 @@ export class HeldResponse {
     return this.#call(method, args)
   }
 
-  #call(method: Sending | OfHeaders, args: readonly unknown[]): unknown {
+  /** @throws `ProgrammingError` when a method of Node that was taken from the response before it was held is to send it */
+  sendImplicitHead(): void {
+    if (this.#state === 'open' || this.#state === 'holding') {
+      // What was set for it is not for the answer of the error handlers.
+      if (this.#state === 'open') this.drop()
+      throw new ProgrammingError(
+        'Could not hold the response for its transaction: a middleware sends it by a method that it took from the response ' +
+          'before the first use of the database. Use that middleware before the one of the transactions.',
+      )
+    }
+    this.#call(implicitHead, [])
+  }
+
+  #call(method: Sending | OfHeaders | typeof implicitHead, args: readonly unknown[]): unknown {
     const response = this.#response
     const original = this.#ownBefore?.get(method) ?? Reflect.get(Object.getPrototypeOf(response), method)
     return Reflect.apply(original as Method, response, args)
@@ -262,6 +278,7 @@ const heldBy = Symbol('held by')
  * functions of its own.
  */
 const methods = new Map<string, Method>([
+  [implicitHead, sendImplicitHead],
   ...sending.map((name) => [name, sendingMethod(name)] as const),
   ...ofHeaders.map((name) => [name, headerMethod(name)] as const),
 ])
@@ -284,6 +301,10 @@ function sendingMethod(name: Sending): Method {
   return function (this: ServerResponse, ...args) {
     return heldOf(this)?.send(name, 0, args)
   }
+}
+
+function sendImplicitHead(this: ServerResponse): void {
+  heldOf(this)?.sendImplicitHead()
 }
 
 function headerMethod(name: OfHeaders): Method {

@@ -1,5 +1,6 @@
 /** A statement that passes by the transaction that is open around it. */
 import { EscapeError } from '../errors.js'
+import { callSite } from '../transaction/call-site.js'
 import type { Session } from '../transaction/session.js'
 import type { DriverConnection } from './connections.js'
 
@@ -11,7 +12,7 @@ import type { DriverConnection } from './connections.js'
  */
 export function reportEscape(session: Session<DriverConnection>, sql: string, wouldWait: boolean): void {
   const { title, options } = session
-  const caller = callerOfPrisma()
+  const caller = callSite()
   const shown = `${sql.length > 120 ? `${sql.slice(0, 117)}...` : sql}${caller === undefined ? '' : ` (${caller})`}`
   const message =
     `A statement was sent by a PrismaClient that does not join ${title}, which is open around it, so it would neither see ` +
@@ -21,17 +22,4 @@ export function reportEscape(session: Session<DriverConnection>, sql: string, wo
     throw new EscapeError(`${message} It would also wait for that transaction for ever: this database has one writer.`)
   }
   options.escapes.report(message)
-}
-
-/** Prisma has some twenty calls between the one of its user and the statement. */
-const stackDepth = 50
-
-/** The line that has called Prisma's client, as long as only awaiting lies between; undefined where it cannot be told. */
-function callerOfPrisma(): string | undefined {
-  const { stackTraceLimit } = Error
-  Error.stackTraceLimit = stackDepth
-  const frames = new Error('here').stack?.split('\n') ?? []
-  Error.stackTraceLimit = stackTraceLimit
-  const last = frames.findLastIndex((frame) => /@prisma[\\/]client[\\/]/.test(frame))
-  return last < 0 ? undefined : frames[last + 1]?.trim()
 }

@@ -10,13 +10,19 @@ const packageFolder = fileURLToPath(new URL('..', import.meta.url))
 export function callSite(): string | undefined {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = stackDepth
-  const frames = new Error('here').stack?.split('\n').slice(1) ?? []
+  const { stack } = new Error('here')
   Error.stackTraceLimit = stackTraceLimit
-  return frames.find(isForeign)?.trim()
+  return stack === undefined ? undefined : foreignSite(stack)
+}
+
+/** The first line of a stack that is neither of this package nor of Prisma, Node or the engine. */
+export function foreignSite(stack: string): string | undefined {
+  return stack.split('\n').slice(1).find(isForeign)?.trim()
 }
 
 function isForeign(frame: string): boolean {
   const isOurs = frame.includes(packageFolder)
-  const isBelow = /@prisma[\\/]client|\(node:|at (?:async )?node:|<anonymous>|\(native\)/.test(frame)
+  // A function without a name is `<anonymous> (app.ts:1:2)` where source maps are on; what has no place is `(<anonymous>)`.
+  const isBelow = /@prisma[\\/]client|\(node:|at (?:async )?node:|\(<anonymous>\)|\(index \d+\)|\(native\)/.test(frame)
   return !isOurs && !isBelow
 }

@@ -11,6 +11,8 @@ interface Entry {
 }
 
 const storage = new AsyncLocalStorage<Entry | undefined>()
+/** The key of the entry that says that code has stepped out of transactions on purpose. */
+const steppedOut = {}
 const root = new AsyncResource('eventsourcing-prisma')
 
 /** A variable that follows the flow of async calls, one for each datastore, so that two databases never share a transaction. */
@@ -31,9 +33,11 @@ export class AsyncContext<T> {
     return undefined
   }
 
-  /** Whether a `run` around this code has set it, if only to undefined. */
+  /** Whether a `run` around this code has set it, if only to undefined, or code has stepped out of all transactions. */
   get isSet(): boolean {
-    for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) if (entry.key === this) return true
+    for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) {
+      if (entry.key === this || entry.key === steppedOut) return true
+    }
     return false
   }
 
@@ -52,7 +56,8 @@ export class AsyncContext<T> {
 
 /** Runs `fn` outside of every transaction, as code does that comes after the end of one. What else is set around it stays. */
 export function outsideOfTransactions<R>(fn: () => R): R {
-  return storage.run(lasting(storage.getStore()), fn)
+  const outer = lasting(storage.getStore())
+  return storage.run({ key: steppedOut, value: undefined, outer, isLasting: true }, fn)
 }
 
 /** A place in the flow of async calls, to come back to. */

@@ -327,6 +327,35 @@ describe.each(expresses)('$name', ({ express, kind }) => {
     expect(await open.dogs()).toEqual([])
   })
 
+  it.each(['json', 'end'] as const)(
+    'tells a middleware after it, which uses the database as the response leaves, to come before: %s',
+    async (how) => {
+      const told: string[] = []
+      app.use(transactions(open.datastore))
+      app.use((_request, response, next) => {
+        const end = Reflect.get(response, 'end') as (...args: unknown[]) => typeof response
+        // As express-session does it: what was taken from the response sends it, once the session is being saved.
+        response.end = function (this: typeof response, ...args: unknown[]) {
+          save('session').catch((error: unknown) => told.push(String(error)))
+          return Reflect.apply(end, this, args)
+        }
+        next()
+      })
+      app.post('/dogs', (_request, response) => {
+        if (how === 'json') response.status(201).json({ ok: true })
+        else response.status(201).end()
+      })
+      app.use(((error: Error, _request, response, _next) => {
+        response.status(500).end(error.message)
+      }) satisfies ErrorRequestHandler)
+      const response = await post(`${await serve()}/dogs`)
+      expect(response.status).toBe(500)
+      expect(await response.text()).toMatch(/a middleware sends it by a method .* before the one of the transactions/)
+      expect(told).not.toEqual([])
+      expect(await open.dogs()).toEqual([])
+    },
+  )
+
   it('lets informational responses leave before the transaction has ended', async () => {
     app.use(transactions(open.datastore))
     const informed = new Signal()

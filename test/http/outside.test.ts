@@ -164,7 +164,10 @@ describe.each(databases)('on $name', (kind) => {
     for (const [index, propagation] of (['notSupported', 'supports', 'never'] as const).entries()) {
       await datastore.transaction(async () => await row(`g${index}`), { propagation })
     }
-    expect(await strict.dogs()).toEqual(['a', 'b', 'c', 'd', 'e', 'f', 'g0', 'g1', 'g2'])
+    await datastore.transaction(async (tx) => {
+      tx.afterCommit(async () => void (await row('h')))
+    })
+    expect(await strict.dogs()).toEqual(['a', 'b', 'c', 'd', 'e', 'f', 'g0', 'g1', 'g2', 'h'])
   })
 
   it('allows them in production, where nobody has set the option', async () => {
