@@ -75,6 +75,8 @@ export interface DocumentProjectOptions {
   readonly compilerOptions?: object
   /** Variables of its processes. */
   readonly env?: NodeJS.ProcessEnv
+  /** The workspace whose packages it finds, by its path in the checkout; default: the checkout itself. */
+  readonly workspace?: string
 }
 
 /** A folder inside of the checkout, so that its packages are found. */
@@ -83,9 +85,9 @@ export class DocumentProject {
   readonly blocks: ReadonlyMap<string, string>
   readonly env: NodeJS.ProcessEnv
 
-  constructor({ name, blocks, install, env, ...options }: DocumentProjectOptions) {
-    mkdirSync(join(root, '.tmp'), { recursive: true })
-    this.folder = mkdtempSync(join(root, `.tmp/${name}-`))
+  constructor({ name, blocks, install, env, workspace = '', ...options }: DocumentProjectOptions) {
+    mkdirSync(join(root, workspace, '.tmp'), { recursive: true })
+    this.folder = mkdtempSync(join(root, workspace, `.tmp/${name}-`))
     this.blocks = blocks
     // `prisma generate` asks for an engine that it does not use: any file will do.
     this.env = { ...process.env, PRISMA_SCHEMA_ENGINE_BINARY: process.execPath, ...env }
