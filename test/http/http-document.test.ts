@@ -14,10 +14,17 @@ const links = [...`${text}${middlewares}`.matchAll(/\[([^\]]+)\]\((\.\.\/test\/[
 /** Links that are a part of a sentence. */
 const unnamed = new Set(['before and after ours'])
 
+/** The text of a test file and of the modules of tests that it imports, which may describe its tests. */
+function textOf(file: URL): string {
+  const code = readFileSync(file, 'utf8')
+  const modules = [...code.matchAll(/from '(\.\.?\/[^']+)\.js'/g)].map(([, path = '']) => new URL(`${path}.ts`, file))
+  return [code, ...modules.filter((url) => existsSync(url)).map((url) => readFileSync(url, 'utf8'))].join('\n')
+}
+
 it('refers to tests that exist, by their names', () => {
   const missing = links.filter(({ name, file }) => {
     const url = new URL(file, document)
-    return !existsSync(url) || !(unnamed.has(name) || readFileSync(url, 'utf8').includes(name))
+    return !existsSync(url) || !(unnamed.has(name) || textOf(url).includes(name))
   })
   expect(missing).toEqual([])
   expect(links.length).toBeGreaterThan(40)
