@@ -148,7 +148,10 @@ export interface NestGuideOptions {
   /** Files beside those of the guide. */
   readonly files?: ReadonlyMap<string, string>
   /** Describes what these do. */
-  readonly more?: (running: { run(program: string): unknown; rows(sql: string): Promise<unknown[][]> }) => void
+  readonly more?: (running: {
+    readonly run: (program: string) => unknown
+    readonly rows: (sql: string) => Promise<unknown[][]>
+  }) => void
 }
 
 /** Describes the guide for one version. */
