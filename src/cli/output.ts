@@ -6,4 +6,12 @@ export interface Output {
   readonly print: (line: string) => void
   /** Takes a line about what went wrong. */
   readonly complain: (line: string) => void
+  /** Shows a line in the place of the one that it has shown before; only on a terminal. */
+  readonly redraw?: (line: string) => void
+}
+
+/** Positions may pass what a number can hold, so that they are texts. */
+export function jsonValue(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return String(value)
+  return value instanceof Error ? `${value.name}: ${value.message}` : value
 }

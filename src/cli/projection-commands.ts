@@ -1,10 +1,11 @@
 /** The commands over projections: their options, and what they print. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { EnvironmentError } from '../errors.js'
-import type { Output } from './output.js'
+import { jsonValue, type Output } from './output.js'
 import { readProject, urlOf } from './project.js'
 import { type ProjectionReport, ProjectionTablesAccess } from './projection-tables.js'
-import { loadRunners, type RunningEvent, runUntil } from './run-projections.js'
+import { RebuildView } from './rebuild-view.js'
+import { loadRunners, type RunningEvent, runnerOf, runUntil } from './run-projections.js'
 
 interface TablesFlags {
   readonly url?: string
@@ -13,8 +14,17 @@ interface TablesFlags {
   readonly json?: boolean
 }
 
+interface RetryFlags extends TablesFlags {
+  readonly module?: string
+}
+
 interface WaitFlags extends TablesFlags {
   readonly timeout: string
+}
+
+interface RebuildFlags {
+  readonly way: 'atomic' | 'in-place'
+  readonly json?: boolean
 }
 
 /** A command over the tables. */
@@ -63,7 +73,15 @@ export function addProjections(command: Command, output: Output, end: (code: num
   overTables('resume <name>', 'let one go on that was paused', resume)
   overTables('skip <name> [position]', 'pass over the event that blocks one: it is never handled', skip)
   overTables('parked <name>', 'list the events that one has put aside', parked)
-  overTables('retry <name>', 'let one that is blocked try its event again', retry)
+  overTables(
+    'retry <name> [position]',
+    'let one that is blocked try its event again; with --module the events put aside',
+    retry,
+  ).option(
+    '--module <module>',
+    'what exports its runner: handles the events that were put aside, all or those with the key of one',
+  )
+  addRebuild(projections, output)
 }
 
 function addRun(projections: Command, output: Output, end: (code: number) => void): void {
@@ -72,18 +90,41 @@ function addRun(projections: Command, output: Output, end: (code: number) => voi
     .description('run the ProjectionRunners that a module exports, such as ./projections.js, until SIGTERM or SIGINT')
     .option('--json', 'print what happens as lines of JSON')
     .action(async (module: string, { json }: { readonly json?: boolean }) => {
-      const stop = new AbortController()
-      const onSignal = (): void => stop.abort()
-      const signals = ['SIGTERM', 'SIGINT'] as const
-      for (const signal of signals) process.once(signal, onSignal)
       const tell = (event: RunningEvent): void =>
         output.print(json === true ? JSON.stringify(event, jsonValue) : lineOf(event))
-      try {
-        if (!(await runUntil(stop.signal, await loadRunners(module), tell))) end(1)
-      } finally {
-        for (const signal of signals) process.off(signal, onSignal)
-      }
+      if (!(await untilSignal(async (signal) => await runUntil(signal, await loadRunners(module), tell)))) end(1)
     })
+}
+
+function addRebuild(projections: Command, output: Output): void {
+  projections
+    .command('rebuild <module> <name>')
+    .description('build the rows of one anew, with its runner from a module; SIGTERM or SIGINT cancels')
+    .addOption(
+      new Option('--way <way>', 'in one transaction, or batch by batch')
+        .choices(['atomic', 'in-place'])
+        .default('atomic'),
+    )
+    .option('--json', 'print the progress and what came of it as lines of JSON')
+    .action(async (module: string, name: string, { way, json }: RebuildFlags) => {
+      const runner = runnerOf(await loadRunners(module), name)
+      const view = new RebuildView(name, output, json === true)
+      const onProgress = view.progress.bind(view)
+      view.done(await untilSignal(async (signal) => await runner.rebuild(name, { way, onProgress, signal })))
+    })
+}
+
+/** Runs work that SIGTERM and SIGINT end. */
+async function untilSignal<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const stop = new AbortController()
+  const onSignal = (): void => stop.abort()
+  const signals = ['SIGTERM', 'SIGINT'] as const
+  for (const signal of signals) process.once(signal, onSignal)
+  try {
+    return await work(stop.signal)
+  } finally {
+    for (const signal of signals) process.off(signal, onSignal)
+  }
 }
 
 async function withTables(
@@ -153,8 +194,28 @@ async function parked(tables: ProjectionTablesAccess, name: string): Promise<Ans
   }
 }
 
-async function retry(tables: ProjectionTablesAccess, name: string): Promise<Answer> {
-  const isRetried = await tables.retry(name)
+async function retry(
+  tables: ProjectionTablesAccess,
+  name: string,
+  position: string | undefined,
+  { module }: RetryFlags,
+): Promise<Answer> {
+  if (module !== undefined) {
+    await runnerOf(await loadRunners(module), name).retry(name, positionOf(position))
+    const left = (await tables.parked(name)).length
+    return {
+      lines: [`${name} has ${left} events put aside now.`],
+      json: { ok: true, name, retried: true, parked: left },
+    }
+  }
+  const isRetried = position === undefined && (await tables.retry(name))
+  const aside = isRetried ? 0 : (await tables.parked(name)).length
+  if (aside > 0) {
+    throw new EnvironmentError(
+      `Could not retry the ${aside} events that projection ${name} has put aside: its handlers do that. Name the module that ` +
+        'exports its runner with --module.',
+    )
+  }
   return {
     lines: [isRetried ? `${name} tries its event again.` : `${name} is not blocked: nothing to do.`],
     json: { ok: true, name, retried: isRetried },
@@ -165,12 +226,6 @@ function positionOf(text: string | undefined): bigint | undefined {
   if (text === undefined) return undefined
   if (/^\d+$/.test(text)) return BigInt(text)
   throw new EnvironmentError(`'${text}' is no position: it is a whole number, such as status prints it.`)
-}
-
-/** Positions may pass what a number can hold, so that they are texts. */
-function jsonValue(_key: string, value: unknown): unknown {
-  if (typeof value === 'bigint') return String(value)
-  return value instanceof Error ? `${value.name}: ${value.message}` : value
 }
 
 function statusLine(report: ProjectionReport): string {

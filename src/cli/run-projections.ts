@@ -14,7 +14,29 @@ export interface LoadedRunner {
   start(): Promise<void>
   stop(): Promise<void>
   healthy(): boolean
-  rebuild?(name: string, options: object): Promise<unknown>
+  retry(name: string, position?: bigint): Promise<void>
+  rebuild(name: string, options: RebuildOptions): Promise<RebuildResult>
+}
+
+/** How far a rebuild has come. */
+export interface RebuildProgress {
+  readonly position: bigint
+  readonly target: bigint
+  readonly events: number
+  readonly rate: number
+  readonly restMs: number | undefined
+}
+
+interface RebuildOptions {
+  readonly way: 'atomic' | 'in-place'
+  readonly onProgress: (progress: RebuildProgress) => void
+  readonly signal: AbortSignal
+}
+
+interface RebuildResult {
+  readonly position: bigint
+  readonly events: number
+  readonly durationMs: number
 }
 
 /** What happens while they run. */
@@ -39,6 +61,16 @@ export async function loadRunners(topic: string): Promise<LoadedRunner[]> {
   if (runners.length > 0) return runners
   throw new EnvironmentError(
     `Could not run projections: ${topic} exports no ProjectionRunner. Export one: export const runner = new ProjectionRunner({ … })`,
+  )
+}
+
+/** The one of them that has a projection of this name. @throws `EnvironmentError` where none has */
+export function runnerOf(runners: readonly LoadedRunner[], name: string): LoadedRunner {
+  const found = runners.find(({ projections }) => projections.some((projection) => projection.name === name))
+  if (found !== undefined) return found
+  const names = runners.flatMap(({ projections }) => projections.map((projection) => projection.name))
+  throw new EnvironmentError(
+    `The module has no projection '${name}' in its runners: they have ${names.join(', ') || 'none'}.`,
   )
 }
 
@@ -123,7 +155,7 @@ function isRunner(value: unknown): value is LoadedRunner {
   return (
     typeof value === 'object' &&
     value !== null &&
-    ['start', 'stop', 'runOnce', 'healthy'].every((name) => typeof Reflect.get(value, name) === 'function') &&
+    ['start', 'stop', 'healthy', 'retry', 'rebuild'].every((name) => typeof Reflect.get(value, name) === 'function') &&
     Array.isArray(Reflect.get(value, 'projections'))
   )
 }

@@ -162,6 +162,7 @@ describe.each(databases.filter(isAlone))('on $name', (kind) => {
       parked: [{ position: '2', key: Dog.createId('Rex'), error: 'Error: no owner, 1' }],
     })
     expect((await projections('status')).out).toEqual([expect.stringContaining('1 events put aside')])
+    expect((await projections('retry', 'owners')).err).toEqual([expect.stringContaining('with --module')])
   })
 
   it('says what is missing where there are no tables', async () => {
@@ -224,6 +225,18 @@ describe('a process that runs the projections of a module', () => {
     })
     child.kill('SIGTERM')
     expect(await ended).toEqual([1, null])
+  }, 60_000)
+
+  it('builds the rows anew, and says how far it is', async () => {
+    const waiting = await runnerFor()
+    for (const name of ['Fido', 'Rex']) await school.register(name)
+    await open.db.owner.create({ data: { dog: 'nobody', name: 'wrong' } })
+    const child = start(['rebuild', './test/cli/fixtures/projections.ts', 'owners', '--json'])
+    const ended = once(child, 'exit')
+    expect(await line(child, 'rebuilt')).toMatchObject({ name: 'owners', position: '2', events: 2 })
+    expect(await ended).toEqual([0, null])
+    await waiting.wait('owners', 2n, { timeoutMs: 20_000 })
+    expect(await open.dogs()).toEqual([Dog.createId('Fido'), Dog.createId('Rex')].sort())
   }, 60_000)
 
   it('says so where the module has no runner', async () => {
