@@ -43,6 +43,17 @@ interface Answer {
 /** @param end - takes the exit code of a command that has found something blocked */
 export function addProjections(command: Command, output: Output, end: (code: number) => void, url: string): void {
   const projections = command.command('projections').description('run projections, and look after them')
+  addRun(projections, output, end)
+  addRebuild(projections, output)
+  addOverTables(projections, output, { end, url })
+}
+
+/** Those that need no code of the project. */
+function addOverTables(
+  projections: Command,
+  output: Output,
+  { end, url }: { readonly end: (code: number) => void; readonly url: string },
+): void {
   const overTables = <Args extends readonly unknown[]>(name: string, description: string, act: Act<Args>): Command =>
     projections
       .command(name)
@@ -54,11 +65,9 @@ export function addProjections(command: Command, output: Output, end: (code: num
       .action(async (...given: [...Args, TablesFlags, Command]) => {
         const flags = given.at(-2) as TablesFlags // commander gives the arguments, the options and the command
         const answer = await withTables(flags, (tables) => act(tables, ...(given as unknown as Args)))
-        if (flags.json === true) output.print(JSON.stringify(answer.json, jsonValue, 2))
-        else for (const line of answer.lines) output.print(line)
+        show(answer, output, flags.json === true)
         if (answer.isBlocked === true) end(1)
       })
-  addRun(projections, output, end)
   overTables(
     'status [names...]',
     'say how far they are, and what holds them up; exit with 1 when one is blocked',
@@ -81,7 +90,11 @@ export function addProjections(command: Command, output: Output, end: (code: num
     '--module <module>',
     'what exports its runner: handles the events that were put aside, all or those with the key of one',
   )
-  addRebuild(projections, output)
+}
+
+function show({ lines, json }: Answer, output: Output, isJson: boolean): void {
+  if (isJson) output.print(JSON.stringify(json, jsonValue, 2))
+  else for (const line of lines) output.print(line)
 }
 
 function addRun(projections: Command, output: Output, end: (code: number) => void): void {
