@@ -48,13 +48,15 @@ export function addProjections(command: Command, output: Output, end: (code: num
   addOverTables(projections, output, { end, url })
 }
 
+type AddOverTables = <Args extends readonly unknown[]>(name: string, description: string, act: Act<Args>) => Command
+
 /** Those that need no code of the project. */
 function addOverTables(
   projections: Command,
   output: Output,
   { end, url }: { readonly end: (code: number) => void; readonly url: string },
 ): void {
-  const overTables = <Args extends readonly unknown[]>(name: string, description: string, act: Act<Args>): Command =>
+  const add: AddOverTables = (name, description, act) =>
     projections
       .command(name)
       .description(description)
@@ -62,33 +64,38 @@ function addOverTables(
       .option('--app <name>', 'the application after which the tables are named (default: tables without a prefix)', '')
       .option('--postgres-schema <name>', 'the PostgreSQL schema of the tables')
       .option('--json', 'print JSON')
-      .action(async (...given: [...Args, TablesFlags, Command]) => {
+      .action(async (...given: unknown[]) => {
         const flags = given.at(-2) as TablesFlags // commander gives the arguments, the options and the command
-        const answer = await withTables(flags, (tables) => act(tables, ...(given as unknown as Args)))
+        // What is given is what the command names, and the action takes that.
+        const answer = await withTables(flags, (tables) => act(tables, ...(given as never)))
         show(answer, output, flags.json === true)
         if (answer.isBlocked === true) end(1)
       })
-  overTables(
-    'status [names...]',
-    'say how far they are, and what holds them up; exit with 1 when one is blocked',
-    status,
-  )
-  overTables(
+  addLooking(add)
+  addChanging(add)
+}
+
+function addLooking(add: AddOverTables): void {
+  add('status [names...]', 'say how far they are, and what holds them up; exit with 1 when one is blocked', status)
+  add(
     'wait <name> [position]',
     'wait until one has come to a position (default: the present end of the log)',
     wait,
   ).option('--timeout <ms>', 'milliseconds until it gives up, with 1', '60000')
-  overTables('pause <name>', 'let one rest, in all processes', pause)
-  overTables('resume <name>', 'let one go on that was paused', resume)
-  overTables('skip <name> [position]', 'pass over the event that blocks one: it is never handled', skip)
-  overTables('parked <name>', 'list the events that one has put aside', parked)
-  overTables(
+  add('parked <name>', 'list the events that one has put aside', parked)
+}
+
+function addChanging(add: AddOverTables): void {
+  add('pause <name>', 'let one rest, in all processes', pause)
+  add('resume <name>', 'let one go on that was paused', resume)
+  add('skip <name> [position]', 'pass over the event that blocks one: it is never handled', skip)
+  add(
     'retry <name> [position]',
-    'let one that is blocked try its event again; with --module the events put aside',
+    'let one that is blocked try its event again, or events that were put aside',
     retry,
   ).option(
     '--module <module>',
-    'what exports its runner: handles the events that were put aside, all or those with the key of one',
+    'what exports its runner, such as ./projections.js: for events that were put aside, all or those with the key of one',
   )
 }
 
