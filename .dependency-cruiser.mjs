@@ -9,7 +9,7 @@ const layers = {
   application: ['domain', 'persistence', 'transaction'],
   projection: ['domain', 'persistence', 'application'],
   system: ['domain', 'persistence', 'application', 'projection'],
-  testing: ['domain', 'persistence', 'application', 'prisma'],
+  testing: ['domain', 'persistence', 'application', 'prisma', 'projection'],
   cli: ['domain', 'persistence', 'transaction', 'prisma', 'application'],
 }
 

@@ -32,6 +32,8 @@ export interface PositionedEvent {
 
 /** One handler with the events that it takes; made by `on`. */
 export interface ProjectionHandler {
+  /** The class or decider whose events it takes; undefined for those of a definition, from whatever stream. */
+  readonly kind?: ProjectedKind
   /** The topics of its events; undefined where any topic may be one. */
   readonly topics: readonly string[] | undefined
   /** Gives the event in its present shape where this handler takes it. */
@@ -44,7 +46,7 @@ export interface ProjectionHandler {
 export type Handle<Data> = (event: ProjectedEvent<Data>) => unknown
 
 /** A class of aggregates, or a decider as far as its events go. */
-type Kind = AggregateClass | { readonly name: string; readonly evolve: object }
+export type ProjectedKind = AggregateClass | { readonly name: string; readonly evolve: object }
 
 /**
  * Handles the events of one definition of a class or decider.
@@ -55,7 +57,7 @@ type Kind = AggregateClass | { readonly name: string; readonly evolve: object }
  * on(Dog, TrickAdded, async ({ originatorId, data }) => await db.trick.create({ data: { dog: originatorId, trick: data.trick } }))
  */
 export function on<Input extends object, Data extends object>(
-  kind: Kind,
+  kind: ProjectedKind,
   definition: EventDefinition<string, Input, Data>,
   handle: Handle<Data>,
 ): ProjectionHandler
@@ -82,7 +84,7 @@ export function on<Input extends object, Data extends object>(
 export function on(...args: readonly unknown[]): ProjectionHandler {
   const [first, second, third] = args
   if (typeof third === 'function') {
-    return handlerOf(first as Kind, second as EventDefinition, third as ProjectionHandler['handle'])
+    return handlerOf(first as ProjectedKind, second as EventDefinition, third as ProjectionHandler['handle'])
   }
   if (isEventDefinition(first) && typeof second === 'function') {
     const definition = first
@@ -112,16 +114,16 @@ export function of<State, Events extends object, Commands extends object>(
 }
 
 function handlerOf(
-  kind: Kind,
+  kind: ProjectedKind,
   event: string | EventDefinition,
   handle: ProjectionHandler['handle'],
 ): ProjectionHandler {
   const read = readEvent as (
-    kind: Kind,
+    kind: ProjectedKind,
     wanted: string | EventDefinition,
     event: DomainEvent,
   ) => DomainEvent | undefined
-  return { topics: topicsOf(kind, event), read: (stored) => read(kind, event, stored), handle }
+  return { kind, topics: topicsOf(kind, event), read: (stored) => read(kind, event, stored), handle }
 }
 
 /** An event as a handler is given it. */

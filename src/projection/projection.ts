@@ -36,6 +36,10 @@ export interface Projection {
   readonly partitions: number
   /** The topics that it takes; undefined where any may be one. */
   readonly topics: readonly string[] | undefined
+  /** In the order in which they are run. */
+  readonly handlers: readonly ProjectionHandler[]
+  /** How its rows are folded; undefined for the free form. */
+  readonly rows: RowsFold | undefined
   /** The key of an event. */
   readonly keyOf: (event: DomainEvent) => string
   /** Deletes all its rows, by the client of the current transaction; undefined where its models are not known. */
@@ -68,6 +72,8 @@ export function defineProjection(options: ProjectionOptions): Projection {
     onError,
     partitions,
     topics: topicsOf(handlers),
+    handlers,
+    rows,
     keyOf: options.key ?? originatorIdOf,
     apply: rows?.apply ?? applierOf(handlers),
     empty: emptierOf(options),

@@ -66,6 +66,10 @@ export interface RowsHandler extends ProjectionHandler {
 
 /** How the rows of a projection are folded. */
 export interface RowsFold {
+  /** The unique field that keys are of. */
+  readonly unique: string
+  /** What becomes of rows, by their keys: changes the map. */
+  readonly fold: (rows: Map<unknown, object | undefined>, events: readonly PositionedEvent[]) => void
   /** Deletes all rows, in the current transaction. */
   readonly empty: () => Promise<void>
   readonly apply: (events: readonly PositionedEvent[]) => Promise<number>
@@ -89,6 +93,8 @@ export function rows<Delegate extends RowsDelegate>(
   return {
     on: handlers,
     rows: {
+      unique,
+      fold: (all, events) => foldInto(all, stepsOf(handlers, events)),
       empty: async () => void (await table().deleteMany({ where: {} })),
       apply: async (events) => await applyRows(handlers, { table, unique }, events),
     },
@@ -133,9 +139,13 @@ async function applyRows(
     (await table().findMany({ where: { [unique]: { in: keys } } })).map((row) => [row[unique], row]),
   )
   const after = new Map<unknown, object | undefined>(before)
-  for (const { key, fold, event } of steps) after.set(key, fold(after.get(key), event))
+  foldInto(after, steps)
   await write({ table, unique }, before, after)
   return events.length
+}
+
+function foldInto(all: Map<unknown, object | undefined>, steps: readonly Step[]): void {
+  for (const { key, fold, event } of steps) all.set(key, fold(all.get(key), event))
 }
 
 function stepsOf(handlers: readonly RowsHandler[], events: readonly PositionedEvent[]): Step[] {

@@ -31,6 +31,12 @@ export {
   selectSinceSnapshotContract,
 } from './optional-members-contracts.js'
 export { processRecorderContract } from './process-recorder-contract.js'
+export {
+  type ProjectedRows,
+  type ProjectedScenarioEvent,
+  type ProjectionScenario,
+  projecting,
+} from './projecting.js'
 export { type AggregateScenario, type DeciderScenario, given, type OlderEvent } from './scenario.js'
 export type { Outcome, ScenarioEvent } from './scenario-outcome.js'
 export { subjectKeyRecorderContract } from './subject-key-recorder-contract.js'

@@ -113,7 +113,8 @@ interface Difference extends Checked {
   readonly problem: string
 }
 
-function failure(story: Story, { actual, expected, problem, check, cause }: Difference): AssertionError {
+/** The error of a check: it tells the story, and both sides. */
+export function failure(story: Story, { actual, expected, problem, check, cause }: Difference): AssertionError {
   const operator = 'deepStrictEqual'
   // Not every framework shows both sides by itself; the message that is made where there is none has their difference.
   const { message: difference } = new AssertionError({ actual, expected, operator })
