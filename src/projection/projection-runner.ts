@@ -53,7 +53,7 @@ export class ProjectionRunner {
     const recorder = recorderOf(options)
     this.#recorder = recorder
     this.#source = applicationSource(application)
-    this.#limits = checkedLimits(options)
+    this.#limits = checkedLimits(options, this.#recorder)
     this.#waits = new PositionWaits(recorder, this.#source.name)
     this.#inline = application.inline ?? []
     const running = new Map<string, RunningProjection>()

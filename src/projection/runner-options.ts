@@ -52,11 +52,15 @@ export function recorderOf({ application, datastore }: ProjectionRunnerOptions):
 }
 
 /** @throws `ProgrammingError` for a limit that cannot be */
-export function checkedLimits({ leaseMs = 15_000, poison = {}, batch = {} }: ProjectionRunnerOptions): BatchLimits {
+export function checkedLimits(
+  { leaseMs = 15_000, poison = {}, batch = {} }: ProjectionRunnerOptions,
+  { singleWriter }: ProjectionRecorder,
+): BatchLimits {
   const limits = {
     leaseMs,
     maxEvents: batch.maxEvents ?? 500,
-    maxMs: batch.maxMs ?? 250,
+    // Where there is one writer, others get their turn between two batches.
+    maxMs: batch.maxMs ?? (singleWriter ? 50 : 250),
     attempts: poison.attempts ?? 5,
     minMs: poison.minMs ?? 1_000,
     longestMs: poison.maxMs ?? 60_000,
