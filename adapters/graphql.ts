@@ -12,6 +12,7 @@ interface OperationResult {
 export interface ApolloPlugin {
   /** Called by Apollo Server for each operation. */
   requestDidStart(): Promise<{
+    /** Called when all of its answer is there. */
     willSendResponse(context: {
       readonly response: {
         readonly body:
@@ -49,7 +50,10 @@ export function apolloTransactions(...datastores: readonly OutcomeDatastore[]): 
 /** A plugin of GraphQL Yoga 5, and of any other server with Envelop's plugins, by shape. */
 export interface YogaPlugin {
   /** Called for each operation that is executed. */
-  onExecute(): { onExecuteDone(done: { readonly result: unknown }): void }
+  onExecute(): {
+    /** Called with what the operation has come to. */
+    onExecuteDone(done: { readonly result: unknown }): void
+  }
 }
 
 /**

@@ -7,7 +7,12 @@ export interface InterceptedContext {
   /** `http` for requests. */
   getType(): string
   /** The request and the response of the framework below Nest. */
-  switchToHttp(): { getRequest(): unknown; getResponse(): unknown }
+  switchToHttp(): {
+    /** The request. */
+    getRequest(): unknown
+    /** The response, or the reply. */
+    getResponse(): unknown
+  }
 }
 
 /** What comes after an interceptor; `CallHandler` of Nest is one. */

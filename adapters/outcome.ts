@@ -4,7 +4,12 @@ import type { RollbackOnlyOptions } from '../src/index.js'
 /** What these plugins need of a datastore. */
 export interface OutcomeDatastore {
   /** Undefined outside of a transaction. */
-  readonly tryCurrentTransaction: { rollbackOnly(options?: RollbackOnlyOptions): void } | undefined
+  readonly tryCurrentTransaction:
+    | {
+        /** Lets it end in a rollback. */
+        rollbackOnly(options?: RollbackOnlyOptions): void
+      }
+    | undefined
 }
 
 /** Rolls the current transactions back, and keeps the answer. */

@@ -10,8 +10,14 @@ export interface ProcedureDatastore {
   ): Promise<T>
 }
 
+/** What a procedure has come to. */
+export interface ProcedureResult {
+  /** Whether it has succeeded. */
+  readonly ok: boolean
+}
+
 /** A middleware of tRPC 11, by shape. */
-export type ProcedureMiddleware = <Result extends { readonly ok: boolean }>(call: {
+export type ProcedureMiddleware = <Result extends ProcedureResult>(call: {
   readonly next: () => Promise<Result>
 }) => Promise<Result>
 

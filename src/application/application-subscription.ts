@@ -73,6 +73,7 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
     }
   }
 
+  /** Follows the log from where it is. */
   [Symbol.asyncIterator](): AsyncIterator<SubscribedEvent, undefined> {
     return this.#iterate(
       ({ notifications }) => notifications,
@@ -100,6 +101,7 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
     this.#opened?.notifications.stop()
   }
 
+  /** Ends it, as `stop` does, and waits until nothing is read any more. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.stop()
     await this.#opened?.notifications[Symbol.asyncDispose]()

@@ -10,6 +10,7 @@ import type { DueSnapshot, Snapshots } from './snapshots.js'
 
 /** A projection whose rows are written in the transaction of a save; `defineProjection` makes them. */
 export interface InlineProjection {
+  /** What it is called in messages. */
   readonly name: string
   /** Handles events in order, in the current transaction, before they are written. */
   readonly apply: (

@@ -2,6 +2,7 @@
 
 /** One part of one version of a projection: what one runner at a time works on. */
 export interface ProjectionKey {
+  /** The projection's. */
   readonly name: string
   /** From 1. */
   readonly version: number
@@ -29,12 +30,15 @@ export type ProjectionStatus = 'building' | 'live' | 'paused' | 'blocked' | 'sup
 export interface ProjectionRow extends ProjectionKey {
   /** How many parts there are. */
   readonly partitions: number
+  /** The last position that was processed; 0 for none. */
   readonly position: bigint
   /** Who has the lease, or had it last. */
   readonly owner: string | undefined
   /** Whether the lease is in force, by the database's clock. */
   readonly isLeased: boolean
+  /** What somebody wants of it. */
   readonly wanted: ProjectionWanted
+  /** What it is doing. */
   readonly status: ProjectionStatus
   /** The position that a rebuild has to reach. */
   readonly target: bigint | undefined
@@ -75,11 +79,15 @@ export interface ProjectionBatch<Client = unknown> {
 
 /** An event that was put aside. */
 export interface ParkedEvent {
+  /** Its position in the log. */
   readonly notificationId: bigint
   /** Events with the same key wait behind it. */
   readonly key: string
+  /** How often it was tried. */
   readonly attempts: number
+  /** Why it failed the last time. */
   readonly error: string
+  /** By the database's clock. */
   readonly parkedAt: Date
 }
 

@@ -45,7 +45,13 @@ export interface RecorderOptions {
    */
   readonly order?: LogOrder
   /** Recorders whose tables `createTable()` makes as well; default none. Those of an application have the others of it. */
-  readonly companions?: ReadonlyArray<{ createTable(): Promise<void> }>
+  readonly companions?: readonly CompanionRecorder[]
+}
+
+/** A recorder whose tables are made together with those of another one. */
+export interface CompanionRecorder {
+  /** Makes its tables; harmless where they exist. */
+  createTable(): Promise<void>
 }
 
 /** What recorders need of a datastore. */

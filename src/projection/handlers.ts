@@ -12,11 +12,13 @@ import type { Metadata } from '../persistence/stored-event.js'
 export interface ProjectedEvent<Data = object> {
   /** The id of the aggregate, or whatever else owns the stream. */
   readonly originatorId: string
+  /** Which event of the stream it is, from 1. */
   readonly originatorVersion: number
   /** When it was triggered. */
   readonly timestamp: Timestamp
   /** Its content, in its present shape. */
   readonly data: Data
+  /** Facts about it that are not its content. */
   readonly metadata: Metadata | undefined
   /** Its position in the log; undefined inline, where it has none yet. */
   readonly position: bigint | undefined

@@ -4,15 +4,19 @@ import type { PartState, ProjectionPart } from './projection-part.js'
 
 /** How far one projection has come. */
 export interface ProjectionProgress {
+  /** The version that this process runs. */
   readonly version: number
   /** What it is doing in this process; `waiting` where another one has it. */
   readonly state: PartState
   /** The last position that was processed, as far as this process knows: the least of its parts. */
   readonly position: bigint | undefined
-  /** What this process has done since the runner was made. */
+  /** How many batches this process has committed since the runner was made. */
   readonly batches: number
+  /** How many events were in them. */
   readonly events: number
+  /** How often it has tried something again. */
   readonly retries: number
+  /** How many events it has put aside. */
   readonly parked: number
 }
 

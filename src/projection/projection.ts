@@ -29,10 +29,15 @@ export interface ProjectionOptions {
 
 /** A projection: made by `defineProjection`, for a `ProjectionRunner` or for the option `inline` of an application. */
 export interface Projection {
+  /** By it its position is kept. */
   readonly name: string
+  /** From 1; a greater one is built anew. */
   readonly version: number
+  /** The Prisma models that it writes. */
   readonly models: readonly string[]
+  /** What becomes of an event that fails again and again. */
   readonly onError: 'block' | 'park'
+  /** How many parts of it can be worked on at the same time. */
   readonly partitions: number
   /** The topics that it takes; undefined where any may be one. */
   readonly topics: readonly string[] | undefined

@@ -45,7 +45,9 @@ export interface RebuildOptions {
 export interface RebuildResult {
   /** The position that the rows are of. */
   readonly position: bigint
+  /** How many events were processed. */
   readonly events: number
+  /** Milliseconds that it has taken. */
   readonly durationMs: number
 }
 

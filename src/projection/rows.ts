@@ -7,9 +7,13 @@ import { on, type PositionedEvent, type ProjectedEvent, type ProjectionHandler, 
 
 /** What rows need of a model of the Prisma client, such as `db.trickCount`. */
 export interface RowsDelegate {
+  /** Reads the rows of a batch. */
   findMany(args: never): PromiseLike<readonly object[]>
+  /** Writes new rows. */
   createMany(args: never): PromiseLike<unknown>
+  /** Writes a row that has changed. */
   updateMany(args: never): PromiseLike<unknown>
+  /** Deletes rows. */
   deleteMany(args: never): PromiseLike<unknown>
 }
 
@@ -75,6 +79,14 @@ export interface RowsFold {
   readonly apply: (events: readonly PositionedEvent[]) => Promise<number>
 }
 
+/** What `rows(…)` gives, to be spread into the options of a projection. */
+export interface FoldedRows {
+  /** The handlers. */
+  readonly on: readonly RowsHandler[]
+  /** How the rows are folded. */
+  readonly rows: RowsFold
+}
+
 /**
  * Folds events into the rows of one model: pure functions from row to row, each row read and written once in a batch.
  *
@@ -87,7 +99,7 @@ export function rows<Delegate extends RowsDelegate>(
   delegate: () => Delegate,
   unique: keyof RowOf<Delegate> & string,
   declare: (on: RowsOn<RowOf<Delegate>, NewRowOf<Delegate>>) => readonly RowsHandler[],
-): { readonly on: readonly RowsHandler[]; readonly rows: RowsFold } {
+): FoldedRows {
   const handlers = declare(rowsOn)
   const table = (): AnyDelegate => delegate() as unknown as AnyDelegate // as every delegate of Prisma is
   return {

@@ -11,7 +11,13 @@ import type { ProjectedApplication } from './source.js'
 /** A database that keeps the positions of projections; a `PrismaDatastore` is one. */
 export interface ProjectionDatastore {
   /** Makes the factory of the application whose environment this is. */
-  infrastructureFactory(environment: Environment): { projectionRecorder?(): ProjectionRecorder | undefined }
+  infrastructureFactory(environment: Environment): ProjectionFactory
+}
+
+/** What makes the recorder of positions. */
+export interface ProjectionFactory {
+  /** Makes it; undefined where positions cannot be kept. */
+  projectionRecorder?(): ProjectionRecorder | undefined
 }
 
 /** How a runner is set up. */
@@ -28,9 +34,21 @@ export interface ProjectionRunnerOptions {
   /** How long a runner that does not answer keeps others from its projections; from 1,000, default 15,000. */
   readonly leaseMs?: number
   /** How often an event is tried that fails alone, and after how many milliseconds: at first, then twice as long, up to a limit. */
-  readonly poison?: { readonly attempts?: number; readonly minMs?: number; readonly maxMs?: number }
-  /** How many events a batch has at most, and after how many milliseconds of handlers it ends. Default 500 and 250; SQLite 50 ms. */
-  readonly batch?: { readonly maxEvents?: number; readonly maxMs?: number }
+  readonly poison?: {
+    /** Default 5. */
+    readonly attempts?: number
+    /** Default 1,000. */
+    readonly minMs?: number
+    /** Default 60,000. */
+    readonly maxMs?: number
+  }
+  /** How many events a batch has at most, and after how many milliseconds of handlers it ends. */
+  readonly batch?: {
+    /** Default 500. */
+    readonly maxEvents?: number
+    /** Default 250, where the database has one writer 50. */
+    readonly maxMs?: number
+  }
 }
 
 /**
@@ -52,19 +70,8 @@ export function recorderOf({ application, datastore }: ProjectionRunnerOptions):
 }
 
 /** @throws `ProgrammingError` for a limit that cannot be */
-export function checkedLimits(
-  { leaseMs = 15_000, poison = {}, batch = {} }: ProjectionRunnerOptions,
-  { singleWriter }: ProjectionRecorder,
-): BatchLimits {
-  const limits = {
-    leaseMs,
-    maxEvents: batch.maxEvents ?? 500,
-    // Where there is one writer, others get their turn between two batches.
-    maxMs: batch.maxMs ?? (singleWriter ? 50 : 250),
-    attempts: poison.attempts ?? 5,
-    minMs: poison.minMs ?? 1_000,
-    longestMs: poison.maxMs ?? 60_000,
-  }
+export function checkedLimits(options: ProjectionRunnerOptions, recorder: ProjectionRecorder): BatchLimits {
+  const limits = limitsOf(options, recorder)
   for (const [name, value] of Object.entries(limits)) {
     const least = name === 'leaseMs' ? 1_000 : name === 'minMs' || name === 'longestMs' ? 0 : 1
     if (Number.isFinite(value) && value >= least) continue
@@ -73,4 +80,14 @@ export function checkedLimits(
     )
   }
   return limits
+}
+
+function limitsOf(
+  { leaseMs = 15_000, poison = {}, batch = {} }: ProjectionRunnerOptions,
+  { singleWriter }: ProjectionRecorder,
+): BatchLimits {
+  const { attempts = 5, minMs = 1_000, maxMs: longestMs = 60_000 } = poison
+  // Where there is one writer, others get their turn between two batches.
+  const { maxEvents = 500, maxMs = singleWriter ? 50 : 250 } = batch
+  return { leaseMs, maxEvents, maxMs, attempts, minMs, longestMs }
 }

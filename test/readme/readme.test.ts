@@ -100,7 +100,7 @@ describe('the README, with the package as it is published', () => {
 
   it('following the log: a projection with its tracking', () => {
     runBlock('projection.ts')
-    expect(count('trainingschool_tracking', "application_name = 'TrainingSchool'")).toBe(1)
+    expect(count('trainingschool_tracking', "application_name = 'owners@TrainingSchool'")).toBe(1)
   })
 
   it('snapshots, caching and older events', () => {
