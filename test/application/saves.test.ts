@@ -67,7 +67,7 @@ describe('saves that overlap', () => {
     const second = app.save(note)
     await expect(first).rejects.toThrow(TranscodingNotRegisteredError)
     await expect(second).rejects.toThrow(ConcurrencyError)
-    await expect(second).rejects.toThrow('an earlier save of it was not stored')
+    await expect(second).rejects.toThrow('from an earlier save that was not stored')
     expect((await app.repository.get(Note, note.id)).version).toBe(1)
   })
 })
