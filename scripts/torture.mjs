@@ -9,7 +9,12 @@ prepare()
 const server = process.env.TEST_POSTGRES_URL ? undefined : await startPostgres()
 try {
   const env = { ...process.env, ...(server === undefined ? {} : { TEST_POSTGRES_URL: server.url }) }
-  const run = process.argv.includes('--http') ? 'test/torture/http/run.ts' : 'test/torture/run.ts'
+  const [, folder = ''] =
+    [
+      ['--http', 'http/'],
+      ['--projections', 'projections/'],
+    ].find(([flag]) => process.argv.includes(flag)) ?? []
+  const run = `test/torture/${folder}run.ts`
   const args = ['--import', 'tsx', join(root, run), ...process.argv.slice(2)]
   // A log that lost something is a result, whose table is the message, and no failure of this script.
   const { status, error } = spawnSync(process.execPath, args, { cwd: root, env, stdio: 'inherit' })

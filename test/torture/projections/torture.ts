@@ -1,0 +1,235 @@
+/** Tortures projections: their runners are killed, and stopped beyond their lease and woken; then the rows are compared with the log. */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { isTransient, LeaseLostError, type PrismaDatastore, ProjectionRunner } from '../../../src/index.js'
+import type { TestClient } from '../../prisma/open-database.js'
+import type { TestDatabase, TestDatabaseKind } from '../../support/databases.js'
+import { randomNumbers } from '../plan.js'
+import { Ledgers, ledgers, openRows, projectionsOf, type RunnerPlan } from './plan.js'
+
+/** How hard to torture. */
+export interface ProjectionTortureSettings {
+  readonly events: number
+  readonly runners: number
+  readonly seed: number
+  /** How many times a runner is killed, and how many times one is stopped. */
+  readonly kills: number
+  readonly stops: number
+  readonly isProtected?: boolean
+  /** Whether the rows of one projection are built anew in the middle. */
+  readonly rebuilds?: boolean
+}
+
+/** What came of it. */
+export interface ProjectionTortureResult {
+  readonly seconds: number
+  readonly events: number
+  readonly kills: number
+  readonly stops: number
+  /** Rebuilds that came to their end by themselves. */
+  readonly rebuilds: number
+  /** Events with more than one row, and with none. */
+  readonly doubled: number
+  readonly missed: number
+  /** Accounts whose number of changes, or whose sum, is not that of the log. */
+  readonly wrongSums: number
+}
+
+const leaseMs = 1_000
+const accounts = 20
+const perCommand = 50
+const workerFile = fileURLToPath(new URL('./worker.ts', import.meta.url))
+
+/** Runs it on a fresh database of this kind. */
+export async function tortureProjections(
+  kind: TestDatabaseKind,
+  settings: ProjectionTortureSettings,
+): Promise<ProjectionTortureResult> {
+  const database = await kind.createDatabase()
+  const { isProtected = true } = settings
+  const plan: RunnerPlan = { database: kind.name, provider: kind.provider, url: database.url, isProtected, leaseMs }
+  const datastore = openRows(plan)
+  try {
+    return await new ProjectionTorture({ settings, plan, database, datastore }).run()
+  } finally {
+    await datastore.close()
+    await database.drop()
+  }
+}
+
+interface Place {
+  readonly settings: ProjectionTortureSettings
+  readonly plan: RunnerPlan
+  readonly database: TestDatabase
+  readonly datastore: PrismaDatastore<TestClient>
+}
+
+class ProjectionTorture {
+  readonly #place: Place
+  readonly #application: Ledgers
+  readonly #runner: ProjectionRunner
+  readonly #random: () => number
+  readonly #runners: ChildProcess[] = []
+  #kills = 0
+  #stops = 0
+  #rebuilds = 0
+  #written = 0
+
+  constructor(place: Place) {
+    this.#place = place
+    const { datastore } = place
+    this.#application = new Ledgers({ datastore, env: { CREATE_TABLE: 'yes' } })
+    this.#runner = new ProjectionRunner({
+      application: this.#application,
+      datastore,
+      projections: projectionsOf(datastore.client),
+      leaseMs,
+    })
+    this.#random = randomNumbers(place.settings.seed)
+  }
+
+  async run(): Promise<ProjectionTortureResult> {
+    const { settings } = this.#place
+    await this.#application.ready()
+    const start = performance.now()
+    try {
+      for (let number = 0; number < settings.runners; number += 1) await this.#start()
+      const writing = this.#write()
+      await Promise.all([writing, this.#torment(), settings.rebuilds === true ? this.#rebuild() : undefined])
+      const end = await this.#application.recorder.maxNotificationId()
+      for (const { name } of this.#runner.projections) await this.#runner.wait(name, end, { timeoutMs: 240_000 })
+      await Promise.all(this.#runners.map(stopped))
+    } finally {
+      for (const runner of this.#runners) runner.kill('SIGKILL')
+    }
+    return { seconds: (performance.now() - start) / 1000, ...(await this.#verdict()) }
+  }
+
+  async #start(): Promise<void> {
+    const runner = fork(workerFile, [JSON.stringify(this.#place.plan)], { execArgv: ['--import', 'tsx'] })
+    this.#runners.push(runner)
+    await Promise.race([
+      once(runner, 'message'),
+      once(runner, 'exit').then(([code]) => {
+        throw new Error(`a runner has not started: ${String(code)}`)
+      }),
+    ])
+  }
+
+  async #write(): Promise<void> {
+    while (this.#written < this.#place.settings.events) {
+      const id = `00000000-0000-4000-8000-${String(Math.floor(this.#random() * accounts)).padStart(12, '0')}`
+      const amounts = Array.from({ length: perCommand }, () => 1 + Math.floor(this.#random() * 9))
+      try {
+        await this.#application.execute(ledgers, id, 'change', amounts)
+        this.#written += perCommand
+      } catch (error) {
+        // Who is stopped within a transaction on SQLite keeps all others from writing.
+        if (!isTransient(error)) throw error
+      }
+    }
+  }
+
+  /** Strikes whoever works, spread over the whole run. */
+  async #torment(): Promise<void> {
+    const { kills, stops, events } = this.#place.settings
+    const strikes = kills + stops
+    for (let strike = 0; strike < strikes; strike += 1) {
+      while (this.#written < (events / (strikes + 1)) * (strike + 1)) await delay(20)
+      const victim = await this.#worker()
+      if (this.#kills < kills && (this.#stops >= stops || this.#random() < 0.5)) await this.#kill(victim)
+      else await this.#stop(victim)
+    }
+  }
+
+  /** One that has a lease. */
+  async #worker(): Promise<ChildProcess> {
+    for (;;) {
+      const rows = await this.#place.database.query('SELECT owner FROM ledgers_projections WHERE owner IS NOT NULL')
+      const owners = rows.map(({ owner }) => String(owner).split(':').at(-2))
+      const found = this.#runners.filter(({ pid }) => owners.includes(String(pid)))
+      const victim = found[Math.floor(this.#random() * found.length)]
+      if (victim !== undefined) return victim
+      await delay(20)
+    }
+  }
+
+  async #kill(victim: ChildProcess): Promise<void> {
+    this.#kills += 1
+    const ended = once(victim, 'exit')
+    victim.kill('SIGKILL')
+    await ended
+    this.#runners.splice(this.#runners.indexOf(victim), 1)
+    await this.#start()
+  }
+
+  /** For so long that others take its work over. */
+  async #stop(victim: ChildProcess): Promise<void> {
+    this.#stops += 1
+    victim.kill('SIGSTOP')
+    await delay(3 * leaseMs)
+    victim.kill('SIGCONT')
+  }
+
+  async #rebuild(): Promise<void> {
+    const { settings, plan } = this.#place
+    while (this.#written < settings.events / 2) await delay(20)
+    try {
+      await this.#runner.rebuild('sums', { way: plan.provider === 'sqlite' ? 'in-place' : 'atomic' })
+      this.#rebuilds += 1
+    } catch (error) {
+      // A runner that is stopped within a transaction may keep it waiting until its lease has run out: others finish it then.
+      if (!(error instanceof LeaseLostError) && !isTransient(error)) throw error
+    }
+  }
+
+  async #verdict(): Promise<Omit<ProjectionTortureResult, 'seconds'>> {
+    const { datastore } = this.#place
+    const db = datastore.client
+    const { counts, sums, events } = await this.#foldOfTheLog()
+    const seen = new Map<string, number>()
+    for (const { dog } of await db.owner.findMany()) {
+      const event = dog.slice(0, dog.lastIndexOf('/'))
+      seen.set(event, (seen.get(event) ?? 0) + 1)
+    }
+    const found = new Map((await db.trickCount.findMany()).map((row) => [row.dog, row]))
+    const wrong = [...counts].filter(([id, count]) => {
+      const row = found.get(id)
+      return row?.name !== String(count) || row.tricks !== sums.get(id)
+    })
+    return {
+      events: events.length,
+      kills: this.#kills,
+      stops: this.#stops,
+      rebuilds: this.#rebuilds,
+      doubled: events.filter((event) => (seen.get(event) ?? 0) > 1).length,
+      missed: events.filter((event) => !seen.has(event)).length,
+      wrongSums: wrong.length,
+    }
+  }
+
+  async #foldOfTheLog(): Promise<{ counts: Map<string, number>; sums: Map<string, number>; events: string[] }> {
+    const [counts, sums] = [new Map<string, number>(), new Map<string, number>()]
+    const events: string[] = []
+    const store = await this.#application.eventStore()
+    let position: bigint | null = null
+    for (;;) {
+      const page = await this.#application.recorder.selectNotifications(position, 1_000, { inclusiveOfStart: false })
+      if (page.length === 0) return { counts, sums, events }
+      position = page.at(-1)?.id ?? position
+      for (const { originatorId, originatorVersion, data } of await store.toDomainEvents(page)) {
+        events.push(`${originatorId}/${originatorVersion}`)
+        counts.set(originatorId, (counts.get(originatorId) ?? 0) + 1)
+        sums.set(originatorId, (sums.get(originatorId) ?? 0) + Number(Reflect.get(data, 'amount')))
+      }
+    }
+  }
+}
+
+async function stopped(runner: ChildProcess): Promise<void> {
+  const ended = once(runner, 'exit')
+  runner.send('stop')
+  await ended
+}
