@@ -19,6 +19,7 @@ export interface ProjectedScenarioEvent extends ScenarioEvent {
   readonly type: string
   /** The stream that it is of; default the same for all. */
   readonly originatorId?: string
+  /** What stands in its metadata; default none. */
   readonly metadata?: Readonly<Record<string, unknown>>
 }
 
