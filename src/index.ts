@@ -204,7 +204,8 @@ export { of, on, type ProjectedEvent, type ProjectionHandler } from './projectio
 export type { ProjectionProgress, ProjectionRunnerStats } from './projection/progress.js'
 export { defineProjection, type Projection, type ProjectionOptions } from './projection/projection.js'
 export { ProjectionRunner } from './projection/projection-runner.js'
-export type { RebuildOptions, RebuildProgress, RebuildResult, RebuildWay } from './projection/rebuild.js'
+export type { RebuildOptions, RebuildWay } from './projection/rebuild.js'
+export type { RebuildProgress, RebuildResult } from './projection/rebuild-pages.js'
 export { type RowsDelegate, rows } from './projection/rows.js'
 export type { ProjectionDatastore, ProjectionRunnerOptions } from './projection/runner-options.js'
 export {

@@ -23,7 +23,8 @@ interface WaitFlags extends TablesFlags {
 }
 
 interface RebuildFlags {
-  readonly way: 'atomic' | 'in-place'
+  readonly way: 'atomic' | 'in-place' | 'shadow'
+  readonly resume?: boolean
   readonly json?: boolean
 }
 
@@ -121,16 +122,21 @@ function addRebuild(projections: Command, output: Output): void {
     .command('rebuild <module> <name>')
     .description('build the rows of one anew, with its runner from a module; SIGTERM or SIGINT cancels')
     .addOption(
-      new Option('--way <way>', 'in one transaction, or batch by batch')
-        .choices(['atomic', 'in-place'])
+      new Option('--way <way>', 'in one transaction, batch by batch, or in tables beside those in use')
+        .choices(['atomic', 'in-place', 'shadow'])
         .default('atomic'),
     )
+    .option(
+      '--resume',
+      'with --way shadow: go on with what a rebuild has built that was cancelled, by the same handlers',
+    )
     .option('--json', 'print the progress and what came of it as lines of JSON')
-    .action(async (module: string, name: string, { way, json }: RebuildFlags) => {
+    .action(async (module: string, name: string, { way, resume, json }: RebuildFlags) => {
       const runner = runnerOf(await loadRunners(module), name)
       const view = new RebuildView(name, output, json === true)
       const onProgress = view.progress.bind(view)
-      view.done(await untilSignal(async (signal) => await runner.rebuild(name, { way, onProgress, signal })))
+      const options = { way, ...(resume === true ? { resume } : {}) }
+      view.done(await untilSignal(async (signal) => await runner.rebuild(name, { ...options, onProgress, signal })))
     })
 }
 

@@ -28,7 +28,8 @@ export interface RebuildProgress {
 }
 
 interface RebuildOptions {
-  readonly way: 'atomic' | 'in-place'
+  readonly way: 'atomic' | 'in-place' | 'shadow'
+  readonly resume?: boolean
   readonly onProgress: (progress: RebuildProgress) => void
   readonly signal: AbortSignal
 }

@@ -142,6 +142,44 @@ export interface ProjectionRecorder<Client = unknown> {
   parked(name: string, version: number): Promise<ParkedEvent[]>
   /** Takes events back that were put aside; all of them without an id. In the current transaction where there is one. */
   unpark(name: string, version: number, notificationId?: bigint): Promise<void>
+  /**
+   * Prepares tables beside those in use, for a rebuild; not there where rows are kept in one place alone. Nothing is made yet.
+   *
+   * @param models - of the projection, by their Prisma names, parents first
+   * @throws `NotSupportedError` where this database, or the datastore, cannot have them; `ProgrammingError` for a model that there is not
+   */
+  shadow?(projection: string, models: readonly string[]): Promise<ProjectionShadow>
   /** Whether the work that has failed so may succeed when it is repeated. */
   mayPass(error: unknown): boolean
+}
+
+/** How a shadow is opened. */
+export interface OpenShadowOptions {
+  /** Tells this runner from all others. */
+  readonly owner: string
+  readonly leaseMs: number
+  /** Whether to go on with what a rebuild has left that was cancelled or has crashed. */
+  readonly resumes: boolean
+}
+
+/** Tables like those of one projection, with positions and leases of their own. */
+export interface ProjectionShadow {
+  /** The schema or database that they are in. */
+  readonly name: string
+  /** Keeps how far the rows in it have come. */
+  readonly recorder: ProjectionRecorder
+  /**
+   * Makes the tables anew, or takes those over that are there.
+   *
+   * @throws `LeaseLostError` where another rebuild works in it; `NotSupportedError` where the models cannot have a shadow
+   */
+  open(key: ProjectionKey, options: OpenShadowOptions): Promise<ProjectionLease>
+  /** Runs work whose calls of the user's client go to these tables. */
+  within<T>(work: () => Promise<T>): Promise<T>
+  /** Puts its rows in the place of those in use, in the current transaction. */
+  replaceRows(): Promise<void>
+  /** Removes the tables; harmless where there are none. */
+  drop(): Promise<void>
+  /** Ends the client; the tables stay. */
+  close(): Promise<void>
 }

@@ -9,6 +9,12 @@ export interface AmbientHost {
   guest(base: PrismaClientLike): GuestPlace | undefined
   /** Calls `$transaction` of a client, so that its work joins the transaction that this begins. */
   transaction(base: PrismaClientLike, ambient: object, args: readonly unknown[]): unknown
+  /**
+   * The client whose calls are made in place of this one's, undefined outside of such work.
+   *
+   * @throws `NotSupportedError` for a client that has none
+   */
+  instead(base: PrismaClientLike): object | undefined
   /** Runs a function of an extension: what the clients that it knows do in it joins, too. */
   extension<R>(fn: () => R): R
 }
@@ -61,24 +67,29 @@ export function ambientClient<Client extends object>(
   let parent: object | undefined
   const isHidden = (property: string | symbol): boolean =>
     isTransaction && typeof property === 'string' && ofWholeClients.has(property)
+  const own = (target: object, property: string | symbol): unknown => {
+    if (isHidden(property)) return undefined
+    const value: unknown = Reflect.get(target, property)
+    if (typeof property === 'symbol' || property.startsWith('_')) return value
+    if (property === '$transaction') return (...args: unknown[]) => host.transaction(base, proxy, args)
+    if (property === '$parent' && isPrismaClient(value)) return (parent ??= ambientClient(value, host, isTransaction))
+    if (isMethod(value)) {
+      if (ofWholeClients.has(property)) return wholeClientMethod(value, property, { base, proxy, host })
+      const isPrismas = !isExtended || Reflect.get(originalOf(base), property) === value
+      if (!isPrismas) return extensionMethod(host, value)
+      return rawQueries.has(property)
+        ? operationMethod(host, { name: property, base, owner: base, method: value })
+        : value
+    }
+    if (!isModel(value)) return value
+    const of = { name: property, base, isExtended, parent: () => Reflect.get(proxy, '$parent') as unknown }
+    return models.get(property) ?? remember(models, property, ambientModel(value, of, host))
+  }
   const proxy: Client = new Proxy<Client>(base, {
     get(target, property) {
-      if (isHidden(property)) return undefined
-      const value: unknown = Reflect.get(target, property)
-      if (typeof property === 'symbol' || property.startsWith('_')) return value
-      if (property === '$transaction') return (...args: unknown[]) => host.transaction(base, proxy, args)
-      if (property === '$parent' && isPrismaClient(value)) return (parent ??= ambientClient(value, host, isTransaction))
-      if (isMethod(value)) {
-        if (ofWholeClients.has(property)) return wholeClientMethod(value, property, { base, proxy, host })
-        const isPrismas = !isExtended || Reflect.get(originalOf(base), property) === value
-        if (!isPrismas) return extensionMethod(host, value)
-        return rawQueries.has(property)
-          ? operationMethod(host, { name: property, base, owner: base, method: value })
-          : value
-      }
-      if (!isModel(value)) return value
-      const of = { name: property, base, isExtended, parent: () => Reflect.get(proxy, '$parent') as unknown }
-      return models.get(property) ?? remember(models, property, ambientModel(value, of, host))
+      const isCalled = typeof property === 'string' && !ofWholeClients.has(property)
+      const other = isCalled ? host.instead(base) : undefined
+      return other === undefined ? own(target, property) : (Reflect.get(other, property) as unknown)
     },
     has: (target, property) => !isHidden(property) && Reflect.has(target, property),
     ownKeys: (target) => Reflect.ownKeys(target).filter((property) => !isHidden(property)),
@@ -101,6 +112,8 @@ function ambientModel(model: object, { name, base, isExtended, parent }: ModelPl
       const value: unknown = Reflect.get(target, property)
       if (property === '$parent') return parent()
       if (typeof property === 'symbol' || !isMethod(value)) return value
+      const other = host.instead(base)
+      if (other !== undefined) return Reflect.get(Reflect.get(other, name) as object, property) as unknown
       // Prisma makes its own methods anew for everyone who asks; those of extensions are what the user has given.
       const isPrismas = !isExtended || Reflect.get(target, property) !== value
       if (!isPrismas) return extensionMethod(host, value)

@@ -26,6 +26,7 @@ import { LogWatches } from './log-watch.js'
 import { DeferredManaged, type ManagedHost, ManagedScope } from './managed-transaction.js'
 import { isPrismaClient, type PrismaClientLike, type TransactionClient } from './prisma-client.js'
 import { ReplaceableConnections } from './replaceable-connections.js'
+import { newShadowClient } from './shadow-client.js'
 import {
   type DeferredTransaction,
   type ManagedTransaction,
@@ -91,9 +92,11 @@ export class PrismaDatastore<Client extends object = object>
       telemetry,
       isProvisional: () => this.#connections.rehearsal !== undefined,
       runner: () => this.#connections,
+      connectionSchema: async () => (await this.#connections.adapter()).getConnectionInfo?.().schemaName,
       checkOutside: (attempted) => outside.check(attempted),
       atOnce: (work) => this.#atOnce(work),
       inPart: (scope, work) => transactions.inPart(scope, work),
+      shadowClient: newShadowClient(options, { ...settings, ...host, clients: this.#clients, bound: () => this.#base }),
       rehearse: async (work, limits) => await this.#rehearse(work, { ...limits, dialect, transactions }),
     })
     if (options.client !== undefined) this.bind(options.client(this.adapter))

@@ -27,6 +27,7 @@ import type { DriverErrorFacts } from './driver-error.js'
 import type { FaultDialect } from './fault-dialect.js'
 import type { Inspector } from './inspection.js'
 import type { LogWatch } from './log-watch.js'
+import type { ShadowDialect } from './shadow-dialect.js'
 
 /** How the database keeps what was committed: `full` through a loss of power, `normal` through a crash of the process. */
 export type Durability = 'full' | 'normal'
@@ -280,6 +281,8 @@ export interface Dialect {
   subjectKeysTable(options: TrackingTableOptions): SubjectKeysTable
   idempotencyKeysTable(options: TrackingTableOptions): IdempotencyKeysTable
   projectionTables(options: ProjectionTablesOptions): ProjectionTables
+  /** For tables beside those in use; undefined where a connection has one place for tables. */
+  readonly shadow: ShadowDialect | undefined
   /** For who looks whether a database is in order. */
   readonly inspector: Inspector
   /** For the test kit. */

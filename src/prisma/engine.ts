@@ -7,6 +7,7 @@ import type { DriverConnection, StatementRunner } from './connections.js'
 import type { Dialect } from './dialect.js'
 import type { LogSignals } from './log-signals.js'
 import type { LogWatches } from './log-watch.js'
+import type { ShadowClient } from './shadow-client.js'
 
 /** When a rehearsal is over that has not ended by itself. */
 export interface RehearsalLimits {
@@ -31,6 +32,8 @@ export interface Engine {
   readonly telemetry: Telemetry | undefined
   /** Whether everything that is stored now may be undone by somebody else: a test with rollback, or who manages the transactions. */
   isProvisional(): boolean
+  /** The schema or database that the adapter's connections have their tables in; undefined where it does not say so. */
+  connectionSchema?(): Promise<string | undefined>
   /** Runs statements outside of our transactions. */
   runner(): StatementRunner
   /**
@@ -44,6 +47,12 @@ export interface Engine {
   atOnce<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T>
   /** Runs work in a part of a transaction of ours that can fail alone, which is the current one meanwhile. */
   inPart(scope: Scope<DriverConnection>, work: (part: Scope<DriverConnection>) => Promise<void>): Promise<void>
+  /**
+   * Makes a second client like the user's, whose tables are in another schema or database; not there where nobody knows how.
+   *
+   * @param shadow - the schema or database @param quoted - the same, as a statement of Prisma's has it
+   */
+  readonly shadowClient?: ((shadow: string, quoted: string) => ShadowClient) | undefined
   /** Runs work with everything on this datastore in one transaction, which is rolled back in the end: for tests. */
   rehearse<T>(work: () => Promise<T>, limits: RehearsalLimits): Promise<T>
 }

@@ -1,4 +1,5 @@
 /** How a PrismaClient joins the transactions of a datastore: the clients that users get, and the guests that work for them. */
+import { NotSupportedError } from '../errors.js'
 import { AsyncContext } from '../transaction/context.js'
 import { seemsInsideOperation } from '../transaction/operations.js'
 import { checkedDeadline, checkedMaxWait, type IsolationLevel } from '../transaction/options.js'
@@ -19,6 +20,14 @@ import {
   transactionOptionsOf,
 } from './prisma-client.js'
 
+/** A client that is called in place of another one. */
+export interface OtherClient {
+  /** The one that is called in the code. */
+  readonly base: object
+  /** The one on which the calls are made. */
+  readonly client: object
+}
+
 /** Those of one datastore. */
 export class JoiningClients {
   readonly #transactions: Transactions<DriverConnection>
@@ -27,6 +36,8 @@ export class JoiningClients {
   readonly #clientTransactions: ClientTransactions
   /** Set in methods of the user's extensions. */
   readonly #extensions = new AsyncContext<true>()
+  /** Set in work whose calls go to another client. */
+  readonly #instead = new AsyncContext<OtherClient>()
 
   /** @param given - what the datastore was given: it comes before what its client was */
   constructor(transactions: Transactions<DriverConnection>, given: GivenLimits) {
@@ -75,6 +86,11 @@ export class JoiningClients {
     })
   }
 
+  /** Runs work in which calls of one client are made on another. */
+  async redirect<T>(other: OtherClient, work: () => Promise<T>): Promise<T> {
+    return await this.#instead.run(other, work)
+  }
+
   /** Ends the guests that wait. */
   async close(): Promise<void> {
     await this.#guests.close()
@@ -88,6 +104,11 @@ export class JoiningClients {
     const transactions = this.#transactions
     return {
       guest: (base) => this.#placeIn(scopeAround(), base),
+      instead: (base) => {
+        const other = this.#instead.get()
+        if (other !== undefined && other.base !== base) throw extendedLater()
+        return other?.client
+      },
       extension: (fn) => this.#extensions.run(true, fn),
       transaction: (base, ambient, args) => {
         const scope = scopeAround()
@@ -108,6 +129,7 @@ export class JoiningClients {
   }
 
   #guestOf(scope: Scope<DriverConnection>, base: object): GuestVisit {
+    if (this.#instead.get() !== undefined) throw extendedLater()
     const original = originalOf(base)
     const guest = scope.session.guest(original, () => this.#guests.enter(original, outermostOf(scope)))
     // The function of a query extension may go on after the operation that it is in.
@@ -118,4 +140,11 @@ export class JoiningClients {
 
 function outermostOf(scope: Scope<DriverConnection>): Scope<DriverConnection> {
   return scope.parent === undefined ? scope : outermostOf(scope.parent)
+}
+
+function extendedLater(): NotSupportedError {
+  return new NotSupportedError(
+    'Could not use this client in a shadow rebuild: it was made from datastore.client by $extends, or is the one below it, so its calls would ' +
+      "go to the rows in use. Extend the client in the option `client` of the datastore, or rebuild with way: 'atomic'.",
+  )
 }

@@ -8,6 +8,7 @@ import type {
   ProjectionMove,
   ProjectionRecorder,
   ProjectionRow,
+  ProjectionShadow,
   ProjectionStateChange,
   ProjectionWanted,
 } from '../persistence/projection-recorder.js'
@@ -18,6 +19,7 @@ import type { ProjectionTableNames, ProjectionTables } from './dialect.js'
 import { readDriverError } from './driver-error.js'
 import { type Engine, engineOf } from './engine.js'
 import type { TransactionClient } from './prisma-client.js'
+import { newProjectionShadow } from './projection-shadow.js'
 import { createTables, runIn } from './tables.js'
 import { translateError } from './translate-error.js'
 
@@ -40,6 +42,7 @@ export class PrismaProjectionRecorder<Client extends object = object>
   readonly datastore: RecorderDatastore<Client>
   readonly #engine: Engine
   readonly #tables: ProjectionTables
+  readonly #names: ProjectionTableNames
 
   /**
    * @param datastore - a `PrismaDatastore`
@@ -48,6 +51,7 @@ export class PrismaProjectionRecorder<Client extends object = object>
   constructor(datastore: RecorderDatastore<Client>, { names, schema }: ProjectionRecorderOptions) {
     this.datastore = datastore
     this.#engine = engineOf(datastore)
+    this.#names = names
     this.#tables = this.#engine.dialect.projectionTables({ names, schema: schema ?? this.#engine.schema })
   }
 
@@ -170,6 +174,14 @@ export class PrismaProjectionRecorder<Client extends object = object>
     await this.#inside(`take back an event of projection ${name}`, (runner) =>
       this.#tables.unpark(runner, name, version, notificationId),
     )
+  }
+
+  async shadow(projection: string, models: readonly string[]): Promise<ProjectionShadow> {
+    const { datastore } = this
+    const names = this.#names
+    const recorderIn = (schema: string): ProjectionRecorder =>
+      new PrismaProjectionRecorder(datastore, { names, schema })
+    return await newProjectionShadow(this.#engine, { projection, models, names, recorderIn })
   }
 
   mayPass(error: unknown): boolean {

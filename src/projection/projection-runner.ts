@@ -13,7 +13,8 @@ import { PositionWaits } from './position-waits.js'
 import { type ProjectionRunnerStats, progressOf, type RunningProjection } from './progress.js'
 import type { Projection } from './projection.js'
 import { ProjectionPart } from './projection-part.js'
-import { type RebuildOptions, type RebuildResult, rebuild } from './rebuild.js'
+import { type RebuildOptions, rebuild } from './rebuild.js'
+import type { RebuildResult } from './rebuild-pages.js'
 import { checkedLimits, type ProjectionRunnerOptions, recorderOf } from './runner-options.js'
 import { applicationSource, type ProjectionSource } from './source.js'
 
@@ -192,28 +193,30 @@ export class ProjectionRunner {
   }
 
   /**
-   * Builds the rows of a projection anew, in this call; meanwhile no runner, in whatever process, works on it. Errors are never passed
-   * over.
+   * Builds the rows of a projection anew, in this call; meanwhile no runner, in whatever process, works on them. Errors are never passed
+   * over. A projection that is paused stays so.
    *
-   * @param options - `way`: `atomic`, the default, in one transaction, so that readers see the old rows until all are there; or
-   *   `in-place`. `onProgress`, `signal`, `deadlineMs`
-   * @throws what a handler throws; `WaitInterruptedError` when the signal aborts. An atomic rebuild has changed nothing then; one in
-   *   place is finished by whoever runs the projection next
+   * @param options - `way`: `atomic`, the default, in one transaction, so that readers see the old rows until all are there; `in-place`; or
+   *   `shadow`, beside the rows in use. `onProgress`, `signal`, `resume`, `deadlineMs`
+   * @throws what a handler throws; `WaitInterruptedError` when the signal aborts. An atomic rebuild, or one in a shadow, has changed nothing
+   *   then; one in place is finished by whoever runs the projection next
    * @throws `ProgrammingError` where the projection does not name its models; `NotSupportedError` for an atomic one of a long log
-   *   where one transaction at a time can write
+   *   where one transaction at a time can write, and for a shadow where the database has none; `LeaseLostError` where a greater version is
+   *   there, or another rebuild works in the shadow
    */
   async rebuild(name: string, options: RebuildOptions = {}): Promise<RebuildResult> {
     const { projection, parts } = this.#find(name)
     await this.#source.ready()
-    const releases = await Promise.all(parts.map(async (part) => await part.hold()))
-    try {
-      const keys = parts.map(({ host }) => host.key)
-      const host = { projection, keys, recorder: this.#recorder, source: this.#source, owner: this.owner }
-      return await rebuild({ ...host, limits: this.#limits }, options)
-    } finally {
-      for (const release of releases) release()
-      this.#alarm.ring()
+    const keys = parts.map(({ host }) => host.key)
+    const hold = async (): Promise<() => void> => {
+      const releases = await Promise.all(parts.map(async (part) => await part.hold()))
+      return () => {
+        for (const release of releases) release()
+        this.#alarm.ring()
+      }
     }
+    const host = { projection, keys, recorder: this.#recorder, source: this.#source, owner: this.owner, hold }
+    return await rebuild({ ...host, limits: this.#limits }, options)
   }
 
   /** What it has done, by the names of the projections. */

@@ -74,6 +74,8 @@ export interface RowsFold {
   readonly unique: string
   /** What becomes of rows, by their keys: changes the map. */
   readonly fold: (rows: Map<unknown, object | undefined>, events: readonly PositionedEvent[]) => void
+  /** The names of its models, where the client tells them. */
+  readonly models: () => readonly string[] | undefined
   /** Deletes all rows, in the current transaction. */
   readonly empty: () => Promise<void>
   readonly apply: (events: readonly PositionedEvent[]) => Promise<number>
@@ -106,11 +108,18 @@ export function rows<Delegate extends RowsDelegate>(
     on: handlers,
     rows: {
       unique,
+      models: () => modelsOf(delegate()),
       fold: (all, events) => foldInto(all, stepsOf(handlers, events)),
       empty: async () => void (await table().deleteMany({ where: {} })),
       apply: async (events) => await applyRows(handlers, { table, unique }, events),
     },
   }
+}
+
+/** Prisma tells the name of a model there. @see https://www.prisma.io/docs/orm/prisma-client/client-extensions/model */
+function modelsOf(delegate: object): readonly string[] | undefined {
+  const name: unknown = Reflect.get(delegate, '$name')
+  return typeof name === 'string' ? [name] : undefined
 }
 
 type Row = Record<string, unknown>

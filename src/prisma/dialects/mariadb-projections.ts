@@ -19,13 +19,14 @@ const types: ProjectionColumnTypes = {
   options: ` ${tableCharacters}`,
 }
 
-/** A second writer of a position waits for the first, and then compares with what that one has stored. */
-export function mariadbProjectionTables({ names }: ProjectionTablesOptions): ProjectionStatements {
+/** A second writer of a position waits for the first, and then compares with what that one has stored. A schema is a database here. */
+export function mariadbProjectionTables({ names, schema }: ProjectionTablesOptions): ProjectionStatements {
+  const table = (name: string): string => (schema === undefined ? checked(name) : `${quote(schema)}.${checked(name)}`)
   return new ProjectionStatements({
-    createStatements: projectionTablesStatements(names, types, checked),
-    projections: checked(names.projections),
-    states: checked(names.projectionStates),
-    parked: checked(names.parkedEvents),
+    createStatements: projectionTablesStatements(names, types, table),
+    projections: table(names.projections),
+    states: table(names.projectionStates),
+    parked: table(names.parkedEvents),
     quote,
     parameter: () => '?',
     now: () => 'UTC_TIMESTAMP(3)',

@@ -12,6 +12,7 @@ import { mariadbFaults } from './mariadb-faults.js'
 import { mariadbIdempotencyKeysTable } from './mariadb-idempotency-keys.js'
 import { mariadbInspector } from './mariadb-inspection.js'
 import { mariadbProjectionTables } from './mariadb-projections.js'
+import { mariadbShadow } from './mariadb-shadow.js'
 import { mariadbSubjectKeysTable } from './mariadb-subject-keys.js'
 import { MariadbTrackingTable } from './mariadb-tracking.js'
 import { mariadbEffect } from './statement-effects.js'
@@ -51,6 +52,7 @@ export const mariadb: Dialect = {
   subjectKeysTable: mariadbSubjectKeysTable,
   idempotencyKeysTable: mariadbIdempotencyKeysTable,
   projectionTables: mariadbProjectionTables,
+  shadow: mariadbShadow,
   inspector: mariadbInspector,
   faults: mariadbFaults,
 }

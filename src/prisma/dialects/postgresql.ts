@@ -11,6 +11,7 @@ import { postgresqlFaults } from './postgresql-faults.js'
 import { postgresqlIdempotencyKeysTable } from './postgresql-idempotency-keys.js'
 import { postgresqlInspector } from './postgresql-inspection.js'
 import { postgresqlProjectionTables } from './postgresql-projections.js'
+import { postgresqlShadow } from './postgresql-shadow.js'
 import { postgresqlSubjectKeysTable } from './postgresql-subject-keys.js'
 import { postgresqlTrackingTable } from './postgresql-tracking.js'
 import { postgresqlEffect } from './statement-effects.js'
@@ -82,6 +83,7 @@ export const postgresql: Dialect = {
   subjectKeysTable: postgresqlSubjectKeysTable,
   idempotencyKeysTable: postgresqlIdempotencyKeysTable,
   projectionTables: postgresqlProjectionTables,
+  shadow: postgresqlShadow,
   inspector: postgresqlInspector,
   faults: postgresqlFaults,
 }

@@ -48,6 +48,7 @@ export const sqlite: Dialect = {
   subjectKeysTable: sqliteSubjectKeysTable,
   idempotencyKeysTable: sqliteIdempotencyKeysTable,
   projectionTables: sqliteProjectionTables,
+  shadow: undefined,
   inspector: sqliteInspector,
   faults: sqliteFaults,
 }
