@@ -1,7 +1,6 @@
 /** What a long history costs: an aggregate of 100,000 events with snapshots, beside those of 100 events. */
 import { Aggregate, Application, event, type PrismaDatastore } from 'eventsourcing-prisma'
-import { medians, type Timed } from './measure.js'
-import type { Result } from './workloads.js'
+import { medians, type Result, type Timed } from './measure.js'
 
 class Counter extends Aggregate {
   total = 0

@@ -7,23 +7,44 @@ export interface Timed {
   work(): Promise<unknown>
 }
 
-/** The median of each contender, in microseconds. */
-export async function medians(rounds: number, timed: readonly Timed[]): Promise<Map<string, number>> {
-  const times = new Map<string, number[]>(timed.map(({ contender }) => [contender, []]))
-  const warmUp = Math.max(2, Math.ceil(rounds / 10))
+/** What an operation costs, in microseconds. */
+export interface Cost {
+  readonly wall: number
+  /** The processor time of this process, its threads included: without the database, unless that runs inside of it. */
+  readonly processor: number
+}
+
+/** Medians of one workload, for one operation. */
+export interface Result {
+  readonly workload: string
+  readonly medians: ReadonlyMap<string, Cost>
+}
+
+/** The medians of each contender. @param operations - how many of them one round does */
+export async function medians(rounds: number, timed: readonly Timed[], operations = 1): Promise<Map<string, Cost>> {
+  const costs = new Map<string, Cost[]>(timed.map(({ contender }) => [contender, []]))
+  const warmUp = Math.max(5, Math.ceil(rounds / 10))
   for (let round = 0; round < rounds + warmUp; round += 1) {
     // Another one goes first each time.
     const order = timed.map((_, index) => timed[(index + round) % timed.length])
     for (const one of order) {
       if (one === undefined) continue
       await one.prepare?.()
+      const before = process.cpuUsage()
       const start = process.hrtime.bigint()
       await one.work()
-      const microseconds = Number(process.hrtime.bigint() - start) / 1000
-      if (round >= warmUp) times.get(one.contender)?.push(microseconds)
+      const wall = Number(process.hrtime.bigint() - start) / 1000
+      const { user, system } = process.cpuUsage(before)
+      const cost = { wall: wall / operations, processor: (user + system) / operations }
+      if (round >= warmUp) costs.get(one.contender)?.push(cost)
     }
   }
-  return new Map([...times].map(([contender, values]) => [contender, median(values)]))
+  return new Map(
+    [...costs].map(([contender, each]) => [
+      contender,
+      { wall: median(each.map(({ wall }) => wall)), processor: median(each.map(({ processor }) => processor)) },
+    ]),
+  )
 }
 
 /** The value in the middle. */

@@ -1,4 +1,4 @@
-/** Runs the benches: every workload by each contender, in turns, as ratios of medians to the raw driver. */
+/** Runs the benches: every row by each contender, in turns, as ratios of medians to the raw driver. */
 import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -6,33 +6,47 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { PrismaLibSql } from '@prisma/adapter-libsql'
+import { PrismaMariaDb } from '@prisma/adapter-mariadb'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { PrismaDatastore, preparedStatementName } from 'eventsourcing-prisma'
+import { createPool } from 'mariadb'
 import pg from 'pg'
+import { PrismaClient as MysqlClient } from '../test/support/generated/mysql/client.js'
 import { PrismaClient as PostgresqlClient } from '../test/support/generated/postgresql/client.js'
 import { PrismaClient as SqliteClient } from '../test/support/generated/sqlite/client.js'
 import type { Contender } from './contender.js'
 import { runHistory } from './history.js'
 import { runHttp } from './http.js'
 import { postgresqlServers } from './http-postgresql.js'
+import type { Result } from './measure.js'
 import { ours } from './ours.js'
 import { queryRaw, type RawClient } from './query-raw.js'
+import { rawMariadb } from './raw-mariadb.js'
 import { rawPostgresql } from './raw-postgresql.js'
 import { rawSqlite, type SqliteDriver } from './raw-sqlite.js'
 import { runTelemetry } from './telemetry.js'
-import { type Result, runWorkloads } from './workloads.js'
+import { type Effort, runWorkloads } from './workloads.js'
 
 const require = createRequire(import.meta.url)
 const { values } = parseArgs({
-  options: { database: { type: 'string' }, quick: { type: 'boolean', default: false }, json: { type: 'string' } },
+  options: {
+    database: { type: 'string', multiple: true },
+    only: { type: 'string', multiple: true },
+    rounds: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    json: { type: 'string' },
+  },
 })
-const effort = values.quick ? { rounds: 60, logSize: 10_000 } : { rounds: 400, logSize: 100_000 }
-const report: Array<{ database: string; workload: string; raw: string; microseconds: Record<string, number> }> = []
+const sizes = values.quick ? { rounds: 5, size: 0.5, logSize: 10_000 } : { rounds: 9, size: 1, logSize: 100_000 }
+const effort: Effort = { ...sizes, rounds: Number(values.rounds ?? sizes.rounds) }
+const isWanted = (row: string): boolean => values.only?.some((name) => row.startsWith(name)) ?? true
+const isWantedDatabase = (name: string): boolean => values.database?.includes(name) ?? true
+const report: Array<{ database: string; workload: string; base: string; microseconds: object }> = []
 
-async function bench(database: string, raw: string, contenders: readonly Contender[]): Promise<void> {
+async function bench(database: string, base: string, contenders: readonly Contender[]): Promise<void> {
   console.log(`\n${database}`)
   try {
-    show(database, raw, await runWorkloads(contenders, effort))
+    show(database, base, await runWorkloads(contenders, effort, isWanted))
   } finally {
     for (const contender of contenders) await contender.close()
   }
@@ -40,50 +54,84 @@ async function bench(database: string, raw: string, contenders: readonly Contend
 
 async function benchHistory(database: string, datastore: PrismaDatastore): Promise<void> {
   try {
-    show(database, '100 events', [await runHistory(datastore, effort.rounds)])
+    if (isWanted('load with a history')) show(database, '100 events', [await runHistory(datastore, effort.rounds)])
   } finally {
     await datastore.close()
   }
 }
 
-function show(database: string, raw: string, results: readonly Result[]): void {
-  console.table(
-    Object.fromEntries(
-      results.map(({ workload, medians }) => {
-        const base = medians.get(raw) ?? Number.NaN
-        const cells = [...medians].map(([name, time]) => [
-          name,
-          `${(time / base).toFixed(2)} (${time.toFixed(time < 100 ? 1 : 0)} µs)`,
-        ])
-        return [workload, Object.fromEntries(cells)]
-      }),
-    ),
-  )
+/** For each contender: how often its operations are done in a second, and what one takes of the processor, in brackets beside the base. */
+function show(database: string, base: string, results: readonly Result[]): void {
+  if (results.length === 0) return
+  const table: Record<string, Record<string, string>> = {}
   for (const { workload, medians } of results) {
-    report.push({ database, workload, raw, microseconds: Object.fromEntries(medians) })
+    const of = medians.get(base)
+    const row: Record<string, string> = {}
+    for (const [name, { wall, processor }] of medians) {
+      row[`${name}: per second`] = `${shortened(1e6 / wall)} (${((of?.wall ?? Number.NaN) / wall).toFixed(2)})`
+      row[`${name}: processor µs`] =
+        `${shortened(processor)} (${(processor / (of?.processor ?? Number.NaN)).toFixed(2)})`
+    }
+    table[workload] = row
+    report.push({ database, workload, base, microseconds: Object.fromEntries(medians) })
   }
+  console.table(table)
 }
 
-async function benchPostgresql(server: string): Promise<void> {
-  const name = `es_bench_${randomBytes(4).toString('hex')}`
+function shortened(value: number): string {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3)
+}
+
+function newName(): string {
+  return `es_bench_${randomBytes(4).toString('hex')}`
+}
+
+async function benchPostgresql(server: string, prepared: boolean): Promise<void> {
+  const name = newName()
+  const title = prepared ? 'PostgreSQL, statements prepared' : 'PostgreSQL'
   const url = new URL(server)
   url.pathname = `/${name}`
   const admin = new pg.Client(server)
   await admin.connect()
   await admin.query(`CREATE DATABASE ${name}`)
   try {
-    const adapter = (): PrismaPg => new PrismaPg({ connectionString: url.href, max: 16 })
-    const client = new PostgresqlClient({ adapter: adapter() })
+    const options = prepared ? { statementNameGenerator: preparedStatementName } : undefined
+    const adapter = (): PrismaPg => new PrismaPg({ connectionString: url.href, max: 16 }, options)
+    const mine = await ours(adapter())
+    const raw = await rawPostgresql(url.href, prepared)
+    // By hand the statements get names as well.
+    const named = { statementNameGenerator: ({ sql }: { sql: string }) => `hand_${sql.length}` }
+    const client = new PostgresqlClient({
+      adapter: new PrismaPg({ connectionString: url.href, max: 16 }, prepared ? named : undefined),
+    })
     // The structural type has one signature where Prisma's has overloads.
-    const byQueryRaw = queryRaw(client as unknown as RawClient, 'postgresql')
-    const options = { statementNameGenerator: preparedStatementName }
-    const prepared = new PrismaPg({ connectionString: url.href, max: 16 }, options)
-    const contenders = [await ours(adapter()), await ours(prepared, 'prepared'), rawPostgresql(url.href), byQueryRaw]
-    await bench('PostgreSQL', 'pg', contenders)
-    await benchHistory('PostgreSQL', new PrismaDatastore({ adapter: adapter() }))
-    show('PostgreSQL', 'pg', [await runHttp(await postgresqlServers(url.href), values.quick ? 5 : 15)])
+    await bench(title, 'pg', [mine, raw, queryRaw(client as unknown as RawClient, 'postgresql')])
+    await benchHistory(title, new PrismaDatastore({ adapter: adapter() }))
+    if (!prepared && isWanted('POST')) {
+      show(title, 'pg', [await runHttp(await postgresqlServers(url.href), values.quick ? 5 : 15)])
+    }
   } finally {
     await admin.query(`DROP DATABASE ${name} WITH (FORCE)`)
+    await admin.end()
+  }
+}
+
+async function benchMariadb(server: string): Promise<void> {
+  const name = newName()
+  const url = new URL(server)
+  url.pathname = `/${name}`
+  const { hostname: host, port, username: user, password } = url
+  const admin = createPool({ host, port: Number(port), user, password, connectionLimit: 1 })
+  await admin.query(`CREATE DATABASE ${name}`)
+  try {
+    const options = { host, port: Number(port), user, password, database: name, connectionLimit: 16 }
+    const mine = await ours(new PrismaMariaDb(options))
+    const raw = await rawMariadb(url.href)
+    const client = new MysqlClient({ adapter: new PrismaMariaDb(options) })
+    await bench('MariaDB', 'mariadb', [mine, raw, queryRaw(client as unknown as RawClient, 'mariadb')])
+    await benchHistory('MariaDB', new PrismaDatastore({ adapter: new PrismaMariaDb(options) }))
+  } finally {
+    await admin.query(`DROP DATABASE ${name}`)
     await admin.end()
   }
 }
@@ -94,6 +142,7 @@ async function benchSqlite(
 ): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'es-bench-'))
   const file = join(folder, 'bench.db')
+  const title = `SQLite (${name})`
   try {
     const Driver: new (path: string) => SqliteDriver = require(name)
     const newAdapter = (): NonNullable<ReturnType<typeof adapter>> => {
@@ -102,28 +151,31 @@ async function benchSqlite(
       return made
     }
     const mine = await ours(newAdapter())
+    const raw = rawSqlite(name, new Driver(file))
     const client = new SqliteClient({ adapter: newAdapter() })
     // The same durability for all: this adapter's own choice would survive a crash, but no loss of power.
     await client.$queryRawUnsafe('PRAGMA synchronous = FULL')
-    const byQueryRaw = queryRaw(client as unknown as RawClient, 'sqlite')
-    await bench(`SQLite (${name})`, name, [mine, rawSqlite(name, new Driver(file)), byQueryRaw])
-    await benchHistory(`SQLite (${name})`, new PrismaDatastore({ adapter: newAdapter() }))
+    await bench(title, name, [mine, raw, queryRaw(client as unknown as RawClient, 'sqlite')])
+    await benchHistory(title, new PrismaDatastore({ adapter: newAdapter() }))
   } finally {
     rmSync(folder, { recursive: true })
   }
 }
 
-const wanted = (name: string): boolean => values.database === undefined || values.database === name
-if (wanted('none')) show('none', 'unwatchable', [await runTelemetry(effort.rounds)])
-const { TEST_POSTGRES_URL } = process.env
-if (TEST_POSTGRES_URL !== undefined && wanted('postgresql')) await benchPostgresql(TEST_POSTGRES_URL)
-if (wanted('better-sqlite3')) {
+if (isWantedDatabase('none')) show('none', 'unwatchable', [await runTelemetry(effort.rounds * 10)])
+const { TEST_POSTGRES_URL, TEST_MARIADB_URL } = process.env
+if (TEST_POSTGRES_URL) {
+  if (isWantedDatabase('postgresql')) await benchPostgresql(TEST_POSTGRES_URL, false)
+  if (isWantedDatabase('postgresql-prepared')) await benchPostgresql(TEST_POSTGRES_URL, true)
+}
+if (isWantedDatabase('better-sqlite3')) {
   const { PrismaBetterSqlite3 } = require('@prisma/adapter-better-sqlite3')
   await benchSqlite('better-sqlite3', (url) => new PrismaBetterSqlite3({ url }))
 }
-if (wanted('libsql')) await benchSqlite('libsql', (url) => new PrismaLibSql({ url }))
+if (isWantedDatabase('libsql')) await benchSqlite('libsql', (url) => new PrismaLibSql({ url }))
+if (TEST_MARIADB_URL && isWantedDatabase('mariadb')) await benchMariadb(TEST_MARIADB_URL)
 
-const machine = { node: process.version, cores: cpus().length, model: cpus()[0]?.model }
-const json = JSON.stringify({ machine, effort, results: report }, null, 2)
-console.log(json)
-if (values.json !== undefined) writeFileSync(values.json, json)
+if (values.json !== undefined) {
+  const machine = { node: process.version, cores: cpus().length, model: cpus()[0]?.model }
+  writeFileSync(values.json, JSON.stringify({ machine, effort, results: report }, null, 2))
+}

@@ -4,8 +4,7 @@ import type { ConnectionSource, TransactionConnection } from '../src/transaction
 import { Escapes } from '../src/transaction/escapes.js'
 import { Telemetry } from '../src/transaction/telemetry.js'
 import { Transactions } from '../src/transaction/transactions.js'
-import { medians } from './measure.js'
-import type { Result } from './workloads.js'
+import { medians, type Result, type Timed } from './measure.js'
 
 const transactionsPerRound = 500
 
@@ -58,7 +57,7 @@ export async function runTelemetry(rounds: number): Promise<Result> {
   const channels = ['begin', 'commit'].map((name) => tracingChannel(`eventsourcing-prisma:transaction.${name}`))
   const unwatchable = new NoTelemetry('bench')
   const telemetry = new Telemetry('bench')
-  const perRound = await medians(rounds, [
+  const timed: readonly Timed[] = [
     { contender: 'unwatchable', work: async () => await runMany(unwatchable) },
     { contender: 'nobody listens', work: async () => await runMany(telemetry) },
     {
@@ -69,7 +68,9 @@ export async function runTelemetry(rounds: number): Promise<Result> {
         for (const channel of channels) channel.unsubscribe(listener)
       },
     },
-  ])
-  const perTransaction = new Map([...perRound].map(([name, time]) => [name, time / transactionsPerRound]))
-  return { workload: 'a transaction without a database', medians: perTransaction }
+  ]
+  return {
+    workload: 'a transaction without a database',
+    medians: await medians(rounds, timed, transactionsPerRound),
+  }
 }

@@ -1,5 +1,9 @@
-/** `npm run bench [-- --database none|postgresql|better-sqlite3|libsql] [--quick] [--json file]`: a table of ratios, and JSON;
- * with `--http` what a request costs, with `--projections` how fast rows are built. */
+/**
+ * `npm run bench [-- --database name] [--only row] [--quick] [--rounds number] [--json file]`: what the library's work costs beside the
+ * same by hand. Databases are none, postgresql, postgresql-prepared, better-sqlite3, libsql and mariadb; rows begin with what `--only`
+ * says, such as `save` or `'command x16'`. Both options may be given several times. With `--http`: what a request costs,
+ * with `--projections` how fast rows are built.
+ */
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
 import { prepare, root, run } from './install.mjs'
@@ -7,9 +11,14 @@ import { prepare, root, run } from './install.mjs'
 prepare()
 const server = process.env.TEST_POSTGRES_URL ? undefined : await startPostgres()
 try {
-  const env = { ...process.env, ...(server === undefined ? {} : { TEST_POSTGRES_URL: server.url }) }
+  run('npm', ['run', '--silent', 'build'])
+  const env = {
+    ...process.env,
+    ...(server === undefined ? {} : { TEST_POSTGRES_URL: server.url }),
+    // What users run is the built library: from its sources, the loader would make its functions slower.
+    TSX_TSCONFIG_PATH: join(root, 'bench/tsconfig.json'),
+  }
   const isHttp = process.argv.includes('--http')
-  if (isHttp) run('npm', ['run', '--silent', 'build'])
   const isProjections = process.argv.includes('--projections')
   const file = isHttp ? 'bench/run-http.ts' : isProjections ? 'bench/projections.ts' : 'bench/run.ts'
   run(process.execPath, ['--import', 'tsx', join(root, file), ...process.argv.slice(2)], env)
