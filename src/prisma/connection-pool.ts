@@ -27,13 +27,15 @@ export interface ConnectionWait {
 /** The pool of one datastore. */
 export class ConnectionPool {
   readonly #size: number | undefined
+  readonly #maxWaiting: number
   readonly #line: WaitingLine
   readonly #held = new Set<object>()
   readonly #waiting = new Set<Waiting>()
 
   constructor({ size, maxWaiting }: ConnectionPoolOptions) {
     this.#size = size
-    this.#line = new WaitingLine({ places: size ?? Infinity, maxWaiting, what: 'a connection of the pool' })
+    this.#maxWaiting = maxWaiting
+    this.#line = new WaitingLine({ places: size ?? Infinity, what: 'a connection of the pool' })
   }
 
   /** Takes a connection out of the count, if one is left. */
@@ -48,12 +50,13 @@ export class ConnectionPool {
    */
   async take({ heldAround, maxWaitMs, signal: makeSignal }: ConnectionWait): Promise<void> {
     const signal = makeSignal()
-    if (heldAround.length === 0) return await this.#line.enter({ maxWaitMs, signal })
+    const limits = { maxWaitMs, maxWaiting: this.#maxWaiting, signal }
+    if (heldAround.length === 0) return await this.#line.enter(limits)
     const waiting: Waiting = { heldAround, signal }
     this.#waiting.add(waiting)
     try {
       if (this.#isExhausted()) throw this.#exhausted(heldAround.length)
-      await this.#line.enter({ maxWaitMs, signal, isUrgent: true })
+      await this.#line.enter({ ...limits, isUrgent: true })
     } finally {
       this.#waiting.delete(waiting)
     }

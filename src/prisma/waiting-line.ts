@@ -5,8 +5,6 @@ import { OverloadedError } from '../errors.js'
 export interface WaitingLineOptions {
   /** How many can have it at a time. */
   readonly places: number
-  /** How many may wait for it. */
-  readonly maxWaiting: number
   /** What it is called in messages. */
   readonly what: string
 }
@@ -14,6 +12,8 @@ export interface WaitingLineOptions {
 /** How to wait. */
 export interface WaitOptions {
   readonly maxWaitMs: number
+  /** How many may wait already. */
+  readonly maxWaiting: number
   /** Gives up waiting; the promise then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
   /** Whether it goes before the others, and is let in however many wait: who holds others up by waiting. */
@@ -42,10 +42,10 @@ export class WaitingLine {
    *
    * @throws `OverloadedError` at once when too many wait, and after `maxWaitMs`
    */
-  async enter({ maxWaitMs, signal, isUrgent = false }: WaitOptions): Promise<void> {
+  async enter({ maxWaitMs, maxWaiting, signal, isUrgent = false }: WaitOptions): Promise<void> {
     signal?.throwIfAborted()
     if (this.tryEnter()) return
-    if (!isUrgent && this.#waiting.length >= this.#options.maxWaiting) throw this.#overloaded('')
+    if (!isUrgent && this.#waiting.length >= maxWaiting) throw this.#overloaded('')
     await new Promise<void>((resolve, reject) => {
       const done = (): void => {
         clearTimeout(timer)

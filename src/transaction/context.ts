@@ -48,6 +48,11 @@ export class AsyncContext<T> {
     }
   }
 
+  /** The values set by all `run`s of all variables around this code, innermost first. */
+  static *everything(): Generator<unknown> {
+    for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) yield entry.value
+  }
+
   /** Runs `fn` with the value set, for it and everything it calls, awaited or not. */
   run<R>(value: T | undefined, fn: () => R): R {
     return storage.run({ key: this, value, outer: storage.getStore(), isLasting: this.#isLasting }, fn)

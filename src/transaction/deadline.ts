@@ -17,8 +17,16 @@ export class Deadline {
 
   /** Milliseconds that are left, from 0; all of them before the first use. */
   get leftMs(): number {
-    const running = this.#startedAt === undefined ? 0 : performance.now() - this.#startedAt
-    return Math.max(0, this.ms - this.#usedMs - running)
+    return Math.max(0, this.ms - this.#countedMs)
+  }
+
+  get #countedMs(): number {
+    return this.#usedMs + (this.#startedAt === undefined ? 0 : performance.now() - this.#startedAt)
+  }
+
+  /** Milliseconds by which it is exceeded, from 0. */
+  get overMs(): number {
+    return Math.max(0, this.#countedMs - this.ms)
   }
 
   /** Whether nothing is left. */

@@ -13,6 +13,8 @@ import { Turn } from './turn.js'
 const rollbackPatienceMs = 300
 /** How long what was under way on an abandoned connection may take to fail. */
 const lastPatienceMs = 100
+/** From when on a deadline that comes late tells that the process has stood still. */
+const leastLateMs = 500
 /** How long beyond the deadline a COMMIT may take that was sent before it. */
 const commitPatienceMs = 500
 
@@ -354,12 +356,23 @@ export class Session<Connection extends TransactionConnection> {
     const isWaiting = this.#connecting !== undefined && this.#connection === undefined
     const what = isWaiting ? 'had no connection that answers' : 'was still open'
     const cure = isWaiting ? 'See whether the database can be reached' : 'Do less in it'
+    const { ms, overMs } = this.options.deadline
     this.stop(
       new TransactionTimeoutError(
-        `The deadline has passed: ${this.title} ${what} ${this.options.deadline.ms} ms after its first use of the database, and ` +
-          `was rolled back. ${cure}, or give it a greater deadlineMs.`,
+        `The deadline has passed: ${this.title} ${what} ${ms} ms after its first use of the database, and ` +
+          `was rolled back. ${cure}, or give it a greater deadlineMs.${this.#whyLate(overMs)}`,
       ),
     )
+  }
+
+  /** What kept the timer from firing kept the work as well. */
+  #whyLate(overMs: number): string {
+    if (overMs < leastLateMs) return ''
+    const writer = this.#source.singleWriter
+      ? ' A PrismaClient without a datastore, or another driver of this process, that waits for the only writer of the same file stops it: use ' +
+        'datastore.client, or open that with a busy timeout of 0.'
+      : ''
+    return ` The process stood still for the last ${Math.round(overMs)} ms, by something synchronous.${writer}`
   }
 }
 

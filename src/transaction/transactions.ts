@@ -266,6 +266,15 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 }
 
+/** What the transactions around this code hold of their pools, those of every datastore, also where it has stepped out of them. */
+export function* heldAround(): Generator<object> {
+  for (const value of AsyncContext.everything()) {
+    const scope = value instanceof DeferredScope ? value.begun : value
+    if (!(scope instanceof Scope) || scope.session.ended !== undefined) continue
+    if (scope.session.connection !== undefined) yield scope.session.connection
+  }
+}
+
 /** What was answered inside of parts that are open tells of what they do: when one of them is undone, so is the whole. */
 function dependOnParts<C extends TransactionConnection>(whole: Scope<C>, innermost: Scope<C>): void {
   for (let part = innermost; part !== whole && part.parent !== undefined; part = part.parent) {

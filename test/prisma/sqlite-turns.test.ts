@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { NAMESPACE_URL, PrismaApplicationRecorder, PrismaDatastore, uuid5 } from '../../src/index.js'
 import { storedEvent, versionsOf } from '../contracts/stored-events.js'
 import { databasesOf } from '../support/databases.js'
@@ -131,6 +131,70 @@ describe.each(databasesOf('sqlite'))('on $name', (kind) => {
       expect(await recorder.selectNotifications(null, 10)).toEqual([])
     })
     expect(await open.dogs()).toEqual([])
+  })
+
+  describe('with two datastores on the file', () => {
+    let other: PrismaDatastore<TestClient>
+    beforeAll(() => {
+      other = new PrismaDatastore<TestClient>({
+        adapter: open.database.adapter(),
+        client: (adapter) => open.database.newClient(adapter) as TestClient,
+      })
+    })
+    afterAll(async () => await other.close())
+    const all = (): Array<PrismaDatastore<TestClient>> => [open.datastore, other]
+
+    it('lets their transactions take turns in the order in which they came', async () => {
+      const dogs = Array.from({ length: 6 }, (_, n) => `dog${n}`)
+      const stored: string[] = []
+      const mayEnd = newGate()
+      const running: Array<Promise<void>> = []
+      for (const [n, dog] of dogs.entries()) {
+        const work = all()[n % 2]?.transaction(async ({ client }) => {
+          await client.owner.create({ data: { name: 'Ann', dog } })
+          stored.push(dog)
+          await mayEnd.opened
+        })
+        running.push(Promise.resolve(work))
+        await vi.waitFor(() => {
+          const waiting = all().reduce((sum, { stats }) => sum + stats.waiting, 0)
+          expect(stored.length + waiting).toBe(n + 1)
+        })
+      }
+      mayEnd.open()
+      await Promise.all(running)
+      expect(stored).toEqual(dogs)
+    })
+
+    it('refuses at once what would wait for the transaction that it is in', async () => {
+      const inside = async (datastore?: PrismaDatastore<TestClient>): Promise<unknown> =>
+        await datastore?.transaction(async ({ client }) => {
+          await client.owner.create({ data: { name: 'Bea', dog: 'Rex' } })
+        })
+      for (const [outer, inner] of [all(), all().toReversed()]) {
+        await outer?.transaction(async ({ client }) => {
+          await client.owner.create({ data: { name: 'Ann', dog: `of ${outer.name}` } })
+          await expect(inside(inner)).rejects.toMatchObject({ code: 'ES_NOT_SUPPORTED' })
+          // It may read, as beside any writer.
+          expect(await inner?.transaction(async (tx) => await tx.client.owner.count(), { readOnly: true })).toBe(
+            outer === open.datastore ? 0 : 1,
+          )
+        })
+      }
+      expect(await open.dogs()).toHaveLength(2)
+    })
+  })
+
+  it('tells a transaction that came to its deadline late what may have stopped the process', async () => {
+    const work = open.datastore.transaction(
+      async () => {
+        await newOwner('Fido')
+        const start = performance.now()
+        while (performance.now() - start < 700);
+      },
+      { deadlineMs: 100 },
+    )
+    await expect(work).rejects.toThrow(/stood still for the last \d+ ms.*datastore\.client/)
   })
 
   it('lets two processes read and then write in transactions, without a failure', async () => {

@@ -16,17 +16,15 @@ import { isRead, type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statem
 import { readDriverError } from '../driver-error.js'
 import { checkedEffect } from '../transaction-guard.js'
 import { translateError } from '../translate-error.js'
-import { WaitingLine } from '../waiting-line.js'
 import { SqliteConnection } from './sqlite-connection.js'
+import { SqliteFile } from './sqlite-file.js'
 
-/** How long a reader waits inside SQLite while another process recovers or truncates the log. */
-const readerBusyTimeoutMs = 1_000
-
-/** How long to wait for another process before the next try. */
+/** How long to wait for another process, or another client of this one, before the next try. */
 const firstRetryMs = 1
 const longestRetryMs = 20
 
 interface Opened {
+  readonly file: SqliteFile
   readonly writer: SqlDriverAdapter
   readonly reader: SqlDriverAdapter
   /** An in-memory database is gone from other connections, so there is one, and reads take turns too. */
@@ -38,14 +36,12 @@ export class SqliteConnections implements Connections {
   readonly inTransaction = false
   readonly givesInsertIds = true
   readonly #settings: ConnectionSettings
-  readonly #line: WaitingLine
   readonly #idleReaders: SqlDriverAdapter[] = []
   #opened: Promise<Opened> | undefined
   #isClosed = false
 
   constructor(settings: ConnectionSettings) {
     this.#settings = settings
-    this.#line = new WaitingLine({ places: 1, maxWaiting: settings.maxWaiting, what: 'its only writer' })
   }
 
   async adapter(): Promise<SqlDriverAdapter> {
@@ -74,7 +70,7 @@ export class SqliteConnections implements Connections {
           `Could not begin a transaction with isolation level ${options.isolationLevel}: SQLite has Serializable only.`,
         )
       }
-      if (options.readOnly && !opened.shared) return await this.#beginReading()
+      if (options.readOnly && !opened.shared) return await this.#beginReading(options)
       return await this.#beginWriting(options)
     } catch (error) {
       throw translateError(this.#settings.dialect, error, 'begin a transaction')
@@ -100,120 +96,152 @@ export class SqliteConnections implements Connections {
   }
 
   async #byItself<T>(sql: string, run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
-    const { reader, shared } = await this.#open()
-    if (!shared && isRead(sql)) return await run(reader)
-    const { deadlineMs, maxWaitMs } = this.#settings
-    if (!this.#line.tryEnter()) await this.#line.enter({ maxWaitMs })
+    const { file, shared } = await this.#open()
+    const { deadlineMs, maxWaiting } = this.#settings
+    const limits = { patienceMs: deadlineMs }
+    if (!shared && isRead(sql)) return await untilNotBusy(async () => await this.#onReader(run), limits)
+    await file.takeShortTurn({ maxWaitMs: this.#settings.maxWaitMs, maxWaiting })
     try {
-      return await untilNotBusy(
-        async () => await this.#onWriter(run),
-        () => AbortSignal.timeout(deadlineMs),
-      )
+      return await untilNotBusy(async () => await this.#onWriter(run), limits)
     } finally {
-      this.#line.leave()
+      file.endTurn()
     }
   }
 
   async #beginWriting(options: BeginOptions): Promise<DriverConnection> {
-    await this.#takeTurn(options)
+    const { file } = await this.#open()
+    await file.takeTurn({ ...options, maxWaiting: this.#settings.maxWaiting })
     try {
       const begin = statement(options.readOnly ? 'BEGIN' : 'BEGIN IMMEDIATE')
       const beginOn = async (adapter: SqlDriverAdapter): Promise<SqlDriverAdapter> => {
         await adapter.executeRaw(begin)
         return adapter
       }
-      const writer = await untilNotBusy(async () => await this.#onWriter(beginOn), options.signal)
-      return new SqliteConnection(writer, this.#settings.dialect, async (isSpoiled) => {
-        if (isSpoiled) await this.#renewWriter()
-        this.#line.leave()
+      const writer = await untilNotBusy(async () => await this.#onWriter(beginOn), {
+        patienceMs: options.deadlineMs,
+        signal: options.signal,
       })
+      const connection = new SqliteConnection(writer, this.#settings.dialect, async (isSpoiled) => {
+        try {
+          if (isSpoiled) await this.#renew('writer')
+        } finally {
+          file.endTurn()
+        }
+      })
+      file.begun(connection)
+      return connection
     } catch (error) {
-      this.#line.leave()
+      file.endTurn()
       throw error
-    }
-  }
-
-  async #takeTurn({ maxWaitMs, signal, waits }: BeginOptions): Promise<void> {
-    if (this.#line.tryEnter()) return
-    const hasWaited = waits?.()
-    try {
-      await this.#line.enter({ maxWaitMs, signal: signal() })
-    } finally {
-      hasWaited?.()
     }
   }
 
   /** For who has the turn. */
   async #onWriter<T>(run: (writer: SqlDriverAdapter) => Promise<T>): Promise<T> {
     const { writer } = await this.#open()
-    try {
-      return await run(writer)
-    } catch (error) {
-      // libsql 0.17 keeps a statement that met a lock open, and no transaction on its connection can commit then.
-      if (isBusy(error)) await this.#renewWriter()
-      throw error
-    }
+    return await this.#renewing('writer', async () => await run(writer))
   }
 
-  async #beginReading(): Promise<DriverConnection> {
-    const reader = this.#idleReaders.pop() ?? (await this.#openReader())
-    await reader.executeRaw(statement('BEGIN'))
+  async #onReader<T>(run: (reader: SqlDriverAdapter) => Promise<T>): Promise<T> {
+    const { reader } = await this.#open()
+    return await this.#renewing('reader', async () => await run(reader))
+  }
+
+  async #beginReading({ deadlineMs, signal }: BeginOptions): Promise<DriverConnection> {
+    const begin = async (): Promise<SqlDriverAdapter> => {
+      const reader = this.#idleReaders.pop() ?? (await this.#openReader())
+      try {
+        await reader.executeRaw(statement('BEGIN'))
+        // Reads the state from here on: no later statement meets a lock.
+        await reader.queryRaw(statement('SELECT 1 FROM sqlite_schema LIMIT 1'))
+        return reader
+      } catch (error) {
+        await reader.dispose()
+        throw error
+      }
+    }
+    const reader = await untilNotBusy(begin, { patienceMs: deadlineMs, signal })
     return new SqliteConnection(reader, this.#settings.dialect, async (isSpoiled) => {
       if (isSpoiled) await reader.dispose()
       else this.#idleReaders.push(reader)
     })
   }
 
-  /** Called by who has the turn. An in-memory database is in its connection, so that one stays. */
-  async #renewWriter(): Promise<void> {
+  /** libsql 0.17 keeps a statement that met a lock open: no transaction on its connection can commit then, or see what is new. */
+  async #renewing<T>(which: 'writer' | 'reader', run: () => Promise<T>): Promise<T> {
+    try {
+      return await run()
+    } catch (error) {
+      if (isBusy(error)) await this.#renew(which)
+      throw error
+    }
+  }
+
+  /** A writer's is called by who has the turn. An in-memory database is in its connection, so that one stays. */
+  async #renew(which: 'writer' | 'reader'): Promise<void> {
     const opened = await this.#open()
     if (opened.shared) return
-    await opened.writer.dispose()
-    this.#opened = undefined
-    const writer = await this.#openWriter()
-    this.#opened = Promise.resolve({ ...opened, writer })
+    const renewed = async (): Promise<Opened> => {
+      await opened[which].dispose()
+      return { ...opened, [which]: await (which === 'writer' ? this.#openWriter() : this.#openReader()) }
+    }
+    this.#opened = this.#openedBy(renewed)
+    await this.#opened
   }
 
   async #open(): Promise<Opened> {
     if (this.#isClosed) throw closedError()
-    this.#opened ??= this.#connect().catch((error: unknown) => {
+    this.#opened ??= this.#openedBy(async () => await this.#connect())
+    return await this.#opened
+  }
+
+  async #openedBy(open: () => Promise<Opened>): Promise<Opened> {
+    try {
+      return await open()
+    } catch (error) {
       this.#opened = undefined
       throw translateError(this.#settings.dialect, error, 'open the SQLite database')
-    })
-    return await this.#opened
+    }
   }
 
   async #connect(): Promise<Opened> {
     const writer = await this.#openWriter()
-    const shared = await isInMemory(writer)
-    return { writer, reader: shared ? writer : await this.#openReader(), shared }
+    const path = await pathOf(writer)
+    const shared = path === undefined
+    return { file: SqliteFile.at(path), writer, reader: shared ? writer : await this.#openReader(), shared }
   }
 
   async #openWriter(): Promise<SqlDriverAdapter> {
-    const { factory, durability, deadlineMs } = this.#settings
-    const writer = await factory.connect()
+    const { durability, deadlineMs } = this.#settings
+    const writer = await this.#connectOnce()
     await assertOwnConnection(writer)
     // In WAL readers and the writer do not wait for each other.
     const setWal = async (): Promise<void> => await pragma(writer, 'journal_mode = WAL')
-    if (!(await isInMemory(writer))) await untilNotBusy(setWal, () => AbortSignal.timeout(deadlineMs))
+    if ((await pathOf(writer)) !== undefined) await untilNotBusy(setWal, { patienceMs: deadlineMs })
     await pragma(writer, `synchronous = ${durability === 'full' ? 'FULL' : 'NORMAL'}`)
     await pragma(writer, 'foreign_keys = ON')
-    // Waiting for another process inside SQLite would stop the event loop, so it is done outside of it, by `untilNotBusy`.
-    await pragma(writer, 'busy_timeout = 0')
     return writer
   }
 
   async #openReader(): Promise<SqlDriverAdapter> {
-    const reader = await this.#settings.factory.connect()
-    await pragma(reader, `busy_timeout = ${readerBusyTimeoutMs}`)
+    const reader = await this.#connectOnce()
     await pragma(reader, 'query_only = ON')
     return reader
   }
+
+  async #connectOnce(): Promise<SqlDriverAdapter> {
+    const adapter = await this.#settings.factory.connect()
+    // Waiting for a lock inside SQLite would stop the event loop, so it is done outside of it, by `untilNotBusy`.
+    await pragma(adapter, 'busy_timeout = 0')
+    return adapter
+  }
 }
 
-async function isInMemory(adapter: SqlDriverAdapter): Promise<boolean> {
+/** Where the file is; undefined for a database in memory. */
+async function pathOf(adapter: SqlDriverAdapter): Promise<string | undefined> {
   const { rows } = await adapter.queryRaw(statement('PRAGMA database_list'))
-  return !rows.some(([, name, file]) => name === 'main' && typeof file === 'string' && file !== '')
+  const [, , file] = rows.find(([, name]) => name === 'main') ?? []
+  return typeof file === 'string' && file !== '' ? file : undefined
 }
 
 async function pragma(adapter: SqlDriverAdapter, setting: string): Promise<void> {
@@ -238,15 +266,24 @@ function isBusy(error: unknown): boolean {
   return readDriverError(error)?.kind === 'SocketTimeout'
 }
 
-/** Tries again while another process has the database locked, without stopping the event loop. */
-async function untilNotBusy<T>(attempt: () => Promise<T>, makeSignal: () => AbortSignal): Promise<T> {
+/** How long to try. */
+interface BusyLimits {
+  readonly patienceMs: number
+  /** Makes the signal that gives up before: called only by who has to wait. */
+  readonly signal?: () => AbortSignal
+}
+
+/** Tries again while somebody else has the database locked, without stopping the event loop. */
+async function untilNotBusy<T>(attempt: () => Promise<T>, { patienceMs, signal: makeSignal }: BusyLimits): Promise<T> {
   let signal: AbortSignal | undefined
+  const startedAt = performance.now()
   for (let waitMs = firstRetryMs; ; waitMs = Math.min(longestRetryMs, waitMs * 2)) {
     try {
       return await attempt()
     } catch (error) {
-      signal ??= makeSignal()
-      if (signal.aborted || !isBusy(error)) throw error
+      if (!isBusy(error) || performance.now() - startedAt > patienceMs) throw error
+      signal ??= makeSignal?.()
+      if (signal?.aborted === true) throw error
     }
     await delay(waitMs / 2 + (Math.random() * waitMs) / 2)
   }

@@ -4,6 +4,7 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ConcurrencyError, type PrismaDatastore } from '../../../src/index.js'
 import { Dog, TrainingSchool } from '../../application/dogs.js'
+import { Signal } from '../../http/listening.js'
 import type { Exchange, Route } from '../../http/servers.js'
 import type { TestClient } from '../../prisma/open-database.js'
 
@@ -26,13 +27,13 @@ const large = 'x'.repeat(1_000_000)
 /** All routes, on one datastore. */
 export class TortureRoutes {
   readonly #datastore: PrismaDatastore<TestClient>
-  readonly #rival: PrismaDatastore<TestClient> | undefined
+  readonly #rival: PrismaDatastore<TestClient>
   readonly #school: TrainingSchool
   #lockedId = 0
   readonly #waiting: Array<() => void> = []
 
-  /** @param rival - another datastore on the same database, which gets into the way; undefined where all writers would wait for it */
-  constructor(datastore: PrismaDatastore<TestClient>, rival: PrismaDatastore<TestClient> | undefined) {
+  /** @param rival - another datastore on the same database, which gets into the way */
+  constructor(datastore: PrismaDatastore<TestClient>, rival: PrismaDatastore<TestClient>) {
     this.#datastore = datastore
     this.#rival = rival
     this.#school = new TrainingSchool({ name: 'TrainingSchool', datastore })
@@ -138,12 +139,23 @@ export class TortureRoutes {
     const lockWait: Handle = async (exchange) => {
       // By its key: MariaDB locks what is beside a row that is found otherwise.
       const change = { where: { id: this.#lockedId }, data: { name: 'Bea' } }
-      if (this.#rival === undefined) return await late(exchange)
-      await this.#rival.transaction(async ({ client }) => {
-        await client.owner.update(change)
-        // Waits for the end of what is around it, which does not come before this one's.
+      const isLocked = new Signal()
+      const isOver = new Signal()
+      // Elsewhere, since SQLite refuses what would wait for a transaction around it.
+      const rival = this.#elsewhere(() =>
+        this.#rival.transaction(async ({ client }) => {
+          await client.owner.update(change)
+          isLocked.give()
+          await isOver.given
+        }),
+      )
+      await Promise.race([isLocked.given, rival])
+      try {
         await this.#datastore.client.owner.update(change)
-      })
+      } finally {
+        isOver.give()
+        await rival
+      }
       exchange.send(201)
     }
     const frozen: Handle = async (exchange) => {
@@ -154,7 +166,8 @@ export class TortureRoutes {
       exchange.send(201)
     }
     return [
-      route('/lock-wait', lockWait, { deadlineMs: 50 }),
+      // On SQLite it waits for its turn.
+      route('/lock-wait', lockWait, { deadlineMs: 50, maxWaitMs: 50 }),
       route('/frozen', frozen, { deadlineMs: 50 }),
       route('/throws', this.#storing(fail)),
       route('/rejects-late', rejecting),
@@ -234,9 +247,7 @@ export class TortureRoutes {
       response.writeHead(201).end('{}')
     }
     const lost: Handle = async (exchange) => {
-      await new Promise<void>((resolve, reject) => {
-        this.#waiting.push(() => void this.#store(exchange).then(() => resolve(), reject))
-      })
+      await this.#elsewhere(() => this.#store(exchange))
       exchange.send(201)
     }
     const forgottenCall: Handle = async (exchange) => {
@@ -256,6 +267,11 @@ export class TortureRoutes {
       route('/forgotten-call', forgottenCall),
       route('/forgotten-command', forgottenCommand),
     ]
+  }
+
+  /** Runs work outside of the request. */
+  async #elsewhere<T>(work: () => Promise<T>): Promise<T> {
+    return await new Promise<T>((resolve, reject) => this.#waiting.push(() => void work().then(resolve, reject)))
   }
 
   /** A handler that stores its row and its events, and then answers. */

@@ -52,7 +52,7 @@ async function urlThatFreezes(): Promise<string> {
 async function start(): Promise<RunningServer> {
   const framework = frameworks.find(({ name }) => name === plan.framework)
   if (framework === undefined) throw new Error(`there is no framework '${plan.framework}'`)
-  const tortured = new TortureRoutes(datastore, plan.provider === 'sqlite' ? undefined : rival)
+  const tortured = new TortureRoutes(datastore, rival)
   await tortured.prepare()
   return await framework.start(mutated(datastore, plan.mutation), tortured.routes)
 }
