@@ -55,7 +55,9 @@ describe.each(databasesOf('sqlite'))('on $name', (kind) => {
     return async () => await tell('ROLLBACK')
   }
   /** By a transaction of a client: writes, and stays open. */
-  const holdBy = async (begin: (work: (client: Pick<TestClient, 'owner'>) => Promise<void>) => Promise<void>): Promise<LetGo> => {
+  const holdBy = async (
+    begin: (work: (client: Pick<TestClient, 'owner'>) => Promise<void>) => Promise<void>,
+  ): Promise<LetGo> => {
     const written = newGate()
     const mayEnd = newGate()
     const holding = begin(async (client) => {
@@ -136,7 +138,9 @@ describe.each(databasesOf('sqlite'))('on $name', (kind) => {
       expect(isAnswered).toBe(false)
       const answers = await refused
       expect(answers.map(({ status }) => status)).toEqual([503, 503])
-      expect(await Promise.all(answers.map((answer) => answer.json()))).toContainEqual(expect.objectContaining({ code }))
+      expect(await Promise.all(answers.map((answer) => answer.json()))).toContainEqual(
+        expect.objectContaining({ code }),
+      )
       await letGo()
       expect((await post()).status).toBe(201)
     })

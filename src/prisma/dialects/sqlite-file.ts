@@ -3,7 +3,7 @@ import { realpathSync } from 'node:fs'
 import { NotSupportedError } from '../../errors.js'
 import type { BeginOptions } from '../../transaction/connection.js'
 import { heldAround } from '../../transaction/transactions.js'
-import { type WaitOptions, WaitingLine } from '../waiting-line.js'
+import { WaitingLine, type WaitOptions } from '../waiting-line.js'
 
 /** How to wait for the turn. */
 type TurnOptions = Pick<BeginOptions, 'maxWaitMs' | 'signal' | 'waits'> & Pick<WaitOptions, 'maxWaiting'>
