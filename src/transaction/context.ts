@@ -49,7 +49,7 @@ export class AsyncContext<T> {
   }
 
   /** The values set by all `run`s of all variables around this code, innermost first. */
-  static *everything(): Generator<unknown> {
+  static *everything(): Generator {
     for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) yield entry.value
   }
 
