@@ -120,6 +120,32 @@ export class ConcurrencyError extends IntegrityError {
   }
 }
 
+/** What was decided on, and has changed. */
+export interface AppendConditionDetails extends ConcurrencyDetails {
+  /** The tags of the events that were not to be there, as they are stored. */
+  readonly tags: readonly string[]
+  /** The names of those events; empty for all. */
+  readonly types: readonly string[]
+}
+
+/**
+ * Events with certain tags were stored that a decision, or the option `unless`, excludes: read again and repeat the decision. Where it
+ * was about one value, such as a name that is taken, tell the user.
+ */
+export class AppendConditionError extends ConcurrencyError {
+  override readonly code: string = 'ES_APPEND_CONDITION'
+  /** The tags of the events that were not to be there. */
+  readonly tags: readonly string[]
+  /** The names of those events; empty for all. */
+  readonly types: readonly string[]
+
+  constructor(message: string, details: AppendConditionDetails) {
+    super(message, details)
+    this.tags = details.tags
+    this.types = details.types
+  }
+}
+
 /** The database found itself in a state that it cannot explain. */
 export class InternalError extends DatabaseError {
   override readonly code: string = 'ES_INTERNAL'

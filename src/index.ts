@@ -17,6 +17,7 @@ export type {
 } from './application/application-subscription.js'
 export { type Causation, causedBy } from './application/causation.js'
 export type { Saveable } from './application/collected.js'
+export type { Decide, DecideOptions, FactsByName, SaveOptions, Unless, ValuesOf } from './application/decisions.js'
 export {
   EventSourcedLog,
   type EventSourcedLogOptions,
@@ -66,6 +67,7 @@ export {
   type EventDefinitionOptions,
   type NamedEvent,
 } from './domain/event-definition.js'
+export { type Facts, type FactsCase, type FactsHandler, type FactsOptions, facts, type When } from './domain/facts.js'
 export type { PersonalData, PersonalFields } from './domain/personal-data.js'
 export { type DataOf, readEvent, topicsOf } from './domain/read-event.js'
 export type { SavedVersions, SnapshotPolicy } from './domain/snapshot-policy.js'
@@ -76,11 +78,14 @@ export {
   type StandardSchema,
   typed,
 } from './domain/standard-schema.js'
+export { type Secret, secret, type Tag, type Tags, type TagsOf, type TagValue } from './domain/tags.js'
 export { createTimestamp, Timestamp } from './domain/timestamp.js'
 export type { Upcast, Upcasts } from './domain/upcasting.js'
 export { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from './domain/uuid.js'
 export {
   AggregateNotFoundError,
+  type AppendConditionDetails,
+  AppendConditionError,
   CommitUnknownError,
   type ConcurrencyDetails,
   ConcurrencyError,
@@ -123,7 +128,7 @@ export {
 export { AESCipher, type Cipher } from './persistence/cipher.js'
 export { BrotliCompressor, type Compressor, type CompressorOptions, ZlibCompressor } from './persistence/compressor.js'
 export { Environment, type EnvironmentVariables } from './persistence/environment.js'
-export { EventStore, type Recording } from './persistence/event-store.js'
+export { EventStore, type PutOptions, type Recording } from './persistence/event-store.js'
 export { DecimalText, Uuid } from './persistence/exact-values.js'
 export type { InfrastructureFactory, InfrastructureSource } from './persistence/factory.js'
 export type {
@@ -146,6 +151,7 @@ export type {
 } from './persistence/projection-recorder.js'
 export type {
   AggregateRecorder,
+  AppendCondition,
   AppendOptions,
   ApplicationRecorder,
   DeleteEventsRange,
@@ -159,6 +165,9 @@ export type {
   SubscribeOptions,
   Subscription,
   SubscriptionPage,
+  TaggedRead,
+  TaggedReadOptions,
+  TagQuery,
   TrackingRecorder,
   WaitOptions,
 } from './persistence/recorder.js'

@@ -13,6 +13,14 @@ import type { ManagedApplicationRecorder } from '../persistence/recorder-transac
 import type { Transcoding } from '../persistence/transcodings.js'
 import { type ApplicationSubscribeOptions, ApplicationSubscription } from './application-subscription.js'
 import type { Saveable } from './collected.js'
+import {
+  type Decide,
+  type DecideOptions,
+  Decisions,
+  type FactsByName,
+  isSaveOptions,
+  type SaveOptions,
+} from './decisions.js'
 import { Infrastructure } from './infrastructure.js'
 import { originatorIds } from './listing.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
@@ -173,9 +181,64 @@ export class Application<Client = unknown> {
    *   the aggregates again and repeat the command, since the collected events are gone
    * @throws `TranscodingNotRegisteredError` when an event has a value that cannot be stored
    */
-  save(...objects: readonly Saveable[]): Promise<Recording[]> {
+  save(...objects: readonly Saveable[]): Promise<Recording[]>
+  /**
+   * The same, unless certain events are stored already: then nothing is.
+   *
+   * @param given - the objects, and last what is asked of the save: `{ unless: { tags, types } }`
+   * @throws `AppendConditionError` when such an event is stored, or was saved before in this transaction; what `save` throws
+   *
+   * @example
+   * await shop.save(customer, { unless: { tags: { email }, types: [Registered] } })
+   */
+  save(...given: readonly [...objects: Saveable[], options: SaveOptions]): Promise<Recording[]>
+  save(...given: ReadonlyArray<Saveable | SaveOptions>): Promise<Recording[]> {
     const call = { name: 'save', owner: Application.prototype, undone: () => [] }
-    return this.#infrastructure.watched(call, () => this.#saves.save(objects))
+    const last = given.at(-1)
+    const options = isSaveOptions(last) ? last : undefined
+    const objects = (options === undefined ? given : given.slice(0, -1)) as readonly Saveable[] // the others are no options
+    const unless = options?.unless
+    return this.#infrastructure.watched(call, () =>
+      this.#saves.save(
+        objects,
+        unless === undefined ? undefined : async () => (await this.#decisions()).conditions(unless),
+      ),
+    )
+  }
+
+  /**
+   * Decides on events with certain tags, beyond one aggregate: reads what the facts ask for, lets `decide` say which events follow, and
+   * saves those, in a stream of their own, unless another event that one of the facts asks for was stored meanwhile. Nothing decided is
+   * nothing checked. In a transaction, that check is at its flush, and facts see what was saved in it before.
+   *
+   * @param items - what the decision is made from, by names of one's own
+   * @param decide - is given the values by those names: pure and synchronous
+   * @returns one recording for each event
+   * @throws `AppendConditionError` when it was decided on what has changed: repeat it; in a transaction, that is what the commit throws
+   * @throws whatever `decide` throws; `NotSupportedError` on PostgreSQL in a transaction at RepeatableRead or Serializable
+   * @see https://dcb.events
+   *
+   * @example
+   * await school.decide({ taken: taken(course), capacity: capacity(course) }, ({ taken, capacity }) => {
+   *   if (taken >= capacity) throw new CourseFull()
+   *   return [StudentSubscribed({ course, student })]
+   * })
+   */
+  decide<const Items extends FactsByName>(
+    items: Items,
+    decide: Decide<Items>,
+    options: DecideOptions = {},
+  ): Promise<Recording[]> {
+    const call = { name: 'decide', owner: Application.prototype, undone: () => [] }
+    return this.#infrastructure.watched(call, async () => {
+      const decisions = await this.#decisions()
+      const work = async (): Promise<Recording[]> => {
+        const { events, conditions } = await decisions.decide(items, decide, options)
+        return await this.#saves.save(events, async () => conditions)
+      }
+      const isLocking = options.lock === true && this.recorder.hasTransactions !== false
+      return isLocking ? await this.recorder.transaction(work) : await work()
+    })
   }
 
   /**
@@ -285,6 +348,11 @@ export class Application<Client = unknown> {
   /** The same as `close`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close()
+  }
+
+  async #decisions(): Promise<Decisions> {
+    const store = await this.#infrastructure.eventStore()
+    return new Decisions(this.recorder, store)
   }
 
   async #currentState<State, Events extends object, Commands extends object>(

@@ -11,6 +11,7 @@ import { PersonalDataKeys } from '../persistence/personal-data-keys.js'
 import type { ApplicationRecorder, WatchedCall } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
+import { TagTexts } from '../persistence/tag-texts.js'
 import type { EventReader } from './repository.js'
 
 /** What was given instead of configured. */
@@ -133,7 +134,10 @@ export class Infrastructure<Client> {
     await this.#factory.prepare?.()
     this.#assertOpen()
     const log = this.#environment.name || undefined
-    this.#eventStore = new EventStore(mapper, this.recorder, this.#keysWith(mapper), log)
+    this.#eventStore = new EventStore(mapper, this.recorder, this.#keysWith(mapper), {
+      log,
+      tagTexts: new TagTexts(this.#environment),
+    })
     return this.#eventStore
   }
 

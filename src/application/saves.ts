@@ -3,6 +3,7 @@
 import type { DomainEvent } from '../domain/event.js'
 import { takeSnapshot } from '../domain/snapshot.js'
 import type { Recording } from '../persistence/event-store.js'
+import type { AppendCondition } from '../persistence/recorder.js'
 import { Collected, type Saveable } from './collected.js'
 import type { Infrastructure } from './infrastructure.js'
 import { getOriginator, type Repository } from './repository.js'
@@ -17,6 +18,9 @@ export interface InlineProjection {
     events: ReadonlyArray<{ readonly event: DomainEvent; readonly position: bigint | undefined }>,
   ) => Promise<unknown>
 }
+
+/** Gives the conditions of a save. */
+export type Conditions = () => Promise<readonly AppendCondition[]>
 
 /** Saves what belongs to one application. */
 export class Saves<Client> {
@@ -38,38 +42,44 @@ export class Saves<Client> {
     this.#inline = inline
   }
 
-  /** Stores the pending events of all objects, or nothing; see `Application.save`. */
-  async save(objects: readonly Saveable[]): Promise<Recording[]> {
+  /**
+   * Stores the pending events of all objects, or nothing; see `Application.save`.
+   *
+   * @param conditions - made at once, and given when they are needed
+   */
+  async save(objects: readonly Saveable[], unless?: Conditions): Promise<Recording[]> {
     const collected = new Collected(objects, (id) => this.#repository.cache?.lose(id))
     if (collected.events.length === 0) return []
-    return await collected.inOrder(() => this.#storing(collected))
+    return await collected.inOrder(() => this.#storing(collected, unless))
   }
 
   /** What stores the events, with the snapshots and the cached states of now. */
-  #storing(collected: Collected): () => Promise<Recording[]> {
+  #storing(collected: Collected, unless: Conditions | undefined): () => Promise<Recording[]> {
     const { cache } = this.#repository
     const { originators } = collected
     const due = originators.flatMap((each) => this.#snapshots.due(each.kind, each.originator, each.events.length))
     const cached = cache?.captured(originators) ?? []
     const isPlain = due.length === 0 && !originators.some(({ originator }) => this.#snapshots.isAhead(originator))
     return async () => {
-      const recordings = isPlain ? await this.#putPlainly(collected) : await this.#putWithSnapshots(collected, due)
+      const put = async (): Promise<Recording[]> => await this.#put(collected, await unless?.())
+      const recordings = isPlain ? await this.#putPlainly(put) : await this.#putWithSnapshots(collected, due, put)
       cache?.keep(cached)
       return recordings
     }
   }
 
-  async #putPlainly(collected: Collected): Promise<Recording[]> {
-    return this.#inline.length === 0 ? await this.#put(collected) : await this.#together(() => this.#put(collected))
+  async #putPlainly(put: () => Promise<Recording[]>): Promise<Recording[]> {
+    return this.#inline.length === 0 ? await put() : await this.#together(put)
   }
 
-  async #put(collected: Collected): Promise<Recording[]> {
-    return await (await this.#infrastructure.eventStore()).put(
-      collected.events,
-      () => collected.lose(),
-      collected.shown,
-      this.#inline.length === 0 ? undefined : () => this.#project(collected.events),
-    )
+  async #put(collected: Collected, unless: readonly AppendCondition[] | undefined): Promise<Recording[]> {
+    const store = await this.#infrastructure.eventStore()
+    return await store.put(collected.events, {
+      onLost: () => collected.lose(),
+      shown: collected.shown,
+      before: this.#inline.length === 0 ? undefined : () => this.#project(collected.events),
+      unless,
+    })
   }
 
   /** Lets the inline projections handle events that are about to be written. */
@@ -78,9 +88,13 @@ export class Saves<Client> {
     for (const projection of this.#inline) await projection.apply(given)
   }
 
-  async #putWithSnapshots(collected: Collected, due: readonly DueSnapshot[]): Promise<Recording[]> {
+  async #putWithSnapshots(
+    collected: Collected,
+    due: readonly DueSnapshot[],
+    put: () => Promise<Recording[]>,
+  ): Promise<Recording[]> {
     const work = async (): Promise<Recording[]> => {
-      const recordings = await this.#put(collected)
+      const recordings = await put()
       for (const { originator, events } of collected.originators) {
         await this.#snapshots.giveUpAhead(originator, events.length)
       }

@@ -191,8 +191,14 @@ class Examination {
   }
 }
 
-function otherTables({ snapshots, tracking, subjectKeys }: ReturnType<typeof tableNames>): ExpectedTable[] {
+function otherTables({ eventTags, snapshots, tracking, subjectKeys }: ReturnType<typeof tableNames>): ExpectedTable[] {
   return [
+    {
+      name: eventTags,
+      columns: ['tag', 'notification_id'],
+      key: ['tag', 'notification_id'],
+      neededFor: 'events with tags, and decisions by them',
+    },
     { name: snapshots, columns: eventColumns, key: positionColumns, neededFor: 'snapshots' },
     {
       name: tracking,

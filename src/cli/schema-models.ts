@@ -65,6 +65,7 @@ function applicationModels(application: string, options: ModelsOptions): Model[]
       fields: [['id', types.id.replace('@id', `@id${keyMap(tables.events, types)}`)], ...eventFields(options)],
       keys: [positionKey(tables.events, types)],
     },
+    eventTagsModel(application, types),
     {
       name: names.snapshots,
       table: tables.snapshots,
@@ -85,6 +86,20 @@ function applicationModels(application: string, options: ModelsOptions): Model[]
     subjectKeysModel(application, types),
     ...projectionModels(application, types),
   ]
+}
+
+function eventTagsModel(application: string, types: ModelTypes): Model {
+  const { eventTags: table } = tableNames(application)
+  return {
+    name: modelNames(application).eventTags,
+    table,
+    comment: `The tags of the events of ${application || 'the application'}. Written by eventsourcing-prisma only.`,
+    fields: [
+      ['tag', types.tag],
+      ['notificationId', 'BigInt'],
+    ],
+    keys: [`@@id([tag, notificationId]${keyMap(table, types, ', ')})`],
+  }
 }
 
 function projectionModels(application: string, types: ModelTypes): Model[] {
@@ -208,6 +223,7 @@ function eventFields({ types, originatorIdType = 'uuid' }: ModelsOptions): Array
 
 type ModelName =
   | 'events'
+  | 'eventTags'
   | 'snapshots'
   | 'tracking'
   | 'subjectKeys'
@@ -219,6 +235,7 @@ function modelNames(application: string): Record<ModelName, string> {
   if (application === '')
     return {
       events: 'StoredEvent',
+      eventTags: 'StoredEventTag',
       snapshots: 'StoredSnapshot',
       tracking: 'NotificationTracking',
       subjectKeys: 'SubjectKey',
@@ -234,6 +251,7 @@ function modelNames(application: string): Record<ModelName, string> {
   }
   return {
     events: `${name}Event`,
+    eventTags: `${name}EventTag`,
     snapshots: `${name}Snapshot`,
     tracking: `${name}Tracking`,
     subjectKeys: `${name}SubjectKey`,

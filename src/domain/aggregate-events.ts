@@ -110,7 +110,7 @@ function readEvents(prototype: object): AggregateEvents {
   checkSnapshotPolicy(Reflect.get(aggregateClass, 'snapshots'), `${className}.snapshots`)
   const isKnown = (name: string): boolean =>
     handlers.has(name) || name === (creation === undefined ? defaultCreationName : creation.name)
-  const { upcasts, personal, definitions } = eventStaticsOf(line, isKnown)
+  const { upcasts, personal, definitions, tags } = eventStaticsOf(line, isKnown)
   const definitionOf = (name: string): EventDeclaration | undefined =>
     definitions.get(name) ?? (name === creation?.name ? creation.definition : handlers.get(name)?.definition)
   const parameterNamesOf = (name: string): readonly string[] =>
@@ -126,6 +126,7 @@ function readEvents(prototype: object): AggregateEvents {
     upcastsOf: (name) => upcasts.get(name),
     definitionOf,
     personalOf: marksOf(className, { statics: personal, definitionOf, parameterNamesOf }),
+    tagsOf: (name) => tags.get(name) ?? definitionOf(name)?.tags,
     nameOf: namesOfTopics({ topic, formerTopics }, isKnown),
   }
 }

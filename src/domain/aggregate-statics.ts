@@ -3,6 +3,7 @@ import { type EventDeclaration, isEventDefinition } from './event-definition.js'
 import { checkFields, type PersonalData, type PersonalFields } from './personal-data.js'
 import { assertPlainFunction } from './plain-function.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
+import type { TagsOf } from './tags.js'
 import type { FormerTopics } from './topic.js'
 import type { Upcast, Upcasts } from './upcasting.js'
 
@@ -26,6 +27,10 @@ export interface AggregateStatics {
    * them or overrides them.
    */
   readonly personal?: PersonalData
+  /**
+   * Which tags events have: by the event's name, what `tags` of a definition is. A subclass adds to them or overrides them.
+   */
+  readonly tags?: object
   /** Definitions of the events in `events`, which are found by their names; a subclass adds to them or overrides them. */
   readonly definitions?: readonly EventDeclaration[]
   /** The bodies of events by name, for classes without decorators; a subclass adds to them or overrides them. */
@@ -91,6 +96,7 @@ export interface EventStatics {
   readonly upcasts: ReadonlyMap<string, readonly Upcast[]>
   readonly personal: ReadonlyMap<string, PersonalFields>
   readonly definitions: ReadonlyMap<string, EventDeclaration>
+  readonly tags: ReadonlyMap<string, TagsOf>
 }
 
 /**
@@ -104,6 +110,7 @@ export function eventStaticsOf(line: readonly object[], isKnown: (name: string) 
   const upcasts = new Map<string, readonly Upcast[]>()
   const personal = new Map<string, PersonalFields>()
   const definitions = new Map<string, EventDeclaration>()
+  const tags = new Map<string, TagsOf>()
   for (const aggregateClass of line.toReversed().map(classOf)) {
     const entries = (member: string): Array<[string, unknown]> => {
       const own = Object.entries(Object(ownStatic(aggregateClass, member)) as object)
@@ -119,12 +126,16 @@ export function eventStaticsOf(line: readonly object[], isKnown: (name: string) 
       const own = checkFields(fields, `${aggregateClass.name}.personal.${name}`)
       personal.set(name, { ...personal.get(name), ...own })
     }
+    for (const [name, tagsOf] of entries('tags')) {
+      assertPlainFunction(tagsOf, `${aggregateClass.name}.tags.${name}`)
+      tags.set(name, tagsOf as TagsOf) // what it takes is for the caller to say
+    }
     for (const definition of definitionsOf(aggregateClass)) {
       assertKnown(aggregateClass, 'definitions', definition.name)
       definitions.set(definition.name, definition)
     }
   }
-  return { upcasts, personal, definitions }
+  return { upcasts, personal, definitions, tags }
 }
 
 function ownStatic(aggregateClass: NewableFunction, name: string): unknown {

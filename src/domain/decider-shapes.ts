@@ -4,6 +4,7 @@ import type { EventShapes } from './event-shapes.js'
 import { checkFields, type PersonalData, type PersonalFields } from './personal-data.js'
 import { assertPlainFunction } from './plain-function.js'
 import { checkSnapshotPolicy } from './snapshot-policy.js'
+import type { TagsOf } from './tags.js'
 import { type FormerTopics, namesOfTopics } from './topic.js'
 import type { Upcasts } from './upcasting.js'
 
@@ -15,6 +16,7 @@ interface ShapedDecider {
   readonly snapshots?: unknown
   readonly events?: readonly EventDeclaration[]
   readonly personal?: PersonalData
+  readonly tags?: object
   readonly initialState?: unknown
   readonly decide?: object
   readonly evolve: object
@@ -50,6 +52,7 @@ function readShapes(decider: ShapedDecider): EventShapes {
   }
   const definitions = definitionsOf(decider, label)
   const marks = marksOf(decider, definitions)
+  const tags = tagsIn(decider, label)
   return {
     topic: name,
     formerTopics,
@@ -57,6 +60,7 @@ function readShapes(decider: ShapedDecider): EventShapes {
     upcastsOf: (eventName) => (Object.hasOwn(upcasts, eventName) ? upcasts[eventName] : undefined),
     definitionOf: (eventName) => definitions.get(eventName),
     personalOf: (eventName) => marks.get(eventName) ?? definitions.get(eventName)?.personal,
+    tagsOf: (eventName) => tags.get(eventName) ?? definitions.get(eventName)?.tags,
   }
 }
 
@@ -92,6 +96,16 @@ function marksOf(
     marks.set(name, checkFields({ ...definitions.get(name)?.personal, ...fields }, label))
   }
   return marks
+}
+
+function tagsIn(decider: ShapedDecider, label: string): ReadonlyMap<string, TagsOf> {
+  const tags = new Map<string, TagsOf>()
+  for (const [name, tagsOf] of Object.entries(decider.tags ?? {}) as Iterable<[string, unknown]>) {
+    assertKnown(decider, name, `tags of ${label}`)
+    assertPlainFunction(tagsOf, `tags.${name} of ${label}`)
+    tags.set(name, tagsOf as TagsOf) // what it takes is for the caller to say
+  }
+  return tags
 }
 
 function assertKnown({ evolve }: ShapedDecider, eventName: string, label: string): void {

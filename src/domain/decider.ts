@@ -12,6 +12,7 @@ import { newEvent } from './new-event.js'
 import { noSubjects, type PersonalData, withSubjects } from './personal-data.js'
 import { presentEvent } from './present-event.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
+import type { TagsOf } from './tags.js'
 import type { FormerTopics } from './topic.js'
 import type { Upcasts } from './upcasting.js'
 
@@ -51,6 +52,8 @@ export interface Decider<State, Events extends object, Commands extends object> 
   readonly events?: readonly EventDeclaration[]
   /** Which fields of events are about a person, as for a class of aggregates. */
   readonly personal?: PersonalData
+  /** Which tags events have that no definition gives any: by the event's name, what `tags` of a definition is. */
+  readonly tags?: { readonly [Name in keyof Events]?: TagsOf<Events[Name] & object> }
   /** The state before the first event. */
   initialState(): State
   /** The commands: each gives the events that follow from the state, none where nothing changes, or throws. */

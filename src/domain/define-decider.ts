@@ -4,6 +4,7 @@ import { eventShapesOf } from './decider-shapes.js'
 import type { EventDeclaration } from './event-definition.js'
 import type { PersonalData } from './personal-data.js'
 import type { SnapshotPolicy } from './snapshot-policy.js'
+import type { TagsOf } from './tags.js'
 import type { FormerTopics } from './topic.js'
 import type { Upcasts } from './upcasting.js'
 
@@ -53,6 +54,7 @@ export function defineDecider<
   readonly upcasts?: Upcasts
   readonly snapshots?: SnapshotPolicy
   readonly personal?: PersonalData
+  readonly tags?: { readonly [Name in keyof NoInfer<Events>]?: TagsOf<NoInfer<Events>[Name] & object> }
   initialState(): State
   readonly evolve: { readonly [Name in keyof Events]: (state: State, data: Events[Name]) => State }
   readonly decide: {

@@ -3,8 +3,10 @@ import { EventDataError } from '../errors.js'
 import { type EventData, reservedDataNames } from './event.js'
 import { copied } from './kept-values.js'
 import { checkFields, type PersonalFields, type WithErased } from './personal-data.js'
+import { assertPlainFunction } from './plain-function.js'
 import { isPlainObject } from './plain-objects.js'
 import type { SchemaIssue, StandardSchema } from './standard-schema.js'
+import type { TagsOf } from './tags.js'
 
 /** What is known of a declared event without its types. */
 export interface EventDeclaration {
@@ -16,6 +18,8 @@ export interface EventDeclaration {
   readonly validatesOnRead: boolean
   /** Which fields are about a person, and about whom. */
   readonly personal: PersonalFields | undefined
+  /** Which tags it has, by its data; undefined for none. */
+  readonly tags: TagsOf | undefined
 }
 
 /** An event as deciders decide it, and as scenarios expect it. */
@@ -51,7 +55,7 @@ export interface EventDefinition<
 }
 
 /** What can be decided about an event beside its name and its data. */
-export interface EventDefinitionOptions<Personal> {
+export interface EventDefinitionOptions<Personal, Data extends object = never> {
   /**
    * Whether stored data are checked, too, when they are applied; default false. The schema then has to accept what it has
    * given itself. Events with erased data are not checked.
@@ -62,6 +66,11 @@ export interface EventDefinitionOptions<Personal> {
    * a list of ids. They are stored encrypted, until `application.forget(subject)`.
    */
   readonly personal?: Personal
+  /**
+   * Which tags the event has, by its data: what it is about beyond its stream, for decisions by tags (`application.decide`, `unless`).
+   * A pure function, called when the event is triggered. Personal values have to be hidden by `secret`.
+   */
+  readonly tags?: TagsOf<Data>
 }
 
 /**
@@ -83,16 +92,20 @@ export function defineEvent<
 >(
   name: Name,
   schema: StandardSchema<Input, Output>,
-  options?: EventDefinitionOptions<Personal>,
+  options?: EventDefinitionOptions<Personal, Output>,
 ): EventDefinition<Name, Input, WithErased<Output, Personal>>
 /** Declares an event with any data. */
 export function defineEvent<const Name extends string>(name: Name): EventDefinition<Name>
 export function defineEvent(
   name: string,
   schema?: StandardSchema<unknown, object>,
-  { validatesOnRead = false, personal }: EventDefinitionOptions<PersonalFields> = {},
+  { validatesOnRead = false, personal, tags }: EventDefinitionOptions<PersonalFields> = {},
 ): EventDefinition {
-  const define = (data: EventData = {}): NamedEvent<string, EventData> => ({ type: name, data })
+  const define = (data: EventData = {}): NamedEvent<string, EventData> => {
+    const event = { type: name, data }
+    definitions.set(event, declaration)
+    return event
+  }
   // The function's own name is read-only, and would say 'define'.
   Object.defineProperty(define, 'name', { value: checkEventName(name), enumerable: true })
   if (schema !== undefined && !isSchema(schema)) {
@@ -102,7 +115,17 @@ export function defineEvent(
     )
   }
   if (personal !== undefined) checkFields(personal, `personal of ${name}`)
-  return Object.freeze(Object.assign(define, { schema, validatesOnRead, personal }))
+  if (tags !== undefined) assertPlainFunction(tags, `tags of ${name}`)
+  const declaration = Object.freeze(Object.assign(define, { schema, validatesOnRead, personal, tags }))
+  return declaration
+}
+
+/** The definitions that events were made by. */
+const definitions = new WeakMap<object, EventDeclaration>()
+
+/** The definition that was called for an event; undefined for one that was written down by hand. */
+export function definitionOfEvent(event: object): EventDeclaration | undefined {
+  return definitions.get(event)
 }
 
 // Those of arktype are functions.

@@ -2,6 +2,7 @@
 import type { EventDeclaration } from './event-definition.js'
 import type { PersonalFields } from './personal-data.js'
 import type { PresentShape } from './present-event.js'
+import type { TagsOf } from './tags.js'
 import type { FormerTopics } from './topic.js'
 import type { Upcast } from './upcasting.js'
 
@@ -18,6 +19,8 @@ export interface EventShapes {
   readonly definitionOf: (eventName: string) => EventDeclaration | undefined
   /** The personal fields of an event, undefined where it has none. */
   readonly personalOf: (eventName: string) => PersonalFields | undefined
+  /** Which tags an event has, undefined where it has none. */
+  readonly tagsOf: (eventName: string) => TagsOf | undefined
 }
 
 /** The present shape of one event. */

@@ -1,5 +1,6 @@
 /** The record of something that happened to an originator: what an aggregate triggers and a mapper stores. */
 import type { Subjects } from './personal-data.js'
+import type { Tag } from './tags.js'
 import type { Timestamp } from './timestamp.js'
 
 /** The content of an event: named values, read-only and frozen on the outside. */
@@ -37,6 +38,8 @@ export interface DomainEvent<Data extends object = EventData> {
   readonly metadata?: EventMetadata
   /** Which fields of the data are personal: by name, the persons that they are about. */
   readonly personal?: Subjects
+  /** What it is about beyond its originator; only on events that are to be stored. */
+  readonly tags?: readonly Tag[]
 }
 
 /** Names that an event's data cannot have, because the stored state uses them for the event itself. */
@@ -60,8 +63,8 @@ export const reservedDataNames: readonly string[] = Object.freeze([
  * @param fields - the event's fields; `data` may be frozen already and is then kept as it is
  */
 export function domainEvent<Data extends object>(fields: DomainEvent<Data>): DomainEvent<Data> {
-  const { originatorId, originatorVersion, topic, timestamp, originatorTopic, data, classVersion, metadata, personal } =
-    fields
+  const { originatorId, originatorVersion, topic, timestamp, originatorTopic, data, classVersion, metadata } = fields
+  const { personal, tags } = fields
   return Object.freeze({
     originatorId,
     originatorVersion,
@@ -72,5 +75,6 @@ export function domainEvent<Data extends object>(fields: DomainEvent<Data>): Dom
     ...(classVersion === undefined ? {} : { classVersion }),
     ...(metadata === undefined ? {} : { metadata }),
     ...(personal === undefined ? {} : { personal }),
+    ...(tags === undefined ? {} : { tags }),
   })
 }

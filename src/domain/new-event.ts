@@ -6,6 +6,7 @@ import type { EventShapes } from './event-shapes.js'
 import { frozen, pinned } from './kept-values.js'
 import { subjectsOf } from './personal-data.js'
 import { assertStorableText } from './storable-text.js'
+import { eventTags } from './tags.js'
 import { createTimestamp, isStorable, Timestamp } from './timestamp.js'
 import { eventTopic } from './topic.js'
 import { writtenVersion } from './upcasting.js'
@@ -30,7 +31,7 @@ export interface EventFields {
  *
  * @throws `EventDataError` for data that the event's definition refuses
  * @throws `DataError` for a value, a time or an id that could not be read again
- * @throws `TypeError` where it cannot be told whose personal data it has
+ * @throws `TypeError` where it cannot be told whose personal data it has, or what its tags are
  */
 export function newEvent(events: EventShapes, fields: EventFields): DomainEvent {
   const { eventName, originatorId, originatorVersion, timestamp, metadata, originatorTopic } = fields
@@ -46,6 +47,7 @@ export function newEvent(events: EventShapes, fields: EventFields): DomainEvent 
   const data = pinned(definition === undefined ? fields.data : validData(definition, fields.data, attempted), attempted)
   const classVersion = writtenVersion(events.upcastsOf(eventName))
   const personal = subjectsOf(events.personalOf(eventName), { topic, originatorId, data })
+  const tags = eventTags({ tagsOf: events.tagsOf(eventName), data, personal, attempted })
   return domainEvent({
     originatorId,
     originatorVersion,
@@ -56,5 +58,6 @@ export function newEvent(events: EventShapes, fields: EventFields): DomainEvent 
     ...(classVersion === undefined ? {} : { classVersion }),
     ...(metadata === undefined ? {} : { metadata: frozen(metadata) as EventMetadata }), // of the same shape
     ...(personal === undefined ? {} : { personal }),
+    ...(tags === undefined ? {} : { tags }),
   })
 }

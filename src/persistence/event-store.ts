@@ -1,11 +1,19 @@
 /** The event store: domain events in and out of a recorder. */
 import { Erased } from '../domain/erased.js'
 import type { DomainEvent } from '../domain/event.js'
+import { NotSupportedError } from '../errors.js'
 import type { Mapper } from './mapper.js'
 import { PageSize } from './page-size.js'
 import { PersonalDataKeys } from './personal-data-keys.js'
-import type { AggregateRecorder, SelectEventsRange, SinceSnapshot, SinceSnapshotRange } from './recorder.js'
+import type {
+  AggregateRecorder,
+  AppendCondition,
+  SelectEventsRange,
+  SinceSnapshot,
+  SinceSnapshotRange,
+} from './recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
+import { TagTexts } from './tag-texts.js'
 
 /** Few streams are longer, so most are read by one statement. */
 const longestPage = 2_000
@@ -19,6 +27,26 @@ export interface Recording {
    * the database's to say: read the log for that.
    */
   readonly notification?: Omit<Notification, 'recordedAt'>
+}
+
+/** What else a store of events may have. */
+export interface EventStoreOptions {
+  /** What positions in the log are known by, the application's name; default: by nothing. */
+  readonly log?: string | undefined
+  /** Writes tags; default: without a key, so that secret values are refused. */
+  readonly tagTexts?: TagTexts
+}
+
+/** What else is said of events that are stored. */
+export interface PutOptions {
+  /** Called when events that were kept for the end of a transaction are not stored after all. */
+  readonly onLost?: (() => void) | undefined
+  /** The persons whose data whoever made the events has read: where one of them has no key any more, nothing is stored. */
+  readonly shown?: ReadonlySet<string> | undefined
+  /** Runs right before they are written: what it stores and they are stored together, or nothing. */
+  readonly before?: (() => Promise<void>) | undefined
+  /** No event may be stored that one of these describes. */
+  readonly unless?: readonly AppendCondition[] | undefined
 }
 
 /** Who reads an originator from its latest snapshot on. */
@@ -37,20 +65,22 @@ export class EventStore {
   readonly mapper: Mapper
   /** Keeps the stored events. */
   readonly recorder: AggregateRecorder
+  /** Writes tags. */
+  readonly tagTexts: TagTexts
   readonly #keys: PersonalDataKeys
   readonly #hasLog: boolean
   readonly #log: string | undefined
 
   /**
    * @param keys - for personal data; default: none, so that they are refused, and read as erased
-   * @param log - what positions in the log are known by, the application's name; default: by nothing
    */
   constructor(
     mapper: Mapper,
     recorder: AggregateRecorder,
     keys: PersonalDataKeys = new PersonalDataKeys(mapper, () => undefined),
-    log?: string,
+    { log, tagTexts = new TagTexts() }: EventStoreOptions = {},
   ) {
+    this.tagTexts = tagTexts
     this.#log = log
     this.#keys = keys
     this.mapper = mapper
@@ -64,20 +94,15 @@ export class EventStore {
    * A stream never gets a gap: its event before the first of these has to be stored, unless the first one creates the
    * originator. (An event with the version 1 counts as such in any case: logs and the like have no creation events.)
    *
-   * @param onLost - called when events that were kept for the end of a transaction are not stored after all
-   * @param shown - the persons whose data whoever made the events has read: where one of them has no key any more, nothing is
-   *   stored
-   * @param before - runs right before they are written: what it stores and they are stored together, or nothing
    * @returns one recording per event; none when the recorder has no log
    * @throws `ConcurrencyError` when another writer was first, or one of the persons shown was forgotten
+   * @throws `AppendConditionError` when an event is stored that must not be
+   * @throws `NotSupportedError` for tags, or conditions, with a recorder that has none
    */
-  async put(
-    events: readonly DomainEvent[],
-    onLost?: () => void,
-    shown?: ReadonlySet<string>,
-    before?: () => Promise<void>,
-  ): Promise<Recording[]> {
+  async put(events: readonly DomainEvent[], options: PutOptions = {}): Promise<Recording[]> {
     if (events.length === 0) return []
+    const { onLost, shown, before, unless = [] } = options
+    this.#assertTaggable(events, unless)
     const stored = await this.toStoredEvents(events, shown)
     const recordings: WrittenRecording[] = events.map((event) => ({ event }))
     const onRecorded = (ids: readonly bigint[]): void => addNotifications(recordings, stored, ids)
@@ -91,6 +116,7 @@ export class EventStore {
         onRecorded,
         ...(onLost === undefined ? {} : { onLost }),
         ...(before === undefined ? {} : { before }),
+        ...(unless.length === 0 ? {} : { unless }),
         ...(this.#log === undefined ? {} : { log: this.#log }),
       })
     }
@@ -111,7 +137,10 @@ export class EventStore {
   async toStoredEvents(events: readonly DomainEvent[], shown?: ReadonlySet<string>): Promise<StoredEvent[]> {
     const isPersonal = events.some(({ personal }) => personal !== undefined)
     const sealed = isPersonal ? await this.#keys.sealed(events, shown) : events
-    return sealed.map((event) => this.mapper.toStoredEvent(event))
+    return sealed.map((event) => {
+      const stored = this.mapper.toStoredEvent(event)
+      return event.tags === undefined ? stored : { ...stored, tags: this.tagTexts.of(event.tags) }
+    })
   }
 
   /** Reads stored events, with those personal data that can be read. @throws `MapperError` when a state cannot be read */
@@ -176,6 +205,15 @@ export class EventStore {
     if (events.length < limit) return
     size.adapt(events)
     await this.#readPages(originatorId, { ...range, gt: last.originatorVersion }, visit, size)
+  }
+
+  /** Nobody would find what is stored without its tags, and nothing would be checked. */
+  #assertTaggable(events: readonly DomainEvent[], unless: readonly AppendCondition[]): void {
+    if ('selectByTags' in this.recorder) return
+    const tagged = events.find(({ tags }) => tags !== undefined && tags.length > 0)
+    if (tagged === undefined && unless.length === 0) return
+    const what = tagged === undefined ? 'unless' : `${tagged.topic}, which has tags`
+    throw new NotSupportedError(`Could not store ${what}: the recorder has no selectByTags(), so it keeps no tags.`)
   }
 
   /** Whether an originator has any events. */

@@ -1,10 +1,12 @@
 /** Recorders without a database: for tests, and for applications that nobody has configured. */
 import { NotSupportedError } from '../errors.js'
+import { conditionMet, isAskedFor } from './append-conditions.js'
 import { copyOf, InMemoryStreams } from './in-memory-streams.js'
 import { LogTail } from './log-tail.js'
 import { checkLimit, checkRange, logPosition } from './positions.js'
 import type {
   AggregateRecorder,
+  AppendCondition,
   AppendOptions,
   DeleteEventsRange,
   SelectEventsRange,
@@ -13,6 +15,9 @@ import type {
   SinceSnapshotRange,
   SubscribeOptions,
   Subscription,
+  TaggedRead,
+  TaggedReadOptions,
+  TagQuery,
 } from './recorder.js'
 import type { ManagedAggregateRecorder, ManagedApplicationRecorder } from './recorder-transaction.js'
 import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
@@ -37,7 +42,7 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
   /** @throws `ConcurrencyError` when a position is taken, or a predecessor is not stored */
   async appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
     await options.before?.()
-    const notificationIds = this.store(events, options.predecessors)
+    const notificationIds = this.store(events, options.predecessors, options.unless)
     options.onRecorded?.(notificationIds)
   }
 
@@ -84,7 +89,11 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
   }
 
   /** Stores events as one step. @returns their notification ids, none for a recorder without a log */
-  protected store(events: readonly StoredEvent[], predecessors?: readonly StreamPosition[]): bigint[] {
+  protected store(
+    events: readonly StoredEvent[],
+    predecessors?: readonly StreamPosition[],
+    _unless?: readonly AppendCondition[],
+  ): bigint[] {
     this.stored(this.#streams.add(events, predecessors))
     return []
   }
@@ -96,6 +105,8 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
 /** Keeps an application's events in memory, with their log. Ids start at 1 and have no gaps. */
 export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder implements ManagedApplicationRecorder {
   readonly #log: Notification[] = []
+  /** By tag, the events with their ids. */
+  readonly #tagged = new Map<string, TaggedInMemory[]>()
   readonly #wakeUps = new WakeUps()
   readonly #tail = new LogTail({
     selectNotifications: this.selectNotifications.bind(this),
@@ -135,10 +146,42 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
     return new LogSubscription(() => this.#tail, options)
   }
 
-  protected override store(events: readonly StoredEvent[], predecessors?: readonly StreamPosition[]): bigint[] {
+  async selectByTags(queries: ReadonlyArray<TagQuery & TaggedReadOptions>): Promise<TaggedRead[]> {
+    return queries.map((query) => {
+      const { tags, gt = null, onlyLast = false, limit } = query
+      const all = this.#taggedWith(query, gt)
+      const events = onlyLast ? all.slice(-1) : all.slice(0, limit)
+      const after = this.#tagged.get(tags[0] ?? '')?.at(-1)?.id ?? null
+      return { events: events.map(({ event, id }) => ({ event: copyOf(event), id })), after }
+    })
+  }
+
+  protected override store(
+    events: readonly StoredEvent[],
+    predecessors?: readonly StreamPosition[],
+    unless: readonly AppendCondition[] = [],
+  ): bigint[] {
+    for (const condition of unless) {
+      const [met] = this.#taggedWith(condition, condition.after)
+      if (met !== undefined) throw conditionMet(condition, events, { position: met.id })
+    }
     const first = this.#log.length + 1
     super.store(events, predecessors)
+    for (const [index, event] of events.entries()) this.#tag({ event, id: BigInt(first + index) })
     return events.map((_event, index) => BigInt(first + index))
+  }
+
+  #tag(tagged: TaggedInMemory): void {
+    for (const tag of new Set(tagged.event.tags)) {
+      const others = this.#tagged.get(tag)
+      if (others === undefined) this.#tagged.set(tag, [tagged])
+      else others.push(tagged)
+    }
+  }
+
+  #taggedWith(query: TagQuery, after: bigint | null): TaggedInMemory[] {
+    const first = this.#tagged.get(query.tags[0] ?? '') ?? []
+    return first.filter(({ event, id }) => (after === null || id > after) && isAskedFor(event, query))
   }
 
   protected override stored(events: readonly StoredEvent[]): void {
@@ -146,6 +189,11 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
     for (const event of events) this.#log.push({ ...event, id: BigInt(this.#log.length + 1), recordedAt })
     this.#wakeUps.wake()
   }
+}
+
+interface TaggedInMemory {
+  readonly event: StoredEvent
+  readonly id: bigint
 }
 
 /** What a recorder says that is asked for a transaction. */

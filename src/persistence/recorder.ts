@@ -1,5 +1,5 @@
 /** The ports of the persistence layer: what an application needs from a store. */
-import type { Notification, StoredEvent, StreamPosition, Tracking } from './stored-event.js'
+import type { Notification, StoredEvent, StreamPosition, TaggedEvent, Tracking } from './stored-event.js'
 
 /** Which part of a stream to read, and in which order. */
 export interface SelectEventsRange {
@@ -39,10 +39,46 @@ export interface DeleteEventsRange {
   readonly lte: number
 }
 
+/** Events with all of these tags, of one of these types. */
+export interface TagQuery {
+  /** At least one, such as `course:c1`. */
+  readonly tags: readonly string[]
+  /** Names of events, the part of a topic after its last dot; an empty list means all. */
+  readonly types: readonly string[]
+}
+
+/** What must not have happened when events are written. */
+export interface AppendCondition extends TagQuery {
+  /** Only events after this position count; null for all. */
+  readonly after: bigint | null
+  /** Events of the current transaction that do not count, since who asks knows them. */
+  readonly known?: ReadonlySet<StoredEvent>
+}
+
+/** Which part of what a read by tags would give. */
+export interface TaggedReadOptions {
+  /** Only events after this position. */
+  readonly gt?: bigint | null
+  /** Only the last one. */
+  readonly onlyLast?: boolean
+  /** At most so many, the oldest; default all. Pending ones come with the last of the stored ones. */
+  readonly limit?: number
+}
+
+/** What a read by tags gives. */
+export interface TaggedRead {
+  /** In the order of the log, the pending ones last. */
+  readonly events: readonly TaggedEvent[]
+  /** The position after which there was nothing; null where there was nothing at all. An event that is stored later has a greater one. */
+  readonly after: bigint | null
+}
+
 /** What `save` asks of an insert beyond the rows. */
 export interface AppendOptions {
   /** Positions that must be stored before these events are, else `ConcurrencyError`: an append never leaves a gap in a stream. */
   readonly predecessors?: readonly StreamPosition[]
+  /** No event may be stored that one of these describes, else `AppendConditionError`. Pending events count, those of this insert do not. */
+  readonly unless?: readonly AppendCondition[]
   /**
    * Called once the events are written, with their notification ids in the order of the events (empty for a
    * recorder without a log). Inside a transaction that is at its flush.
@@ -211,6 +247,17 @@ export interface ApplicationRecorder extends AggregateRecorder {
     limit: number,
     options?: SelectNotificationsOptions,
   ): Promise<Notification[]>
+
+  /**
+   * Reads events by their tags, each query by itself: those of the current transaction that are pending as well, which are not written
+   * for it. Optional: without it there are no decisions by tags.
+   *
+   * @returns for each query what it has found, in the order of the queries
+   */
+  selectByTags?(queries: ReadonlyArray<TagQuery & TaggedReadOptions>): Promise<TaggedRead[]>
+
+  /** Keeps others, until the end of the current transaction, from storing events with these tags. Only in a transaction. */
+  lockTags?(tags: readonly string[]): Promise<void>
 
   /** @returns the last position that a reader can rely on, null for an empty log */
   maxNotificationId(): Promise<bigint | null>

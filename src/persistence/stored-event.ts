@@ -15,6 +15,8 @@ export interface StoredEvent {
   readonly state: Uint8Array
   /** What is known of the event beside its content. */
   readonly metadata?: Metadata
+  /** The tags that it is stored with, such as `course:c1`. Reads do not give them. */
+  readonly tags?: readonly string[]
 }
 
 /** A stored event with its position in the application's log. */
@@ -37,6 +39,14 @@ export interface Tracking {
   readonly applicationName: string
   /** The last notification of that log that was processed. */
   readonly notificationId: bigint
+}
+
+/** An event that was read by its tags. */
+export interface TaggedEvent {
+  /** The event; of two reads that both give a pending one, it is the same object. */
+  readonly event: StoredEvent
+  /** Its position in the log; undefined for one that waits for the flush of the current transaction. */
+  readonly id: bigint | undefined
 }
 
 /** A place in a stream. */

@@ -1,9 +1,11 @@
 /** Stores the events, or the snapshots, of aggregates in a table of the Prisma schema. */
 import { assertStorableText, isStorableText } from '../domain/storable-text.js'
-import { DataError, ProgrammingError } from '../errors.js'
+import { DataError, NotSupportedError, ProgrammingError } from '../errors.js'
+import { conditionMet } from '../persistence/append-conditions.js'
 import { checkRange } from '../persistence/positions.js'
 import type {
   AggregateRecorder,
+  AppendCondition,
   AppendOptions,
   DeleteEventsRange,
   LogOrder,
@@ -12,14 +14,15 @@ import type {
   SinceSnapshotRange,
   WatchedCall,
 } from '../persistence/recorder.js'
-import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
+import type { StoredEvent } from '../persistence/stored-event.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
-import type { EventsTable, OriginatorIdType } from './dialect.js'
+import type { EventsTable, OriginatorIdType, TagCondition } from './dialect.js'
 import { type Engine, engineOf } from './engine.js'
 import { EventsWriter, type RunWith } from './events-writer.js'
-import { type InPart, PendingEvents } from './pending-events.js'
+import { type InPart, PendingEvents, tagConditions } from './pending-events.js'
+import { tagsTableName } from './table-names.js'
 import { createTables, runIn } from './tables.js'
 import type { Transaction } from './transaction.js'
 import { watchCall } from './watched-call.js'
@@ -29,6 +32,8 @@ import { noteWritten, onUndone } from './written-streams.js'
 export interface RecorderOptions {
   /** The table's name; default `stored_events`, for snapshots `stored_snapshots`. */
   readonly eventsTable?: string
+  /** The table of the tags of events; default: as that of the events is named, with `_event_tags` for `_events`. */
+  readonly tagsTable?: string
   /** The schema that the table is in, where the database has schemas; default: the datastore's, then the connection's. */
   readonly schema?: string
   /**
@@ -88,6 +93,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       originatorIdType,
       order: checkedOrder(options.order ?? this.engine.order),
       withLog: kind === 'events',
+      tags: kind === 'events' ? (options.tagsTable ?? tagsTableName(name)) : undefined,
       notifies: kind === 'events' && this.engine.signals?.notifies === true,
       watch: this.engine.watches.of(schema === undefined ? name : `${schema}.${name}`),
     })
@@ -197,7 +203,12 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       return
     }
     this.#assertStorable(events)
-    this.#pendingIn(scope).add(events, notingPosition(scope, options))
+    const pending = this.#pendingIn(scope)
+    if (options.unless !== undefined && options.unless.length > 0) {
+      this.#assertCheckable(scope)
+      this.#assertUnmet(pending, events, options.unless)
+    }
+    pending.add(events, notingPosition(scope, options))
     noteWritten(scope, originatorsOf(events))
     if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
     this.#wakeFollowers()
@@ -207,13 +218,16 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   protected insertAtOnce(events: readonly StoredEvent[], options: AppendOptions): Promise<readonly bigint[]> {
     const call = { name: 'insertEvents', owner: this }
     return this.watch(call, async () => {
-      const ids = await this.#insert(events, options.predecessors ?? [])
+      const ids = await this.#insert(events, options)
       this.#wakeFollowers()
       return ids
     })
   }
 
-  async #insert(events: readonly StoredEvent[], predecessors: readonly StreamPosition[]): Promise<readonly bigint[]> {
+  async #insert(
+    events: readonly StoredEvent[],
+    { predecessors = [], unless = [] }: AppendOptions,
+  ): Promise<readonly bigint[]> {
     this.#assertStorable(events)
     const { engine } = this
     const scope = engine.currentScope
@@ -221,7 +235,8 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     await scope?.flush()
     if (scope !== undefined) noteWritten(scope, originatorsOf(events))
     try {
-      return await this.#writer.write(this.#runnerIn(scope, events), events, predecessors)
+      const conditions = tagConditions(unless)
+      return await this.#writer.write(this.#runnerIn(scope, events, conditions), events, { predecessors, conditions })
     } catch (error) {
       engine.telemetry?.writeFailed(error, scope?.session)
       throw error
@@ -245,21 +260,52 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     }
   }
 
+  /**
+   * What is pending is stored before these events are, so it counts as if it were.
+   *
+   * @throws `AppendConditionError` for a condition that is not kept already
+   */
+  #assertUnmet(pending: PendingEvents, events: readonly StoredEvent[], conditions: readonly AppendCondition[]): void {
+    for (const condition of conditions) {
+      const met = pending.tagged(condition).some((event) => condition.known?.has(event) !== true)
+      if (met) throw conditionMet(condition, events, { position: undefined })
+    }
+  }
+
   #pendingIn(scope: Scope<DriverConnection>): PendingEvents {
     const inPart: InPart = (work) => this.engine.inPart(scope, async (part) => await work(this.#pendingIn(part)))
     return scope.pending(this, () => new PendingEvents(this.#writer, inPart))
   }
 
-  #hasPending(originatorId: string): boolean {
-    return this.engine.currentScope?.buffers.find<PendingEvents>(this)?.has(originatorId) === true
+  /** What was saved here in a scope and is not written yet. */
+  protected pendingOf(scope: Engine['currentScope']): PendingEvents | undefined {
+    return scope?.buffers.find<PendingEvents>(this)
   }
 
-  #runnerIn(scope: Engine['currentScope'], events: readonly StoredEvent[]): RunWith {
+  #hasPending(originatorId: string): boolean {
+    return this.pendingOf(this.engine.currentScope)?.has(originatorId) === true
+  }
+
+  #runnerIn(
+    scope: Engine['currentScope'],
+    events: readonly StoredEvent[],
+    conditions: readonly TagCondition[],
+  ): RunWith {
     const { engine } = this
     if (scope !== undefined) return (work) => scope.execute(work)
     const runner = engine.runner()
-    if (runner.inTransaction || !this.table.needsTransaction(events)) return (work) => work(runner)
+    if (runner.inTransaction || !this.table.needsTransaction(events, conditions)) return (work) => work(runner)
     return (work) => engine.atOnce(work)
+  }
+
+  /** @throws `NotSupportedError` where a condition cannot be checked on what is stored now */
+  #assertCheckable(scope: Scope<DriverConnection>): void {
+    const { isolationLevel } = scope.session.options
+    if (!this.engine.dialect.logHasHolesAt(isolationLevel, false)) return
+    throw new NotSupportedError(
+      `Could not decide by tags in a transaction at ${isolationLevel}: it sees only what was there at its beginning. Decide at ReadCommitted, ` +
+        'the default: the locks of the tags and the check make it exact.',
+    )
   }
 
   /** Tells those in this process who follow the log, once there is something to find. */

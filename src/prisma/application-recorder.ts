@@ -1,5 +1,5 @@
 /** Stores the events of an application in a table of the Prisma schema, in one order: its log. */
-import { NotSupportedError } from '../errors.js'
+import { NoTransactionError, NotSupportedError } from '../errors.js'
 import { checkLimit, logPosition } from '../persistence/positions.js'
 import type {
   AppendOptions,
@@ -7,6 +7,9 @@ import type {
   SelectNotificationsOptions,
   SubscribeOptions,
   Subscription,
+  TaggedRead,
+  TaggedReadOptions,
+  TagQuery,
 } from '../persistence/recorder.js'
 import type { Notification, StoredEvent } from '../persistence/stored-event.js'
 import { LogSubscription } from '../persistence/subscription.js'
@@ -14,6 +17,7 @@ import { isTransient } from '../transaction/retry.js'
 import { PrismaAggregateRecorder } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
 import type { LogRange } from './dialect.js'
+import type { PendingEvents } from './pending-events.js'
 import { runIn } from './tables.js'
 
 /** An `ApplicationRecorder` on a datastore. */
@@ -89,6 +93,30 @@ export class PrismaApplicationRecorder<Client extends object = object>
     return new LogSubscription(() => signals.tailOf(table.reference, log), options)
   }
 
+  async selectByTags(queries: ReadonlyArray<TagQuery & TaggedReadOptions>): Promise<TaggedRead[]> {
+    if (queries.length === 0) return []
+    const scope = this.engine.currentScope
+    const reads = queries.map(({ tags, types, gt = null, onlyLast = false, limit }) => ({
+      tags,
+      types,
+      after: gt,
+      limit: onlyLast ? 1 : limit,
+      newestFirst: onlyLast,
+    }))
+    const found = await runIn(this.engine, scope, `read events by tags`, (runner) =>
+      this.table.selectByTags(runner, reads),
+    )
+    return found.map((read, index) => withPending(read, queries[index], this.pendingOf(scope)))
+  }
+
+  async lockTags(tags: readonly string[]): Promise<void> {
+    const scope = this.engine.currentScope
+    if (scope === undefined && !this.engine.runner().inTransaction) {
+      throw new NoTransactionError('Could not lock tags: there is no transaction, at whose end they would be released.')
+    }
+    await runIn(this.engine, scope, `lock the tags ${tags.join(', ')}`, (runner) => this.table.lockTags(runner, tags))
+  }
+
   async #readLog<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
     const scope = this.engine.currentScope
     if (scope === undefined) return await runIn(this.engine, undefined, attempted, work)
@@ -98,6 +126,19 @@ export class PrismaApplicationRecorder<Client extends object = object>
     const hasHoles = this.engine.dialect.logHasHolesAt(isolationLevel, readOnly)
     return await runIn(this.engine, hasHoles ? undefined : scope, attempted, work)
   }
+}
+
+/** Adds what waits for the flush, which is after all that is stored. */
+function withPending(
+  read: TaggedRead,
+  query: (TagQuery & TaggedReadOptions) | undefined,
+  pending: PendingEvents | undefined,
+): TaggedRead {
+  // Whoever reads in pages has the others still to come.
+  if (query === undefined || pending === undefined || read.events.length === query.limit) return read
+  const added = pending.tagged(query).map((event) => ({ event, id: undefined }))
+  if (added.length === 0) return read
+  return { ...read, events: query.onlyLast === true ? added.slice(-1) : [...read.events, ...added] }
 }
 
 function logRange(start: bigint | null, limit: number, options: SelectNotificationsOptions = {}): LogRange {

@@ -31,6 +31,7 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
     const companions = [this.aggregateRecorder('snapshots'), this.subjectKeyRecorder()]
     return new PrismaApplicationRecorder(this.#datastore, {
       eventsTable: this.#tables.events,
+      tagsTable: this.#tables.eventTags,
       companions,
       ...this.#options,
     })
@@ -56,9 +57,10 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
   }
 
   processRecorder(): PrismaProcessRecorder<Client> {
-    const { events, tracking } = this.#tables
+    const { events, eventTags, tracking } = this.#tables
     return new PrismaProcessRecorder(this.#datastore, {
       eventsTable: events,
+      tagsTable: eventTags,
       trackingTable: tracking,
       ...this.#options,
     })

@@ -16,6 +16,8 @@ import type {
   SelectEventsRange,
   SinceSnapshot,
   SinceSnapshotRange,
+  TaggedRead,
+  TagQuery,
 } from '../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition, Tracking } from '../persistence/stored-event.js'
 import type { SubjectKey } from '../persistence/subject-key-recorder.js'
@@ -58,6 +60,8 @@ export interface EventsTableOptions {
   readonly originatorIdType: OriginatorIdType
   /** Whether the table is a log with notification ids; a table of snapshots is not. */
   readonly withLog: boolean
+  /** The table of the tags of its events; undefined where there are none. */
+  readonly tags?: string | undefined
   /** Whether an insert notifies who listens to the table's channel, once it is committed. */
   readonly notifies: boolean
   /** Where there is a choice; default `floor-lock`. */
@@ -82,6 +86,22 @@ export interface LogRange {
   readonly topics: readonly string[]
 }
 
+/** Events that must not be there when others are written. */
+export interface TagCondition extends TagQuery {
+  /** Only those with a greater id; null for all. */
+  readonly after: bigint | null
+  /** Ids that do not count. */
+  readonly except: readonly bigint[]
+}
+
+/** Which events to read by their tags. */
+export interface TagsRead extends TagQuery {
+  /** Only those with a greater id; null for all. */
+  readonly after: bigint | null
+  readonly limit: number | undefined
+  readonly newestFirst: boolean
+}
+
 /** What an insert came to. */
 export interface Inserted {
   /** In the order of the events; empty for a table without a log. */
@@ -94,10 +114,11 @@ export interface EventsTable {
   readonly reference: string
   /** Completes "the id … is": why the table cannot have an originator with this id; undefined where it can. */
   idProblem(originatorId: string): string | undefined
-  /** Whether so many events need more than one statement, or one that could store only a part. */
-  needsTransaction(events: readonly StoredEvent[]): boolean
+  /** Whether these events need more than one statement, or one that could store only a part. */
+  needsTransaction(events: readonly StoredEvent[], conditions: readonly TagCondition[]): boolean
   /**
-   * Stores all events, if none of their positions is taken and all predecessors are stored.
+   * Stores all events with their tags, if none of their positions is taken, all predecessors are stored, and no event is that a
+   * condition excludes.
    *
    * @returns undefined in the other case: nothing of the events is stored then, and a transaction goes on
    */
@@ -105,7 +126,14 @@ export interface EventsTable {
     runner: StatementRunner | DriverConnection,
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
+    conditions: readonly TagCondition[],
   ): Promise<Inserted | undefined>
+  /** The first event that a condition excludes, after an insert has come to nothing. */
+  firstUnwanted(runner: StatementRunner, condition: TagCondition): Promise<bigint | undefined>
+  /** Reads events by their tags, each query by itself, all as of one moment. */
+  selectByTags(runner: StatementRunner | DriverConnection, queries: readonly TagsRead[]): Promise<TaggedRead[]>
+  /** Keeps others from storing events with these tags until the end of the transaction. */
+  lockTags(runner: StatementRunner | DriverConnection, tags: readonly string[]): Promise<void>
   select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]>
   /** Reads the latest snapshot and the events after it. @param snapshots - a table of this database, with the same type of originator ids */
   selectSinceSnapshot(

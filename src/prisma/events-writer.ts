@@ -1,8 +1,9 @@
 /** Writes events into one table, and explains it when another writer was first. */
 import { ConcurrencyError, IntegrityError, NotSupportedError } from '../errors.js'
+import { conditionMet } from '../persistence/append-conditions.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
 import type { StatementRunner } from './connections.js'
-import type { EventsTable } from './dialect.js'
+import type { EventsTable, TagCondition } from './dialect.js'
 import { readDriverError } from './driver-error.js'
 import type { Engine } from './engine.js'
 import { translateError, translateLoneWriteError } from './translate-error.js'
@@ -25,11 +26,12 @@ export class EventsWriter {
    *
    * @returns the notification ids, in the order of the events
    * @throws `ConcurrencyError` when a position is taken or a predecessor is missing
+   * @throws `AppendConditionError` when an event is stored that a condition excludes
    */
   async write(
     run: RunWith,
     events: readonly StoredEvent[],
-    predecessors: readonly StreamPosition[],
+    { predecessors = [], conditions = [] }: Requirements,
   ): Promise<readonly bigint[]> {
     if (events.length === 0) return []
     const { dialect } = this.#engine
@@ -38,7 +40,7 @@ export class EventsWriter {
     try {
       const inserted = await run((runner) => {
         isAlone = !runner.inTransaction
-        return this.#table.insert(runner, events, predecessors)
+        return this.#table.insert(runner, events, predecessors, conditions)
       })
       if (inserted !== undefined) return inserted.notificationIds
     } catch (error) {
@@ -49,14 +51,18 @@ export class EventsWriter {
       conflict = error
     }
     try {
-      conflict = await this.#explain(run, { events, predecessors }, conflict)
+      conflict = await this.#explain(run, { events, predecessors, conditions }, conflict)
     } catch (error) {
       throw translateError(dialect, error, `append ${describe(events)}`)
     }
     throw conflict
   }
 
-  async #explain(run: RunWith, { events, predecessors }: Attempted, cause: unknown): Promise<Error> {
+  async #explain(run: RunWith, { events, predecessors, conditions }: Attempted, cause: unknown): Promise<Error> {
+    for (const condition of conditions) {
+      const id = await run((runner) => this.#table.firstUnwanted(runner, condition))
+      if (id !== undefined) return conditionMet(condition, events, { position: id, cause })
+    }
     const firstVersions = new Map<string, number>()
     for (const event of events) {
       if (!firstVersions.has(event.originatorId)) firstVersions.set(event.originatorId, event.originatorVersion)
@@ -89,6 +95,13 @@ export class EventsWriter {
 interface Attempted {
   readonly events: readonly StoredEvent[]
   readonly predecessors: readonly StreamPosition[]
+  readonly conditions: readonly TagCondition[]
+}
+
+/** What has to be there, and what must not, when events are written. */
+export interface Requirements {
+  readonly predecessors?: readonly StreamPosition[]
+  readonly conditions?: readonly TagCondition[]
 }
 
 function conflictOn(

@@ -1,8 +1,10 @@
 /** Events that were saved in a transaction and wait for its flush. */
-import type { AppendOptions, SelectEventsRange } from '../persistence/recorder.js'
+import { isAskedFor } from '../persistence/append-conditions.js'
+import type { AppendCondition, AppendOptions, SelectEventsRange, TagQuery } from '../persistence/recorder.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
 import type { PendingWork, Run, Written } from '../transaction/buffers.js'
 import type { DriverConnection } from './connections.js'
+import type { TagCondition } from './dialect.js'
 import type { EventsWriter } from './events-writer.js'
 
 interface Append {
@@ -72,12 +74,21 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     const events = appends.flatMap((append) => append.events)
     let ids: readonly bigint[]
     try {
-      ids = await this.#writer.write(run, events, predecessorsOutside(appends))
+      ids = await this.#writer.write(run, events, {
+        predecessors: predecessorsOutside(appends),
+        conditions: tagConditions(appends.flatMap(({ options }) => options.unless ?? [])),
+      })
     } catch (error) {
       tellLost(appends)
       throw error
     }
+    noteIds(events, ids)
     return { stored: () => tellRecorded(appends, ids), lost: () => tellLost(appends) }
+  }
+
+  /** Those that a query asks for. */
+  tagged(query: TagQuery): StoredEvent[] {
+    return this.#appends.flatMap(({ events }) => events.filter((event) => isAskedFor(event, query)))
   }
 
   /** Whether a read of this stream would miss something. */
@@ -95,6 +106,24 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     const merged = [...stored, ...pending].sort((a, b) => direction * (a.originatorVersion - b.originatorVersion))
     return range.limit === undefined ? merged : merged.slice(0, range.limit)
   }
+}
+
+/** The ids of tagged events, for who has read them before they had any. */
+const idsOfTagged = new WeakMap<StoredEvent, bigint>()
+
+function noteIds(events: readonly StoredEvent[], ids: readonly bigint[]): void {
+  for (const [index, event] of events.entries()) {
+    const id = ids[index]
+    if (event.tags !== undefined && id !== undefined) idsOfTagged.set(event, id)
+  }
+}
+
+/** Conditions as a statement checks them: what is pending is not in the table, and what was may be by now. */
+export function tagConditions(conditions: readonly AppendCondition[]): TagCondition[] {
+  return conditions.map(({ tags, types, after, known = [] }) => {
+    const except = [...known].flatMap((event) => idsOfTagged.get(event) ?? [])
+    return { tags, types, after, except }
+  })
 }
 
 function tellRecorded(appends: readonly Append[], ids: readonly bigint[]): void {

@@ -5,6 +5,7 @@ import { ProgrammingError } from '../errors.js'
 /** The tables of one application. */
 export interface TableNames {
   readonly events: string
+  readonly eventTags: string
   readonly snapshots: string
   readonly tracking: string
   readonly subjectKeys: string
@@ -23,6 +24,7 @@ export function tableNames(applicationName: string): TableNames {
   if (applicationName === '') {
     return {
       events: 'stored_events',
+      eventTags: 'stored_event_tags',
       snapshots: 'stored_snapshots',
       tracking: 'notification_tracking',
       subjectKeys: 'subject_keys',
@@ -35,6 +37,7 @@ export function tableNames(applicationName: string): TableNames {
   checkIdentifier(prefix, `name the tables of application '${applicationName}'`)
   return {
     events: `${prefix}_events`,
+    eventTags: `${prefix}_event_tags`,
     snapshots: `${prefix}_snapshots`,
     tracking: `${prefix}_tracking`,
     subjectKeys: `${prefix}_keys`,
@@ -63,6 +66,15 @@ export function checkIdentifier(name: string, attempted: string, limit: number =
       `Could not ${attempted}: '${name}' has ${name.length} characters, and a name has at most ${limit} in this database. Use a shorter name.`,
     )
   }
+}
+
+/** So long a name is one in every database. */
+const shortEnough = 63
+
+/** The table of the tags of the events in a table: `stored_event_tags` for `stored_events`. */
+export function tagsTableName(eventsTable: string): string {
+  const stem = eventsTable.endsWith('_events') ? eventsTable.slice(0, -1) : eventsTable
+  return derivedName(stem, '_tags', '_tags', shortEnough).name
 }
 
 /** The unique index over the positions of a table of events. */

@@ -18,6 +18,7 @@ import {
   processRecorderContract,
   selectSinceSnapshotContract,
   subscriptionContract,
+  tagsContract,
   trackingRecorderContract,
 } from '../../src/testing/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
@@ -41,6 +42,7 @@ for (const [label, originatorId] of [
   deleteEventsContract(framework, `InMemoryAggregateRecorder ${label}`, aggregates)
   eventStoreContract(framework, `InMemoryAggregateRecorder ${label}`, aggregates)
   applicationRecorderContract(framework, `InMemoryApplicationRecorder ${label}`, applications)
+  tagsContract(framework, `InMemoryApplicationRecorder ${label}`, applications)
   appendEventsContract(framework, `InMemoryApplicationRecorder ${label}`, applications)
   eventStoreContract(framework, `InMemoryApplicationRecorder ${label}`, applications)
   subscriptionContract(framework, `InMemoryApplicationRecorder ${label}`, applications)

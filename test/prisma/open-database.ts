@@ -45,7 +45,7 @@ export async function openDatabase(kind: TestDatabaseKind, options: Options = {}
     quoted,
     dogs: async () => column(await database.query(`SELECT dog FROM ${quoted('owners')}`)),
     async clear() {
-      for (const table of ['toys', 'owners', 'stored_events', 'stored_snapshots']) {
+      for (const table of ['toys', 'owners', 'stored_events', 'stored_event_tags', 'stored_snapshots']) {
         await database.query(`DELETE FROM ${quoted(table)}`)
       }
     },

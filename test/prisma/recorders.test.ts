@@ -18,6 +18,7 @@ import {
   notificationLogContract,
   selectSinceSnapshotContract,
   subscriptionContract,
+  tagsContract,
 } from '../../src/testing/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { databases, databasesOf, type TestDatabaseKind } from '../support/databases.js'
@@ -74,6 +75,7 @@ function contractsOn(
   eventStoreContract(framework, `PrismaApplicationRecorder ${name}`, applications)
   subscriptionContract(framework, `PrismaApplicationRecorder ${name}`, applications)
   notificationLogContract(framework, `PrismaApplicationRecorder ${name}`, applications)
+  tagsContract(framework, `PrismaApplicationRecorder ${name}`, applications)
 }
 
 describe.each(databasesOf('postgresql'))('in a named schema on $name [20]', (database) => {

@@ -32,10 +32,12 @@ export function tableStatements(provider: keyof typeof models): string[] {
   return [
     ...models[provider],
     ...library.eventsTableStatements('stored_events'),
+    ...library.tagsTableStatements('stored_event_tags'),
     ...library.snapshotsTableStatements('stored_snapshots'),
     ...library.trackingTableStatements('notification_tracking'),
     ...library.subjectKeysTableStatements('subject_keys'),
     ...library.idempotencyKeysTableStatements('idempotency_keys'),
     ...library.eventsTableStatements('trainingschool_events'),
+    ...library.tagsTableStatements('trainingschool_event_tags'),
   ]
 }

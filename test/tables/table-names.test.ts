@@ -9,6 +9,7 @@ describe('the names of an application’s tables', () => {
   test('have the name of the application in lower case as their prefix', () => {
     expect(tableNames('TrainingSchool')).toEqual({
       events: 'trainingschool_events',
+      eventTags: 'trainingschool_event_tags',
       snapshots: 'trainingschool_snapshots',
       tracking: 'trainingschool_tracking',
       subjectKeys: 'trainingschool_keys',
@@ -21,6 +22,7 @@ describe('the names of an application’s tables', () => {
   test('have no prefix without a name', () => {
     expect(tableNames('')).toEqual({
       events: 'stored_events',
+      eventTags: 'stored_event_tags',
       snapshots: 'stored_snapshots',
       tracking: 'notification_tracking',
       subjectKeys: 'subject_keys',

@@ -23,7 +23,9 @@ import {
   selectSinceSnapshotContract,
   subjectKeyRecorderContract,
   subscriptionContract,
+  type TaggingRecorder,
   type TestFramework,
+  tagsContract,
   trackingRecorderContract,
 } from '../../src/testing/index.js'
 import {
@@ -37,6 +39,7 @@ import {
 } from './broken-event-recorders.js'
 import { brokenSubjectKeys } from './broken-subject-key-recorders.js'
 import { brokenSubscriptions } from './broken-subscriptions.js'
+import { brokenTags } from './broken-tag-recorders.js'
 import { brokenProcesses, brokenTrackings } from './broken-tracking-recorders.js'
 import { collectCases, failing, numbersOf } from './collected-cases.js'
 
@@ -114,6 +117,13 @@ noticing({
   contract: deleteEventsContract,
   honest: () => new InMemoryAggregateRecorder(),
   broken: brokenDeletes,
+  fails: {},
+})
+
+noticing<TaggingRecorder>({
+  contract: tagsContract,
+  honest: () => new InMemoryApplicationRecorder(),
+  broken: brokenTags,
   fails: {},
 })
 

@@ -38,7 +38,7 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
     channel: table.channel,
     createStatements: table.createStatements,
     idProblem: (id) => table.idProblem(id),
-    needsTransaction: (events) => table.needsTransaction(events),
+    needsTransaction: (events) => table.needsTransaction(events, []),
     select: (runner, id, range) => table.select(runner, id, range),
     selectSinceSnapshot: (runner, snapshots, id, range) => table.selectSinceSnapshot(runner, snapshots, id, range),
     delete: (runner, id, range) => table.delete(runner, id, range),
@@ -47,6 +47,9 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
     selectLog: (runner, range) => selectVisible(runner, options.name, range),
     lastGivenPosition: async (runner) => (await lastVisible(runner, options.name)) ?? 0n,
     findFault: (runner) => table.findFault(runner),
+    firstUnwanted: (runner, condition) => table.firstUnwanted(runner, condition),
+    selectByTags: (runner, queries) => table.selectByTags(runner, queries),
+    lockTags: (runner, tags) => table.lockTags(runner, tags),
     insert: (runner, events, predecessors) => insert(runner, events, predecessors),
   }
 }

@@ -5,18 +5,33 @@ import type {
   SelectEventsRange,
   SinceSnapshot,
   SinceSnapshotRange,
+  TaggedRead,
 } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
-import type { EventsTable, EventsTableOptions, Inserted, LogRange, TableFault } from '../dialect.js'
+import type {
+  EventsTable,
+  EventsTableOptions,
+  Inserted,
+  LogRange,
+  TableFault,
+  TagCondition,
+  TagsRead,
+} from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
 import type { LogWatch } from '../log-watch.js'
 import { allOrNothing, chunksOf, needsChunks, partsOf } from './chunks.js'
 import { eventColumns, toBigInt, toNotification, toSinceSnapshot, toStoredEvent, toText } from './event-rows.js'
 import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
+import { hasTags, TagStatements, taggedIds } from './event-tags.js'
 import { setInsertId } from './insert-id.js'
-import { eventsTableStatements, positionsTable, snapshotsTableStatements } from './mariadb-tables.js'
+import {
+  eventsTableStatements,
+  positionsTable,
+  snapshotsTableStatements,
+  tagsTableStatements,
+} from './mariadb-tables.js'
 
 /** A statement may have 65,535 parameters and, by default, 16 MiB. */
 const chunkLimits = { rows: 4_000, bytes: 8 * 1024 * 1024 }
@@ -45,15 +60,30 @@ export class MariadbEventsTable implements EventsTable {
   readonly channel: string
   readonly reference: string
   readonly #withLog: boolean
+  readonly #tagStatements: TagStatements
   readonly #watch: LogWatch | undefined
 
-  constructor({ name, originatorIdType, withLog, watch }: EventsTableOptions) {
+  constructor({ name, originatorIdType, withLog, watch, tags }: EventsTableOptions) {
     this.channel = name
     this.reference = `\`${name}\``
     this.#withLog = withLog
     this.#watch = watch
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
-    this.createStatements = statements(name, { originatorIdType })
+    this.createStatements = [
+      ...statements(name, { originatorIdType }),
+      ...(tags === undefined ? [] : tagsTableStatements(tags)),
+    ]
+    this.#tagStatements = new TagStatements({
+      events: this.reference,
+      tags: `\`${tags ?? ''}\``,
+      parameter(args, value) {
+        args.push(value)
+        return '?'
+      },
+      // The column's collation takes "Added" and "added" for one.
+      endOfTopic: (topic, length) => `CAST(RIGHT(${topic}, ${length}) AS BINARY)`,
+      wide: (id) => id,
+    })
   }
 
   idProblem(originatorId: string): string | undefined {
@@ -68,6 +98,7 @@ export class MariadbEventsTable implements EventsTable {
     runner: StatementRunner | DriverConnection,
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
+    conditions: readonly TagCondition[],
   ): Promise<Inserted | undefined> {
     if (!this.#withLog) {
       // What is stored stays stored, so looking first is as good as looking in the same statement.
@@ -76,9 +107,31 @@ export class MariadbEventsTable implements EventsTable {
       return (await this.#insertRows(runner, events, undefined)) ? { notificationIds: [] } : undefined
     }
     if (needsChunks(events, chunkLimits) && 'savepoint' in runner) {
-      return await allOrNothing(runner, () => this.#insertIntoLog(runner, events, predecessors))
+      return await allOrNothing(runner, () => this.#insertIntoLog(runner, events, { predecessors, conditions }))
     }
-    return await this.#insertIntoLog(runner, events, predecessors)
+    return await this.#insertIntoLog(runner, events, { predecessors, conditions })
+  }
+
+  // A locking read: the snapshot of the transaction may be older than what others have stored.
+  async firstUnwanted(runner: StatementRunner, condition: TagCondition): Promise<bigint | undefined> {
+    const { rows } = await runner.query(this.#tagStatements.firstUnwanted(condition, latest(runner)))
+    return rows[0] === undefined ? undefined : toBigInt(rows[0][0])
+  }
+
+  async selectByTags(runner: StatementRunner | DriverConnection, queries: readonly TagsRead[]): Promise<TaggedRead[]> {
+    // Who holds the counter keeps all others from writing: for a locking read nobody waits, then, and it misses nothing.
+    return await this.#tagStatements.read(runner, queries, this.#holdsCounter(runner) ? latest(runner) : '')
+  }
+
+  /** All who write this log take its counter, so that is the lock of every tag. */
+  async lockTags(runner: StatementRunner | DriverConnection): Promise<void> {
+    this.#noteCounter(runner)
+    await runner.execute(
+      statement(
+        `INSERT INTO ${positionsTable} (log, notification_id) VALUES (?, 0) ON DUPLICATE KEY UPDATE notification_id = notification_id`,
+        [this.channel],
+      ),
+    )
   }
 
   async select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
@@ -123,7 +176,7 @@ export class MariadbEventsTable implements EventsTable {
     const query = selectLogPart(this.reference, range, logExpressions)
     // A transaction sees its own events, and below them may miss what others have stored since its snapshot. A locking read
     // misses nothing, and waits for nobody: who has taken ids keeps all others from it until its end.
-    const missesOthers = 'savepoint' in runner && written.get(runner)?.has(this.reference) === true
+    const missesOthers = this.#holdsCounter(runner)
     const { rows } = await runner.query(missesOthers ? statement(`${query.sql} LOCK IN SHARE MODE`, query.args) : query)
     return rows.map(toNotification)
   }
@@ -173,22 +226,26 @@ export class MariadbEventsTable implements EventsTable {
   async #insertIntoLog(
     runner: StatementRunner | DriverConnection,
     events: readonly StoredEvent[],
-    predecessors: readonly StreamPosition[],
+    { predecessors, conditions }: Required,
   ): Promise<Inserted | undefined> {
     const count = events.length
     await this.#checkIds(runner)
-    if ('savepoint' in runner) {
-      if (runner.openAround?.some((outer) => written.get(outer)?.has(this.reference)) === true) throw numberedAround()
-      written.set(runner, (written.get(runner) ?? new Set()).add(this.reference))
-    }
+    this.#noteCounter(runner)
     // A statement has room for some; the others are looked for before. What is stored stays stored.
     const [first = [], ...others] = [...partsOf(predecessors, longestList)]
     for (const part of others) if (!(await this.#areStored(runner, part))) return undefined
     const last = await this.#takeIds(runner, count, first)
     if (last === undefined) return undefined
     const firstId = last - BigInt(count) + 1n
-    if (await this.#insertRows(runner, events, firstId)) {
-      return { notificationIds: events.map((_, index) => firstId + BigInt(index)) }
+    const notificationIds = events.map((_, index) => firstId + BigInt(index))
+    // After the counter is taken: whoever comes later sees what this one stores.
+    const isRefused = await this.#meetsAny(runner, conditions)
+    if (!isRefused && (await this.#insertRows(runner, events, firstId))) {
+      if (hasTags(events)) {
+        for (const insert of this.#tagStatements.inserts(taggedIds(events, notificationIds)))
+          await runner.execute(insert)
+      }
+      return { notificationIds }
     }
     // The transaction goes on, so the ids are given back: the row is still locked.
     await runner.execute(
@@ -198,6 +255,21 @@ export class MariadbEventsTable implements EventsTable {
       ]),
     )
     return undefined
+  }
+
+  async #meetsAny(runner: StatementRunner, conditions: readonly TagCondition[]): Promise<boolean> {
+    for (const condition of conditions) if ((await this.firstUnwanted(runner, condition)) !== undefined) return true
+    return false
+  }
+
+  #holdsCounter(runner: StatementRunner | DriverConnection): boolean {
+    return 'savepoint' in runner && written.get(runner)?.has(this.reference) === true
+  }
+
+  #noteCounter(runner: StatementRunner | DriverConnection): void {
+    if (!('savepoint' in runner)) return
+    if (runner.openAround?.some((outer) => written.get(outer)?.has(this.reference)) === true) throw numberedAround()
+    written.set(runner, (written.get(runner) ?? new Set()).add(this.reference))
   }
 
   /** Moves the counter on, if the predecessors are stored; the first insert into a log makes it. @returns the last of the ids */
@@ -276,6 +348,17 @@ export class MariadbEventsTable implements EventsTable {
     const rows = Array.from(events, () => row).join(', ')
     return statement(`INSERT INTO ${this.reference} (${columns}, recorded_at) VALUES ${rows}`, args)
   }
+}
+
+/** What has to be there, and what must not, when events are written. */
+interface Required {
+  readonly predecessors: readonly StreamPosition[]
+  readonly conditions: readonly TagCondition[]
+}
+
+/** Ends a select that is to see what was committed after the snapshot of its transaction. */
+function latest({ inTransaction }: StatementRunner): string {
+  return inTransaction ? ' LOCK IN SHARE MODE' : ''
 }
 
 function numberedAround(): NotSupportedError {

@@ -26,6 +26,7 @@ export const mysqlModelTypes: ModelTypes = {
   recordedAt: 'DateTime @db.DateTime(3)',
   applicationName: 'Bytes @db.VarBinary(3072)',
   subject: 'Bytes @db.VarBinary(1020)',
+  tag: 'Bytes @db.VarBinary(255)',
   key: 'Bytes @db.VarBinary(1024)',
   idempotencyKey: 'Bytes @db.VarBinary(1020)',
   projectionName: 'Bytes @db.VarBinary(255)',
@@ -93,6 +94,22 @@ export function trackingTableStatements(name: string, _options: TableOptions = {
     \`notification_id\` BIGINT NOT NULL,
 
     PRIMARY KEY (\`application_name\`)
+) ${tableCharacters}`,
+  ]
+}
+
+/**
+ * The statements that make a table of the tags of events; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function tagsTableStatements(name: string): string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${checked(name)} (
+    \`tag\` VARBINARY(255) NOT NULL,
+    \`notification_id\` BIGINT NOT NULL,
+
+    PRIMARY KEY (\`tag\`, \`notification_id\`)
 ) ${tableCharacters}`,
   ]
 }

@@ -5,13 +5,23 @@ import type {
   SelectEventsRange,
   SinceSnapshot,
   SinceSnapshotRange,
+  TaggedRead,
 } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
-import type { EventsTable, EventsTableOptions, Inserted, LogRange, TableFault } from '../dialect.js'
-import { type SqlQuery, statement } from '../driver.js'
+import type {
+  EventsTable,
+  EventsTableOptions,
+  Inserted,
+  LogRange,
+  TableFault,
+  TagCondition,
+  TagsRead,
+} from '../dialect.js'
+import { statement } from '../driver.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
 import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
+import { hasTags, TagStatements } from './event-tags.js'
 import {
   type StreamsTable,
   selectLastVersions,
@@ -26,7 +36,9 @@ import {
   pythonChannelName,
   qualified,
   snapshotsTableStatements,
+  tagsTableStatements,
 } from './postgresql-tables.js'
+import { allTags, insertWithTags, lockTags } from './postgresql-tags.js'
 
 /** The driver writes the bytes of several rows as text, which takes five times as long; a state that is larger than this goes alone, as bytes. */
 const chunkLimits = { rows: 20_000, bytes: 1024 * 1024 }
@@ -44,9 +56,11 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   /** Undefined for a table of snapshots. */
   readonly #log: PostgresqlLog | undefined
   readonly #locksTable: boolean
+  readonly #tags: string
+  readonly #tagStatements: TagStatements
 
   constructor(options: EventsTableOptions) {
-    const { name, schema, originatorIdType, withLog, notifies, watch } = options
+    const { name, schema, originatorIdType, withLog, notifies, watch, tags } = options
     this.reference = qualified(name, { schema })
     this.idType = originatorIdType
     this.channel = channelName(name, schema)
@@ -57,8 +71,19 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
       ...(this.foreignChannel === undefined ? [] : [this.foreignChannel]),
     ]
     this.#log = withLog ? new PostgresqlLog({ reference: this.reference, channels, watch }) : undefined
+    this.#tags = tags === undefined ? '' : qualified(tags, { schema })
+    this.#tagStatements = new TagStatements({
+      events: this.reference,
+      tags: this.#tags,
+      parameter: (args, value, type) => `$${args.push(value)}::${type}`,
+      endOfTopic: (topic, length) => `right(${topic}, ${length})`,
+      wide: (id) => id,
+    })
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
-    this.createStatements = statements(name, { schema, originatorIdType })
+    this.createStatements = [
+      ...statements(name, { schema, originatorIdType }),
+      ...(tags === undefined ? [] : tagsTableStatements(tags, { schema })),
+    ]
   }
 
   // What a cast to the type would refuse, and end the transaction with it.
@@ -68,28 +93,30 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   }
 
   // Outside of a transaction one event is stored or not, and several are all or nothing by a check in their statement.
-  needsTransaction(events: readonly StoredEvent[]): boolean {
-    return this.#locksTable || needsChunks(events, chunkLimits)
+  needsTransaction(events: readonly StoredEvent[], conditions: readonly TagCondition[]): boolean {
+    return this.#locksTable || conditions.length > 0 || needsChunks(events, chunkLimits)
   }
 
   async insert(
     runner: StatementRunner | DriverConnection,
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
+    conditions: readonly TagCondition[],
   ): Promise<Inserted | undefined> {
     // Held until the end of the transaction, as the Python library holds it.
     if (this.#locksTable) await runner.execute(statement(`LOCK TABLE ${this.reference} IN EXCLUSIVE MODE`))
+    if (conditions.length > 0) await this.lockTags(runner, allTags(events, conditions))
     if (!needsChunks(events, chunkLimits) || !('savepoint' in runner)) {
-      return await this.#insertAtOnce(runner, events, predecessors)
+      return await this.#insertAtOnce(runner, events, { predecessors, conditions })
     }
     return await allOrNothing(runner, async () => {
       const notificationIds: bigint[] = []
-      let required = predecessors
+      let required: Required = { predecessors, conditions }
       for (const chunk of chunksOf(events, chunkLimits)) {
         const inserted = await this.#insertAtOnce(runner, chunk, required)
         if (inserted === undefined) return undefined
         notificationIds.push(...inserted.notificationIds)
-        required = []
+        required = nothingRequired
       }
       return { notificationIds }
     })
@@ -98,13 +125,32 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   async #insertAtOnce(
     runner: StatementRunner,
     events: readonly StoredEvent[],
-    predecessors: readonly StreamPosition[],
+    required: Required,
   ): Promise<Inserted | undefined> {
     const floorLock = (await this.#log?.floor(runner)) ?? ''
-    const { rows } = await runner.query(this.#insertStatement(floorLock, events, predecessors, runner.inTransaction))
+    const isTagged = this.#tags !== '' && hasTags(events)
+    const args: unknown[] = []
+    const insert = this.#insertSql(events, args, { ...required, isTagged, inTransaction: runner.inTransaction })
+    const sql = isTagged
+      ? insertWithTags({ floorLock, insert, args, events, table: this, tags: this.#tags })
+      : `${floorLock}${insert}`
+    const { rows } = await runner.query(statement(sql, args))
     if (rows.length === events.length) return { notificationIds: this.#log !== undefined ? toIds(rows) : [] }
-    if (rows.length > 0) await this.#removePart(runner, rows)
+    if (rows.length > 0) await this.#removePart(runner, rows, isTagged ? allTags(events, []) : [])
     return undefined
+  }
+
+  async firstUnwanted(runner: StatementRunner, condition: TagCondition): Promise<bigint | undefined> {
+    const { rows } = await runner.query(this.#tagStatements.firstUnwanted(condition))
+    return rows[0] === undefined ? undefined : toBigInt(rows[0][0])
+  }
+
+  async selectByTags(runner: StatementRunner, queries: readonly TagsRead[]): Promise<TaggedRead[]> {
+    return await this.#tagStatements.read(runner, queries)
+  }
+
+  async lockTags(runner: StatementRunner, tags: readonly string[]): Promise<void> {
+    await lockTags(runner, this.reference, tags)
   }
 
   async select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
@@ -164,26 +210,25 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     return await this.#log?.findFault(runner)
   }
 
-  #insertStatement(
-    floorLock: string,
+  #insertSql(
     events: readonly StoredEvent[],
-    predecessors: readonly StreamPosition[],
-    inTransaction: boolean,
-  ): SqlQuery {
-    const args: unknown[] = []
+    args: unknown[],
+    { predecessors, conditions: tagConditions, isTagged, inTransaction }: InsertOptions,
+  ): string {
     const rows = events.length === 1 ? this.#singleRow(events, args) : this.#manyRows(events, args)
     const conditions: string[] = []
     if (predecessors.length > 0) conditions.push(this.#areStored(predecessors, args))
+    for (const condition of tagConditions) conditions.push(`NOT ${this.#tagStatements.exists(condition, args)}`)
     // Without a transaction a part must not be stored: nothing is when a stream is seen to have its first position already,
     // and for what cannot be seen yet the statement fails as a whole.
     const counted = inTransaction || events.length === 1
     if (!counted) conditions.push(`NOT ${this.#anyStored(firstPositions(events), args)}`)
-    return statement(
-      `${floorLock}INSERT INTO ${this.reference} (${eventColumns}) ${rows.select}${this.#log !== undefined ? rows.fromFloor : rows.from}` +
-        (conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '') +
-        `${rows.order}${counted ? ' ON CONFLICT DO NOTHING' : ''}` +
-        ` RETURNING ${this.#log !== undefined ? 'id' : 'originator_id, originator_version'}`,
-      args,
+    const sources = [...(isTagged ? ['tag_locks'] : []), ...(this.#log !== undefined ? ['floor'] : []), ...rows.from]
+    return (
+      `INSERT INTO ${this.reference} (${eventColumns}) ${rows.select}${sources.length > 0 ? ` FROM ${sources.join(', ')}` : ''}` +
+      (conditions.length > 0 ? ` WHERE ${conditions.join(' AND ')}` : '') +
+      `${rows.order}${counted ? ' ON CONFLICT DO NOTHING' : ''}` +
+      ` RETURNING ${this.#log !== undefined ? 'id' : 'originator_id, originator_version'}${isTagged ? ', originator_id, originator_version' : ''}`
     )
   }
 
@@ -193,7 +238,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
       args.push(event.originatorId, event.originatorVersion, event.topic, event.state, metadataOf(event))
     }
     const select = `SELECT $1::${this.idType}, $2::bigint, $3::text, $4::bytea, $5::jsonb`
-    return { select, from: '', fromFloor: ' FROM floor', order: '' }
+    return { select, from: [], order: '' }
   }
 
   #manyRows(events: readonly StoredEvent[], args: unknown[]): RowSource {
@@ -209,8 +254,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
       `WITH ORDINALITY AS e(${eventColumns}, position)`
     return {
       select: `SELECT ${eventColumns}`,
-      from: ` FROM ${rows}`,
-      fromFloor: ` FROM floor, ${rows}`,
+      from: [rows],
       order: ' ORDER BY position',
     }
   }
@@ -254,7 +298,15 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     return await this.#log.settledPosition(runner, comparesIds)
   }
 
-  async #removePart(runner: StatementRunner, rows: ReadonlyArray<readonly unknown[]>): Promise<void> {
+  async #removePart(
+    runner: StatementRunner,
+    rows: ReadonlyArray<readonly unknown[]>,
+    tags: readonly string[],
+  ): Promise<void> {
+    if (tags.length > 0) {
+      const sql = `DELETE FROM ${this.#tags} WHERE tag = ANY($1::text[]) AND notification_id = ANY($2::bigint[])`
+      await runner.execute(statement(sql, [tags, toIds(rows)]))
+    }
     if (this.#log !== undefined) {
       const sql = `DELETE FROM ${this.reference} WHERE id = ANY($1::bigint[])`
       await runner.execute(statement(sql, [toIds(rows)]))
@@ -267,11 +319,23 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   }
 }
 
+/** What has to be there, and what must not, when events are written. */
+interface Required {
+  readonly predecessors: readonly StreamPosition[]
+  readonly conditions: readonly TagCondition[]
+}
+
+interface InsertOptions extends Required {
+  readonly isTagged: boolean
+  readonly inTransaction: boolean
+}
+
+const nothingRequired: Required = { predecessors: [], conditions: [] }
+
 /** Where the rows of an insert come from. */
 interface RowSource {
   readonly select: string
-  readonly from: string
-  readonly fromFloor: string
+  readonly from: readonly string[]
   readonly order: string
 }
 

@@ -19,6 +19,7 @@ export const postgresqlModelTypes: ModelTypes = {
   recordedAt: 'DateTime @db.Timestamptz(6)',
   applicationName: 'String',
   subject: 'String',
+  tag: 'String',
   key: 'Bytes',
   idempotencyKey: 'String',
   projectionName: 'String',
@@ -73,6 +74,22 @@ export function trackingTableStatements(name: string, options: TableOptions = {}
     "notification_id" BIGINT NOT NULL,
 
     CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("application_name")
+)`,
+  ]
+}
+
+/**
+ * The statements that make a table of the tags of events; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function tagsTableStatements(name: string, options: TableOptions = {}): string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${qualified(name, options)} (
+    "tag" TEXT NOT NULL,
+    "notification_id" BIGINT NOT NULL,
+
+    CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("tag","notification_id")
 )`,
   ]
 }

@@ -4,15 +4,25 @@ import type {
   SelectEventsRange,
   SinceSnapshot,
   SinceSnapshotRange,
+  TaggedRead,
 } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
-import type { EventsTable, EventsTableOptions, Inserted, LogRange, TableFault } from '../dialect.js'
+import type {
+  EventsTable,
+  EventsTableOptions,
+  Inserted,
+  LogRange,
+  TableFault,
+  TagCondition,
+  TagsRead,
+} from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
 import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
 import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
-import { eventsTableStatements, snapshotsTableStatements } from './sqlite-tables.js'
+import { hasTags, TagStatements, taggedIds } from './event-tags.js'
+import { eventsTableStatements, snapshotsTableStatements, tagsTableStatements } from './sqlite-tables.js'
 
 /** SQLite takes 32,766 parameters in a statement: six for an event, one for all predecessors. */
 const chunkLimits = { rows: 4_000, bytes: 64 * 1024 * 1024 }
@@ -26,13 +36,29 @@ export class SqliteEventsTable implements EventsTable {
   readonly channel: string
   readonly reference: string
   readonly #withLog: boolean
+  readonly #hasTags: boolean
+  readonly #tagStatements: TagStatements
 
-  constructor({ name, originatorIdType, withLog }: EventsTableOptions) {
+  constructor({ name, originatorIdType, withLog, tags }: EventsTableOptions) {
     this.channel = name
     this.reference = `"${name}"`
     this.#withLog = withLog
     const statements = withLog ? eventsTableStatements : snapshotsTableStatements
-    this.createStatements = statements(name, { originatorIdType })
+    this.createStatements = [
+      ...statements(name, { originatorIdType }),
+      ...(tags === undefined ? [] : tagsTableStatements(tags)),
+    ]
+    this.#hasTags = tags !== undefined
+    this.#tagStatements = new TagStatements({
+      events: this.reference,
+      tags: `"${tags ?? ''}"`,
+      parameter(args, value) {
+        args.push(value)
+        return '?'
+      },
+      endOfTopic: (topic, length) => `substr(${topic}, -${length})`,
+      wide: (id) => `CAST(${id} AS TEXT)`,
+    })
   }
 
   idProblem(): undefined {
@@ -40,32 +66,50 @@ export class SqliteEventsTable implements EventsTable {
   }
 
   needsTransaction(events: readonly StoredEvent[]): boolean {
-    return needsChunks(events, chunkLimits)
+    return (this.#hasTags && hasTags(events)) || needsChunks(events, chunkLimits)
   }
 
   async insert(
     runner: StatementRunner | DriverConnection,
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
+    conditions: readonly TagCondition[],
   ): Promise<Inserted | undefined> {
     if (needsChunks(events, chunkLimits) && 'savepoint' in runner) {
-      return await allOrNothing(runner, () => this.#insertChunks(runner, events, predecessors))
+      return await allOrNothing(runner, () => this.#insertChunks(runner, events, { predecessors, conditions }))
     }
-    return await this.#insertChunks(runner, events, predecessors)
+    return await this.#insertChunks(runner, events, { predecessors, conditions })
+  }
+
+  async firstUnwanted(runner: StatementRunner, condition: TagCondition): Promise<bigint | undefined> {
+    const { rows } = await runner.query(this.#tagStatements.firstUnwanted(condition))
+    return rows[0] === undefined ? undefined : toBigInt(rows[0][0])
+  }
+
+  async selectByTags(runner: StatementRunner, queries: readonly TagsRead[]): Promise<TaggedRead[]> {
+    return await this.#tagStatements.read(runner, queries)
+  }
+
+  // A transaction is the one that writes from its first statement on.
+  async lockTags(runner: StatementRunner): Promise<void> {
+    await runner.query(statement('SELECT 1'))
   }
 
   async #insertChunks(
     runner: StatementRunner,
     events: readonly StoredEvent[],
-    predecessors: readonly StreamPosition[],
+    requirements: Required,
   ): Promise<Inserted | undefined> {
     const notificationIds: bigint[] = []
-    let required = predecessors
+    let required = requirements
     for (const chunk of chunksOf(events, chunkLimits)) {
       const { rows } = await runner.query(this.#insertStatement(chunk, required))
       if (rows.length < chunk.length) return undefined
       if (this.#withLog) notificationIds.push(...toIds(rows))
-      required = []
+      required = { predecessors: [], conditions: [] }
+    }
+    if (this.#hasTags && hasTags(events)) {
+      for (const insert of this.#tagStatements.inserts(taggedIds(events, notificationIds))) await runner.execute(insert)
     }
     return { notificationIds }
   }
@@ -122,7 +166,7 @@ export class SqliteEventsTable implements EventsTable {
     return undefined
   }
 
-  #insertStatement(events: readonly StoredEvent[], predecessors: readonly StreamPosition[]): SqlQuery {
+  #insertStatement(events: readonly StoredEvent[], { predecessors, conditions }: Required): SqlQuery {
     const recordedAt = new Date().toISOString().replace('Z', '+00:00')
     const args: unknown[] = []
     for (const event of events) {
@@ -131,8 +175,10 @@ export class SqliteEventsTable implements EventsTable {
     }
     const rows = Array.from(events, () => '(?, ?, ?, ?, ?, ?)').join(', ')
     let source = `VALUES ${rows}`
-    if (predecessors.length > 0) {
-      source = `SELECT * FROM (VALUES ${rows}) WHERE ${this.#areStored(predecessors, args)}`
+    if (predecessors.length > 0 || conditions.length > 0) {
+      const required = predecessors.length > 0 ? [this.#areStored(predecessors, args)] : []
+      for (const condition of conditions) required.push(`NOT ${this.#tagStatements.exists(condition, args)}`)
+      source = `SELECT * FROM (VALUES ${rows}) WHERE ${required.join(' AND ')}`
     }
     const returned = this.#withLog ? idAsText : 'originator_version'
     return statement(
@@ -154,4 +200,10 @@ export class SqliteEventsTable implements EventsTable {
       `s.originator_id = json_extract(p.value, '$[0]') AND s.originator_version = json_extract(p.value, '$[1]'))) = ${positions.length}`
     )
   }
+}
+
+/** What has to be there, and what must not, when events are written. */
+interface Required {
+  readonly predecessors: readonly StreamPosition[]
+  readonly conditions: readonly TagCondition[]
 }

@@ -22,6 +22,7 @@ export const sqliteModelTypes: ModelTypes = {
   recordedAt: 'DateTime',
   applicationName: 'String',
   subject: 'String',
+  tag: 'String',
   key: 'Bytes',
   idempotencyKey: 'String',
   projectionName: 'String',
@@ -77,6 +78,22 @@ export function trackingTableStatements(name: string, _options: TableOptions = {
     `CREATE TABLE IF NOT EXISTS ${checked(name)} (
     "application_name" TEXT NOT NULL PRIMARY KEY,
     "notification_id" BIGINT NOT NULL
+)`,
+  ]
+}
+
+/**
+ * The statements that make a table of the tags of events; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that has odd characters
+ */
+export function tagsTableStatements(name: string): string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${checked(name)} (
+    "tag" TEXT NOT NULL,
+    "notification_id" BIGINT NOT NULL,
+
+    PRIMARY KEY ("tag", "notification_id")
 )`,
   ]
 }

@@ -28,6 +28,7 @@ export interface ModelTypes {
   readonly recordedAt: string
   readonly applicationName: string
   readonly subject: string
+  readonly tag: string
   readonly key: string
   readonly idempotencyKey: string
   readonly projectionName: string

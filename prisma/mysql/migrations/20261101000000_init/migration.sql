@@ -13,6 +13,14 @@ CREATE TABLE `stored_events` (
 ) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 
 -- CreateTable
+CREATE TABLE `stored_event_tags` (
+    `tag` VARBINARY(255) NOT NULL,
+    `notification_id` BIGINT NOT NULL,
+
+    PRIMARY KEY (`tag`, `notification_id`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+
+-- CreateTable
 CREATE TABLE `stored_snapshots` (
     `originator_id` VARBINARY(255) NOT NULL,
     `originator_version` BIGINT NOT NULL,

@@ -15,6 +15,14 @@ CREATE TABLE "stored_events" (
 );
 
 -- CreateTable
+CREATE TABLE "stored_event_tags" (
+    "tag" TEXT NOT NULL,
+    "notification_id" BIGINT NOT NULL,
+
+    CONSTRAINT "stored_event_tags_pkey" PRIMARY KEY ("tag","notification_id")
+);
+
+-- CreateTable
 CREATE TABLE "stored_snapshots" (
     "originator_id" UUID NOT NULL,
     "originator_version" BIGINT NOT NULL,

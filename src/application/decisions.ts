@@ -1,0 +1,173 @@
+/** Decisions beyond one aggregate: made from events with certain tags, and stored only while those are all. */
+import type { DomainEvent } from '../domain/event.js'
+import { definitionOfEvent, type EventDeclaration, type NamedEvent } from '../domain/event-definition.js'
+import { eventNames } from '../domain/event-names.js'
+import { type Facts, factsOf, shapesOfFacts } from '../domain/facts.js'
+import { newEvent } from '../domain/new-event.js'
+import { queriedTags, type Tags } from '../domain/tags.js'
+import { randomId } from '../domain/uuid.js'
+import { NotSupportedError } from '../errors.js'
+import type { EventStore } from '../persistence/event-store.js'
+import type { AppendCondition, ApplicationRecorder, TaggedRead, TagQuery } from '../persistence/recorder.js'
+import type { StoredEvent } from '../persistence/stored-event.js'
+
+/** What a decision is made from, by names of one's own. */
+export type FactsByName = Readonly<Record<string, Facts<unknown>>>
+
+/** The values of facts, by the same names. */
+export type ValuesOf<Items> = { readonly [Name in keyof Items]: Items[Name] extends Facts<infer Value> ? Value : never }
+
+/** Makes a decision from values: gives the events that follow, or none, or throws. Pure and synchronous. */
+export type Decide<Items> = (values: ValuesOf<Items>) => ReadonlyArray<NamedEvent<string, object>>
+
+/** How a decision is made. */
+export interface DecideOptions {
+  /**
+   * Whether others who would store events with the same tags wait, from the read on, until the end of the transaction: for tags that
+   * many decide on at once. Default false: who is second has an `AppendConditionError`, and decides again.
+   */
+  readonly lock?: boolean
+}
+
+/** Events that must not be stored already. */
+export interface Unless {
+  /** Tags that such an event has, all of them; at least one. */
+  readonly tags: Tags
+  /** The definitions, or the names, of such events; default any. */
+  readonly types?: ReadonlyArray<EventDeclaration | string>
+}
+
+/** What is asked of a save beside its events. */
+export interface SaveOptions {
+  /** What must not be stored already, in a list for several: nothing is stored then, and the save, or the commit, fails with an `AppendConditionError`. */
+  readonly unless: Unless | readonly Unless[]
+}
+
+/** Events are read so many at a time. */
+const pageSize = 2_000
+
+/** What a decision has come to: events, and what they were decided on. */
+export interface Decided {
+  readonly events: readonly DomainEvent[]
+  readonly conditions: readonly AppendCondition[]
+}
+
+/** Reads what decisions are made from. */
+export class Decisions {
+  readonly #recorder: Pick<ApplicationRecorder, 'selectByTags' | 'lockTags'>
+  readonly #store: EventStore
+
+  constructor(recorder: Pick<ApplicationRecorder, 'selectByTags' | 'lockTags'>, store: EventStore) {
+    this.#recorder = recorder
+    this.#store = store
+  }
+
+  /** Writes conditions as a recorder takes them. @throws `TypeError` for one without a tag, or with what is no type */
+  conditions(unless: SaveOptions['unless']): AppendCondition[] {
+    const all = isList(unless) ? unless : [unless]
+    return all.map(({ tags, types = [] }) => ({
+      tags: this.#store.tagTexts.of(queriedTags(tags, 'save unless')),
+      types: eventNames(types),
+      after: null,
+    }))
+  }
+
+  /** Makes a decision; nothing is stored. */
+  async decide<Items extends FactsByName>(
+    items: Items,
+    decide: Decide<Items>,
+    { lock = false }: DecideOptions,
+  ): Promise<Decided> {
+    const all = Object.entries(items)
+    const queries = all.map(([, { tags, cases, onlyLast }]) => ({
+      tags: this.#store.tagTexts.of(tags),
+      types: [...cases.keys()],
+      onlyLast,
+    }))
+    if (lock) await this.#recorder.lockTags?.([...new Set(queries.flatMap(({ tags }) => tags))])
+    const reads = await this.#read(queries)
+    const stored = reads.flatMap(({ events }) => events.map(({ event }) => event))
+    const events = await this.#store.toDomainEvents(stored)
+    let start = 0
+    const values = all.map(([name, each], index) => {
+      const count = reads[index]?.events.length ?? 0
+      const own = events.slice(start, start + count)
+      start += count
+      return [name, factsOf(each, own)] as const
+    })
+    // By the names of the items, each the value of its facts.
+    const decided = decide(Object.fromEntries(values) as ValuesOf<Items>)
+    const conditions = queries.map(({ tags, types }, index) => conditionOf({ tags, types }, reads[index]))
+    return { events: storable(decided), conditions }
+  }
+
+  async #read(queries: ReadonlyArray<TagQuery & { readonly onlyLast: boolean }>): Promise<TaggedRead[]> {
+    if (this.#recorder.selectByTags === undefined) {
+      throw new NotSupportedError('Could not decide by tags: the recorder of this application has no selectByTags().')
+    }
+    const limited = queries.map((query) => ({ ...query, limit: pageSize }))
+    const reads = limited.length === 0 ? [] : await this.#recorder.selectByTags(limited)
+    return await Promise.all(reads.map((read, index) => this.#readOn(read, limited[index])))
+  }
+
+  /** Reads what is beyond the first page. */
+  async #readOn(first: TaggedRead, query: (TagQuery & { readonly limit: number }) | undefined): Promise<TaggedRead> {
+    const events = [...first.events]
+    let page = first
+    while (page.events.length === query?.limit) {
+      const gt = page.events.at(-1)?.id ?? null
+      const [next] = (await this.#recorder.selectByTags?.([{ ...query, gt }])) ?? []
+      if (next === undefined) break
+      events.push(...next.events)
+      page = next
+    }
+    return { events, after: page.after }
+  }
+}
+
+function conditionOf(query: TagQuery, read: TaggedRead | undefined): AppendCondition {
+  const known = new Set<StoredEvent>()
+  for (const { event, id } of read?.events ?? []) if (id === undefined) known.add(event)
+  return { ...query, after: read?.after ?? null, ...(known.size === 0 ? {} : { known }) }
+}
+
+/** Events that belong to no aggregate, in a stream of their own. @throws `TypeError` for what was not made by a definition */
+function storable(decided: unknown): DomainEvent[] {
+  if (!Array.isArray(decided)) {
+    if (decided instanceof Promise) decided.catch(() => undefined)
+    throw new TypeError(
+      `A decision must give a list of events, at once: it gave ${decided instanceof Promise ? 'a promise' : String(decided)}`,
+    )
+  }
+  const originatorId = randomId()
+  return decided.map((event: unknown, index) => {
+    const definition = typeof event === 'object' && event !== null ? definitionOfEvent(event) : undefined
+    if (definition === undefined) {
+      throw new TypeError('A decision must give events that definitions make: Definition({ … }), as it is')
+    }
+    const own = Object.entries(definition.personal ?? {}).find(([, about]) => about === true)
+    if (own !== undefined) {
+      throw new TypeError(
+        `Cannot decide ${definition.name} from facts: its '${own[0]}' is about the originator, and such events have a stream of their ` +
+          `own. Name the field with the person's id: personal: { ${own[0]}: 'student' }`,
+      )
+    }
+    const { data } = event as NamedEvent<string, Record<string, unknown>> // made by a definition
+    return newEvent(shapesOfFacts(definition), {
+      eventName: definition.name,
+      originatorId,
+      originatorVersion: index + 1,
+      data,
+    })
+  })
+}
+
+/** Whether what was given to `save` says something about it, instead of being saved. */
+export function isSaveOptions(given: unknown): given is SaveOptions {
+  return typeof given === 'object' && given !== null && 'unless' in given && !('collectEvents' in given)
+}
+
+// Array.isArray does not narrow a readonly list out of the union.
+function isList(unless: Unless | readonly Unless[]): unless is readonly Unless[] {
+  return Array.isArray(unless)
+}

@@ -1,0 +1,150 @@
+/** The statements over the tags of one table of events, alike on all databases but for what a dialect says. */
+import type { TaggedRead } from '../../persistence/recorder.js'
+import type { StatementRunner } from '../connections.js'
+import type { TagCondition, TagsRead } from '../dialect.js'
+import { type SqlQuery, statement } from '../driver.js'
+import { partsOf } from './chunks.js'
+import { eventColumns, toBigInt, toStoredEvent } from './event-rows.js'
+
+/** What differs between databases. */
+export interface TagSyntax {
+  /** Of the events, as a statement names it. */
+  readonly events: string
+  /** Of the tags, as a statement names it. */
+  readonly tags: string
+  /** Puts a value into a statement. */
+  readonly parameter: (args: unknown[], value: unknown, type: 'text' | 'bigint') => string
+  /** The end of a topic, so many characters long. */
+  readonly endOfTopic: (topic: string, length: string) => string
+  /** For a driver that does not read integers beyond 2^53. */
+  readonly wide: (id: string) => string
+}
+
+/** Reads events by their tags, and looks for those that must not be there. */
+export class TagStatements {
+  readonly #syntax: TagSyntax
+
+  constructor(syntax: TagSyntax) {
+    this.#syntax = syntax
+  }
+
+  /** A condition that is true where there is an event that must not be there. */
+  exists(condition: TagCondition, args: unknown[]): string {
+    return `EXISTS (SELECT 1 ${this.#matching(condition, args)})`
+  }
+
+  /** The first event that must not be there. @param locking - ends a select that is to see the latest */
+  firstUnwanted(condition: TagCondition, locking: string = ''): SqlQuery {
+    const { wide } = this.#syntax
+    const args: unknown[] = []
+    const from = this.#matching(condition, args)
+    return statement(
+      `SELECT ${wide('t0.notification_id')} AS id ${from} ORDER BY t0.notification_id LIMIT 1${locking}`,
+      args,
+    )
+  }
+
+  /** Reads each query by itself, with the last position of its first tag: all in one statement, so as of one moment. */
+  async read(runner: StatementRunner, queries: readonly TagsRead[], locking: string = ''): Promise<TaggedRead[]> {
+    const args: unknown[] = []
+    const parts = queries.map((query, index) => this.#part(query, { args, index, locking }))
+    const { rows } = await runner.query(statement(parts.join(' UNION ALL '), args))
+    const found = queries.map(() => ({
+      events: [] as Array<{ event: ReturnType<typeof toStoredEvent>; id: bigint }>,
+      after: null as bigint | null,
+    }))
+    for (const row of rows) {
+      const [id, last, index] = row.slice(5)
+      const read = found[Number(index)]
+      if (read === undefined) continue
+      if (last !== null && last !== undefined) read.after = toBigInt(last)
+      if (id !== null && id !== undefined) read.events.push({ event: toStoredEvent(row), id: toBigInt(id) })
+    }
+    // No database promises the order in which it gives the parts of a union.
+    for (const { events } of found) events.sort((a, b) => (a.id < b.id ? -1 : 1))
+    return found
+  }
+
+  /** Stores tags of events that have their ids. */
+  *inserts(tagged: ReadonlyArray<readonly [tag: string, id: bigint]>, ending: string = ''): Generator<SqlQuery> {
+    const { tags } = this.#syntax
+    for (const part of partsOf(tagged, longestInsert)) {
+      const rows = part.map(() => '(?, ?)').join(', ')
+      yield statement(`INSERT INTO ${tags} (tag, notification_id) VALUES ${rows}${ending}`, part.flat())
+    }
+  }
+
+  #part(query: TagsRead, { args, index, locking }: PartPlace): string {
+    const { tags, parameter, wide } = this.#syntax
+    const [tag] = query.tags
+    const last = `SELECT max(notification_id) AS last FROM ${tags} WHERE tag = ${parameter(args, tag, 'text')}${locking}`
+    const matching = this.#matching({ ...query, except: [] }, args, true)
+    const limit = query.limit === undefined ? '' : ` LIMIT ${parameter(args, query.limit, 'bigint')}`
+    const order = `ORDER BY t0.notification_id${query.newestFirst ? ' DESC' : ''}`
+    // Every part has a row, also where nothing matches: the last position is in it.
+    return (
+      `SELECT ${columnsOf('q')}, ${wide('q.id')} AS id, ${wide('m.last')} AS last, ${index} AS query FROM (${last}) AS m ` +
+      `LEFT JOIN (SELECT ${columnsOf('e')}, e.id ${matching} ${order}${limit}${locking}) AS q ON 1 = 1`
+    )
+  }
+
+  /** FROM and WHERE of the events that a query asks for. */
+  #matching({ tags: asked, types, after, except }: TagCondition, args: unknown[], withEvents: boolean = false): string {
+    const { events, tags, parameter } = this.#syntax
+    const [first, ...others] = asked
+    let from = `FROM ${tags} AS t0`
+    for (const [index, tag] of others.entries()) {
+      const name = `t${index + 1}`
+      from += ` JOIN ${tags} AS ${name} ON ${name}.notification_id = t0.notification_id AND ${name}.tag = ${parameter(args, tag, 'text')}`
+    }
+    if (withEvents || types.length > 0) from += ` JOIN ${events} AS e ON e.id = t0.notification_id`
+    let where = ` WHERE t0.tag = ${parameter(args, first, 'text')}`
+    if (after !== null) where += ` AND t0.notification_id > ${parameter(args, after, 'bigint')}`
+    if (except.length > 0) {
+      where += ` AND t0.notification_id NOT IN (${except.map((id) => parameter(args, id, 'bigint')).join(', ')})`
+    }
+    return `${from}${where}${this.#ofTypes(types, args)}`
+  }
+
+  #ofTypes(types: readonly string[], args: unknown[]): string {
+    if (types.length === 0) return ''
+    const { endOfTopic, parameter } = this.#syntax
+    const conditions = types.map((type) => {
+      const end = `.${type}`
+      return `${endOfTopic('e.topic', String(Array.from(end).length))} = ${parameter(args, end, 'text')}`
+    })
+    return ` AND (${conditions.join(' OR ')})`
+  }
+}
+
+function columnsOf(alias: string): string {
+  return eventColumns
+    .split(', ')
+    .map((column) => `${alias}.${column}`)
+    .join(', ')
+}
+
+interface PartPlace {
+  readonly args: unknown[]
+  readonly index: number
+  readonly locking: string
+}
+
+/** Rows of one statement: SQLite takes 32,766 parameters. */
+const longestInsert = 10_000
+
+/** The tags of events with their ids. */
+export function taggedIds(
+  events: ReadonlyArray<{ readonly tags?: readonly string[] }>,
+  ids: readonly bigint[],
+): Array<readonly [tag: string, id: bigint]> {
+  return events.flatMap(({ tags = [] }, index) => {
+    const id = ids[index]
+    return id === undefined ? [] : [...new Set(tags)].map((tag) => [tag, id] as const)
+  })
+}
+
+/** Whether there is anything to do about tags. */
+export function hasTags(events: ReadonlyArray<{ readonly tags?: readonly string[] }>): boolean {
+  return events.some(({ tags }) => tags !== undefined && tags.length > 0)
+}
