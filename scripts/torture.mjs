@@ -13,6 +13,7 @@ try {
     [
       ['--http', 'http/'],
       ['--projections', 'projections/'],
+      ['--decisions', 'decisions/'],
     ].find(([flag]) => process.argv.includes(flag)) ?? []
   const run = `test/torture/${folder}run.ts`
   const args = ['--import', 'tsx', join(root, run), ...process.argv.slice(2)]

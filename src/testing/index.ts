@@ -20,6 +20,7 @@ export {
   fixedIds,
   type Replacement,
 } from './fixed-sources.js'
+export { type FactsScenario, givenFacts } from './given-facts.js'
 export { inMemory, type RecordedEvent, storedEvents } from './in-memory.js'
 export { notificationLogContract } from './notification-log-contract.js'
 export {

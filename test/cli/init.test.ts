@@ -59,6 +59,7 @@ describe('init', () => {
     const models = [...readFileSync(file(), 'utf8').matchAll(/^model (\w+)/gm)].map(([, name]) => name)
     expect(models).toEqual([
       'TrainingSchoolEvent',
+      'TrainingSchoolEventTag',
       'TrainingSchoolSnapshot',
       'TrainingSchoolTracking',
       'TrainingSchoolSubjectKey',
@@ -66,6 +67,7 @@ describe('init', () => {
       'TrainingSchoolProjectionState',
       'TrainingSchoolParkedEvent',
       'KennelsEvent',
+      'KennelsEventTag',
       'KennelsSnapshot',
       'KennelsTracking',
       'KennelsSubjectKey',
@@ -81,7 +83,7 @@ describe('init', () => {
   test('writes text ids and a PostgreSQL schema on request', async () => {
     expect(await init('--provider', 'postgresql', '--originator-id-type', 'text', '--postgres-schema', 'dogs')).toBe(0)
     expect(readFileSync(file(), 'utf8')).not.toContain('@db.Uuid')
-    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(8)
+    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(9)
   })
 
   test('has nothing to do when the file is there', async () => {
