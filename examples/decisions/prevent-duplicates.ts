@@ -6,7 +6,7 @@ const OrderPlaced = defineEvent('OrderPlaced', typed<{ item: string; attempt: st
 })
 
 @event(OrderPlaced, 'item', 'attempt')
-export class Order extends Aggregate {
+class Order extends Aggregate {
   readonly item: string
 
   constructor(item: string, _attempt: string) {

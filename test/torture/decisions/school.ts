@@ -2,13 +2,13 @@
 import { Application, defineEvent, type Facts, facts, type Recording, typed } from '../../../src/index.js'
 import { mostCourses, seats } from './plan.js'
 
-export const CourseDefined = defineEvent('CourseDefined', typed<{ course: string; capacity: number }>(), {
+const CourseDefined = defineEvent('CourseDefined', typed<{ course: string; capacity: number }>(), {
   tags: ({ course }) => ({ course }),
 })
-export const CapacityChanged = defineEvent('CapacityChanged', typed<{ course: string; capacity: number }>(), {
+const CapacityChanged = defineEvent('CapacityChanged', typed<{ course: string; capacity: number }>(), {
   tags: ({ course }) => ({ course }),
 })
-export const StudentSubscribed = defineEvent(
+const StudentSubscribed = defineEvent(
   'StudentSubscribed',
   typed<{ course: string; student: string; isForced: boolean }>(),
   { tags: ({ course, student }) => ({ course, student }) },
