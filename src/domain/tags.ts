@@ -22,7 +22,7 @@ export interface Tag {
   readonly value: string | Secret
 }
 
-/** The value of a tag that is stored as an HMAC, which the application makes with its key. Logs do not show it. */
+/** The value of a tag that is stored as an HMAC, which the application makes with its key. Logs do not show it, since it is private. */
 export class Secret {
   readonly #value: string
 
@@ -35,13 +35,8 @@ export class Secret {
     return this.#value
   }
 
-  /** Not in logs. */
+  /** Not in what is made of it as JSON. */
   toJSON(): string {
-    return '[secret]'
-  }
-
-  /** Not in logs. */
-  [inspect.custom](): string {
     return '[secret]'
   }
 }
