@@ -56,8 +56,10 @@ class BoundRequest {
 function emitInside(this: unknown, ...args: unknown[]): unknown {
   const request = this as IncomingMessage
   const bound = requestOf(request)[boundKey]
-  const emit = (): unknown => Reflect.apply(bound?.emitBefore ?? inherited(request, 'emit'), request, args)
-  return bound === undefined ? emit() : bound.inside.run(emit)
+  const emit = bound?.emitBefore ?? inheritedEmit(request)
+  // Most events call nobody who would need the context, and a context costs more than all the rest here.
+  if (bound === undefined || isUnheard(request, bound, args)) return Reflect.apply(emit, request, args)
+  return bound.inside.run(() => Reflect.apply(emit, request, args))
 }
 
 /**
@@ -105,14 +107,18 @@ class BoundResponse {
 
 function emitEnd(this: unknown, ...args: unknown[]): unknown {
   const response = this as ServerResponse
-  const [event, ...given] = args
+  const [event] = args
   const bound = responseOf(response)[boundKey]
-  const emit = (): unknown => Reflect.apply(bound?.emitBefore ?? inherited(response, 'emit'), response, args)
-  if (bound === undefined || (event !== 'finish' && event !== 'close')) return emit()
+  const emit = bound?.emitBefore ?? inheritedEmit(response)
+  const isEnd = event === 'finish' || event === 'close'
+  if (bound === undefined || !isEnd || isUnheard(response, bound, args)) return Reflect.apply(emit, response, args)
   const listeners = response.rawListeners(event)
-  if (listeners.every((listener) => bound.wasThereBefore(event, listener))) return bound.outside.run(emit)
+  if (listeners.every((listener) => bound.wasThereBefore(event, listener))) {
+    return bound.outside.run(() => Reflect.apply(emit, response, args))
+  }
   // The connection closes outside of every context.
   const inside = requestOf(response.req)[boundKey]?.inside ?? bound.outside
+  const given = args.slice(1)
   for (const listener of listeners) {
     const context = bound.wasThereBefore(event, listener) ? bound.outside : inside
     context.run(() => Reflect.apply(listener, response, given))
@@ -125,6 +131,17 @@ function ownMethod(stream: EventEmitter, name: string): Method | undefined {
   return Object.hasOwn(stream, name) ? (Reflect.get(stream, name) as Method) : undefined
 }
 
-function inherited(stream: EventEmitter, name: string): Method {
-  return Reflect.get(Object.getPrototypeOf(stream) as object, name) as Method
+/** Whether an event calls nobody, neither a listener nor what others have put in the place of `emit`. */
+function isUnheard(
+  stream: EventEmitter,
+  { emitBefore }: BoundRequest | BoundResponse,
+  [event]: readonly unknown[],
+): boolean {
+  // Whatever is emitted has the name of an event.
+  return emitBefore === undefined && stream.listenerCount(event as string | symbol) === 0
+}
+
+/** Read as a property, which is several times as fast as by `Reflect.get`. */
+function inheritedEmit(stream: EventEmitter): Method {
+  return (Object.getPrototypeOf(stream) as { emit: Method }).emit
 }
