@@ -41,10 +41,10 @@ export type ParameterName<Data extends object> = (keyof Data & string) | 'timest
  *   generators, and anything but public instance methods, setters and classes. Two events of one name are found then as well; in a class that is not
  *   decorated itself, and where the compiler gives decorators no metadata (tsc), at the first use of the class
  */
-export function event<const Names extends readonly string[]>(
-  event: string,
+export function event<const Name extends string, const Names extends readonly string[]>(
+  event: Name,
   ...parameterNames: Names
-): EventDecorator<Names, EventData>
+): EventDecorator<Names, EventData, Name>
 /** The same for an event that is defined elsewhere. */
 export function event<
   Input extends object,
@@ -73,10 +73,10 @@ export function event(event: unknown, ...parameterNames: readonly string[]): unk
  *   }
  * }
  */
-export function applies<const Names extends readonly string[]>(
-  event: string,
+export function applies<const Name extends string, const Names extends readonly string[]>(
+  event: Name,
   ...parameterNames: Names
-): MemberDecorator<Names, EventData>
+): MemberDecorator<Names, EventData, Name>
 /** The same for an event that is defined elsewhere. */
 export function applies<
   Input extends object,

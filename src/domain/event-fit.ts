@@ -1,5 +1,5 @@
 /** What the compiler asks of a decorated member: that names, parameters and the event's data fit each other. */
-import type { Aggregate, AggregateClass } from './aggregate.js'
+import type { Aggregate, AggregateClass, EventsOf } from './aggregate.js'
 
 type AnyMethod = (...args: never[]) => unknown
 
@@ -43,11 +43,57 @@ type NamedFits<Data extends object, Names extends readonly string[], Parameters 
       : false
 }
 
+/**
+ * Whether a class that says by `extends Aggregate<Events>` what its events are says this one as it is decorated; a class that does not
+ * say it, and an event with a definition, fit.
+ */
+export type DeclaredFit<
+  Events,
+  Name extends string,
+  Names extends readonly string[],
+  Parameters extends readonly unknown[],
+> = string extends keyof Events | Name
+  ? true
+  : [keyof Events] extends [never]
+    ? true
+    : Name extends keyof Events
+      ? Names extends readonly []
+        ? [Parameters extends readonly [] ? object : Parameters[0], Events[Name]] extends [
+            Events[Name],
+            Parameters extends readonly [] ? object : Parameters[0],
+          ]
+          ? true
+          : false
+        : [RequiredKeys<Events[Name]>] extends [Names[number]]
+          ? false extends DeclaredFits<Events[Name], Names, Parameters>[number]
+            ? false
+            : true
+          : false
+      : false
+
+type RequiredKeys<Data> = { [Key in keyof Data]-?: object extends Pick<Data, Key> ? never : Key }[keyof Data]
+
+type DeclaredFits<Data, Names extends readonly string[], Parameters extends readonly unknown[]> = {
+  readonly [Index in keyof Names]: Names[Index] extends 'timestamp'
+    ? true
+    : Names[Index] extends keyof Data
+      ? Index extends keyof Parameters
+        ? [Parameters[Index], Exclude<Data[Names[Index]], undefined>] extends [Data[Names[Index]], Parameters[Index]]
+          ? true
+          : false
+        : false
+      : false
+}
+
 /** Stands in the place of a decorator's argument where the decorated member cannot have the event. */
 export type EventMisuse<Reason extends string> = { readonly [problem in `@event: ${Reason}`]: never }
 
 /** A decorated member, as far as the compiler judges it. */
 export interface DecoratedMember {
+  /** What the class says of its events. */
+  readonly events: unknown
+  /** The event's name; any string where it has a definition. */
+  readonly name: string
   readonly data: object
   readonly names: readonly string[]
   readonly parameters: readonly unknown[]
@@ -60,7 +106,9 @@ export type Fitting<Member extends DecoratedMember, Accepted> =
     ? Member['result'] extends PromiseLike<unknown>
       ? EventMisuse<'the body of an event cannot be asynchronous'>
       : DataFit<Member['data'], Member['names'], Member['parameters']> extends true
-        ? Accepted
+        ? DeclaredFit<Member['events'], Member['name'], Member['names'], Member['parameters']> extends true
+          ? Accepted
+          : EventMisuse<'the class says by extends Aggregate<…> that it has no such event, or one with other data'>
         : EventMisuse<"the parameters must take the data of the event's definition; personal data may be Erased">
     : EventMisuse<'give one name per parameter; no names are needed for a single object'>
 
@@ -81,53 +129,80 @@ export type PublicSetterContext<This, Value> = ClassSetterDecoratorContext<This,
  *
  * @typeParam Names - the names of the parameters
  * @typeParam Data - what the event's data are read as
+ * @typeParam Name - its name, where it has no definition
  */
-export interface EventDecorator<Names extends readonly string[], Data extends object>
-  extends MemberDecorator<Names, Data> {
+export interface EventDecorator<Names extends readonly string[], Data extends object, Name extends string = string>
+  extends MemberDecorator<Names, Data, Name> {
   /** A class, by a standard decorator. */
   <C extends AggregateClass>(
     aggregateClass: C,
     context: Fitting<
-      { data: Data; names: Names; parameters: ConstructorParameters<C>; result: void },
+      {
+        events: EventsOf<InstanceType<C>>
+        name: Name
+        data: Data
+        names: Names
+        parameters: ConstructorParameters<C>
+        result: void
+      },
       ClassDecoratorContext<C>
     >,
   ): C
   /** A class, by a legacy decorator (`experimentalDecorators`). */
   <C extends AggregateClass>(
     aggregateClass: C &
-      Fitting<{ data: Data; names: Names; parameters: ConstructorParameters<C>; result: void }, unknown>,
+      Fitting<
+        {
+          events: EventsOf<InstanceType<C>>
+          name: Name
+          data: Data
+          names: Names
+          parameters: ConstructorParameters<C>
+          result: void
+        },
+        unknown
+      >,
   ): C
 }
 
 /** The decorator of one event for methods and setters, as a standard decorator or a legacy one. */
-export interface MemberDecorator<Names extends readonly string[], Data extends object> {
+export interface MemberDecorator<Names extends readonly string[], Data extends object, Name extends string = string> {
   /** A method, by a standard decorator. */
   <This extends Aggregate<object>, Parameters extends readonly unknown[], Result>(
     method: (this: This, ...args: Parameters) => Result,
     context: Fitting<
-      { data: Data; names: Names; parameters: Parameters; result: Result },
+      { events: EventsOf<This>; name: Name; data: Data; names: Names; parameters: Parameters; result: Result },
       PublicMethodContext<This, Parameters, Result>
     >,
   ): (this: This, ...args: Parameters) => Result
   /** A setter, by a standard decorator. */
   <This extends Aggregate<object>, Value>(
     setter: (this: This, value: Value) => void,
-    context: Fitting<{ data: Data; names: Names; parameters: [Value]; result: void }, PublicSetterContext<This, Value>>,
+    context: Fitting<
+      { events: EventsOf<This>; name: Name; data: Data; names: Names; parameters: [Value]; result: void },
+      PublicSetterContext<This, Value>
+    >,
   ): (this: This, value: Value) => void
   /** A method, by a legacy decorator (`experimentalDecorators`). */
-  <Parameters extends readonly unknown[], Result>(
-    prototype: Aggregate<object>,
+  <This extends Aggregate<object>, Parameters extends readonly unknown[], Result>(
+    prototype: This,
     key: string,
     descriptor: TypedPropertyDescriptor<(...args: Parameters) => Result> &
-      Fitting<{ data: Data; names: Names; parameters: Parameters; result: Result }, unknown>,
+      Fitting<
+        { events: EventsOf<This>; name: Name; data: Data; names: Names; parameters: Parameters; result: Result },
+        unknown
+      >,
   ): TypedPropertyDescriptor<(...args: Parameters) => Result>
   /** A setter, by a legacy decorator (`experimentalDecorators`). */
-  <Value>(
-    prototype: Aggregate<object>,
+  <This extends Aggregate<object>, Value>(
+    prototype: This,
     key: string,
     descriptor: TypedPropertyDescriptor<Value> &
       (Value extends AnyMethod
         ? EventMisuse<'the method does not fit the event'>
-        : Fitting<{ data: Data; names: Names; parameters: [Value]; result: void }, unknown>),
+        : Fitting<
+            { events: EventsOf<This>; name: Name; data: Data; names: Names; parameters: [Value]; result: void },
+            unknown
+          >),
   ): TypedPropertyDescriptor<Value>
 }

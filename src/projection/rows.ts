@@ -33,32 +33,48 @@ type NewRowOf<Delegate> = Delegate extends {
 type Key = string | number | bigint
 
 /** A row before and after an event; undefined where there is none. */
-export type Fold<Row, NewRow, Data> = (row: Row | undefined, event: ProjectedEvent<Data>) => Row | NewRow | undefined
+export type Fold<Row, Result, Data> = (row: Row | undefined, event: ProjectedEvent<Data>) => Result
+
+/** Stands in the place of a fold whose rows have a column that the model does not have. */
+export interface RowsMisuse {
+  readonly 'rows: the row has a column that the model does not have': never
+}
+
+type KeysOf<Value> = Value extends unknown ? keyof Value : never
+
+/** The compiler does not look for columns that are too many in what a function gives: this does. */
+type KnownColumns<Result, Known> = [KeysOf<Exclude<Result, undefined>>] extends [KeysOf<Known>] ? unknown : RowsMisuse
 
 type Kind = AggregateClass | { readonly name: string; readonly evolve: object }
 
 /** Declares how events change rows: which row, and what becomes of it. */
 export interface RowsOn<Row, NewRow> {
   /** For the events of one definition of a class or decider. */
-  <Input extends object, Data extends object>(
+  <Input extends object, Data extends object, Result extends Row | NewRow | undefined>(
     kind: Kind,
     definition: EventDefinition<string, Input, Data>,
     keyOf: (event: ProjectedEvent<Data>) => Key,
-    fold: Fold<Row, NewRow, Data>,
+    fold: Fold<Row, Result, Data> & KnownColumns<Result, Row | NewRow>,
   ): RowsHandler
   /** For an event of a decider, by its name. */
-  <State, Events extends object, Commands extends object, Name extends keyof Events & string>(
+  <
+    State,
+    Events extends object,
+    Commands extends object,
+    Name extends keyof Events & string,
+    Result extends Row | NewRow | undefined,
+  >(
     decider: Decider<State, Events, Commands>,
     name: Name,
     keyOf: (event: ProjectedEvent<DataOf<Events, Name>>) => Key,
-    fold: Fold<Row, NewRow, DataOf<Events, Name>>,
+    fold: Fold<Row, Result, DataOf<Events, Name>> & KnownColumns<Result, Row | NewRow>,
   ): RowsHandler
   /** For an event of a class, by its name. */
-  <A extends Aggregate<object>, Name extends keyof EventsOf<A> & string>(
+  <A extends Aggregate<object>, Name extends keyof EventsOf<A> & string, Result extends Row | NewRow | undefined>(
     aggregateClass: AggregateClass<A>,
     name: Name,
     keyOf: (event: ProjectedEvent<DataOf<EventsOf<A>, Name>>) => Key,
-    fold: Fold<Row, NewRow, DataOf<EventsOf<A>, Name>>,
+    fold: Fold<Row, Result, DataOf<EventsOf<A>, Name>> & KnownColumns<Result, Row | NewRow>,
   ): RowsHandler
 }
 

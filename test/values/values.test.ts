@@ -17,7 +17,7 @@ import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
 import { kept, Money, money, refused } from './cases.js'
 
-class Box extends Aggregate<{ Opened: object }> {
+class Box extends Aggregate<{ Opened: object; Put: { value: unknown }; Marked: object }> {
   static readonly snapshots = {}
   static readonly events = { Opened: (): void => undefined }
   readonly values: unknown[] = []
