@@ -11,6 +11,9 @@ const awaitedHeader = 'es-wait-for'
 /** For how many seconds a browser keeps the cookie: longer than a redirect takes, and than projections usually need. */
 const cookieSeconds = 10
 
+/** More logs than any request can wait for; a longer list is no list that answers have given. */
+const mostPositions = 100
+
 const greatestPosition = 9_223_372_036_854_775_807n
 
 /** As `TrainingSchool/4711, Shop/12`. */
@@ -26,17 +29,24 @@ export function positionCookie(positions: string): string {
 /** @throws `PositionError` for a text that is no list of positions */
 export function parsePositions(text: string): Map<string, bigint> {
   const positions = new Map<string, bigint>()
-  for (const part of text.split(',')) {
+  const parts = text.split(',', mostPositions + 1)
+  if (parts.length > mostPositions) throw noPositions(text)
+  for (const part of parts) {
     const [, log, digits] = /^\s*([^\s/]+)\/(\d{1,19})\s*$/.exec(part) ?? []
     const name = log === undefined ? undefined : decoded(log)
-    if (name === undefined || digits === undefined || BigInt(digits) > greatestPosition) {
-      throw new PositionError(
-        `Could not wait for ${JSON.stringify(text.slice(0, 100))}: ${awaitedHeader} is a list such as TrainingSchool/4711, as ${positionHeader} gives it.`,
-      )
+    if (name === undefined || digits === undefined || positions.has(name) || BigInt(digits) > greatestPosition) {
+      throw noPositions(text)
     }
     positions.set(name, BigInt(digits))
   }
   return positions
+}
+
+function noPositions(text: string): PositionError {
+  return new PositionError(
+    `Could not wait for ${JSON.stringify(text.slice(0, 100))}: ${awaitedHeader} is a list such as TrainingSchool/4711, ` +
+      `as ${positionHeader} gives it, with each application once.`,
+  )
 }
 
 /** What a request wants to see of a log. */

@@ -1,8 +1,14 @@
 /** The domain: no I/O, no promises. */
 import { Aggregate, event, NAMESPACE_URL, uuid5 } from 'eventsourcing-prisma'
 
+/** What the events have in them: the decorators are compared with it, and projections have it typed. */
+interface DogEvents {
+  Registered: { name: string }
+  TrickAdded: { trick: string }
+}
+
 @event('Registered', 'name')
-export class Dog extends Aggregate {
+export class Dog extends Aggregate<DogEvents> {
   readonly name: string
   readonly tricks: string[] = []
 

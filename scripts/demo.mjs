@@ -1,6 +1,10 @@
-/** `npm run demo`: the main job on SQLite, from a fresh checkout with nothing but Node. */
+/**
+ * `npm run demo`: the main job on SQLite, from a fresh checkout with nothing but Node. `npm run demo -- --list` serves a page whose list is
+ * kept by a projection.
+ */
 import { join } from 'node:path'
 import { prepare, root, run } from './install.mjs'
 
 prepare()
-run(process.execPath, ['--import', 'tsx', join(root, 'examples/demo.ts')])
+const example = process.argv.includes('--list') ? 'serve-list.ts' : 'demo.ts'
+run(process.execPath, ['--import', 'tsx', join(root, 'examples', example)])

@@ -192,7 +192,7 @@ export class ProjectionTablesAccess {
       if (!isEventSourcingError(error) || isTransient(error)) throw error
       const { projections } = tableNames(this.#application)
       throw new EnvironmentError(
-        `${error.message} Is there a table ${projections}? Name the application with --app; npx eventsourcing-prisma init ` +
+        `${error.message.replace(/[^.]$/, '$&.')} Is there a table ${projections}? Name the application with --app; npx eventsourcing-prisma init ` +
           'writes the models of its tables.',
         { cause: error },
       )

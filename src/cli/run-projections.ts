@@ -42,7 +42,7 @@ interface RebuildResult {
 
 /** What happens while they run. */
 export interface RunningEvent {
-  /** `started`, `stopped`, or what runners publish: `retry`, `blocked`, `parked`, `lease`. */
+  /** `started`, `stopped`, or what runners publish: `retry`, `blocked`, `parked`, `lease taken` and its like. */
   readonly event: string
   readonly [detail: string]: unknown
 }
@@ -87,7 +87,10 @@ export async function runUntil(
 ): Promise<boolean> {
   const told = published.map((name) => {
     const channel = `eventsourcing-prisma:projection.${name}`
-    const listener = (message: unknown): void => tell({ event: name, ...(message as object) }) // as traces.ts publishes it
+    const listener = (message: unknown): void => {
+      const { event, ...details } = message as { readonly event?: string } // as traces.ts publishes it
+      tell({ event: event === undefined ? name : `${name} ${event}`, ...details })
+    }
     subscribe(channel, listener)
     return { channel, listener }
   })
@@ -112,43 +115,50 @@ async function loadModule(topic: string): Promise<object | undefined> {
   const [file = ''] = topic.split('#')
   // `run projections.js` names a file as well as `./projections.js` does, where there is one.
   const local = !isAbsolute(file) && !file.startsWith('.') && existsSync(resolve(file)) ? `./${topic}` : topic
-  const load = async (from: string): Promise<object | undefined> => (await resolveTopic(from)) as object | undefined // judged by the caller
+  const isTypeScript = /^\.[cm]?ts$/.test(extname(file))
+  // Before anything is loaded: Node remembers by the URL what it could not load.
+  if (isTypeScript && !hasLoader()) await registerTsx()
   try {
-    return await load(local)
+    return (await resolveTopic(local)) as object | undefined // judged by the caller
   } catch (error) {
-    if (!(/^\.[cm]?ts$/.test(extname(file)) && error instanceof TopicError)) throw error
-    // Node remembers by the URL that it could not be loaded.
-    const again = `${pathToFileURL(resolve(file)).href}?tsx${topic.slice(file.length)}`
-    if (isUnread(error.cause) && (await registerTsx())) return await load(again)
+    if (!(isTypeScript && error instanceof TopicError && existsSync(resolve(file)) && isUnread(error.cause)))
+      throw error
     throw new EnvironmentError(`${error.message}. ${adviceFor(file)}`, { cause: error })
   }
 }
 
-/** Whether nothing in this process reads TypeScript. */
-function isUnread(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_UNKNOWN_FILE_EXTENSION'
+/** Whether whoever started Node has chosen what loads modules. */
+function hasLoader(): boolean {
+  const options = [...process.execArgv, process.env['NODE_OPTIONS'] ?? ''].join(' ')
+  return /(?:^|\s)(?:--(?:import|require|loader|experimental-loader)|-r)\b/.test(options)
 }
 
-/** By the project's own tsx. @returns false where it has none @see https://tsx.is/dev-api/register-esm */
-async function registerTsx(): Promise<boolean> {
+/** Whether Node has not understood what it read, or has not found a `.ts` file by the name of a `.js` file. */
+function isUnread(error: unknown): boolean {
+  if (!(error instanceof Error)) return false
+  const { code, name, message } = error as NodeJS.ErrnoException // an error of Node, or one with less
+  if (code === 'ERR_UNKNOWN_FILE_EXTENSION' || code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX') return true
+  return name === 'SyntaxError' || (code === 'ERR_MODULE_NOT_FOUND' && /\.[cm]?js'/.test(message))
+}
+
+/** By the project's own tsx, where it has that. @see https://tsx.is/dev-api/register-esm */
+async function registerTsx(): Promise<void> {
   let api: string
   try {
     api = createRequire(join(process.cwd(), 'package.json')).resolve('tsx/esm/api')
   } catch {
-    return false
+    return
   }
   // `require` finds the build for itself, which cannot load the hooks; that for `import` is beside it.
   const { register } = (await import(pathToFileURL(api.replace(/\.cjs$/, '.mjs')).href)) as { register?: () => unknown } // as tsx documents it
   register?.()
-  return register !== undefined
 }
 
 function adviceFor(file: string): string {
   return (
-    `${file} is TypeScript: install tsx in the project, which is taken by itself on versions of Node that do not strip types; or ` +
-    `start Node with the loader that your project uses, such as NODE_OPTIONS='--import tsx' npx eventsourcing-prisma projections ` +
-    `run ${file}; or compile it, and name the JavaScript. Node's own stripping of types takes neither decorators nor imports ` +
-    'of .js files that are .ts files.'
+    `${file} is TypeScript: install tsx in the project, which is taken by itself; or start Node with the loader that your project uses, ` +
+    `NODE_OPTIONS='--import …' npx eventsourcing-prisma projections run ${file}; or compile it, and ` +
+    "name the JavaScript. Node's own stripping of types takes neither decorators nor imports of .js files that are .ts files."
   )
 }
 

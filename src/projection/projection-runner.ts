@@ -159,9 +159,13 @@ export class ProjectionRunner {
     await this.#waits.wait(projection, awaited, options)
   }
 
-  /** Lets a projection rest, in all processes, within a second; it keeps its position. */
+  /** Lets a projection rest, in all processes, within a second; it keeps its position. One that has never run does not begin. */
   async pause(name: string): Promise<void> {
     const { projection, parts } = this.#find(name)
+    const rows = await this.#recorder.rows()
+    if (!rows.some((row) => row.name === name && row.version === projection.version)) {
+      for (const { host } of parts) await this.#recorder.add(host.key, projection.partitions)
+    }
     await this.#recorder.change(name, projection.version, { wanted: 'paused', status: 'paused' })
     for (const part of parts) part.wake()
   }

@@ -1,9 +1,4 @@
 /** Read-your-writes: an answer says what it has stored, and the next request waits until projections show it. */
-import { once } from 'node:events'
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import express5, { type Express } from 'express'
-import express4 from 'express4'
 import Fastify from 'fastify'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import * as forExpress from '../../adapters/express.js'
@@ -12,107 +7,7 @@ import { defineProjection, on, ProgrammingError, ProjectionRunner } from '../../
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { databasesOf } from '../support/databases.js'
-
-interface Options {
-  readonly onStale?: 'answer' | 'refuse'
-  readonly waitMs?: number
-}
-
-interface Running {
-  readonly url: string
-  close(): Promise<void>
-}
-
-/** Starts a server with `POST /dogs/:name`, `POST /nothing`, `POST /failing` and `GET /dogs`, which shows the projection `owners`. */
-type Start = (
-  open: OpenDatabase,
-  school: TrainingSchool,
-  runner: ProjectionRunner,
-  options: Options,
-) => Promise<Running>
-
-const onFastify: Start = async ({ datastore, db }, school, runner, { onStale, waitMs = 2_000 }) => {
-  const server = Fastify({ forceCloseConnections: true })
-  await server.register(forFastify.projections, { runner, start: false, health: '/health' })
-  await server.register(forFastify.transactions, { datastore, cookie: true })
-  server.setErrorHandler(forFastify.problemDetails())
-  server.post<{ Params: { name: string } }>('/dogs/:name', async (request, reply) => {
-    await school.register(request.params.name)
-    return await reply.code(201).header('set-cookie', 'a=b').send({})
-  })
-  server.post('/nothing', async () => await db.owner.create({ data: { name: 'Ann', dog: 'Ace' } }))
-  server.post('/failing', async (_request, reply) => {
-    await school.register('Failing')
-    await datastore.currentTransaction.flush()
-    return await reply.code(422).send({})
-  })
-  const config = { projections: ['owners'], waitMs, ...(onStale === undefined ? {} : { onStale }) }
-  server.get('/dogs', { config }, async () => await db.owner.count())
-  return {
-    url: await server.listen({ port: 0, host: '127.0.0.1' }),
-    close: () => server.close(),
-  }
-}
-
-const onExpress =
-  (make: () => Express): Start =>
-  async ({ datastore, db }, school, runner, { onStale, waitMs = 2_000 }) => {
-    const app = make()
-    app.set('env', 'test')
-    app.get('/health', forExpress.projectionHealth(runner))
-    app.use(forExpress.transactions(datastore, { cookie: true }))
-    const answer =
-      (work: (request: express5.Request, response: express5.Response) => Promise<unknown>): express5.RequestHandler =>
-      async (request, response, next) => {
-        try {
-          await work(request, response)
-        } catch (error) {
-          next(error)
-        }
-      }
-    app.post(
-      '/dogs/:name',
-      answer(async (request, response) => {
-        await school.register(String(request.params['name']))
-        response.status(201).cookie('a', 'b').json({})
-      }),
-    )
-    app.post(
-      '/nothing',
-      answer(async (_request, response) => response.json(await db.owner.create({ data: { name: 'Ann', dog: 'Ace' } }))),
-    )
-    app.post(
-      '/failing',
-      answer(async (_request, response) => {
-        await school.register('Failing')
-        await datastore.currentTransaction.flush()
-        response.status(422).json({})
-      }),
-    )
-    const options = { waitMs, ...(onStale === undefined ? {} : { onStale }) }
-    app.get(
-      '/dogs',
-      forExpress.upToDate(runner, ['owners'], options),
-      answer(async (_request, response) => response.json(await db.owner.count())),
-    )
-    app.use(forExpress.problemDetails())
-    const server: Server = app.listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    return {
-      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-      async close() {
-        server.closeAllConnections()
-        server.close()
-      },
-    }
-  }
-
-const starts: Readonly<Record<string, Start>> = {
-  'Fastify 5': onFastify,
-  'Express 5': onExpress(express5),
-  // Its types are those of Express 5, as far as they are used here.
-  'Express 4': onExpress(express4 as unknown as () => Express),
-}
+import { type Options, type Running, starts } from './up-to-date-servers.js'
 
 describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
   describe.each(Object.entries(starts))('%s', (_name, start) => {
@@ -216,6 +111,9 @@ describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
         `TrainingSchool/${'9'.repeat(40)}`,
         '%E0/1',
         "TrainingSchool/1' OR 1=1",
+        'TrainingSchool/1, TrainingSchool/1',
+        'TrainingSchool/\u00b9',
+        `TrainingSchool/1, ${Array.from({ length: 1_000 }, (_, id) => `${id}/1`).join(',')}`,
       ]) {
         const response = await get(url, { 'es-wait-for': hostile })
         expect([hostile, response.status, await response.json()]).toMatchObject([hostile, 400, { code: 'ES_POSITION' }])

@@ -195,6 +195,18 @@ describe.each(databases)('on $name', (kind) => {
     await runner.wait('owners', [])
   })
 
+  it('does not begin when it was paused before anybody has run it', async () => {
+    const elsewhere = await runnerOf([counts])
+    await elsewhere.pause('counts')
+    await school.register('Fido')
+    const runner = await runnerOf([counts])
+    await runner.runOnce()
+    expect(await allCounts()).toEqual([])
+    await elsewhere.resume('counts')
+    await runner.runOnce()
+    expect(await allCounts()).toEqual([['Fido', 0]])
+  })
+
   it('takes events of a decider by a table', async () => {
     const balances = new Map<string, number>()
     const projection = defineProjection({

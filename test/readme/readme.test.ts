@@ -98,8 +98,14 @@ describe('the README, with the package as it is published', () => {
     expect(count('idempotency_keys', "key = '8e03978e-40d5-43dd' AND status = 201")).toBe(1)
   })
 
-  it('following the log: a projection with its tracking', () => {
-    runBlock('projection.ts')
+  it('projections: rows that follow the events', () => {
+    runBlock('projections.ts')
+    expect(count('ListedDog', "name = 'Luna' AND tricks = 1")).toBe(1)
+    expect(count('trainingschool_projections', 'owner IS NULL')).toBe(1)
+  })
+
+  it('following the log: pages with their tracking', () => {
+    runBlock('follower.ts')
     expect(count('trainingschool_tracking', "application_name = 'owners@TrainingSchool'")).toBe(1)
   })
 
