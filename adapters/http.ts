@@ -42,7 +42,7 @@ export interface TransactionalDatastore {
 export interface RouteTransactionOptions<Request = unknown>
   extends Pick<
     TransactionOptions,
-    'isolationLevel' | 'readOnly' | 'deadlineMs' | 'maxWaitMs' | 'autoflush' | 'retries' | 'label'
+    'isolationLevel' | 'readOnly' | 'begin' | 'deadlineMs' | 'maxWaitMs' | 'autoflush' | 'retries' | 'label'
   > {
   /**
    * Whether a response commits; default: a status below 400. A function that declares the third parameter is asked when the

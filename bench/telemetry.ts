@@ -20,6 +20,7 @@ const connection: TransactionConnection = {
 const source: ConnectionSource<TransactionConnection> = {
   singleWriter: false,
   begin: async () => connection,
+  lone: undefined,
   damageOf: () => 'nothing',
   lossOf: () => undefined,
   mayPass: () => false,
@@ -41,7 +42,7 @@ class NoTelemetry extends Telemetry {
 async function runMany(telemetry: Telemetry): Promise<void> {
   const transactions = new Transactions(
     source,
-    { autoflush: true, maxWaitMs: 20_000, deadlineMs: 5_000 },
+    { autoflush: true, begin: 'first-write', maxWaitMs: 20_000, deadlineMs: 5_000 },
     telemetry,
     new Escapes('warn'),
   )

@@ -234,7 +234,13 @@ export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js
 export { type CapturedContext, captureContext } from './transaction/context.js'
 export type { OnEscape } from './transaction/escapes.js'
 export type { CloseOptions } from './transaction/open-scopes.js'
-export type { IsolationLevel, Propagation, TransactionLabel, TransactionOptions } from './transaction/options.js'
+export type {
+  BeginAt,
+  IsolationLevel,
+  Propagation,
+  TransactionLabel,
+  TransactionOptions,
+} from './transaction/options.js'
 export type { Outside } from './transaction/outside-writes.js'
 export type { TransactionState } from './transaction/state.js'
 export type { DatastoreStats, LogGauges, TransactionCounts } from './transaction/telemetry.js'

@@ -1,6 +1,6 @@
 /** The user's PrismaClient as `db` and `tx.client`: the same calls and types, joining the transaction that is open around them. */
 import type { AnyMethod } from './client-call.js'
-import { type GuestPlace, guestOperation } from './guest-operation.js'
+import { type GuestPlace, guestOperation, modelReads } from './guest-operation.js'
 import { isPrismaClient, isPrismaOperation, isUnextended, originalOf, type PrismaClientLike } from './prisma-client.js'
 
 /** What an ambient client needs of its datastore. */
@@ -33,11 +33,7 @@ const rawQueries = new Set([
 
 /** What Prisma generates for every model. @see https://www.prisma.io/docs/orm/reference/prisma-client-reference#model-queries */
 const modelOperations = new Set([
-  'findUnique',
-  'findUniqueOrThrow',
-  'findFirst',
-  'findFirstOrThrow',
-  'findMany',
+  ...modelReads,
   'create',
   'createMany',
   'createManyAndReturn',
@@ -47,9 +43,6 @@ const modelOperations = new Set([
   'upsert',
   'delete',
   'deleteMany',
-  'aggregate',
-  'count',
-  'groupBy',
 ])
 
 /**

@@ -18,7 +18,7 @@ import { PrismaAggregateRecorder } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
 import type { LogRange } from './dialect.js'
 import type { PendingEvents } from './pending-events.js'
-import { runIn } from './tables.js'
+import { readIn, runIn } from './tables.js'
 
 /** An `ApplicationRecorder` on a datastore. */
 export class PrismaApplicationRecorder<Client extends object = object>
@@ -49,7 +49,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
   async greatestNotificationId(): Promise<bigint | null> {
     const { table } = this
     const read = table.greatestId?.bind(table) ?? table.lastLogPosition.bind(table)
-    return await runIn(this.engine, undefined, 'read the end of the log', read)
+    return await readIn(this.engine, undefined, 'read the end of the log', read)
   }
 
   /**
@@ -68,7 +68,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
     }
     let hasRead = false
     const read = async <T>(work: (runner: StatementRunner) => Promise<T>): Promise<T> => {
-      const result = await runIn(engine, undefined, 'follow the log', work)
+      const result = await readIn(engine, undefined, 'follow the log', work)
       hasRead = true
       return result
     }
@@ -103,7 +103,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
       limit: onlyLast ? 1 : limit,
       newestFirst: onlyLast,
     }))
-    const found = await runIn(this.engine, scope, `read events by tags`, (runner) =>
+    const found = await readIn(this.engine, scope, `read events by tags`, (runner) =>
       this.table.selectByTags(runner, reads),
     )
     return found.map((read, index) => withPending(read, queries[index], this.pendingOf(scope)))
@@ -119,12 +119,12 @@ export class PrismaApplicationRecorder<Client extends object = object>
 
   async #readLog<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
     const scope = this.engine.currentScope
-    if (scope === undefined) return await runIn(this.engine, undefined, attempted, work)
+    if (scope === undefined) return await readIn(this.engine, undefined, attempted, work)
     if (scope.autoflush) await scope.flush()
     const { isolationLevel, readOnly } = scope.session.options
     // In such a snapshot an event may be missing that is stored below one that is there: whoever goes on from there loses it.
     const hasHoles = this.engine.dialect.logHasHolesAt(isolationLevel, readOnly)
-    return await runIn(this.engine, hasHoles ? undefined : scope, attempted, work)
+    return await readIn(this.engine, hasHoles ? undefined : scope, attempted, work)
   }
 }
 

@@ -34,7 +34,7 @@ function requestHook(original: object, request: AnyMethod, host: HooksHost): Any
     const [params] = args
     const place = host.isInExtension() ? host.place(original) : undefined
     if (place === undefined || !isAlone(params)) return Reflect.apply(request, this, args)
-    const call = new ClientCall(`${params.clientMethod} of an extension`, undefined)
+    const call = new ClientCall(params.clientMethod, undefined, ' of an extension')
     return carryOutWork(place, call, (transaction) => Reflect.apply(request, this, [{ ...params, transaction }]))
   }
 }

@@ -12,6 +12,9 @@ export function connectionSource(dialect: Dialect, connections: Connections): Co
   return {
     singleWriter: dialect.singleWriter,
     begin: (options) => connections.begin(options),
+    get lone() {
+      return connections.lone
+    },
     damageOf(error) {
       // What counts is what the database said, whatever has been made of it since.
       let cause = error

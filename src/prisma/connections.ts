@@ -1,6 +1,6 @@
 /** How statements reach the database: one at a time by themselves, or in a transaction with a connection of its own. */
 import { DatastoreClosedError } from '../errors.js'
-import type { BeginOptions, TransactionConnection } from '../transaction/connection.js'
+import type { BeginOptions, LoneStatements, TransactionConnection } from '../transaction/connection.js'
 import type { SqlDriverAdapter, SqlQuery, SqlResultSet } from './driver.js'
 
 /** Runs statements. Errors are the driver's own: whoever knows what was attempted translates them. */
@@ -31,6 +31,8 @@ export interface DriverConnection extends TransactionConnection, StatementRunner
 export interface Connections extends StatementRunner {
   /** Waits for a connection and begins a transaction. */
   begin(options: BeginOptions): Promise<DriverConnection>
+  /** Statements of a unit of work that are sent without a transaction around them; undefined where there are none. */
+  readonly lone: LoneStatements<DriverConnection> | undefined
   /** The adapter below, for what it alone can tell. */
   adapter(): Promise<SqlDriverAdapter>
   /** Runs several statements, each by itself. */

@@ -1,7 +1,7 @@
 /** What a datastore is made from. */
 import type { LogOrder } from '../persistence/recorder.js'
 import type { OnEscape } from '../transaction/escapes.js'
-import { checkedMaxWait, defaultDeadlineMs, defaultMaxWaitMs } from '../transaction/options.js'
+import { type BeginAt, checkedMaxWait, defaultDeadlineMs, defaultMaxWaitMs } from '../transaction/options.js'
 import type { Outside } from '../transaction/outside-writes.js'
 import type { ConnectionSettings, Dialect, Durability } from './dialect.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
@@ -17,6 +17,11 @@ export interface PrismaDatastoreOptions<Client extends object> {
   readonly name?: string
   /** Whether a read through a recorder writes pending events first; default true. */
   readonly autoflush?: boolean
+  /**
+   * When transactions that say nothing of it send BEGIN; default `first-write`: on PostgreSQL reads before the first write need no
+   * transaction.
+   */
+  readonly begin?: BeginAt
   /**
    * Milliseconds from a transaction's first statement until it is rolled back; default: the `timeout` of the client's `transactionOptions`,
    * which is 5,000 when nobody says otherwise. What it waits for a connection is

@@ -284,6 +284,11 @@ export interface Dialect {
    */
   logHasHolesAt(isolationLevel: IsolationLevel | undefined, readOnly: boolean): boolean
   connections(settings: ConnectionSettings): Connections
+  /**
+   * Asks a connection for the isolation level that it has by default, where reads by themselves see at `level` what they see in a
+   * transaction of that level; not there where no level is like that.
+   */
+  readonly readsAloneAt?: { readonly query: string; readonly level: string }
   /** Statements to send right after BEGIN for what the adapter cannot be asked for. */
   afterBegin(options: { readonly isolationLevel: IsolationLevel | undefined; readonly readOnly: boolean }): SqlQuery[]
   /** Statements that make the server end, after so many milliseconds, what the library failed to end; for a connection or for one transaction. */

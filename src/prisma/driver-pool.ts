@@ -2,6 +2,11 @@
 import type { Abandonable } from '../transaction/connection.js'
 import { settlesWithin } from '../transaction/patience.js'
 
+interface Client {
+  query(query: { readonly text: string; readonly rowMode: 'array' }): Promise<{ readonly rows: unknown[][] }>
+  release(): void
+}
+
 type Listener = (connection: Abandonable) => void
 
 /** What both drivers' connections have some of. */
@@ -58,6 +63,22 @@ export class DriverPool {
     }
   }
 
+  /** Asks one of its connections for a text, where the pool is of node-postgres. */
+  async ask(sql: string, listener: Listener): Promise<string | undefined> {
+    const { connect } = this.#pool
+    if (typeof connect !== 'function') return undefined
+    // The members are those of `Pool` and `PoolClient` of node-postgres.
+    const ask = async (): Promise<Client> => (await Reflect.apply(connect, this.#pool, [])) as Client
+    const client = await this.acquiring(listener, ask)
+    try {
+      const { rows } = await client.query({ text: sql, rowMode: 'array' })
+      const value = rows[0]?.[0]
+      return typeof value === 'string' ? value : undefined
+    } finally {
+      client.release()
+    }
+  }
+
   /** Ends the connections that are in use. */
   abandonBusy(): void {
     for (const connection of this.#busy) abandon(connection)
@@ -92,6 +113,16 @@ export class DriverPool {
     this.#pool[method] = (...args: unknown[]): unknown => {
       const listener = this.#listener
       this.#listener = undefined
+      const [callback] = args
+      // As `query` of the pool does for a statement by itself.
+      if (listener !== undefined && typeof callback === 'function') {
+        return Reflect.apply(original, this.#pool, [
+          (error: unknown, connection: DriverConnection | undefined, ...others: unknown[]) => {
+            if (connection !== undefined) listener({ abandon: () => abandon(connection) })
+            Reflect.apply(callback, undefined, [error, connection, ...others])
+          },
+        ])
+      }
       const acquiring: unknown = Reflect.apply(original, this.#pool, args)
       if (listener === undefined || !(acquiring instanceof Promise)) return acquiring
       return acquiring.then((connection: DriverConnection) => {

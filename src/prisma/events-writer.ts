@@ -21,6 +21,11 @@ export class EventsWriter {
     this.#table = table
   }
 
+  /** Whether one statement stores all events or none, also outside of a transaction. */
+  isOneStatement(events: readonly StoredEvent[], conditions: readonly TagCondition[]): boolean {
+    return !this.#table.needsTransaction(events, conditions)
+  }
+
   /**
    * Stores all events or none.
    *

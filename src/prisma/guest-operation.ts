@@ -25,6 +25,24 @@ export interface GuestPlace {
   isHere(): boolean
 }
 
+/** The operations of models that only read, and lock nothing. */
+export const modelReads: ReadonlySet<string> = new Set([
+  'findUnique',
+  'findUniqueOrThrow',
+  'findFirst',
+  'findFirstOrThrow',
+  'findMany',
+  'aggregate',
+  'count',
+  'groupBy',
+])
+
+/** @param name - such as `owner.findMany`; that of a raw query has no model */
+function isModelRead(name: string): boolean {
+  const [, operation] = name.split('.')
+  return operation !== undefined && modelReads.has(operation)
+}
+
 interface Made {
   readonly place: GuestPlace
   readonly call: ClientCall
@@ -46,7 +64,7 @@ const madeKey = Symbol('made operation')
 export function guestOperation(place: GuestPlace, prismas: PrismaOperation, name: string, method: AnyMethod): object {
   const { scope } = place
   const call = new ClientCall(name, scope.session.options.escapes.areLocated ? method : undefined)
-  const made: Made = { place, call, prismas, operation: scope.operations.make(call) }
+  const made: Made = { place, call, prismas, operation: scope.operations.make(call, isModelRead(name)) }
   // Made here, where the code that is late is on the stack.
   const late =
     scope.ended && place.owner === undefined
@@ -89,7 +107,12 @@ export function carryOutIn(place: GuestPlace, operation: PrismaOperation): Promi
   const made = madeOf(operation)
   const call = made?.call ?? new ClientCall('an operation of $transaction', undefined)
   const prismas = made?.prismas ?? operation
-  return carryOut({ place, call, prismas, operation: place.scope.operations.make(call) })
+  return carryOut({
+    place,
+    call,
+    prismas,
+    operation: place.scope.operations.make(call, made?.operation.isRead === true),
+  })
 }
 
 async function carryOut({ place, prismas, operation }: Made): Promise<unknown> {
@@ -98,7 +121,7 @@ async function carryOut({ place, prismas, operation }: Made): Promise<unknown> {
 
 /** Carries out what Prisma does in a transaction that it is told. */
 export async function carryOutWork(place: GuestPlace, call: ClientCall, work: Work): Promise<unknown> {
-  return await inScope(place, place.scope.operations.make(call), work)
+  return await inScope(place, place.scope.operations.make(call, isModelRead(call.name)), work)
 }
 
 type Work = (transaction: object) => unknown

@@ -3,7 +3,7 @@ import { closedError } from '../transaction/closed.js'
 import type { CapturedContext } from '../transaction/context.js'
 import { noteWrite } from '../transaction/operations.js'
 import type { Scope } from '../transaction/scope.js'
-import type { DriverConnection } from './connections.js'
+import type { DriverConnection, StatementRunner } from './connections.js'
 import { isRead, type SqlDriverTransaction, type SqlQuery, type SqlQueryable, type SqlResultSet } from './driver.js'
 
 /** What a transaction says of its adapter. */
@@ -52,11 +52,11 @@ export class GuestTransaction implements SqlDriverTransaction {
   }
 
   queryRaw(query: SqlQuery): Promise<SqlResultSet> {
-    return this.#run(query, (connection) => connection.query(query))
+    return this.#run(query, (connection) => connection.query(query), isRead(query.sql))
   }
 
   executeRaw(query: SqlQuery): Promise<number> {
-    return this.#run(query, (connection) => connection.execute(query))
+    return this.#run(query, (connection) => connection.execute(query), false)
   }
 
   async commit(): Promise<void> {
@@ -79,10 +79,15 @@ export class GuestTransaction implements SqlDriverTransaction {
     return this.#mark((scope) => scope.marks.remove(name))
   }
 
-  async #run<T>({ sql }: SqlQuery, work: (connection: DriverConnection) => Promise<T>): Promise<T> {
+  async #run<T>({ sql }: SqlQuery, work: (connection: StatementRunner) => Promise<T>, reads: boolean): Promise<T> {
     this.#inFlight += 1
     try {
-      const send = (): Promise<T> => this.#innermost.runInTurn(work, true)
+      const send = (): Promise<T> => {
+        const scope = this.#innermost
+        // What users send by $queryRaw may lock, set something, or call what writes.
+        const isModelRead = reads && scope.operations.areReading
+        return isModelRead ? scope.readInTurn(work, true) : scope.runInTurn(work, true)
+      }
       const result = await (this.#flow === undefined ? send() : this.#flow.run(send))
       // Which operation it is shows where Prisma sends it: the other may be that of an operation beside.
       if (!isRead(sql)) noteWrite()

@@ -3,6 +3,7 @@ import { isAskedFor } from '../persistence/append-conditions.js'
 import type { AppendCondition, AppendOptions, SelectEventsRange, TagQuery } from '../persistence/recorder.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
 import type { PendingWork, Run, Written } from '../transaction/buffers.js'
+import type { Statements } from '../transaction/connection.js'
 import type { DriverConnection } from './connections.js'
 import type { TagCondition } from './dialect.js'
 import type { EventsWriter } from './events-writer.js'
@@ -52,6 +53,10 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     return this.#appends.length === 0
   }
 
+  get isOneStatement(): boolean {
+    return this.#writer.isOneStatement(this.#events, conditionsOf(this.#appends))
+  }
+
   get eventCount(): number {
     let count = 0
     for (const { events } of this.#appends) count += events.length
@@ -68,15 +73,15 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     tellLost(lost)
   }
 
-  async flush(run: Run<DriverConnection>): Promise<Written> {
+  async flush(run: Run<Statements<DriverConnection>>): Promise<Written> {
     const appends = this.#appends
+    const events = this.#events
     this.#appends = []
-    const events = appends.flatMap((append) => append.events)
     let ids: readonly bigint[]
     try {
       ids = await this.#writer.write(run, events, {
         predecessors: predecessorsOutside(appends),
-        conditions: tagConditions(appends.flatMap(({ options }) => options.unless ?? [])),
+        conditions: conditionsOf(appends),
       })
     } catch (error) {
       tellLost(appends)
@@ -84,6 +89,11 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     }
     noteIds(events, ids)
     return { stored: () => tellRecorded(appends, ids), lost: () => tellLost(appends) }
+  }
+
+  get #events(): readonly StoredEvent[] {
+    const [first, ...others] = this.#appends
+    return first === undefined || others.length > 0 ? this.#appends.flatMap(({ events }) => events) : first.events
   }
 
   /** Those that a query asks for. */
@@ -124,6 +134,10 @@ export function tagConditions(conditions: readonly AppendCondition[]): TagCondit
     const except = [...known].flatMap((event) => idsOfTagged.get(event) ?? [])
     return { tags, types, after, except }
   })
+}
+
+function conditionsOf(appends: readonly Append[]): TagCondition[] {
+  return tagConditions(appends.flatMap(({ options }) => options.unless ?? []))
 }
 
 function tellRecorded(appends: readonly Append[], ids: readonly bigint[]): void {

@@ -1,6 +1,6 @@
 /** Connections of a database server: the adapter's pool, and one of its connections for each transaction. */
 import { CommitUnknownError } from '../errors.js'
-import type { Abandonable, BeginOptions } from '../transaction/connection.js'
+import type { Abandonable, BeginOptions, LoneStatements, WaitOptions } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
 import { settlesWithin } from '../transaction/patience.js'
 import { ConnectionPool } from './connection-pool.js'
@@ -16,6 +16,7 @@ import {
 } from './driver.js'
 import { readDriverError } from './driver-error.js'
 import { DriverPool, poolSizeOf } from './driver-pool.js'
+import { PooledStatements } from './pooled-statements.js'
 import { checkedEffect, TransactionGuard } from './transaction-guard.js'
 import { translateError } from './translate-error.js'
 
@@ -36,6 +37,7 @@ const rollbackPatienceMs = 300
 export class PooledConnections implements Connections {
   readonly inTransaction = false
   readonly givesInsertIds = true
+  readonly lone: LoneStatements<DriverConnection> | undefined
   readonly #settings: ConnectionSettings
   #connected: Promise<SqlDriverAdapter> | undefined
   #pool: ConnectionPool
@@ -45,6 +47,13 @@ export class PooledConnections implements Connections {
   constructor(settings: ConnectionSettings) {
     this.#settings = settings
     this.#pool = new ConnectionPool({ size: settings.poolSize, maxWaiting: settings.maxWaiting })
+    const host = {
+      dialect: settings.dialect,
+      adapter: () => this.adapter(),
+      driverPool: () => this.#driverPool,
+      take: (options: WaitOptions) => this.#take(options),
+    }
+    this.lone = settings.dialect.readsAloneAt === undefined ? undefined : new PooledStatements(host)
   }
 
   async adapter(): Promise<SqlDriverAdapter> {
@@ -122,7 +131,7 @@ export class PooledConnections implements Connections {
   }
 
   /** Waits until the driver's pool has a connection left: who waits there cannot leave any more. */
-  async #take(options: Pick<BeginOptions, 'heldAround' | 'maxWaitMs' | 'signal' | 'waits'>): Promise<ConnectionPool> {
+  async #take(options: WaitOptions): Promise<ConnectionPool> {
     await this.adapter()
     const pool = this.#pool
     if (pool.tryTake()) return pool

@@ -23,6 +23,8 @@ export interface RehearsalHost {
  */
 export class Rehearsal implements Connections {
   readonly inTransaction = false
+  /** Everything is undone in the end: a unit of work is a savepoint. */
+  readonly lone = undefined
   readonly givesInsertIds: boolean
   readonly #host: RehearsalHost
   readonly #connection: DriverConnection

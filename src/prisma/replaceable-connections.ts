@@ -1,6 +1,6 @@
 /** The connections of a datastore, in whose place a rehearsal can be for a while. */
 import { ProgrammingError, TransactionTimeoutError } from '../errors.js'
-import type { BeginOptions } from '../transaction/connection.js'
+import type { BeginOptions, LoneStatements } from '../transaction/connection.js'
 import { AsyncContext } from '../transaction/context.js'
 import { checkedDeadline } from '../transaction/options.js'
 import type { Connections, DriverConnection } from './connections.js'
@@ -67,6 +67,10 @@ export class ReplaceableConnections implements Connections {
 
   async begin(options: BeginOptions): Promise<DriverConnection> {
     return await this.#present.begin(options)
+  }
+
+  get lone(): LoneStatements<DriverConnection> | undefined {
+    return this.#present.lone
   }
 
   async query(query: SqlQuery): Promise<SqlResultSet> {

@@ -6,7 +6,7 @@ import { answerTablesOf } from './answer-tables.js'
 import type { StatementRunner } from './connections.js'
 import type { SubjectKeysTable } from './dialect.js'
 import { type Engine, engineOf } from './engine.js'
-import { createTables, runIn } from './tables.js'
+import { createTables, readIn } from './tables.js'
 import type { Transaction } from './transaction.js'
 import { translateError, translateLoneWriteError } from './translate-error.js'
 
@@ -41,7 +41,7 @@ export class PrismaSubjectKeyRecorder<Client extends object = object> implements
   }
 
   async selectKeys(subjects: readonly string[]): Promise<SubjectKey[]> {
-    return await runIn(this.#engine, this.#engine.currentScope, 'read the keys of persons', (runner) =>
+    return await readIn(this.#engine, this.#engine.currentScope, 'read the keys of persons', (runner) =>
       this.#table.select(runner, [...new Set(subjects)]),
     )
   }

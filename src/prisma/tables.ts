@@ -24,6 +24,24 @@ export async function createTables(engine: Engine, statements: readonly string[]
 }
 
 /**
+ * Runs what only reads in a transaction, or outside of any.
+ *
+ * @param attempted - as in `runIn`
+ */
+export async function readIn<T>(
+  engine: Engine,
+  scope: Scope<DriverConnection> | undefined,
+  attempted: string,
+  work: (runner: StatementRunner) => Promise<T>,
+): Promise<T> {
+  try {
+    return await (scope === undefined ? work(engine.runner()) : scope.read(work))
+  } catch (error) {
+    throw translateError(engine.dialect, error, attempted)
+  }
+}
+
+/**
  * Runs a statement in a transaction, or outside of any.
  *
  * @param attempted - what is to be done, as the message of a failure says it

@@ -14,7 +14,7 @@ import {
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { TrackingTable } from './dialect.js'
 import type { Engine } from './engine.js'
-import { runIn } from './tables.js'
+import { readIn } from './tables.js'
 import { translateError, translateLoneWriteError } from './translate-error.js'
 
 /** Which positions of which table. */
@@ -83,7 +83,7 @@ export class TrackingPositions implements TrackingRecorder {
   }
 
   async #last(scope: Engine['currentScope'], applicationName: string): Promise<bigint | null> {
-    return await runIn(this.#engine, scope, `read how far ${applicationName} was processed`, (runner) =>
+    return await readIn(this.#engine, scope, `read how far ${applicationName} was processed`, (runner) =>
       this.#table.lastPosition(runner, this.#keyOf(applicationName)),
     )
   }

@@ -1,5 +1,5 @@
 /** What has been saved in a scope and is not written yet. */
-import type { TransactionConnection } from './connection.js'
+import type { Statements, TransactionConnection } from './connection.js'
 
 /** Runs one piece of work on the transaction's connection. */
 export type Run<Connection> = <T>(work: (connection: Connection) => Promise<T>) => Promise<T>
@@ -20,7 +20,7 @@ export interface Written {
 }
 
 /** Pending work for one table. */
-export interface PendingWork<Connection> {
+export interface PendingWork<Connection extends TransactionConnection> {
   readonly empty: boolean
   /** How many events wait to be written. */
   readonly eventCount: number
@@ -28,8 +28,10 @@ export interface PendingWork<Connection> {
   readonly needsPreparation: boolean
   /** Does that, and writes all that is pending with it: outside of the turn of the flush, in a part of the scope. */
   prepare(): Promise<void>
+  /** Whether all of it is written by one statement, which stores all or nothing also outside of a transaction. */
+  readonly isOneStatement: boolean
   /** Writes everything, or rejects with nothing of it stored. */
-  flush(run: Run<Connection>): Promise<Written>
+  flush(run: Run<Statements<Connection>>): Promise<Written>
   /** Forgets everything. */
   clear(): void
 }
@@ -47,6 +49,24 @@ export class Buffers<Connection extends TransactionConnection> {
     let count = 0
     for (const work of this.#byKey.values()) if (!work.empty) count += 1
     return count
+  }
+
+  /** Whether one statement writes everything. */
+  get areOneStatement(): boolean {
+    let count = 0
+    for (const work of this.#byKey.values()) {
+      if (work.empty) continue
+      count += 1
+      if (count > 1 || !work.isOneStatement) return false
+    }
+    return count === 1
+  }
+
+  /** Writes that one statement outside of a transaction: it is the commit as well. */
+  async writeAlone(run: Run<Statements<Connection>>): Promise<void> {
+    const written: Written[] = []
+    await this.#writeAll(run, written)
+    for (const each of written) each.stored()
   }
 
   /** How many events are pending, in all tables. */
@@ -75,7 +95,7 @@ export class Buffers<Connection extends TransactionConnection> {
     const written: Written[] = []
     try {
       // A single table needs no savepoint: its statement stores all or nothing.
-      if (this.pendingCount < 2) await this.#write(host, written)
+      if (this.pendingCount < 2) await this.#writeAll(host.run, written)
       else await this.#writeTogether(host, written)
     } catch (error) {
       for (const each of written) each.lost()
@@ -108,7 +128,7 @@ export class Buffers<Connection extends TransactionConnection> {
     const { savepoint } = host
     await host.run((connection) => connection.savepoint(savepoint))
     try {
-      await this.#write(host, written)
+      await this.#writeAll(host.run, written)
     } catch (error) {
       // After some failures, as a deadlock, there is no savepoint any more. What has failed tells more than that.
       await host.run((connection) => connection.rollbackTo(savepoint)).catch(() => host.doom(error))
@@ -117,7 +137,7 @@ export class Buffers<Connection extends TransactionConnection> {
     await host.run((connection) => connection.release(savepoint))
   }
 
-  async #write({ run }: FlushHost<Connection>, written: Written[]): Promise<void> {
+  async #writeAll(run: Run<Statements<Connection>>, written: Written[]): Promise<void> {
     for (const work of this.#byKey.values()) if (!work.empty) written.push(await work.flush(run))
   }
 }

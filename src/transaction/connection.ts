@@ -30,12 +30,11 @@ export interface TransactionConnection extends Partial<Abandonable> {
   release(name: string): Promise<void>
 }
 
-/** How a database transaction is to begin. */
-export interface BeginOptions {
-  readonly isolationLevel: IsolationLevel | undefined
-  readonly readOnly: boolean
-  /** Milliseconds until the library ends the transaction; the server's own guards are set beyond that. */
-  readonly deadlineMs: number
+/** What a connection can do that sends each statement as a transaction of its own. */
+export type Statements<Connection extends TransactionConnection> = Omit<Connection, keyof TransactionConnection>
+
+/** How to wait for a connection. */
+export interface WaitOptions {
   /** The connections of the transactions around it: they are not given back before it ends. */
   readonly heldAround: readonly object[]
   /** Milliseconds that it may wait for a connection. */
@@ -46,6 +45,27 @@ export interface BeginOptions {
   readonly waits?: () => () => void
   /** Called with the connection before anything is sent on it, where that is known. */
   readonly acquired?: (connection: Abandonable) => void
+}
+
+/** How a database transaction is to begin. */
+export interface BeginOptions extends WaitOptions {
+  readonly isolationLevel: IsolationLevel | undefined
+  readonly readOnly: boolean
+  /** Milliseconds until the library ends the transaction; the server's own guards are set beyond that. */
+  readonly deadlineMs: number
+}
+
+/** Statements that are sent outside of transactions, for a unit of work that needs none so far. */
+export interface LoneStatements<Connection extends TransactionConnection> {
+  /**
+   * Whether reads by themselves see what they would see in a transaction of the default isolation level: each statement what is
+   * committed by then. Undefined while that is not known.
+   */
+  readonly readAsInTransaction: boolean | undefined
+  /** Asks the database for it. */
+  learn(options: WaitOptions): Promise<boolean>
+  /** Waits for a connection, and runs work on it; what `options.acquired` was given is abandoned to end that. */
+  run<T>(options: WaitOptions, work: (connection: Statements<Connection>) => Promise<T>): Promise<T>
 }
 
 /**
@@ -60,6 +80,8 @@ export interface ConnectionSource<Connection extends TransactionConnection> {
   readonly singleWriter: boolean
   /** Waits for a connection and begins. Called at the first statement, never earlier. */
   begin(options: BeginOptions): Promise<Connection>
+  /** Undefined where all statements have to be in a transaction: what is committed may be undone by somebody else. */
+  readonly lone: LoneStatements<Connection> | undefined
   /** Judges a failed statement. */
   damageOf(error: unknown): Damage
   /** What a call of a guest is to reject with that has met the loss of the connection; undefined for other errors, and for ours. */

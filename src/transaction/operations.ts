@@ -11,6 +11,8 @@ export interface Call {
 export interface Operation {
   readonly all: Operations
   readonly call: Call
+  /** Whether all that the guest sends for it reads, and locks nothing. */
+  readonly isRead: boolean
   /** Guests are lazy: what is made does nothing before it is awaited. */
   isStarted: boolean
   /** The one of the same scope that it runs inside of. */
@@ -44,6 +46,8 @@ export class Operations {
   /** Made and not ended, where they are watched. */
   readonly #unfinished = new Set<Operation>()
   readonly #running = new Set<Operation>()
+  /** How many of those may write. */
+  #runningWrites = 0
   #onIdle: () => void = nothing
 
   /** @param areWatched - whether those are remembered that have not ended */
@@ -57,6 +61,11 @@ export class Operations {
     return operation?.all === this ? operation : undefined
   }
 
+  /** Whether something runs, and all of it reads. Which operation a statement belongs to is not known. */
+  get areReading(): boolean {
+    return this.#running.size > 0 && this.#runningWrites === 0
+  }
+
   /** What was made and never awaited. */
   get neverStarted(): Call[] {
     return this.#calls(false)
@@ -68,8 +77,8 @@ export class Operations {
   }
 
   /** Makes one: nothing is done before it is started. */
-  make(call: Call): Operation {
-    const operation: Operation = { all: this, call, isStarted: false, hasWritten: false, outer: undefined }
+  make(call: Call, isRead: boolean): Operation {
+    const operation: Operation = { all: this, call, isRead, isStarted: false, hasWritten: false, outer: undefined }
     if (this.#areWatched) this.#unfinished.add(operation)
     return operation
   }
@@ -88,12 +97,14 @@ export class Operations {
   async run<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
     operation.outer = this.around
     this.#running.add(operation)
+    if (!operation.isRead) this.#runningWrites += 1
     try {
       return await currentOperation.run(operation, work)
     } catch (error) {
       throw operation.failure ?? error
     } finally {
       this.#running.delete(operation)
+      if (!operation.isRead) this.#runningWrites -= 1
       if (this.#running.size === 0) this.#onIdle()
     }
   }

@@ -18,6 +18,15 @@ export type IsolationLevel = 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRe
  */
 export type Propagation = 'required' | 'nested' | 'requiresNew' | 'mandatory' | 'supports' | 'notSupported' | 'never'
 
+/**
+ * When BEGIN is sent:
+ *
+ * - `first-write` (default): with the first statement that may write or lock. Reads before that are sent by themselves where the
+ *   database shows them the same either way, which is on PostgreSQL at READ COMMITTED; elsewhere they begin the transaction.
+ * - `first-statement`: with the first statement.
+ */
+export type BeginAt = 'first-write' | 'first-statement'
+
 /** A text, or a function that makes it when there is a message to put it into. */
 export type TransactionLabel = string | (() => string)
 
@@ -32,6 +41,8 @@ export interface TransactionOptions {
   readonly isolationLevel?: IsolationLevel
   /** A transaction that sees one snapshot and refuses to write; default false. */
   readonly readOnly?: boolean
+  /** When BEGIN is sent; default: the datastore's. With an `isolationLevel` or `readOnly` it is sent with the first statement. */
+  readonly begin?: BeginAt
   /**
    * Milliseconds from the first use of the database until the transaction is rolled back, all attempts together; default: the
    * datastore's, else the `timeout` of the client's `transactionOptions`, which is 5,000 when nobody says otherwise.
@@ -71,6 +82,7 @@ const isolationLevels: readonly IsolationLevel[] = [
   'RepeatableRead',
   'Serializable',
 ]
+const beginnings: readonly BeginAt[] = ['first-write', 'first-statement']
 const propagations: readonly Propagation[] = [
   'required',
   'nested',
@@ -84,11 +96,18 @@ const propagations: readonly Propagation[] = [
 /**
  * Names may come from a configuration, which no compiler has seen.
  *
- * @throws `ProgrammingError` for a propagation or an isolation level that there is not
+ * @throws `ProgrammingError` for a propagation, an isolation level or a beginning that there is not
  */
-export function assertKnown({ propagation, isolationLevel }: TransactionOptions): void {
+export function assertKnown({ propagation, isolationLevel, begin }: TransactionOptions): void {
   assertOneOf('propagation', propagation, propagations)
+  assertOneOf('begin', begin, beginnings)
   assertOneOf('isolationLevel', isolationLevel, isolationLevels)
+}
+
+/** @throws `ProgrammingError` for a beginning that there is not */
+export function checkedBegin(begin: BeginAt): BeginAt {
+  assertOneOf('begin', begin, beginnings)
+  return begin
 }
 
 function assertOneOf(option: string, given: string | undefined, known: readonly string[]): void {

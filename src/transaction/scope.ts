@@ -3,7 +3,7 @@ import { CommitUnknownError } from '../errors.js'
 import { Buffers, type PendingWork, type Run } from './buffers.js'
 import { Calls } from './calls.js'
 import { closedError } from './closed.js'
-import type { ConnectionSource, TransactionConnection } from './connection.js'
+import type { ConnectionSource, LoneStatements, Statements, TransactionConnection } from './connection.js'
 import { Doom } from './doom.js'
 import { EndListeners } from './end-listeners.js'
 import { type Frame, type Place, SavepointFrame, TransactionFrame } from './frame.js'
@@ -157,6 +157,16 @@ export class Scope<Connection extends TransactionConnection> {
     }
   }
 
+  /** As `execute`, for work that only reads: where it is the first, it may be sent without a transaction around it. */
+  async read<T>(work: (connection: Statements<Connection>) => Promise<T>): Promise<T> {
+    const leave = this.#tryEnter(false) ?? (await this.#enter(false))
+    try {
+      return await this.readInTurn(work)
+    } finally {
+      leave()
+    }
+  }
+
   /** Runs an operation of a guest, which sends its statements by `runInTurn`: side by side with others, but not with a nested scope. */
   async operation<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
     this.operations.start(operation)
@@ -177,20 +187,41 @@ export class Scope<Connection extends TransactionConnection> {
   /** As `execute`, for who holds the turn already: with `isOfGuest` an operation, in whatever context it sends the work. */
   async runInTurn<T>(work: (connection: Connection) => Promise<T>, isOfGuest: boolean = false): Promise<T> {
     try {
-      this.assertUsable()
-      if (this.#state === 'idle') {
-        await this.#frame.open()
-        this.#state = 'open'
-      }
+      await this.#open()
       return await this.session.use((connection) => {
         // It may have ended while others had the connection: this would be done outside of it, then.
         this.assertUsable()
         return work(connection)
       })
     } catch (error) {
-      this.#recordFailure(error, isOfGuest)
+      this.#recordFailure(error, isOfGuest, false)
       throw error
     }
+  }
+
+  /** As `read`, for who holds the turn already. */
+  async readInTurn<T>(
+    work: (connection: Statements<Connection>) => Promise<T>,
+    isOfGuest: boolean = false,
+  ): Promise<T> {
+    try {
+      await this.#open()
+      return await this.session.read((connection) => {
+        this.assertUsable()
+        return work(connection)
+      })
+    } catch (error) {
+      this.#recordFailure(error, isOfGuest, this.session.readsAlone)
+      throw error
+    }
+  }
+
+  /** To be called before each statement. */
+  async #open(): Promise<void> {
+    this.assertUsable()
+    if (this.#state !== 'idle') return
+    await this.#frame.open()
+    this.#state = 'open'
   }
 
   /** Writes what is pending. When that fails, nothing of it is stored or pending any more. */
@@ -233,11 +264,9 @@ export class Scope<Connection extends TransactionConnection> {
       this.#doom.assertCommittable()
       reportUnfinished(this, entered.running)
       if (this.parent === undefined && this.session.hasGuests) await this.session.endGuests(true)
-      if (!this.buffers.empty) await this.flushInTurn()
-      this.assertUsable()
-      this.#doom.assertCommittable()
-      this.#state = 'committing'
-      await (this.#committing = this.#frame.commit())
+      const lone = this.parent === undefined && this.buffers.areOneStatement ? this.session.lone : undefined
+      if (lone !== undefined) await this.#commitAlone(lone)
+      else await this.#commit()
       this.#end('committed')
     } catch (error) {
       // Nobody knows what became of it, so neither kind of hook may run.
@@ -263,6 +292,27 @@ export class Scope<Connection extends TransactionConnection> {
     await this.#rollingBack
   }
 
+  async #commit(): Promise<void> {
+    if (!this.buffers.empty) await this.flushInTurn()
+    this.assertUsable()
+    this.#doom.assertCommittable()
+    this.#state = 'committing'
+    await (this.#committing = this.#frame.commit())
+  }
+
+  /** Sends the one statement that there is to send, without a transaction around it. */
+  async #commitAlone(lone: LoneStatements<Connection>): Promise<void> {
+    this.#doom.assertCommittable()
+    const counts = { events: this.buffers.eventCount, tables: 1 }
+    const { telemetry } = this.session.options
+    await this.session.writeAlone(lone, async (run) => {
+      this.#state = 'committing'
+      const commit = (): Promise<void> => telemetry.commit(this.session, () => this.buffers.writeAlone(run))
+      this.#committing = telemetry.flush(this.session, counts, commit)
+      await this.#committing
+    })
+  }
+
   /** Takes the place for the commit, after what runs: of that nobody may know, except where the commit is asked for inside of a part. */
   async #enterLast(isFromInside: boolean): Promise<{ readonly leave: Leave; readonly running: string | undefined }> {
     const hasPart = this.#part !== undefined
@@ -281,10 +331,11 @@ export class Scope<Connection extends TransactionConnection> {
     await this.buffers.prepare()
   }
 
-  #recordFailure(error: unknown, isOfGuest: boolean): void {
+  /** @param wasAlone - whether it was sent without a transaction around it, which it cannot have spoilt then */
+  #recordFailure(error: unknown, isOfGuest: boolean, wasAlone: boolean): void {
     const damage = this.session.hasEndedInDatabase ? 'transaction' : this.#source.damageOf(error)
-    if (damage === 'scope') this.#doom.record(error, this.marks.depth)
-    if (damage === 'transaction') this.doom(error)
+    if (damage === 'scope' && !wasAlone) this.#doom.record(error, this.marks.depth)
+    if (damage === 'transaction' && !wasAlone) this.doom(error)
     this.operations.recordFailure(
       (damage === 'transaction' ? this.#source.lossOf(error) : undefined) ?? error,
       isOfGuest,

@@ -1,7 +1,15 @@
 /** One database transaction from its first statement to its end: the connection, the deadline and the guests in it. */
-import { OverloadedError, RollbackOnlyError, TransactionTimeoutError } from '../errors.js'
+import { CommitUnknownError, OverloadedError, RollbackOnlyError, TransactionTimeoutError } from '../errors.js'
+import type { Run } from './buffers.js'
 import { closedError } from './closed.js'
-import type { Abandonable, ConnectionSource, TransactionConnection } from './connection.js'
+import type {
+  Abandonable,
+  ConnectionSource,
+  LoneStatements,
+  Statements,
+  TransactionConnection,
+  WaitOptions,
+} from './connection.js'
 import type { Deadline } from './deadline.js'
 import type { Escapes } from './escapes.js'
 import { type IsolationLevel, type TransactionLabel, textOf } from './options.js'
@@ -34,6 +42,8 @@ interface Holder {
 export interface SessionOptions {
   readonly isolationLevel: IsolationLevel | undefined
   readonly readOnly: boolean
+  /** Whether BEGIN may wait for the first statement that writes or locks. */
+  readonly beginsWithWrite: boolean
   readonly deadline: Deadline
   /** Milliseconds that it may wait for a connection, which are not charged to the deadline. */
   readonly maxWaitMs: number
@@ -60,7 +70,7 @@ export class Session<Connection extends TransactionConnection> {
   #ending: AbortController | undefined
   #connecting: Promise<Connection> | undefined
   #connection: Connection | undefined
-  /** What the pool has given, while BEGIN is under way. */
+  /** What the pool has given, while BEGIN or a statement by itself is under way. */
   #acquired: Abandonable | undefined
   #inFlight: Promise<unknown> | undefined
   #undone: Promise<void> = Promise.resolve()
@@ -68,6 +78,7 @@ export class Session<Connection extends TransactionConnection> {
   #ended: Error | boolean = false
   #stopped: Error | undefined
   #useCount = 0
+  #isLoneWrite = false
   #positions: Map<string, bigint> | undefined
   #lost: { readonly cause: unknown } | undefined
 
@@ -91,6 +102,22 @@ export class Session<Connection extends TransactionConnection> {
   /** Whether BEGIN has been answered. */
   get begun(): boolean {
     return this.#connection !== undefined
+  }
+
+  /** Whether the database has begun it: by BEGIN, or with the one statement that wrote everything. */
+  get isCounted(): boolean {
+    return this.begun || this.#isLoneWrite
+  }
+
+  /** Where statements are sent that need no transaction around them; undefined once it has begun, and where it begins with its first statement. */
+  get lone(): LoneStatements<Connection> | undefined {
+    if (this.#connecting !== undefined || !this.options.beginsWithWrite) return undefined
+    return this.#source.lone
+  }
+
+  /** Whether its reads so far were sent by themselves. */
+  get readsAlone(): boolean {
+    return this.lone?.readAsInTransaction === true
   }
 
   /** Whether the database has ended the transaction by itself. */
@@ -208,11 +235,58 @@ export class Session<Connection extends TransactionConnection> {
 
   /** Runs one piece of work on the connection, after those that were asked for before; the first one begins the transaction. */
   async use<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+    return await this.#send(work, undefined)
+  }
+
+  /** As `use`, for work that only reads: it begins the transaction where that shows it something else than a statement by itself. */
+  async read<T>(work: (connection: Statements<Connection>) => Promise<T>): Promise<T> {
+    return await this.#send(work, work)
+  }
+
+  /**
+   * Sends what is to be committed in place of a transaction, which then is over. As with COMMIT, the deadline rolls nothing back any
+   * more once it is sent.
+   *
+   * @param write - sends statements of which at most one writes
+   * @throws `CommitUnknownError` when no answer comes
+   */
+  async writeAlone(
+    lone: LoneStatements<Connection>,
+    write: (run: Run<Statements<Connection>>) => Promise<void>,
+  ): Promise<void> {
+    this.#useCount += 1
+    const { telemetry, deadline } = this.options
+    await this.#alone(lone, async (connection) => {
+      const patienceMs = deadline.leftMs + commitPatienceMs
+      this.#close()
+      this.#isLoneWrite = true
+      telemetry.begun()
+      const writing = write((work) => work(connection))
+      if (await settlesWithin(writing, patienceMs)) return await writing
+      this.abandon()
+      throw new CommitUnknownError(
+        'No answer came to the statement that stores the events of the transaction, so they may or may not be stored. Look before you repeat it.',
+      )
+    })
+  }
+
+  async #send<T>(
+    work: (connection: Connection) => Promise<T>,
+    reading: ((connection: Statements<Connection>) => Promise<T>) | undefined,
+  ): Promise<T> {
     this.#useCount += 1
     const endTurn = this.#turn.tryTake() ?? (await this.#turn.take())
     try {
       this.assertOpen()
       if (this.#lost !== undefined) throw lostError(this.#lost.cause)
+      const lone = reading === undefined ? undefined : this.lone
+      if (lone !== undefined && reading !== undefined) {
+        if (lone.readAsInTransaction ?? (await lone.learn(this.#waiting()))) {
+          this.#inFlight = this.#alone(lone, reading)
+          return (await this.#inFlight) as T // as below
+        }
+        this.assertOpen()
+      }
       const connection = this.#connection ?? (await this.#connect())
       this.assertOpen()
       this.#inFlight = work(connection)
@@ -224,6 +298,44 @@ export class Session<Connection extends TransactionConnection> {
     } finally {
       this.#inFlight = undefined
       endTurn()
+    }
+  }
+
+  /** Runs work on a connection that is given back afterwards. */
+  async #alone<T>(
+    lone: LoneStatements<Connection>,
+    work: (connection: Statements<Connection>) => Promise<T>,
+  ): Promise<T> {
+    try {
+      return await lone.run(this.#waiting(), (connection) => {
+        // It may have ended while this waited.
+        this.assertOpen()
+        return work(connection)
+      })
+    } catch (error) {
+      if (error instanceof OverloadedError) this.options.telemetry.overloaded()
+      throw error
+    } finally {
+      this.#acquired = undefined
+    }
+  }
+
+  /** How it waits for a connection. */
+  #waiting(): WaitOptions {
+    const { maxWaitMs, around, telemetry } = this.options
+    return {
+      heldAround: around.flatMap(({ connection }) => connection ?? []),
+      maxWaitMs,
+      signal: () => this.endSignal,
+      waits: () => {
+        const hasWaited = telemetry.waits()
+        const goOn = this.#pauseDeadline()
+        return () => {
+          hasWaited()
+          goOn()
+        }
+      },
+      acquired: (connection) => this.#take(connection),
     }
   }
 
@@ -314,17 +426,13 @@ export class Session<Connection extends TransactionConnection> {
   }
 
   async #begin(): Promise<Connection> {
-    const { isolationLevel, readOnly, deadline, maxWaitMs, telemetry, around } = this.options
-    const heldAround = around.flatMap(({ connection }) => connection ?? [])
+    const { isolationLevel, readOnly, deadline, telemetry } = this.options
     const options = {
+      ...this.#waiting(),
+      waits: () => this.#pauseDeadline(),
       isolationLevel,
       readOnly,
       deadlineMs: deadline.ms,
-      heldAround,
-      maxWaitMs,
-      signal: () => this.endSignal,
-      waits: () => this.#pauseDeadline(),
-      acquired: (connection: Abandonable) => this.#take(connection),
     }
     try {
       const connection = await telemetry.begin(this, () => this.#source.begin(options))

@@ -14,7 +14,8 @@ import {
 
 /**
  * Counts since a datastore was made, and what is open now. Every transaction that the database has begun is in one of four:
- * `begun` is `committed + rolledBack + commitUnknown + open`. One that never sends a statement is in none.
+ * `begun` is `committed + rolledBack + commitUnknown + open`. One that never sends a statement is in none, and neither is one that
+ * has only read, by statements that were sent by themselves.
  */
 export interface DatastoreStats extends TransactionCounts, LogGauges {}
 
@@ -63,8 +64,8 @@ export interface Observed {
     readonly readOnly: boolean
     readonly label: TransactionLabel | undefined
   }
-  /** Whether BEGIN has been answered in time. */
-  readonly begun: boolean
+  /** Whether the database has begun it in time. */
+  readonly isCounted: boolean
 }
 
 /** How a transaction can end that the database has begun. */
@@ -120,7 +121,15 @@ export class Telemetry {
     }
   }
 
-  /** The database has answered BEGIN. */
+  /** Waits for a connection, for a statement by itself. @returns what tells that it has one, or has given up */
+  waits(): () => void {
+    this.#counts.waiting += 1
+    return () => {
+      this.#counts.waiting -= 1
+    }
+  }
+
+  /** The database has answered BEGIN, or is sent the one statement that writes everything. */
   begun(): void {
     this.#counts.begun += 1
     this.#counts.open += 1
@@ -167,7 +176,7 @@ export class Telemetry {
 
   /** A transaction is over, whether the database had begun it or not. */
   ended(session: Observed, ending: Ending): void {
-    if (session.begun) {
+    if (session.isCounted) {
       this.#counts[ending] += 1
       this.#counts.open -= 1
     }

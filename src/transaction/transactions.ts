@@ -8,6 +8,7 @@ import type { Escapes } from './escapes.js'
 import { type CloseOptions, OpenScopes } from './open-scopes.js'
 import {
   assertKnown,
+  type BeginAt,
   checkedMaxWait,
   type IsolationLevel,
   newDeadline,
@@ -22,6 +23,7 @@ import type { Telemetry } from './telemetry.js'
 /** What holds for every transaction that does not say otherwise. */
 export interface TransactionDefaults {
   autoflush: boolean
+  begin: BeginAt
   deadlineMs: number
   isolationLevel?: IsolationLevel
   maxWaitMs: number
@@ -109,9 +111,13 @@ export class Transactions<Connection extends TransactionConnection> {
   begin(options: TransactionOptions = {}, failed?: Scope<Connection>): Scope<Connection> {
     this.#open.assertAdmits(() => this.#isInside)
     assertKnown(options)
+    const isolationLevel = options.isolationLevel ?? this.defaults.isolationLevel
+    const readOnly = options.readOnly ?? false
+    const begin = options.begin ?? this.defaults.begin
     const scope: Scope<Connection> = Scope.outermost(this.#source, {
-      isolationLevel: options.isolationLevel ?? this.defaults.isolationLevel,
-      readOnly: options.readOnly ?? false,
+      isolationLevel,
+      readOnly,
+      beginsWithWrite: begin === 'first-write' && isolationLevel === undefined && !readOnly,
       deadline: failed?.session.options.deadline ?? newDeadline(options.deadlineMs ?? this.defaults.deadlineMs),
       maxWaitMs: checkedMaxWait(options.maxWaitMs ?? this.defaults.maxWaitMs),
       label: options.label,

@@ -43,6 +43,8 @@ export const postgresql: Dialect = {
     isolationLevel === 'Serializable' ||
     (readOnly && isolationLevel === undefined),
   connections: (settings) => new PooledConnections(settings),
+  // There each statement has a snapshot of its own.
+  readsAloneAt: { query: 'SHOW default_transaction_isolation', level: 'read committed' },
   afterBegin({ isolationLevel, readOnly }) {
     if (!readOnly) return []
     // A read-only transaction is for one consistent view, which READ COMMITTED does not give.

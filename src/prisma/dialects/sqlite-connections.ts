@@ -35,6 +35,8 @@ interface Opened {
 export class SqliteConnections implements Connections {
   readonly inTransaction = false
   readonly givesInsertIds = true
+  /** Transactions keep other writers out from their first statement on, also from what they have read. */
+  readonly lone = undefined
   readonly #settings: ConnectionSettings
   readonly #idleReaders: SqlDriverAdapter[] = []
   #opened: Promise<Opened> | undefined
