@@ -18,10 +18,10 @@ import type {
   SqlQuery,
   SqlResultSet,
 } from './driver.js'
+import { connectionTarget, DriverTransaction, partTarget } from './driver-transaction.js'
 import { reportEscape } from './escape.js'
 import type { OpenGuest } from './guest.js'
 import { isolationLevels } from './isolation-levels.js'
-import { ConnectionTransaction, SavepointTransaction } from './joined-transaction.js'
 import { isWrite } from './statement-kind.js'
 
 /** What the adapter needs of its datastore. */
@@ -98,7 +98,7 @@ class JoiningAdapter implements SqlDriverAdapter {
     const openGuest = guestOpening.get()
     if (openGuest !== undefined) return await openGuest(this, isolationLevel)
     const around = transactions.current
-    if (around !== undefined) return new SavepointTransaction(this, await around.nested())
+    if (around !== undefined) return new DriverTransaction(this, partTarget(await around.nested()))
     const connection = await connections.begin({
       isolationLevel: isolationLevel === undefined ? undefined : isolationLevels[isolationLevel],
       readOnly: false,
@@ -107,10 +107,8 @@ class JoiningAdapter implements SqlDriverAdapter {
       maxWaitMs,
       signal: () => new AbortController().signal,
     })
-    return new ConnectionTransaction(this, connection, {
-      patienceMs: deadlineMs,
-      check: (sql) => this.#checkOutside(sql),
-    })
+    const options = { patienceMs: deadlineMs, check: (sql: string) => this.#checkOutside(sql) }
+    return new DriverTransaction(this, connectionTarget(connection, options))
   }
 
   async dispose(): Promise<void> {

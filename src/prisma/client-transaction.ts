@@ -5,9 +5,9 @@
 import { isEventSourcingError, TransactionTimeoutError } from '../errors.js'
 import { closedError } from '../transaction/closed.js'
 import type { Scope } from '../transaction/scope.js'
-import type { DriverConnection } from './connections.js'
+import type { DriverConnection, StatementRunner } from './connections.js'
 import type { SqlQuery } from './driver.js'
-import { GuestTransaction, type Names } from './guest-transaction.js'
+import { type Savepoints, sendOfGuest, type TransactionTarget } from './driver-transaction.js'
 
 /** How long it may last, as far as the library knows. */
 export interface ClientTransactionLimit {
@@ -21,17 +21,26 @@ export interface ClientTransactionLimit {
 const timerPrecisionMs = 2
 
 /** One attempt at it: what has an extension that retries begin another one. */
-export class ClientTransaction {
+export class ClientTransaction implements TransactionTarget {
   readonly scope: Scope<DriverConnection>
+  readonly savepoints: Savepoints
   readonly #limit: ClientTransactionLimit
+  readonly #usesPhantomQuery: boolean
   #transaction: Promise<object> | undefined
   readonly #begunAt = performance.now()
   #isSettled = false
   #stopped: Error | undefined
 
-  constructor(scope: Scope<DriverConnection>, limit: ClientTransactionLimit) {
+  /** @param usesPhantomQuery - whether the user's adapter has Prisma send no COMMIT and ROLLBACK itself: its log tells them then otherwise */
+  constructor(scope: Scope<DriverConnection>, limit: ClientTransactionLimit, usesPhantomQuery: boolean) {
     this.scope = scope
     this.#limit = limit
+    this.#usesPhantomQuery = usesPhantomQuery
+    this.savepoints = {
+      set: async (name) => await scope.innermost.marks.set(name),
+      returnTo: async (name) => await scope.innermost.marks.returnTo(name),
+      remove: async (name) => await scope.innermost.marks.remove(name),
+    }
   }
 
   /** What Prisma knows it by. */
@@ -43,8 +52,10 @@ export class ClientTransaction {
   /** Whether an operation of it has failed. */
   hasFailed = false
 
-  /** Its end is Prisma's. */
-  spoil(): void {}
+  /** An operation of it has failed: what that means for its end, Prisma decides. */
+  fail(): void {
+    this.hasFailed = true
+  }
 
   /** Prisma calls the work. */
   enter(transaction: Promise<object>): void {
@@ -66,8 +77,27 @@ export class ClientTransaction {
     this.#isSettled = true
   }
 
-  /** Prisma rolls back. */
-  async rollback(): Promise<void> {
+  async run<T>(query: SqlQuery, send: (connection: StatementRunner) => Promise<T>): Promise<T> {
+    // Those that users send while their work goes on are refused as everywhere.
+    if (!this.#usesPhantomQuery && query.args.length === 0) {
+      if (query.sql === 'COMMIT' && this.isSettled) {
+        await this.scope.commit()
+        return await send(done)
+      }
+      if (query.sql === 'ROLLBACK' && (this.isSettled || this.isLate)) {
+        await this.#rollback()
+        return await send(done)
+      }
+    }
+    return await sendOfGuest(this.scope, query, send)
+  }
+
+  async end(commit: boolean): Promise<void> {
+    if (!commit) await this.#rollback()
+    else if (this.#usesPhantomQuery) await this.scope.commit()
+  }
+
+  async #rollback(): Promise<void> {
     if (this.#isSettled || this.#transaction === undefined) return await this.scope.rollback()
     // It does that while the work goes on.
     const { scope } = this
@@ -118,42 +148,10 @@ function tellCause(error: unknown, cause: Error | undefined): unknown {
   return isPrismas && cause !== undefined ? Object.assign(error, { cause }) : error
 }
 
-/** What Prisma sends statements by: as a guest's, but its COMMIT and ROLLBACK count. */
-export class ClientDriverTransaction extends GuestTransaction {
-  override readonly options: { usePhantomQuery: boolean }
-  readonly #owner: ClientTransaction
-
-  /** @param usePhantomQuery - whether the user's adapter has Prisma send no COMMIT and ROLLBACK itself: its log tells them then otherwise */
-  constructor(names: Names, owner: ClientTransaction, usePhantomQuery: boolean) {
-    super(names, owner.scope)
-    this.#owner = owner
-    this.options = { usePhantomQuery }
-  }
-
-  override async executeRaw(query: SqlQuery): Promise<number> {
-    if (this.options.usePhantomQuery || query.args.length > 0) return await super.executeRaw(query)
-    // Those that users send while their work goes on are refused as everywhere.
-    if (query.sql === 'COMMIT' && this.#owner.isSettled) await this.#commit()
-    else if (query.sql === 'ROLLBACK' && (this.#owner.isSettled || this.#owner.isLate)) await this.#rollback()
-    else return await super.executeRaw(query)
-    return 0
-  }
-
-  override async commit(): Promise<void> {
-    if (this.options.usePhantomQuery) await this.#commit()
-  }
-
-  override async rollback(): Promise<void> {
-    await this.#rollback()
-  }
-
-  async #commit(): Promise<void> {
-    await super.commit()
-    await this.#owner.scope.commit()
-  }
-
-  async #rollback(): Promise<void> {
-    await super.rollback()
-    await this.#owner.rollback()
-  }
+/** Answers a statement that was carried out by other means. */
+const done: StatementRunner = {
+  inTransaction: false,
+  givesInsertIds: false,
+  query: async () => ({ columnNames: [], columnTypes: [], rows: [] }),
+  execute: async () => 0,
 }

@@ -5,11 +5,11 @@ import type { IsolationLevel, TransactionOptions } from '../transaction/options.
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { AnyMethod } from './client-call.js'
-import { ClientDriverTransaction, ClientTransaction, type ClientTransactionLimit } from './client-transaction.js'
+import { ClientTransaction, type ClientTransactionLimit } from './client-transaction.js'
 import type { DriverConnection } from './connections.js'
 import type { SqlIsolationLevel } from './driver.js'
+import { DriverTransaction, type Names } from './driver-transaction.js'
 import type { OpenGuest } from './guest.js'
-import type { Names } from './guest-transaction.js'
 import { isolationLevels } from './isolation-levels.js'
 import {
   originalOf,
@@ -156,7 +156,7 @@ export class ClientTransactions {
     names: Names,
     isolationLevel: SqlIsolationLevel | undefined,
     { given, limit }: { readonly given: InteractiveOptions; readonly limit: ClientTransactionLimit },
-  ): Promise<{ driver: ClientDriverTransaction; owner: ClientTransaction }> {
+  ): Promise<{ driver: DriverTransaction; owner: ClientTransaction }> {
     const { transactions } = this.#host
     const around = transactions.current
     let usesPhantomQuery = true
@@ -174,9 +174,9 @@ export class ClientTransactions {
         throw error instanceof NotSupportedError ? invalidLevel(isolationLevel, error) : error
       }
     } else scope = await transactions.part(around, partOptions(given))
-    const owner = new ClientTransaction(scope, limit)
+    const owner = new ClientTransaction(scope, limit, usesPhantomQuery)
     this.#owners.set(scope, owner)
-    return { owner, driver: new ClientDriverTransaction(names, owner, usesPhantomQuery) }
+    return { owner, driver: new DriverTransaction(names, owner, usesPhantomQuery) }
   }
 }
 

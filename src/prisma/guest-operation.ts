@@ -11,7 +11,7 @@ import type { Scope } from '../transaction/scope.js'
 import { type AnyMethod, ClientCall } from './client-call.js'
 import type { ClientTransaction } from './client-transaction.js'
 import type { DriverConnection } from './connections.js'
-import type { GuestVisit } from './guests.js'
+import type { Guest } from './guest.js'
 import { isPrismaOperation, type PrismaOperation } from './prisma-client.js'
 
 /** Where operations are carried out. */
@@ -20,7 +20,7 @@ export interface GuestPlace {
   /** The `$transaction` that the scope belongs to, undefined for one that the library has begun. */
   readonly owner: ClientTransaction | undefined
   /** The guest in the library's transaction, which comes at its first use. */
-  guest(): GuestVisit
+  guest(): Guest
   /** Whether the code that runs now is in the same transaction. */
   isHere(): boolean
 }
@@ -131,7 +131,7 @@ async function inScope(place: GuestPlace, operation: Operation, work: Work): Pro
   let prismasError: unknown
   try {
     return await scope.operation(operation, async () => {
-      const guest = owner ?? visitOf(place)
+      const guest = owner ?? guestIn(place)
       const transaction = await guest.transaction
       try {
         const result = await work(transaction)
@@ -142,8 +142,7 @@ async function inScope(place: GuestPlace, operation: Operation, work: Work): Pro
         throw error
       } catch (error) {
         prismasError = error
-        guest.hasFailed = true
-        guest.spoil()
+        guest.fail()
         // In a $transaction of the user's it is as in any of Prisma's: what was written before stays in it.
         if (owner === undefined && operation.hasWritten && isOfPrisma(error)) scope.failHalfWay(error)
         throw error
@@ -154,10 +153,10 @@ async function inScope(place: GuestPlace, operation: Operation, work: Work): Pro
   }
 }
 
-function visitOf(place: GuestPlace): GuestVisit {
-  const visit = place.guest()
-  visit.operation()
-  return visit
+function guestIn(place: GuestPlace): Guest {
+  const guest = place.guest()
+  guest.operation()
+  return guest
 }
 
 /** Whether an operation of the same guest has failed, as far as that is known when all of one tick are answered. */

@@ -1,9 +1,17 @@
 /** A Prisma interactive transaction that lives inside of ours, for the user's models and raw queries. */
-import type { AsyncContext, CapturedContext } from '../transaction/context.js'
+import { type AsyncContext, type CapturedContext, captureFlow } from '../transaction/context.js'
 import type { Scope } from '../transaction/scope.js'
-import type { DriverConnection } from './connections.js'
-import type { SqlDriverTransaction, SqlIsolationLevel } from './driver.js'
-import { GuestTransaction, type Names } from './guest-transaction.js'
+import type { Guest as SessionGuest } from '../transaction/session.js'
+import type { DriverConnection, StatementRunner } from './connections.js'
+import type { SqlDriverTransaction, SqlIsolationLevel, SqlQuery } from './driver.js'
+import {
+  DriverTransaction,
+  innermostOf,
+  type Names,
+  type Savepoints,
+  sendOfGuest,
+  type TransactionTarget,
+} from './driver-transaction.js'
 import { prismaTransaction, prismaTransactionOf } from './prisma-client.js'
 
 /** The largest delay of a Node timer: Prisma's own limits must never be the ones that end a transaction. */
@@ -20,35 +28,48 @@ export type OpenGuest = (
   isolationLevel?: SqlIsolationLevel,
 ) => SqlDriverTransaction | Promise<SqlDriverTransaction>
 
-/** Serves one transaction after the other: opening and ending one costs Prisma more than a statement. */
-export class PrismaGuest {
+/** Where a guest comes from, and goes to. */
+export interface GuestHome {
+  /** Tells the adapter that it is a guest who begins. */
+  readonly opening: AsyncContext<OpenGuest>
+  /** Takes it back from a transaction that commits. @returns false where it has to end */
+  takeBack(guest: Guest): boolean
+}
+
+/** Serves one transaction after the other: opening and ending one costs Prisma more than a statement. Its end is ours alone. */
+export class Guest implements SessionGuest, TransactionTarget {
   /** What Prisma knows its transaction by. */
   readonly transaction: Promise<object>
+  readonly savepoints: Savepoints
+  readonly #home: GuestHome
   readonly #done: Promise<unknown>
   readonly #openedAt = performance.now()
   #scope: Scope<DriverConnection> | undefined
-  #driver: GuestTransaction | undefined
   #flow: CapturedContext | undefined
+  #inFlight = 0
+  #hasFailed = false
   #isSpoilt = false
+  #isOpened = false
+  /** Whether Prisma knows it no more. */
+  #isEnded = false
   #finish: (commit: boolean) => void = ignore
 
-  /**
-   * @param base - a PrismaClient on the datastore's adapter
-   * @param scope - whom it serves first
-   * @param opening - tells the adapter that it is a guest who begins
-   */
-  constructor(base: object, scope: Scope<DriverConnection>, opening: AsyncContext<OpenGuest>) {
-    this.#scope = scope
+  /** @param base - a PrismaClient on the datastore's adapter */
+  constructor(base: object, home: GuestHome) {
+    this.#home = home
+    this.savepoints = {
+      set: async (name) => await innermostOf(this.#scope).marks.set(name),
+      returnTo: async (name) => await innermostOf(this.#scope).marks.returnTo(name),
+      remove: async (name) => await innermostOf(this.#scope).marks.remove(name),
+    }
     const finished = new Promise<void>((resolve, reject) => {
       this.#finish = (commit) => (commit ? resolve() : reject(rolledBack))
     })
     // It may be rejected before Prisma gets to awaiting it.
     finished.catch(ignore)
-    // The scope is not to be kept by this function, which Prisma keeps.
     const open: OpenGuest = (names) => {
-      this.#driver = new GuestTransaction(names, this.#scope)
-      this.#driver.comeFrom(this.#flow)
-      return this.#driver
+      this.#isOpened = true
+      return new DriverTransaction(names, this)
     }
     let done: Promise<unknown> | undefined
     this.transaction = new Promise((resolve, reject) => {
@@ -59,7 +80,10 @@ export class PrismaGuest {
         await finished
       }
       // What extensions have made of `$transaction` is for those who call it.
-      done = opening.run(open, (): Promise<unknown> => Reflect.apply(prismaTransaction(base), base, [work, options]))
+      done = home.opening.run(
+        open,
+        (): Promise<unknown> => Reflect.apply(prismaTransaction(base), base, [work, options]),
+      )
       done.catch(reject)
     })
     this.transaction.catch(ignore)
@@ -72,33 +96,58 @@ export class PrismaGuest {
    * of a query extension may go on after the operation that it is in, and after a failure so may Prisma.
    */
   get canServeAgain(): boolean {
-    const { isAtRest, isEnded } = this.#driver ?? { isAtRest: false, isEnded: true }
     const isYoung = performance.now() - this.#openedAt < longestServiceMs
-    return !this.#isSpoilt && isAtRest && !isEnded && isYoung
+    return this.#isOpened && !this.#isEnded && !this.#isSpoilt && this.#inFlight === 0 && isYoung
   }
 
-  /** An operation of it has failed, or may go on for longer than it is awaited. */
+  /** Whether an operation of the transaction that it serves has failed. */
+  get hasFailed(): boolean {
+    return this.#hasFailed
+  }
+
+  /** An operation has failed: Prisma may go on with it. */
+  fail(): void {
+    this.#hasFailed = true
+    this.#isSpoilt = true
+  }
+
+  /** It may be used for longer than its operations are awaited: it serves no other transaction. */
   spoil(): void {
     this.#isSpoilt = true
   }
 
-  /** @param scope - whom it serves from now on, undefined for nobody: its statements are refused */
+  /** @param scope - the transaction to which its statements go from now on, undefined for none: they are refused */
   serve(scope: Scope<DriverConnection> | undefined): void {
     this.#scope = scope
-    if (scope === undefined) this.#flow = undefined
-    this.#driver?.serve(scope)
+    this.#flow = undefined
   }
 
-  /** @param flow - where the operation was started whose statements come next */
-  comeFrom(flow: CapturedContext): void {
-    this.#flow = flow
-    this.#driver?.comeFrom(flow)
+  /** An operation starts here: its statements are sent as from here, whatever Prisma sends them with. */
+  operation(): void {
+    this.#flow = captureFlow()
   }
 
-  /** @param commit - whether the transaction that it serves is about to commit */
-  async end(commit: boolean): Promise<void> {
+  async run<T>(query: SqlQuery, send: (connection: StatementRunner) => Promise<T>): Promise<T> {
+    this.#inFlight += 1
+    try {
+      return await sendOfGuest(this.#scope, query, send, this.#flow)
+    } catch (error) {
+      this.#isSpoilt = true
+      throw error
+    } finally {
+      this.#inFlight -= 1
+    }
+  }
+
+  /** Prisma's transaction ends, which says nothing about ours. */
+  async end(): Promise<void> {
+    this.#isEnded = true
+  }
+
+  async leave(commit: boolean): Promise<void> {
+    if (commit && this.#home.takeBack(this)) return
     // Prisma would connect again to end what it has ended.
-    if (this.#driver?.isEnded === true) return
+    if (this.#isEnded) return
     this.#finish(commit)
     try {
       await this.#done

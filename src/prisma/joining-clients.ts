@@ -9,9 +9,9 @@ import { type AmbientHost, ambientClient } from './ambient-client.js'
 import { hookClient } from './client-hooks.js'
 import { ClientTransactions, type GivenLimits } from './client-transactions.js'
 import type { DriverConnection } from './connections.js'
-import type { OpenGuest } from './guest.js'
+import type { Guest, OpenGuest } from './guest.js'
 import type { GuestPlace } from './guest-operation.js'
-import { Guests, type GuestVisit } from './guests.js'
+import { Guests } from './guests.js'
 import {
   isUnextended,
   originalOf,
@@ -128,7 +128,7 @@ export class JoiningClients {
     }
   }
 
-  #guestOf(scope: Scope<DriverConnection>, base: object): GuestVisit {
+  #guestOf(scope: Scope<DriverConnection>, base: object): Guest {
     if (this.#instead.get() !== undefined) throw extendedLater()
     const original = originalOf(base)
     const guest = scope.session.guest(original, () => this.#guests.enter(original, outermostOf(scope)))

@@ -263,7 +263,7 @@ export class Scope<Connection extends TransactionConnection> {
       if (this.#doom.isQuiet) return await this.rollback()
       this.#doom.assertCommittable()
       reportUnfinished(this, entered.running)
-      if (this.parent === undefined && this.session.hasGuests) await this.session.endGuests(true)
+      if (this.parent === undefined && this.session.hasGuests) await this.session.dismissGuests(true)
       const lone = this.parent === undefined && this.buffers.areOneStatement ? this.session.lone : undefined
       if (lone !== undefined) await this.#commitAlone(lone)
       else await this.#commit()

@@ -26,10 +26,10 @@ const leastLateMs = 500
 /** How long beyond the deadline a COMMIT may take that was sent before it. */
 const commitPatienceMs = 500
 
-/** Something that lives inside the transaction and has to end before it. */
+/** Something that lives inside the transaction and has to leave before its end. */
 export interface Guest {
   /** @param commit - whether the transaction is about to commit */
-  end(commit: boolean): Promise<void>
+  leave(commit: boolean): Promise<void>
 }
 
 /** A transaction around another one. */
@@ -339,17 +339,17 @@ export class Session<Connection extends TransactionConnection> {
     }
   }
 
-  /** Whether there are guests to end. */
+  /** Whether there are guests in it. */
   get hasGuests(): boolean {
     return this.#guests.size > 0
   }
 
-  /** Ends the guests before a commit, while statements of the library may still follow. */
-  async endGuests(commit: boolean): Promise<void> {
+  /** Has the guests leave before the end, while statements of the library may still follow. */
+  async dismissGuests(commit: boolean): Promise<void> {
     for (const [key, guest] of this.#guests) {
-      // When one fails, the rollback ends those that are left.
+      // When one fails, the rollback dismisses those that are left.
       this.#guests.delete(key)
-      await guest.end(commit)
+      await guest.leave(commit)
     }
   }
 
@@ -381,7 +381,7 @@ export class Session<Connection extends TransactionConnection> {
 
   async #undo(reason: unknown): Promise<void> {
     await this.#inFlight?.catch(ignore)
-    await this.endGuests(false).catch(ignore)
+    await this.dismissGuests(false).catch(ignore)
     const connection = this.#connection
     if (connection !== undefined) {
       await this.options.telemetry.rollback(this, reason, () => connection.rollback()).catch(ignore)

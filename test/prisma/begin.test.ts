@@ -34,7 +34,7 @@ describe.each(databases)('on $name', (kind) => {
       adapter,
       client: (joining) => database.newClient(joining as never) as TestClient,
     })
-    application = new Application({ name: 'dogs', datastore })
+    application = new Application({ name: '', datastore })
     await application.ready()
     // Prisma, the guest and the pool come with the first transaction.
     await datastore.transaction(async () => await datastore.client.owner.findMany())
@@ -56,7 +56,8 @@ describe.each(databases)('on $name', (kind) => {
     adapter.record()
     await datastore.transaction(work, options)
     adapter.stop()
-    return adapter.statements.map(verb)
+    // SQLite sets up the connection of its first reading transaction.
+    return adapter.statements.map(verb).filter((word) => word !== 'PRAGMA')
   }
 
   it('reads of models are sent by themselves before the first write on PostgreSQL, elsewhere in the transaction', async () => {
@@ -84,8 +85,7 @@ describe.each(databases)('on $name', (kind) => {
     const level = kind.provider === 'sqlite' ? 'Serializable' : 'ReadCommitted'
     for (const options of [{ isolationLevel: level }, { readOnly: true }, { begin: 'first-statement' }] as const) {
       const statements = await sent(read, options)
-      expect(statements[0]).toBe('BEGIN')
-      expect(statements.slice(-2)).toEqual(['SELECT', 'COMMIT'])
+      expect([statements[0], ...statements.slice(-2)]).toEqual(['BEGIN', 'SELECT', 'COMMIT'])
     }
     await expect(datastore.transaction(read, { begin: 'later' as never })).rejects.toThrow(/begin 'later'/)
   })
@@ -113,7 +113,7 @@ describe.each(databases)('on $name', (kind) => {
     expect((await application.repository.get(Dog, dog.id)).version).toBe(3)
   })
 
-  it('a conflict at the one write rolls back, and hooks tell', async () => {
+  it.skipIf(kind.provider === 'sqlite')('a conflict at the one write rolls back, and hooks tell', async () => {
     const dog = new Dog()
     await application.save(dog)
     const told: string[] = []
@@ -123,12 +123,9 @@ describe.each(databases)('on $name', (kind) => {
       const known = await application.repository.get(Dog, dog.id)
       await datastore.outside(async () => {
         const other = await application.repository.get(Dog, dog.id)
-        if (kind.provider !== 'sqlite') {
-          other.rename('first')
-          await application.save(other)
-        }
+        other.rename('first')
+        await application.save(other)
       })
-      if (kind.provider === 'sqlite') throw new ConcurrencyError('SQLite has one writer', { originatorId: dog.id, expectedVersion: 1, actualVersion: 2 })
       known.rename('second')
       await application.save(known)
     })
@@ -229,7 +226,7 @@ describe.each(databases.filter(({ provider }) => provider === 'postgresql'))('wi
 
   it('what becomes of the one write is unknown when no answer comes', async () => {
     const datastore = open('', 1)
-    const application = new Application({ name: 'dogs', datastore })
+    const application = new Application({ name: '', datastore })
     await application.ready()
     const unlock = await locked('stored_events')
     try {
