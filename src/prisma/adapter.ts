@@ -119,7 +119,7 @@ class JoiningAdapter implements SqlDriverAdapter {
     const { transactions, dialect } = this.#host
     const around = transactions.current
     if (around === undefined) return this.#checkOutside(sql)
-    if (around.session.ended instanceof TransactionClosedError) return
+    if (around.session.life.ended instanceof TransactionClosedError) return
     // Prisma 7 sends the `findUnique` calls of one tick together, those outside of any transaction too, in the context of
     // the first: that of an operation of ours says nothing about a statement that does not come through its guest.
     if (seemsInsideOperation()) return

@@ -108,7 +108,7 @@ export class ClientTransaction implements TransactionTarget {
     )
     if (scope.parent === undefined) {
       telemetry.timedOut()
-      scope.session.stop(this.#stopped)
+      scope.session.life.stop(this.#stopped)
     }
     await scope.rollback(this.#stopped)
   }

@@ -1,8 +1,15 @@
 /** What a datastore is made from. */
 import type { LogOrder } from '../persistence/recorder.js'
 import type { OnEscape } from '../transaction/escapes.js'
-import { type BeginAt, checkedMaxWait, defaultDeadlineMs, defaultMaxWaitMs } from '../transaction/options.js'
+import {
+  type BeginAt,
+  checkedBegin,
+  checkedMaxWait,
+  defaultDeadlineMs,
+  defaultMaxWaitMs,
+} from '../transaction/options.js'
 import type { Outside } from '../transaction/outside-writes.js'
+import type { TransactionDefaults } from '../transaction/transactions.js'
 import type { ConnectionSettings, Dialect, Durability } from './dialect.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
 import type { ListenConnection } from './listener.js'
@@ -89,6 +96,14 @@ export function settingsOf<Client extends object>(
     poolSize,
     dialect,
   }
+}
+
+/** What holds for transactions that say nothing else. @throws `ProgrammingError` for a `begin` that there is not */
+export function defaultsOf<Client extends object>(
+  { autoflush = true, begin = 'first-write' }: PrismaDatastoreOptions<Client>,
+  { deadlineMs, maxWaitMs }: ConnectionSettings,
+): TransactionDefaults {
+  return { autoflush, begin: checkedBegin(begin), deadlineMs, maxWaitMs }
 }
 
 let unnamed = 0

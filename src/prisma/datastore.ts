@@ -4,7 +4,7 @@ import type { Environment } from '../persistence/environment.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { defaultOnEscape, Escapes } from '../transaction/escapes.js'
 import { type CloseOptions, defaultCloseTimeoutMs } from '../transaction/open-scopes.js'
-import { checkedBegin, type TransactionOptions } from '../transaction/options.js'
+import type { TransactionOptions } from '../transaction/options.js'
 import { OutsideWrites } from '../transaction/outside-writes.js'
 import { settlesWithin } from '../transaction/patience.js'
 import type { Scope } from '../transaction/scope.js'
@@ -14,7 +14,7 @@ import { JoiningAdapterFactory } from './adapter.js'
 import { connectionSource } from './connection-source.js'
 import type { DriverConnection } from './connections.js'
 import { DatastoreFactory } from './datastore-factory.js'
-import { newName, type PrismaDatastoreOptions, settingsOf } from './datastore-options.js'
+import { defaultsOf, newName, type PrismaDatastoreOptions, settingsOf } from './datastore-options.js'
 import type { Dialect } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
@@ -64,7 +64,7 @@ export class PrismaDatastore<Client extends object = object>
   #disconnected: Promise<void> | undefined
 
   constructor(options: PrismaDatastoreOptions<Client>) {
-    const { adapter, autoflush = true, begin = 'first-write', schema } = options
+    const { adapter, schema } = options
     const dialect = dialectWith(adapter, schema)
     this.name = options.name ?? newName(adapter.provider)
     const settings = settingsOf(options, dialect)
@@ -73,12 +73,7 @@ export class PrismaDatastore<Client extends object = object>
     const escapes = new Escapes(options.onEscape ?? defaultOnEscape())
     const source = connectionSource(dialect, this.#connections)
     const telemetry = new Telemetry(this.name)
-    const transactions = new Transactions(
-      source,
-      { autoflush, begin: checkedBegin(begin), ...settings },
-      telemetry,
-      escapes,
-    )
+    const transactions = new Transactions(source, defaultsOf(options, settings), telemetry, escapes)
     this.#transactions = transactions
     const outside = new OutsideWrites(this.name, transactions, options.outside)
     this.#clients = new JoiningClients(transactions, options)

@@ -127,7 +127,7 @@ export async function sendOfGuest<T>(
   const reads = isRead(sql)
   // What users send by $queryRaw may lock, set something, or call what writes.
   const isModelRead = reads && innermost.operations.areReading
-  const run = (): Promise<T> => (isModelRead ? innermost.readInTurn(send, true) : innermost.runInTurn(send, true))
+  const run = (): Promise<T> => innermost.runInTurn(send, isModelRead ? send : undefined, true)
   const result = await (inFlow === undefined ? run() : inFlow.run(run))
   // Which operation it is shows where Prisma sends it: the flow may be that of an operation beside.
   if (!reads) noteWrite()

@@ -11,7 +11,8 @@ import type { DriverConnection } from './connections.js'
  * @throws `EscapeError` where escapes are refused, and for a statement that would wait
  */
 export function reportEscape(session: Session<DriverConnection>, sql: string, wouldWait: boolean): void {
-  const { title, options } = session
+  const { options } = session
+  const { title } = session.life
   const caller = callSite()
   const shown = `${sql.length > 120 ? `${sql.slice(0, 117)}...` : sql}${caller === undefined ? '' : ` (${caller})`}`
   const message =

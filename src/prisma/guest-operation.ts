@@ -68,7 +68,7 @@ export function guestOperation(place: GuestPlace, prismas: PrismaOperation, name
   // Made here, where the code that is late is on the stack.
   const late =
     scope.ended && place.owner === undefined
-      ? (scope.session.stopped ?? closedError(`${String(call)} was called`, scope.title))
+      ? (scope.session.life.stopped ?? closedError(`${String(call)} was called`, scope.title))
       : undefined
   let result: Promise<unknown> | undefined
   const run = (): Promise<unknown> => (result ??= late === undefined ? carryOut(made) : Promise.reject(late))

@@ -67,7 +67,7 @@ export class ManagedScope<Client> implements ManagedTransaction<Client> {
   }
 
   abort(reason: Error): void {
-    this.#scope.session.abort(reason)
+    this.#scope.session.life.abort(reason)
   }
 
   onExpired(listener: (error: Error) => void): void {

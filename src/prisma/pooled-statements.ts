@@ -46,19 +46,19 @@ export class PooledStatements implements LoneStatements<DriverConnection> {
   }
 
   async run<T>(options: WaitOptions, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
-    const { adapter, dialect, driverPool } = this.#host
+    const host = this.#host
     return await this.#taking(options, async () => {
-      return await work(new LoneRunner(await adapter(), { dialect, driverPool: driverPool(), options }))
+      const { dialect } = host
+      return await work(new LoneRunner(await host.adapter(), { dialect, driverPool: host.driverPool(), options }))
     })
   }
 
   async #taking<T>(options: WaitOptions, work: () => Promise<T>): Promise<T> {
-    const { take, dialect } = this.#host
     let place: { giveBack(): void }
     try {
-      place = await take(options)
+      place = await this.#host.take(options)
     } catch (error) {
-      throw translateError(dialect, error, 'reach the database')
+      throw translateError(this.#host.dialect, error, 'reach the database')
     }
     try {
       return await work()

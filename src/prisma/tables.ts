@@ -35,7 +35,7 @@ export async function readIn<T>(
   work: (runner: StatementRunner) => Promise<T>,
 ): Promise<T> {
   try {
-    return await (scope === undefined ? work(engine.runner()) : scope.read(work))
+    return await (scope === undefined ? work(engine.runner()) : scope.execute(work, work))
   } catch (error) {
     throw translateError(engine.dialect, error, attempted)
   }

@@ -76,7 +76,7 @@ export class ScopeTransaction<Client> implements Transaction<Client> {
   }
 
   get signal(): AbortSignal {
-    return this.#scope.session.signal
+    return this.#scope.session.life.signal
   }
 
   get autoflush(): boolean {

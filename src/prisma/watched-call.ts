@@ -21,7 +21,7 @@ async function unlessUndone<T>(scope: Scope<DriverConnection>, work: () => Promi
     return await work()
   } catch (error) {
     // Whoever has ended it from outside, such as the deadline, says so to who waits.
-    const isUndone = scope.isOver && scope.state !== 'committed' && scope.session.stopped === undefined
+    const isUndone = scope.isOver && scope.state !== 'committed' && scope.session.life.stopped === undefined
     if (isUndone && error instanceof TransactionClosedError) return undone()
     throw error
   }

@@ -100,7 +100,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
   /** Rolls back what can be, and lets go of what does not end soon. Hooks are not waited for. */
   async #stopAll(): Promise<number> {
     const open = this.#open.values
-    const stopped = open.filter(({ session }) => session.stop(stoppedError()))
+    const stopped = open.filter(({ session }) => session.life.stop(stoppedError()))
     const ending = this.#untilEnded(stopped)
     if (await settlesWithin(ending, endPatienceMs)) return stopped.length
     for (const { session } of open) session.abandon()

@@ -11,7 +11,7 @@ import { Hooks } from './hooks.js'
 import { Marks } from './marks.js'
 import { type Operation, Operations } from './operations.js'
 import { type Leave, ScopeLock } from './scope-lock.js'
-import { Session, type SessionOptions } from './session.js'
+import { type Reading, Session, type SessionOptions, type Work } from './session.js'
 import type { TransactionState } from './state.js'
 import type { Ending } from './telemetry.js'
 import { reportUnfinished, runningWork, untilQuiet } from './unfinished.js'
@@ -90,7 +90,7 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** Which one this is, for messages. */
   get title(): string {
-    return this.parent === undefined ? this.session.title : `a nested part of ${this.session.title}`
+    return this.parent === undefined ? this.session.life.title : `a nested part of ${this.session.life.title}`
   }
 
   get state(): TransactionState {
@@ -103,14 +103,14 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** Whether nothing can be done in it any more: it has ended, or what is around it has. */
   get isOver(): boolean {
-    return this.ended || (this.parent === undefined ? this.session.isOver : this.parent.isOver)
+    return this.ended || (this.parent === undefined ? this.session.life.isOver : this.parent.isOver)
   }
 
   /** @throws `TransactionClosedError` or `TransactionTimeoutError` when nothing can be done in this scope any more */
   assertUsable(): void {
-    this.session.checkDeadline()
+    this.session.life.checkDeadline()
     if (!this.isOver) return
-    this.session.assertOpen()
+    this.session.life.assertOpen()
     throw closedError('A statement was sent', this.title)
   }
 
@@ -147,21 +147,15 @@ export class Scope<Connection extends TransactionConnection> {
     return this.buffers.of(key, create)
   }
 
-  /** Runs one piece of work on the connection when it is its turn. */
-  async execute<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+  /**
+   * Runs one piece of work on the connection when it is its turn.
+   *
+   * @param reading - the same, where it only reads: as long as nothing else was done it may be sent without a transaction around it
+   */
+  async execute<T>(work: Work<Connection, T>, reading?: Reading<Connection, T>): Promise<T> {
     const leave = this.#tryEnter(false) ?? (await this.#enter(false))
     try {
-      return await this.runInTurn(work)
-    } finally {
-      leave()
-    }
-  }
-
-  /** As `execute`, for work that only reads: where it is the first, it may be sent without a transaction around it. */
-  async read<T>(work: (connection: Statements<Connection>) => Promise<T>): Promise<T> {
-    const leave = this.#tryEnter(false) ?? (await this.#enter(false))
-    try {
-      return await this.readInTurn(work)
+      return await this.runInTurn(work, reading)
     } finally {
       leave()
     }
@@ -185,43 +179,23 @@ export class Scope<Connection extends TransactionConnection> {
   }
 
   /** As `execute`, for who holds the turn already: with `isOfGuest` an operation, in whatever context it sends the work. */
-  async runInTurn<T>(work: (connection: Connection) => Promise<T>, isOfGuest: boolean = false): Promise<T> {
-    try {
-      await this.#open()
-      return await this.session.use((connection) => {
-        // It may have ended while others had the connection: this would be done outside of it, then.
-        this.assertUsable()
-        return work(connection)
-      })
-    } catch (error) {
-      this.#recordFailure(error, isOfGuest, false)
-      throw error
-    }
-  }
-
-  /** As `read`, for who holds the turn already. */
-  async readInTurn<T>(
-    work: (connection: Statements<Connection>) => Promise<T>,
+  async runInTurn<T>(
+    work: Work<Connection, T>,
+    reading?: Reading<Connection, T>,
     isOfGuest: boolean = false,
   ): Promise<T> {
     try {
-      await this.#open()
-      return await this.session.read((connection) => {
-        this.assertUsable()
-        return work(connection)
-      })
+      this.assertUsable()
+      if (this.#state === 'idle') {
+        await this.#frame.open()
+        this.#state = 'open'
+      }
+      return await this.session.use(work, reading, this)
     } catch (error) {
-      this.#recordFailure(error, isOfGuest, this.session.readsAlone)
+      const wasAlone = reading !== undefined && this.session.readsAlone
+      this.#recordFailure(error, isOfGuest, wasAlone)
       throw error
     }
-  }
-
-  /** To be called before each statement. */
-  async #open(): Promise<void> {
-    this.assertUsable()
-    if (this.#state !== 'idle') return
-    await this.#frame.open()
-    this.#state = 'open'
   }
 
   /** Writes what is pending. When that fails, nothing of it is stored or pending any more. */
@@ -305,12 +279,12 @@ export class Scope<Connection extends TransactionConnection> {
     this.#doom.assertCommittable()
     const counts = { events: this.buffers.eventCount, tables: 1 }
     const { telemetry } = this.session.options
-    await this.session.writeAlone(lone, async (run) => {
+    const write = async (run: Run<Statements<Connection>>): Promise<void> => {
       this.#state = 'committing'
       const commit = (): Promise<void> => telemetry.commit(this.session, () => this.buffers.writeAlone(run))
-      this.#committing = telemetry.flush(this.session, counts, commit)
-      await this.#committing
-    })
+      await (this.#committing = telemetry.flush(this.session, counts, commit))
+    }
+    await this.session.writeAlone(lone, write, this)
   }
 
   /** Takes the place for the commit, after what runs: of that nobody may know, except where the commit is asked for inside of a part. */
@@ -320,7 +294,7 @@ export class Scope<Connection extends TransactionConnection> {
     const free = this.#lock.tryEnter(true, undefined)
     if (free !== undefined) return { leave: free, running }
     if (!isFromInside) running ??= runningWork(this, this.#part !== undefined)
-    const options = { alone: true, inside: undefined, signal: () => this.session.endSignal }
+    const options = { alone: true, inside: undefined, signal: () => this.session.life.endSignal }
     return { leave: await this.#lock.enter(options), running }
   }
 
@@ -360,12 +334,12 @@ export class Scope<Connection extends TransactionConnection> {
   /** Takes a free place in this scope; from here on the deadline runs. */
   #tryEnter(alone: boolean): Leave | undefined {
     this.assertUsable()
-    this.session.startDeadline()
+    this.session.life.startDeadline()
     return this.#lock.tryEnter(alone, this.operations.around)
   }
 
   async #enter(alone: boolean): Promise<Leave> {
-    return await this.#lock.enter({ alone, inside: this.operations.around, signal: () => this.session.endSignal })
+    return await this.#lock.enter({ alone, inside: this.operations.around, signal: () => this.session.life.endSignal })
   }
 
   #end(state: 'committed' | 'rolledBack', ending: Ending = state): void {
@@ -377,7 +351,7 @@ export class Scope<Connection extends TransactionConnection> {
   }
 
   async #expire(): Promise<void> {
-    const error = this.session.ended
+    const error = this.session.life.ended
     await this.rollback(error)
     if (error !== undefined) this.listeners.expired(error)
   }

@@ -74,7 +74,7 @@ export class Transactions<Connection extends TransactionConnection> {
   *around(): Generator<Session<Connection>> {
     for (const here of this.#context.all()) {
       const scope = here instanceof DeferredScope ? here.begun : here
-      if (scope !== undefined && scope.session.ended === undefined) yield scope.session
+      if (scope !== undefined && scope.session.life.ended === undefined) yield scope.session
     }
   }
 
@@ -129,7 +129,7 @@ export class Transactions<Connection extends TransactionConnection> {
     })
     this.#open.add(scope)
     this.telemetry.opened(scope.session)
-    if (scope.session.options.deadline.hasStarted) scope.session.startDeadline()
+    if (scope.session.options.deadline.hasStarted) scope.session.life.startDeadline()
     return scope
   }
 
@@ -263,7 +263,7 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   #assertSecondPossible(current: Scope<Connection> | undefined, options: TransactionOptions): void {
-    if (current === undefined || current.session.ended !== undefined) return
+    if (current === undefined || current.session.life.ended !== undefined) return
     if (!this.#source.singleWriter || options.readOnly === true || current.session.options.readOnly) return
     throw new NotSupportedError(
       'Could not open a second transaction inside the current one (propagation "requiresNew"): this database has one writer, ' +
@@ -276,7 +276,7 @@ export class Transactions<Connection extends TransactionConnection> {
 export function* heldAround(): Generator<object> {
   for (const value of AsyncContext.everything()) {
     const scope = value instanceof DeferredScope ? value.begun : value
-    if (!(scope instanceof Scope) || scope.session.ended !== undefined) continue
+    if (!(scope instanceof Scope) || scope.session.life.ended !== undefined) continue
     if (scope.session.connection !== undefined) yield scope.session.connection
   }
 }

@@ -12,7 +12,7 @@ interface Ending {
   readonly title: string
   readonly operations: Operations
   readonly session: Observed & {
-    readonly endSignal: AbortSignal
+    readonly life: { readonly endSignal: AbortSignal }
     readonly options: { readonly escapes: Escapes; readonly telemetry: Telemetry }
   }
 }
@@ -38,7 +38,7 @@ export function runningWork({ calls, operations }: Ending, hasPart: boolean): st
  */
 export async function untilQuiet(ending: Ending, hasPart: boolean): Promise<string> {
   const running = runningWork(ending, hasPart)
-  await ending.calls.quiet(ending.session.endSignal)
+  await ending.calls.quiet(ending.session.life.endSignal)
   return running
 }
 
