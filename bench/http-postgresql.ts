@@ -106,6 +106,26 @@ export async function byMiddleware(
   return { name, server }
 }
 
+/** A server with a route that reads one row by a model. @param isWithTransactions - whether it has the middleware */
+export async function byModelRead(url: string, isWithTransactions: boolean): Promise<FastifyInstance> {
+  const adapter = new PrismaPg({ connectionString: url, max: 16 })
+  const server = Fastify()
+  const route = (client: PrismaClient): void => {
+    server.get('/', async () => await client.owner.findFirst({ where: { id: 1 } }))
+  }
+  if (!isWithTransactions) {
+    const client = new PrismaClient({ adapter })
+    server.addHook('onClose', async () => await client.$disconnect())
+    route(client)
+    return server
+  }
+  const datastore = new PrismaDatastore({ adapter, client: (joining) => new PrismaClient({ adapter: joining }) })
+  server.addHook('onClose', async () => await datastore.close())
+  await server.register(transactions, { datastore })
+  route(datastore.client)
+  return server
+}
+
 /** A server on which everybody appends to the same stream. @param retries - how often the server tries again after a conflict */
 export async function onOneStream(url: string, idOf: (n: string) => string, retries: number): Promise<FastifyInstance> {
   const datastore = new PrismaDatastore({ adapter: new PrismaPg({ connectionString: url, max: 16 }) })
@@ -135,16 +155,19 @@ const newEvents = (): unknown[] => {
   ]
 }
 
-function byDriver(pool: pg.Pool, idOf: (n: string) => string): Served {
+/** @param isPrepared - whether the server keeps the statements by their names */
+export function byDriver(pool: pg.Pool, idOf: (n: string) => string, isPrepared: boolean = false): Served {
+  const named = (name: string): { readonly name?: string } => (isPrepared ? { name } : {})
   const server = Fastify()
   server.post<{ Params: { n: string } }>('/streams/:n', async (request, reply) => {
     const client = await pool.connect()
     try {
       await client.query('BEGIN')
-      const { rows } = await client.query<{ state: Buffer }>(select, [idOf(request.params.n)])
+      const reading = { ...named('read'), text: select, values: [idOf(request.params.n)] }
+      const { rows } = await client.query<{ state: Buffer }>(reading)
       for (const row of rows) JSON.parse(row.state.toString())
-      await client.query(insert, newEvents())
-      await client.query("INSERT INTO owners (name, dog) VALUES ('Ann', 'Fido')")
+      await client.query({ ...named('append'), text: insert, values: newEvents() })
+      await client.query({ ...named('row'), text: "INSERT INTO owners (name, dog) VALUES ('Ann', 'Fido')" })
       await client.query('COMMIT')
     } finally {
       client.release()

@@ -9,9 +9,12 @@ import { transactions as expressTransactions } from 'eventsourcing-prisma/expres
 import { transactions as fastifyTransactions } from 'eventsourcing-prisma/fastify'
 import express, { type Express } from 'express'
 import Fastify, { type FastifyInstance } from 'fastify'
+import pg from 'pg'
 import type { Served } from './http.js'
 import {
+  byDriver,
   byMiddleware,
+  byModelRead,
   byTransaction,
   onOneStream,
   statementsOfLibrary,
@@ -59,13 +62,24 @@ export const httpServers: Readonly<Record<string, Start>> = {
       byTransaction(databaseUrl, (n) => ids[Number(n) % ids.length] ?? '', statementsOfLibrary).server,
     )
   },
+  prepared: async (databaseUrl) => await listenStreams((await ours(databaseUrl, {}, preparedStatementName)).server),
   transactions: async (databaseUrl) => await listenStreams((await ours(databaseUrl, {})).server),
   'transactions, row only, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, false),
   'transactions, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, true),
   'prepared, row only, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, false, preparedStatementName),
   'prepared, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, true, preparedStatementName),
+  'model read': async (databaseUrl) => await listenFastify(await byModelRead(databaseUrl, false)),
+  'model read with transactions': async (databaseUrl) => await listenFastify(await byModelRead(databaseUrl, true)),
+  pg: async (databaseUrl) => await byHand(databaseUrl),
   'one stream, retried by the server': async (databaseUrl) => await oneStream(databaseUrl, 10),
   'one stream, retried by clients': async (databaseUrl) => await oneStream(databaseUrl, 0),
+}
+
+/** Statements of node-postgres, prepared by their names. */
+async function byHand(databaseUrl: string): Promise<Target> {
+  const ids = await streamIds(databaseUrl)
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 16 })
+  return await listenStreams(byDriver(pool, (n) => ids[Number(n) % ids.length] ?? '', true).server)
 }
 
 async function oneStream(databaseUrl: string, retries: number): Promise<Target> {

@@ -101,7 +101,8 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
       },
     })
     const recorder = new PrismaApplicationRecorder(datastore)
-    const refused = datastore.transaction(async () => await recorder.appendEvents([storedEvent(dogId(1), 1)]))
+    const append = async (): Promise<void> => await recorder.appendEvents([storedEvent(dogId(1), 1)])
+    const refused = datastore.transaction(append, { begin: 'first-statement' })
     await expect(refused).rejects.toThrow(NotSupportedError)
     await expect(refused).rejects.toThrow(/set pool_mode to transaction or session/)
     await datastore.close()
