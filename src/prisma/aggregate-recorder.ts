@@ -23,7 +23,7 @@ import { type Engine, engineOf } from './engine.js'
 import { EventsWriter, type RunWith } from './events-writer.js'
 import { type InPart, PendingEvents, tagConditions } from './pending-events.js'
 import { tagsTableName } from './table-names.js'
-import { createTables, readIn, runIn } from './tables.js'
+import { createTables, runIn } from './tables.js'
 import type { Transaction } from './transaction.js'
 import { watchCall } from './watched-call.js'
 import { noteWritten, onUndone } from './written-streams.js'
@@ -116,7 +116,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     const scope = this.engine.currentScope
     const pending = scope?.buffers.find<PendingEvents>(this)
     if (scope?.autoflush === true && pending?.has(originatorId) === true) await scope.flush()
-    const stored = await readIn(this.engine, scope, `read stream ${originatorId}`, (runner) =>
+    const stored = await runIn(this.engine, 'read', `read stream ${originatorId}`, (runner) =>
       this.table.select(runner, originatorId, range),
     )
     return pending === undefined ? stored : pending.mergeInto(stored, originatorId, range)
@@ -139,7 +139,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       if (scope?.autoflush !== true) return undefined
       await scope.flush()
     }
-    return await readIn(this.engine, scope, `read stream ${originatorId} and its latest snapshot`, (runner) =>
+    return await runIn(this.engine, 'read', `read stream ${originatorId} and its latest snapshot`, (runner) =>
       this.table.selectSinceSnapshot(runner, snapshots.table, originatorId, range),
     )
   }
@@ -149,7 +149,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     const scope = this.engine.currentScope
     if (scope === undefined) this.engine.checkOutside(`delete from stream ${originatorId}`)
     if (this.#hasPending(originatorId)) await scope?.flush()
-    await runIn(this.engine, scope, `delete from stream ${originatorId}`, (runner) =>
+    await runIn(this.engine, 'repeatable', `delete from stream ${originatorId}`, (runner) =>
       this.table.delete(runner, originatorId, range),
     )
   }

@@ -18,7 +18,7 @@ import { PrismaAggregateRecorder } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
 import type { LogRange } from './dialect.js'
 import type { PendingEvents } from './pending-events.js'
-import { readIn, runIn } from './tables.js'
+import { runIn } from './tables.js'
 
 /** An `ApplicationRecorder` on a datastore. */
 export class PrismaApplicationRecorder<Client extends object = object>
@@ -49,7 +49,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
   async greatestNotificationId(): Promise<bigint | null> {
     const { table } = this
     const read = table.greatestId?.bind(table) ?? table.lastLogPosition.bind(table)
-    return await readIn(this.engine, undefined, 'read the end of the log', read)
+    return await runIn(this.engine, 'outside', 'read the end of the log', read)
   }
 
   /**
@@ -68,7 +68,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
     }
     let hasRead = false
     const read = async <T>(work: (runner: StatementRunner) => Promise<T>): Promise<T> => {
-      const result = await readIn(engine, undefined, 'follow the log', work)
+      const result = await runIn(engine, 'outside', 'follow the log', work)
       hasRead = true
       return result
     }
@@ -103,7 +103,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
       limit: onlyLast ? 1 : limit,
       newestFirst: onlyLast,
     }))
-    const found = await readIn(this.engine, scope, `read events by tags`, (runner) =>
+    const found = await runIn(this.engine, 'read', `read events by tags`, (runner) =>
       this.table.selectByTags(runner, reads),
     )
     return found.map((read, index) => withPending(read, queries[index], this.pendingOf(scope)))
@@ -114,17 +114,17 @@ export class PrismaApplicationRecorder<Client extends object = object>
     if (scope === undefined && !this.engine.runner().inTransaction) {
       throw new NoTransactionError('Could not lock tags: there is no transaction, at whose end they would be released.')
     }
-    await runIn(this.engine, scope, `lock the tags ${tags.join(', ')}`, (runner) => this.table.lockTags(runner, tags))
+    await runIn(this.engine, 'write', `lock the tags ${tags.join(', ')}`, (runner) => this.table.lockTags(runner, tags))
   }
 
   async #readLog<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
     const scope = this.engine.currentScope
-    if (scope === undefined) return await readIn(this.engine, undefined, attempted, work)
+    if (scope === undefined) return await runIn(this.engine, 'outside', attempted, work)
     if (scope.autoflush) await scope.flush()
     const { isolationLevel, readOnly } = scope.session.options
     // In such a snapshot an event may be missing that is stored below one that is there: whoever goes on from there loses it.
     const hasHoles = this.engine.dialect.logHasHolesAt(isolationLevel, readOnly)
-    return await readIn(this.engine, hasHoles ? undefined : scope, attempted, work)
+    return await runIn(this.engine, hasHoles ? 'outside' : 'read', attempted, work)
   }
 }
 

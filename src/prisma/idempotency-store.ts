@@ -10,12 +10,11 @@ import type {
 import { IdempotencyKeyInUseError, IdempotencyKeyReusedError } from '../request-errors.js'
 import type { Scope } from '../transaction/scope.js'
 import { addAnswerTable } from './answer-tables.js'
-import type { DriverConnection, StatementRunner } from './connections.js'
+import type { DriverConnection } from './connections.js'
 import type { IdempotencyKeysTable } from './dialect.js'
 import { type Engine, engineOf } from './engine.js'
 import { takeKey } from './running-keys.js'
-import { createTables } from './tables.js'
-import { translateError } from './translate-error.js'
+import { createTables, runIn } from './tables.js'
 
 /** Which table of keys a store uses. */
 export interface IdempotencyStoreOptions {
@@ -65,7 +64,7 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
     const release = takeKey(this.#engine, this.#name, claim)
     if (release === undefined) throw inUse(claim)
     transaction.listeners.onEnded(release)
-    const outcome = await this.#run(transaction, 'claim an idempotency key', (runner) =>
+    const outcome = await runIn(this.#engine, 'write', 'claim an idempotency key', (runner) =>
       this.#table.claim(runner, claim),
     )
     if (outcome === 'claimed') return undefined
@@ -80,7 +79,7 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
     const transaction = this.#transaction('store an answer')
     const { subject } = response
     const answer = subject === undefined ? response : { ...response, subject: checkSubject(subject) }
-    const isStored = await this.#run(transaction, 'store an answer', (runner) =>
+    const isStored = await runIn(this.#engine, 'write', 'store an answer', (runner) =>
       this.#table.complete(runner, key, answer),
     )
     if (!isStored) {
@@ -108,13 +107,9 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
   }
 
   async #deletePart(): Promise<number> {
-    const { currentScope, dialect } = this.#engine
-    const work = (runner: StatementRunner): Promise<number> => this.#table.deleteExpired(runner, partSize)
-    try {
-      return await (currentScope === undefined ? this.#engine.atOnce(work) : currentScope.execute(work))
-    } catch (error) {
-      throw translateError(dialect, error, 'delete idempotency keys that have expired')
-    }
+    return await runIn(this.#engine, 'together', 'delete idempotency keys that have expired', (runner) =>
+      this.#table.deleteExpired(runner, partSize),
+    )
   }
 
   #transaction(attempted: string): Scope<DriverConnection> {
@@ -123,18 +118,6 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
     throw new NoTransactionError(
       `Could not ${attempted}: there is no current transaction, and an answer is stored together with its work or not at all.`,
     )
-  }
-
-  async #run<T>(
-    transaction: Scope<DriverConnection>,
-    attempted: string,
-    work: (runner: StatementRunner) => Promise<T>,
-  ): Promise<T> {
-    try {
-      return await transaction.execute(work)
-    } catch (error) {
-      throw translateError(this.#engine.dialect, error, attempted)
-    }
   }
 }
 

@@ -165,7 +165,7 @@ export class PrismaProjectionRecorder<Client extends object = object>
   }
 
   async parked(name: string, version: number): Promise<ParkedEvent[]> {
-    return await this.#inside(`read the parked events of projection ${name}`, (runner) =>
+    return await runIn(this.#engine, 'read', `read the parked events of projection ${name}`, (runner) =>
       this.#tables.parked(runner, name, version),
     )
   }
@@ -192,10 +192,10 @@ export class PrismaProjectionRecorder<Client extends object = object>
   }
 
   async #outside<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
-    return await runIn(this.#engine, undefined, attempted, work)
+    return await runIn(this.#engine, 'outside', attempted, work)
   }
 
   async #inside<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
-    return await runIn(this.#engine, this.#engine.currentScope, attempted, work)
+    return await runIn(this.#engine, 'repeatable', attempted, work)
   }
 }

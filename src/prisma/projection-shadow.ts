@@ -44,7 +44,7 @@ export async function newProjectionShadow(engine: Engine, options: ShadowOptions
     throw because("its datastore cannot make a second client. Give it the option `client`, or use way: 'atomic'.")
   }
   const { shadow } = dialect
-  const defaultSchema = await runIn(engine, undefined, 'ask where the tables are', (runner) =>
+  const defaultSchema = await runIn(engine, 'outside', 'ask where the tables are', (runner) =>
     shadow.defaultSchema(runner),
   )
   const said = (await engine.connectionSchema?.()) ?? defaultSchema
@@ -113,7 +113,7 @@ class PrismaProjectionShadow implements ProjectionShadow {
   async replaceRows(): Promise<void> {
     const { engine, shadow, place } = this.#of
     const attempted = `put the rows of ${this.name} in the place of those in use`
-    await runIn(engine, engine.currentScope, attempted, (runner) => shadow.replaceRows(runner, place))
+    await runIn(engine, 'repeatable', attempted, (runner) => shadow.replaceRows(runner, place))
   }
 
   async drop(): Promise<void> {
@@ -166,7 +166,7 @@ class PrismaProjectionShadow implements ProjectionShadow {
   }
 
   async #run<T>(what: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
-    return await runIn(this.#of.engine, undefined, `${what} the shadow ${this.name}`, work)
+    return await runIn(this.#of.engine, 'outside', `${what} the shadow ${this.name}`, work)
   }
 }
 

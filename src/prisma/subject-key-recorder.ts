@@ -3,12 +3,10 @@ import type { SubjectKey, SubjectKeyRecorder } from '../persistence/subject-key-
 import type { TransactionOptions } from '../transaction/options.js'
 import type { RecorderDatastore } from './aggregate-recorder.js'
 import { answerTablesOf } from './answer-tables.js'
-import type { StatementRunner } from './connections.js'
 import type { SubjectKeysTable } from './dialect.js'
 import { type Engine, engineOf } from './engine.js'
-import { createTables, readIn } from './tables.js'
+import { createTables, runIn } from './tables.js'
 import type { Transaction } from './transaction.js'
-import { translateError, translateLoneWriteError } from './translate-error.js'
 
 /** Which table of keys a recorder uses. */
 export interface SubjectKeyOptions {
@@ -41,42 +39,26 @@ export class PrismaSubjectKeyRecorder<Client extends object = object> implements
   }
 
   async selectKeys(subjects: readonly string[]): Promise<SubjectKey[]> {
-    return await readIn(this.#engine, this.#engine.currentScope, 'read the keys of persons', (runner) =>
+    return await runIn(this.#engine, 'read', 'read the keys of persons', (runner) =>
       this.#table.select(runner, [...new Set(subjects)]),
     )
   }
 
   async insertKeys(keys: readonly SubjectKey[]): Promise<SubjectKey[]> {
     if (keys.length === 0) return []
-    const { currentScope } = this.#engine
-    const runner = this.#engine.runner()
     const firstOfEach = [...new Map(keys.toReversed().map((key) => [key.subject, key])).values()]
-    const insert = (inTransaction: StatementRunner): Promise<SubjectKey[]> =>
-      this.#table.insert(inTransaction, firstOfEach)
-    try {
-      if (currentScope !== undefined) return await currentScope.execute(insert)
-      return await (runner.inTransaction ? insert(runner) : this.#engine.atOnce(insert))
-    } catch (error) {
-      throw translateError(this.#engine.dialect, error, 'store the keys of persons')
-    }
+    return await runIn(this.#engine, 'together', 'store the keys of persons', (runner) =>
+      this.#table.insert(runner, firstOfEach),
+    )
   }
 
   async deleteKey(subject: string): Promise<boolean> {
-    const { dialect, currentScope } = this.#engine
-    if (currentScope === undefined) this.#engine.checkOutside(`the erasure of ${subject}`)
-    let isAlone = false
-    const work = async (runner: StatementRunner): Promise<boolean> => {
-      isAlone = !runner.inTransaction
+    if (this.#engine.currentScope === undefined) this.#engine.checkOutside(`the erasure of ${subject}`)
+    return await runIn(this.#engine, 'write', 'delete the key of a person', async (runner) => {
       // Before the key: who repeats this after a failure deletes what is left.
       for (const answers of answerTablesOf(this.#engine)) await answers.deleteOf(runner, subject)
       return await this.#table.delete(runner, subject)
-    }
-    try {
-      return await (currentScope === undefined ? work(this.#engine.runner()) : currentScope.execute(work))
-    } catch (error) {
-      const translate = isAlone ? translateLoneWriteError : translateError
-      throw translate(dialect, error, 'delete the key of a person')
-    }
+    })
   }
 
   /** Runs work in a transaction: the same as `datastore.transaction`. */

@@ -1,9 +1,8 @@
 /** What all recorders do with their tables: make them, and run statements over them. */
-import type { Scope } from '../transaction/scope.js'
-import type { DriverConnection, StatementRunner } from './connections.js'
+import type { StatementRunner } from './connections.js'
 import { statement } from './driver.js'
 import type { Engine } from './engine.js'
-import { translateError } from './translate-error.js'
+import { translateError, translateLoneWriteError } from './translate-error.js'
 
 /**
  * Makes a recorder's tables, harmless where they exist.
@@ -24,37 +23,34 @@ export async function createTables(engine: Engine, statements: readonly string[]
 }
 
 /**
- * Runs what only reads in a transaction, or outside of any.
+ * How statements run. Inside of the current transaction, if there is one; else
  *
- * @param attempted - as in `runIn`
+ * - `read`: by themselves. In a transaction that has not begun they may be sent by themselves, too.
+ * - `write`: by themselves; when the connection is lost then, the error is `CommitUnknownError`.
+ * - `repeatable`: by themselves; who does not know whether they are stored sends them again.
+ * - `together`: in a transaction of their own.
+ * - `outside`: by themselves in any case.
  */
-export async function readIn<T>(
-  engine: Engine,
-  scope: Scope<DriverConnection> | undefined,
-  attempted: string,
-  work: (runner: StatementRunner) => Promise<T>,
-): Promise<T> {
-  try {
-    return await (scope === undefined ? work(engine.runner()) : scope.execute(work, work))
-  } catch (error) {
-    throw translateError(engine.dialect, error, attempted)
-  }
-}
+export type StatementPlace = 'read' | 'write' | 'repeatable' | 'together' | 'outside'
 
 /**
- * Runs a statement in a transaction, or outside of any.
+ * Runs statements over tables, and makes of what a driver throws the error that callers see.
  *
  * @param attempted - what is to be done, as the message of a failure says it
  */
 export async function runIn<T>(
   engine: Engine,
-  scope: Scope<DriverConnection> | undefined,
+  place: StatementPlace,
   attempted: string,
   work: (runner: StatementRunner) => Promise<T>,
 ): Promise<T> {
+  const scope = place === 'outside' ? undefined : engine.currentScope
+  const runner = engine.runner()
   try {
-    return await (scope === undefined ? work(engine.runner()) : scope.execute(work))
+    if (scope !== undefined) return await scope.execute(work, place === 'read' ? work : undefined)
+    return await (place === 'together' && !runner.inTransaction ? engine.atOnce(work) : work(runner))
   } catch (error) {
-    throw translateError(engine.dialect, error, attempted)
+    const isAlone = scope === undefined && place === 'write' && !runner.inTransaction
+    throw (isAlone ? translateLoneWriteError : translateError)(engine.dialect, error, attempted)
   }
 }

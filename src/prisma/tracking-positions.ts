@@ -1,5 +1,5 @@
 /** The tracking positions in one table, for the recorders that keep them. */
-import { isEventSourcingError, ProgrammingError } from '../errors.js'
+import { ProgrammingError } from '../errors.js'
 import { logPosition } from '../persistence/positions.js'
 import type { TrackingRecorder, WaitOptions } from '../persistence/recorder.js'
 import type { Tracking } from '../persistence/stored-event.js'
@@ -11,11 +11,9 @@ import {
   type TrackingOrigin,
   waitUntilProcessed,
 } from '../persistence/tracking.js'
-import type { DriverConnection, StatementRunner } from './connections.js'
 import type { TrackingTable } from './dialect.js'
 import type { Engine } from './engine.js'
-import { readIn } from './tables.js'
-import { translateError, translateLoneWriteError } from './translate-error.js'
+import { runIn } from './tables.js'
 
 /** Which positions of which table. */
 export interface TrackingPositionsOptions {
@@ -42,29 +40,19 @@ export class TrackingPositions implements TrackingRecorder {
 
   async insertTracking(tracking: Tracking): Promise<void> {
     checkTracking(tracking)
-    const { dialect, currentScope } = this.#engine
-    if (currentScope === undefined) this.#engine.checkOutside(`the position in ${tracking.applicationName}`)
+    if (this.#engine.currentScope === undefined)
+      this.#engine.checkOutside(`the position in ${tracking.applicationName}`)
     const key = this.#keyOf(tracking.applicationName)
-    let isAlone = false
-    const work = async (runner: StatementRunner | DriverConnection): Promise<void> => {
-      isAlone = !runner.inTransaction
-      const { notificationId } = tracking
+    const { applicationName, notificationId } = tracking
+    await runIn(this.#engine, 'write', `track notification ${notificationId} of ${applicationName}`, async (runner) => {
       if (await this.#table.advance(runner, { applicationName: key, notificationId })) return
       throw alreadyProcessed(tracking, await this.#table.lastPosition(runner, key))
-    }
-    try {
-      await (currentScope === undefined ? work(this.#engine.runner()) : currentScope.execute(work))
-      noticeSharing(this.#origins, key, tracking)
-    } catch (error) {
-      if (isEventSourcingError(error)) throw error
-      const { applicationName, notificationId } = tracking
-      const translate = isAlone ? translateLoneWriteError : translateError
-      throw translate(dialect, error, `track notification ${notificationId} of ${applicationName}`)
-    }
+    })
+    noticeSharing(this.#origins, key, tracking)
   }
 
   async maxTrackingId(applicationName: string): Promise<bigint | null> {
-    return await this.#last(this.#engine.currentScope, applicationName)
+    return await this.#last('read', applicationName)
   }
 
   async hasTrackingId(applicationName: string, notificationId: bigint | null): Promise<boolean> {
@@ -78,12 +66,12 @@ export class TrackingPositions implements TrackingRecorder {
     // What this transaction has stored itself is not seen from outside of it.
     const isBegun = currentScope !== undefined && currentScope.session.begun
     if (isBegun && (await this.hasTrackingId(applicationName, notificationId))) return
-    const readLast = (): Promise<bigint | null> => this.#last(undefined, applicationName)
+    const readLast = (): Promise<bigint | null> => this.#last('outside', applicationName)
     await waitUntilProcessed(readLast, { applicationName, notificationId }, options)
   }
 
-  async #last(scope: Engine['currentScope'], applicationName: string): Promise<bigint | null> {
-    return await readIn(this.#engine, scope, `read how far ${applicationName} was processed`, (runner) =>
+  async #last(place: 'read' | 'outside', applicationName: string): Promise<bigint | null> {
+    return await runIn(this.#engine, place, `read how far ${applicationName} was processed`, (runner) =>
       this.#table.lastPosition(runner, this.#keyOf(applicationName)),
     )
   }

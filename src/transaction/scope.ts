@@ -281,8 +281,7 @@ export class Scope<Connection extends TransactionConnection> {
     const { telemetry } = this.session.options
     const write = async (run: Run<Statements<Connection>>): Promise<void> => {
       this.#state = 'committing'
-      const commit = (): Promise<void> => telemetry.commit(this.session, () => this.buffers.writeAlone(run))
-      await (this.#committing = telemetry.flush(this.session, counts, commit))
+      await (this.#committing = telemetry.flush(this.session, counts, () => this.buffers.writeAlone(run)))
     }
     await this.session.writeAlone(lone, write, this)
   }

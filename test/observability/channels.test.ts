@@ -139,7 +139,7 @@ describe.each(databases)('on $name', (database) => {
       async (tx) => {
         await recorder.appendEvents([storedEvent(tx.attempt === 1 ? id : crypto.randomUUID(), 1)])
       },
-      { retries: 1 },
+      { retries: 1, begin: 'first-statement' },
     )
     const names = all.names()
     expect(names.slice(0, names.indexOf('open', 1))).toEqual([
@@ -166,6 +166,12 @@ describe.each(databases)('on $name', (database) => {
     expect(of('flush error')?.error).toMatchObject({ code: 'ES_CONCURRENCY' })
     expect(of('retry')).toMatchObject({ transaction: { attempt: 1 }, error: { code: 'ES_CONCURRENCY' } })
     expect(all.seen.at(-1)?.message.transaction).toMatchObject({ attempt: 2, state: 'committed' })
+  })
+
+  it.skipIf(database.provider !== 'postgresql')('tells a flush that commits by itself, and no BEGIN', async () => {
+    await open.datastore.transaction(async () => await recorder.appendEvents(storedEvents(crypto.randomUUID(), 2)))
+    expect(all.names()).toEqual(['open', 'flush start', 'flush asyncEnd', 'end'])
+    expect(all.seen.at(-1)?.state).toBe('committed')
   })
 
   it('tells a conflict outside of any transaction', async () => {

@@ -84,7 +84,7 @@ describe.each(databases)('on $name', (database) => {
       return await reply.code(201).send({})
     })
     server.post('/refused', async (_request, reply) => {
-      await open.db.owner.count()
+      await open.db.owner.create({ data: { name: 'Ann', dog: 'Ace' } })
       return await reply.code(422).send({})
     })
     server.get('/nothing', async () => ({}))
