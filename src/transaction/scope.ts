@@ -238,8 +238,8 @@ export class Scope<Connection extends TransactionConnection> {
       this.#doom.assertCommittable()
       reportUnfinished(this, entered.running)
       if (this.parent === undefined && this.session.hasGuests) await this.session.dismissGuests(true)
-      const lone = this.parent === undefined && this.buffers.areOneStatement ? this.session.lone : undefined
-      if (lone !== undefined) await this.#commitAlone(lone)
+      const lone = this.parent === undefined ? this.session.lone : undefined
+      if (lone !== undefined && this.buffers.areOneStatement) await this.#commitAlone(lone)
       else await this.#commit()
       this.#end('committed')
     } catch (error) {
