@@ -60,7 +60,7 @@ export class EventSourcedLog<Events extends { readonly [Name in keyof Events]: o
     version?: number,
   ): Promise<DomainEvent<Events[Name]>> {
     const topic = eventTopic({ topic: this.#topic }, checkEventName(name))
-    const attempted = `trigger ${topic} of ${this.#id}`
+    const attempted = (): string => `trigger ${topic} of ${this.#id}`
     assertStorableText({ originatorId: this.#id, topic }, attempted)
     // A frozen copy of the same shape, made at once.
     const own = pinned(dataOfArguments({ label: topic, parameterNames: [] }, [data]).data, attempted) as Events[Name]

@@ -44,7 +44,9 @@ export function dataOfArguments(signature: Signature, args: readonly unknown[]):
 /** The arguments with which an event's body runs: own copies, the same whether the event is new or was stored. */
 export function argumentsOfEvent(parameterNames: readonly string[], data: EventData, timestamp: Timestamp): unknown[] {
   if (parameterNames.length === 0) return [copied(data)]
-  return parameterNames.map((name) => (name === 'timestamp' ? timestamp : copied(data[name])))
+  const args: unknown[] = []
+  for (const name of parameterNames) args.push(name === 'timestamp' ? timestamp : copied(data[name]))
+  return args
 }
 
 /** @throws `TypeError` for what is no date, `DataError` for one that is invalid */

@@ -23,11 +23,19 @@ export interface EventShapes {
   readonly tagsOf: (eventName: string) => TagsOf | undefined
 }
 
-/** The present shape of one event. */
+const shapes = new WeakMap<EventShapes, Map<string, PresentShape>>()
+
+/** The present shape of one event: it is looked up once for each class or decider. */
 export function shapeOf(events: EventShapes, eventName: string): PresentShape {
-  return {
+  let byName = shapes.get(events)
+  if (byName === undefined) shapes.set(events, (byName = new Map()))
+  const known = byName.get(eventName)
+  if (known !== undefined) return known
+  const shape = {
     upcasts: events.upcastsOf(eventName),
     definition: events.definitionOf(eventName),
     personal: events.personalOf(eventName),
   }
+  byName.set(eventName, shape)
+  return shape
 }

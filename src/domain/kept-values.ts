@@ -16,25 +16,25 @@ export const deepestState = 256
  * Dates become timestamps, which cannot change; instances of classes with a transcoding are made again by it.
  *
  * @param values - a plain object; members that are undefined are left out
- * @param attempted - what is to be done, for messages, such as `trigger Dog.Born, version 1 of 5`
+ * @param attempted - gives what is to be done, for messages, such as `trigger Dog.Born, version 1 of 5`
  * @throws `DataError` for a value that could not be read again, with its place in the values
  * @throws `TranscodingNotRegisteredError` for an instance of a class that has no transcoding
  */
-export function pinned<Values extends object>(values: Values, attempted: string): Values {
+export function pinned<Values extends object>(values: Values, attempted: () => string): Values {
   return pinnedBy(new Pinning(deepestValue, false), values, attempted)
 }
 
 /** The same for the state in a snapshot, which is also to tell dates and timestamps apart when it is read. */
-export function pinnedState<State extends object>(state: State, attempted: string): State {
+export function pinnedState<State extends object>(state: State, attempted: () => string): State {
   return pinnedBy(new Pinning(deepestState, true), state, attempted)
 }
 
-function pinnedBy<Values extends object>(pinning: Pinning, values: Values, attempted: string): Values {
+function pinnedBy<Values extends object>(pinning: Pinning, values: Values, attempted: () => string): Values {
   try {
     return pinning.members(values as Readonly<Record<string, unknown>>, 0) as Values // of the same shape
   } catch (error) {
     if (!(error instanceof UnkeepableValue)) throw error
-    const message = `Cannot ${attempted}: ${error.place} is ${error.message}`
+    const message = `Cannot ${attempted()}: ${error.place} is ${error.message}`
     throw error.isOfUnknownType ? new TranscodingNotRegisteredError(message) : new DataError(message)
   }
 }
@@ -46,6 +46,7 @@ function pinnedBy<Values extends object>(pinning: Pinning, values: Values, attem
  * @throws `DataError` for a value that contains itself, or is nested too deeply
  */
 export function copied(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
   return copyOf(value, 0, { isFrozen: false })
 }
 
@@ -87,7 +88,8 @@ class Pinning {
   }
 
   members(value: Readonly<Record<string, unknown>>, depth: number): object {
-    if (Object.getOwnPropertySymbols(value).some((key) => Object.prototype.propertyIsEnumerable.call(value, key))) {
+    const symbols = Object.getOwnPropertySymbols(value)
+    if (symbols.length > 0 && symbols.some((key) => Object.prototype.propertyIsEnumerable.call(value, key))) {
       throw new UnkeepableValue('an object with a symbol for a key, which JSON cannot have')
     }
     const result: Record<string, unknown> = {}

@@ -5,7 +5,7 @@ import { validData } from './event-definition.js'
 import type { EventShapes } from './event-shapes.js'
 import { frozen, pinned } from './kept-values.js'
 import { subjectsOf } from './personal-data.js'
-import { assertStorableText } from './storable-text.js'
+import { assertStorableIds } from './storable-text.js'
 import { eventTags } from './tags.js'
 import { createTimestamp, isStorable, Timestamp } from './timestamp.js'
 import { eventTopic } from './topic.js'
@@ -36,25 +36,32 @@ export interface EventFields {
 export function newEvent(events: EventShapes, fields: EventFields): DomainEvent {
   const { eventName, originatorId, originatorVersion, timestamp, metadata, originatorTopic } = fields
   const topic = eventTopic(events, eventName)
-  const attempted = `trigger ${topic}, version ${originatorVersion} of ${originatorId}`
-  assertStorableText({ originatorId, topic }, attempted)
+  const attempted = (): string => `trigger ${topic}, version ${originatorVersion} of ${originatorId}`
+  assertStorableIds({ originatorId, topic }, attempted)
   if (timestamp !== undefined && !isStorable(timestamp)) {
     throw new DataError(
-      `Cannot ${attempted}: its timestamp is ${timestamp.toISOString()}, and a time has to be in the years 1 to 9999`,
+      `Cannot ${attempted()}: its timestamp is ${timestamp.toISOString()}, and a time has to be in the years 1 to 9999`,
     )
   }
   const definition = events.definitionOf(eventName)
-  const data = pinned(definition === undefined ? fields.data : validData(definition, fields.data, attempted), attempted)
+  const given = definition === undefined ? fields.data : validData(definition, fields.data, attempted())
+  const data = pinned(given, attempted)
   const classVersion = writtenVersion(events.upcastsOf(eventName))
   const personal = subjectsOf(events.personalOf(eventName), { topic, originatorId, data })
-  const tags = eventTags({ tagsOf: events.tagsOf(eventName), data, personal, attempted })
-  return domainEvent({
+  const tagsOf = events.tagsOf(eventName)
+  const tags = tagsOf === undefined ? undefined : eventTags({ tagsOf, data, personal, attempted: attempted() })
+  const event = {
     originatorId,
     originatorVersion,
     topic,
     timestamp: timestamp === undefined ? createTimestamp() : Timestamp.from(timestamp),
-    ...(originatorTopic === undefined ? {} : { originatorTopic }),
     data,
+  }
+  // Most have none of these.
+  if ((originatorTopic ?? classVersion ?? metadata ?? personal ?? tags) === undefined) return domainEvent(event)
+  return domainEvent({
+    ...event,
+    ...(originatorTopic === undefined ? {} : { originatorTopic }),
     ...(classVersion === undefined ? {} : { classVersion }),
     ...(metadata === undefined ? {} : { metadata: frozen(metadata) as EventMetadata }), // of the same shape
     ...(personal === undefined ? {} : { personal }),

@@ -55,8 +55,9 @@ export function checkSubject(subject: unknown): string {
  * @throws `TypeError` where the person is not named by a text of 1 to 255 characters
  */
 export function subjectsOf(fields: PersonalFields | undefined, event: SubjectSource): Subjects | undefined {
+  if (fields === undefined) return undefined
   let subjects: Record<string, readonly string[]> | undefined
-  for (const [field, about] of Object.entries(fields ?? {})) {
+  for (const [field, about] of Object.entries(fields)) {
     const value = event.data[field]
     if (about === undefined || value === undefined || value === null || value instanceof Erased) continue
     const named = about === true ? event.originatorId : event.data[about]

@@ -40,7 +40,7 @@ export function takeSnapshot(kind: SnapshotKind, originator: Snapshotted): Domai
   const classVersion = writtenVersion(upcasts)
   const { topic } = ownerOf(kind)
   const { id: originatorId, version: originatorVersion } = originator
-  const attempted = `take a snapshot of ${topic} ${originatorId}, version ${originatorVersion}`
+  const attempted = (): string => `take a snapshot of ${topic} ${originatorId}, version ${originatorVersion}`
   const { times, fields } = isAggregate(originator) ? stateOfAggregate(originator) : stateOfDecider(originator)
   const state = Object.freeze({
     ...times,

@@ -14,10 +14,14 @@
 export function rememberState(root: object, isSeparate: (value: object) => boolean): () => void {
   const held: object[] = [root]
   const before: unknown[] = []
-  const seen = new Set<object>(held)
+  let seen: Set<object> | undefined
   const visit = (value: unknown): void => {
-    if (typeof value !== 'object' || value === null || seen.has(value) || isSeparate(value)) return
-    seen.add(value)
+    if (typeof value !== 'object' || value === null) return
+    // Few objects are found in the list as quickly, and need no set of their own.
+    if (held.length > 8) seen ??= new Set(held)
+    if (seen === undefined ? held.includes(value) : seen.has(value)) return
+    if (isSeparate(value)) return
+    seen?.add(value)
     held.push(value)
   }
   // The list grows while it is read. Two lists and no closures per object: this runs before every event.
@@ -29,7 +33,8 @@ export function rememberState(root: object, isSeparate: (value: object) => boole
 
 function copyOf(value: object, visit: (member: unknown) => void): unknown {
   if (Array.isArray(value)) {
-    for (const member of value) visit(member)
+    // Most lists are of texts and numbers, and may be long.
+    for (let index = 0; index < value.length; index += 1) if (typeof value[index] === 'object') visit(value[index])
     return value.slice()
   }
   if (value instanceof Date) return value.getTime()

@@ -103,7 +103,7 @@ function tagOf(name: string, value: unknown, attempted: string): Tag {
   if (value instanceof Secret) return Object.freeze({ name, value })
   const text = textOf(value, `${attempted}: the tag '${name}'`)
   const tag = `${name}:${text}`
-  assertStorableText({ tag }, attempted)
+  assertStorableText({ tag }, () => attempted)
   if (Buffer.byteLength(tag) > longestTag) {
     throw new DataError(
       `Cannot ${attempted}: the tag '${name}' is longer than ${longestTag} bytes with its value. Tag by an id, or by secret(…), whose HMAC is short.`,

@@ -26,12 +26,14 @@ export function triggerEvent(
   given: NewEvent,
   isAggregate: (value: object) => boolean,
 ): unknown {
-  const { handler, ...fields } = given
+  const { handler, data, timestamp, metadata } = given
   const event = newEvent(eventsOf(Object.getPrototypeOf(aggregate)), {
-    ...fields,
     eventName: handler.name,
     originatorId: record.id,
     originatorVersion: record.version + 1,
+    data,
+    timestamp,
+    metadata,
   })
   const restore = rememberState(aggregate, isAggregate)
   record.mode = 'applying'

@@ -14,6 +14,7 @@ import type {
 } from './recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
 import { TagTexts } from './tag-texts.js'
+import { numbered } from './text-event.js'
 
 /** Few streams are longer, so most are read by one statement. */
 const longestPage = 2_000
@@ -70,6 +71,8 @@ export class EventStore {
   readonly #keys: PersonalDataKeys
   readonly #hasLog: boolean
   readonly #log: string | undefined
+  /** Whether states cross to the recorder and back as text. */
+  readonly #usesText: boolean
 
   /**
    * @param keys - for personal data; default: none, so that they are refused, and read as erased
@@ -86,6 +89,7 @@ export class EventStore {
     this.mapper = mapper
     this.recorder = recorder
     this.#hasLog = 'selectNotifications' in recorder
+    this.#usesText = mapper.writesText && recorder.takesText === true
   }
 
   /**
@@ -103,7 +107,7 @@ export class EventStore {
     if (events.length === 0) return []
     const { onLost, shown, before, unless = [] } = options
     this.#assertTaggable(events, unless)
-    const stored = await this.toStoredEvents(events, shown)
+    const stored = await this.#written(events, shown, this.#usesText)
     const recordings: WrittenRecording[] = events.map((event) => ({ event }))
     const onRecorded = (ids: readonly bigint[]): void => addNotifications(recordings, stored, ids)
     if (this.recorder.appendEvents === undefined) {
@@ -135,9 +139,18 @@ export class EventStore {
 
   /** Writes events as `put` stores them, with their personal data encrypted; what they throw is what `put` throws. */
   async toStoredEvents(events: readonly DomainEvent[], shown?: ReadonlySet<string>): Promise<StoredEvent[]> {
+    return await this.#written(events, shown, false)
+  }
+
+  async #written(
+    events: readonly DomainEvent[],
+    shown: ReadonlySet<string> | undefined,
+    asText: boolean,
+  ): Promise<StoredEvent[]> {
     const isPersonal = events.some(({ personal }) => personal !== undefined)
     const sealed = isPersonal ? await this.#keys.sealed(events, shown) : events
     return sealed.map((event) => {
+      if (asText && event.tags === undefined) return this.mapper.toTextEvent(event)
       const stored = this.mapper.toStoredEvent(event)
       return event.tags === undefined ? stored : { ...stored, tags: this.tagTexts.of(event.tags) }
     })
@@ -155,7 +168,7 @@ export class EventStore {
    * @throws `MapperError` when a state cannot be read
    */
   async get(originatorId: string, range?: SelectEventsRange): Promise<DomainEvent[]> {
-    return [...(await this.toDomainEvents(await this.recorder.selectEvents(originatorId, range)))]
+    return [...(await this.toDomainEvents(await this.#select(originatorId, range ?? {})))]
   }
 
   /**
@@ -226,18 +239,26 @@ export class EventStore {
     originatorId: string,
     range: SinceSnapshotRange,
   ): Promise<SinceSnapshot> {
-    const found = await this.recorder.selectSinceSnapshot?.(snapshots, originatorId, range)
+    const found = await this.recorder.selectSinceSnapshot?.(snapshots, originatorId, this.#asked(range))
     if (found?.isAhead !== undefined) return found
     const [snapshot] =
       found === undefined
         ? await snapshots.selectEvents(originatorId, { ...range, desc: true, limit: 1 })
         : [found.snapshot]
     const after = snapshot === undefined ? {} : { gt: snapshot.originatorVersion }
-    const events = found?.events ?? (await this.recorder.selectEvents(originatorId, { ...range, ...after }))
+    const events = found?.events ?? (await this.#select(originatorId, { ...range, ...after }))
     if (snapshot === undefined || events.length > 0) return { snapshot, events }
     const lte = snapshot.originatorVersion
     const itself = await this.recorder.selectEvents(originatorId, { gt: lte - 1, lte })
     return { snapshot, isAhead: itself.length === 0, events }
+  }
+
+  #select(originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
+    return this.recorder.selectEvents(originatorId, this.#asked(range))
+  }
+
+  #asked<Range extends object>(range: Range): Range {
+    return this.#usesText ? { ...range, asText: true } : range
   }
 
   async #readPages(
@@ -248,7 +269,7 @@ export class EventStore {
   ): Promise<void> {
     for (let position = range; ; ) {
       const { limit } = size
-      const stored = await this.recorder.selectEvents(originatorId, { ...position, limit })
+      const stored = await this.#select(originatorId, { ...position, limit })
       const last = stored.at(-1)
       if (last === undefined) return
       visit(await this.toDomainEvents(stored))
@@ -276,7 +297,7 @@ function addNotifications(
   for (const [index, id] of ids.entries()) {
     const recording = recordings[index]
     const event = stored[index]
-    if (recording !== undefined && event !== undefined) recording.notification = { ...event, id }
+    if (recording !== undefined && event !== undefined) recording.notification = numbered(event, id)
   }
 }
 

@@ -1,14 +1,16 @@
 /** The mapper: between domain events and stored events. */
 import { type DomainEvent, domainEvent, type EventData } from '../domain/event.js'
-import { assertStorableText, isStorableText } from '../domain/storable-text.js'
+import { assertStorableIds, isStorableText } from '../domain/storable-text.js'
 import { Timestamp } from '../domain/timestamp.js'
 import { admitOtherTypes } from '../domain/value-types.js'
 import { DataError, MapperError, ProgrammingError, TranscodingNotRegisteredError } from '../errors.js'
 import type { Cipher } from './cipher.js'
 import type { Compressor } from './compressor.js'
+import { type PlainState, readPlainState } from './plain-state.js'
 import { hasSeals, readSeals, sealedIn, sealsName, writtenSeals } from './sealed-data.js'
 import type { Metadata, StoredEvent } from './stored-event.js'
-import type { Transcoder } from './transcoder.js'
+import { TextEvent } from './text-event.js'
+import { JSONTranscoder, type Transcoder, textOf } from './transcoder.js'
 
 /** What a mapper is made from. */
 export interface MapperOptions {
@@ -31,6 +33,8 @@ export class Mapper {
   readonly compressor: Compressor | undefined
   /** Undefined when states are not encrypted. */
   readonly cipher: Cipher | undefined
+  /** The transcoder, where it is one that can do with text. */
+  readonly #json: JSONTranscoder | undefined
 
   constructor(options: MapperOptions) {
     this.transcoder = options.transcoder
@@ -38,6 +42,12 @@ export class Mapper {
     if (!('register' in options.transcoder)) admitOtherTypes()
     this.compressor = options.compressor
     this.cipher = options.cipher
+    this.#json = isPlainJSON(options.transcoder) ? options.transcoder : undefined
+  }
+
+  /** Whether states are text: JSON that is neither compressed nor encrypted. */
+  get writesText(): boolean {
+    return this.#json !== undefined && this.compressor === undefined && this.cipher === undefined
   }
 
   /**
@@ -48,13 +58,20 @@ export class Mapper {
    * @throws `ProgrammingError` when personal data are not encrypted
    */
   toStoredEvent(event: DomainEvent): StoredEvent {
-    assertSealed(event)
+    assertWritable(event)
     const { originatorId, originatorVersion, topic, metadata } = event
-    assertStorableText({ originatorId, topic }, `store ${topic}, version ${originatorVersion} of ${originatorId}`)
     const state = this.#stateOf(event)
     return metadata === undefined
       ? { originatorId, originatorVersion, topic, state }
       : { originatorId, originatorVersion, topic, state, metadata: storedMetadata(event, metadata) }
+  }
+
+  /** As `toStoredEvent`, where the mapper `writesText`. */
+  toTextEvent(event: DomainEvent): TextEvent {
+    assertWritable(event)
+    const { originatorId, originatorVersion, topic } = event
+    const metadata = event.metadata === undefined ? undefined : storedMetadata(event, event.metadata)
+    return new TextEvent({ originatorId, originatorVersion, topic, metadata }, this.#textOf(event))
   }
 
   /**
@@ -64,42 +81,23 @@ export class Mapper {
    * @throws `MapperError` when the state cannot be read, for whatever reason; the reason is its `cause`
    */
   toDomainEvent(stored: StoredEvent): DomainEvent {
-    const { originatorId, originatorVersion, topic, metadata } = stored
     try {
-      const {
-        timestamp,
-        originator_topic: originatorTopic,
-        class_version: classVersion,
-        [sealsName]: seals,
-        ...data
-      } = this.#read(stored.state)
-      if (seals !== undefined) readSeals(data, seals)
-      return domainEvent({
-        originatorId,
-        originatorVersion,
-        topic,
-        timestamp: timestampOf(timestamp),
-        ...(originatorTopic === undefined ? {} : { originatorTopic: topicOf(originatorTopic) }),
-        data: Object.freeze(data),
-        ...(classVersion === undefined ? {} : { classVersion: versionOf(classVersion) }),
-        ...(metadata === undefined ? {} : { metadata }),
-      })
+      const json = this.#json
+      if (json === undefined) return eventOf(stored, this.transcoder.decode(this.#decompressed(stored.state)))
+      const isText = stored instanceof TextEvent && this.writesText
+      const text = isText ? stored.text : textOf(this.#decompressed(stored.state))
+      const plain = json.readsTimestamps ? readPlainState(text) : undefined
+      return plain === undefined ? eventOf(stored, json.decodeText(text)) : plainEventOf(stored, plain)
     } catch (error) {
       throw unreadable(error, stored)
     }
   }
 
   #stateOf(event: DomainEvent): Uint8Array {
-    const { timestamp, originatorTopic, data, classVersion } = event
-    const attributes = {
-      timestamp,
-      ...(originatorTopic === undefined ? {} : { originator_topic: originatorTopic }),
-      ...(hasSeals(data) ? writtenSeals(data) : data),
-      ...(classVersion === undefined ? {} : { class_version: classVersion }),
-    }
     let state: Uint8Array
     try {
-      state = this.transcoder.encode(attributes)
+      state =
+        this.#json === undefined ? this.transcoder.encode(attributesOf(event)) : utf8.encode(textFor(this.#json, event))
     } catch (error) {
       throw unwritable(error, event)
     }
@@ -107,15 +105,78 @@ export class Mapper {
     return this.cipher === undefined ? state : this.cipher.encrypt(state)
   }
 
-  #read(state: Uint8Array): EventData {
-    let bytes = state
-    if (this.cipher !== undefined) bytes = this.cipher.decrypt(bytes)
-    if (this.compressor !== undefined) bytes = this.compressor.decompress(bytes)
-    const attributes = this.transcoder.decode(bytes)
-    if (typeof attributes === 'object' && attributes !== null && !Array.isArray(attributes))
-      return attributes as EventData
-    throw new MapperError('the state is not an object')
+  #textOf(event: DomainEvent): string {
+    if (this.#json === undefined)
+      throw new ProgrammingError('Could not write a state as text: it is compressed, encrypted or no JSON.')
+    try {
+      return textFor(this.#json, event)
+    } catch (error) {
+      throw unwritable(error, event)
+    }
   }
+
+  #decompressed(state: Uint8Array): Uint8Array {
+    const bytes = this.cipher === undefined ? state : this.cipher.decrypt(state)
+    return this.compressor === undefined ? bytes : this.compressor.decompress(bytes)
+  }
+}
+
+const utf8 = new TextEncoder()
+
+/** Whether it writes and reads as it is here: a subclass may do something else. */
+function isPlainJSON(transcoder: Transcoder): transcoder is JSONTranscoder {
+  const { encode, decode } = JSONTranscoder.prototype
+  return transcoder instanceof JSONTranscoder && transcoder.encode === encode && transcoder.decode === decode
+}
+
+/** What is written of an event, in this order. */
+function attributesOf({ timestamp, originatorTopic, data, classVersion }: DomainEvent): EventData {
+  return {
+    timestamp,
+    ...(originatorTopic === undefined ? {} : { originator_topic: originatorTopic }),
+    ...(hasSeals(data) ? writtenSeals(data) : data),
+    ...(classVersion === undefined ? {} : { class_version: classVersion }),
+  }
+}
+
+function textFor(json: JSONTranscoder, event: DomainEvent): string {
+  const { timestamp, originatorTopic, data, classVersion, personal } = event
+  const isTimed =
+    originatorTopic === undefined && classVersion === undefined && personal === undefined && !hasSeals(data)
+  const text = isTimed ? json.encodeTimed(timestamp, data) : undefined
+  return text ?? json.encodeText(attributesOf(event))
+}
+
+function plainEventOf(
+  { originatorId, originatorVersion, topic, metadata }: StoredEvent,
+  { timestamp, data }: PlainState,
+): DomainEvent {
+  const fields = { originatorId, originatorVersion, topic, timestamp, data: Object.freeze(data) }
+  return domainEvent(metadata === undefined ? fields : { ...fields, metadata })
+}
+
+/** @param attributes - what `attributesOf` gave */
+function eventOf({ originatorId, originatorVersion, topic, metadata }: StoredEvent, attributes: unknown): DomainEvent {
+  if (typeof attributes !== 'object' || attributes === null || Array.isArray(attributes))
+    throw new MapperError('the state is not an object')
+  const {
+    timestamp,
+    originator_topic: originatorTopic,
+    class_version: classVersion,
+    [sealsName]: seals,
+    ...data
+  } = attributes as EventData // just checked
+  if (seals !== undefined) readSeals(data, seals)
+  return domainEvent({
+    originatorId,
+    originatorVersion,
+    topic,
+    timestamp: timestampOf(timestamp),
+    ...(originatorTopic === undefined ? {} : { originatorTopic: topicOf(originatorTopic) }),
+    data: Object.freeze(data),
+    ...(classVersion === undefined ? {} : { classVersion: versionOf(classVersion) }),
+    ...(metadata === undefined ? {} : { metadata }),
+  })
 }
 
 /** A stored event, perhaps with its position in a log. */
@@ -192,6 +253,12 @@ function assertDepth(value: unknown, levels: number): void {
   if (typeof value !== 'object' || value === null) return
   if (levels === 0) throw new DataError(`They are nested deeper than ${deepestMetadata} levels.`)
   for (const member of Object.values(value)) assertDepth(member, levels - 1)
+}
+
+function assertWritable(event: DomainEvent): void {
+  const { topic, originatorVersion, originatorId } = event
+  assertStorableIds(event, () => `store ${topic}, version ${originatorVersion} of ${originatorId}`)
+  if (event.personal !== undefined) assertSealed(event)
 }
 
 function assertSealed({ topic, originatorVersion, originatorId, data, personal }: DomainEvent): void {

@@ -11,6 +11,8 @@ export interface SelectEventsRange {
   readonly desc?: boolean
   /** At most so many; default all. */
   readonly limit?: number
+  /** Whether states may come as text, which recorders that set `takesText` are asked for; default false. */
+  readonly asText?: boolean
 }
 
 /** Which events to read along with a snapshot. */
@@ -19,6 +21,8 @@ export interface SinceSnapshotRange {
   readonly lte?: number
   /** At most so many events. */
   readonly limit: number
+  /** Whether states may come as text, which recorders that set `takesText` are asked for; default false. */
+  readonly asText?: boolean
 }
 
 /** A stream as it is read from its latest snapshot on. */
@@ -100,6 +104,12 @@ export interface AppendOptions {
 
 /** Stores and gives back the events of originators. Snapshots are kept by one of these too. */
 export interface AggregateRecorder {
+  /**
+   * Whether states that are text can cross as text, because the driver takes longer over bytes; default false. An event store whose
+   * mapper neither compresses nor encrypts gives `appendEvents` events then whose `state` is made when it is asked for.
+   */
+  readonly takesText?: boolean
+
   /**
    * Stores all events or none.
    *

@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { deepestState } from '../domain/kept-values.js'
 import { isPlainObject } from '../domain/plain-objects.js'
+import type { Timestamp } from '../domain/timestamp.js'
 import { DataError, MapperError, TranscodingNotRegisteredError } from '../errors.js'
 import { DecimalText } from './exact-values.js'
 import {
@@ -10,6 +11,7 @@ import {
   defineTranscoding,
   isForeignDecimal,
   type Transcoding,
+  timestampName,
 } from './transcodings.js'
 
 /** Turns a value into bytes and back. */
@@ -46,6 +48,7 @@ const needsEscape = /[^ !#-[\]-\ud7ff\ue000-\uffff]/
 export class JSONTranscoder implements Transcoder {
   readonly #byPrototype = new Map<unknown, Writing>()
   readonly #byName = new Map<unknown, Transcoding>()
+  #readsTimestamps = true
 
   /** @param transcodings - registered in this order, after the built-in ones */
   constructor(transcodings: readonly Transcoding[] = []) {
@@ -55,6 +58,7 @@ export class JSONTranscoder implements Transcoder {
 
   /** Makes a type known. It takes the place of what had the same name, for reading, or the same type, for writing. */
   register(transcoding: Transcoding): void {
+    if (transcoding.name === timestampName) this.#readsTimestamps = false
     this.#add(defineTranscoding(transcoding))
   }
 
@@ -69,7 +73,7 @@ export class JSONTranscoder implements Transcoder {
    * @throws `DataError` for what JSON cannot hold: NaN, infinities, an invalid date, a time outside the years 1 to 9999, a value that contains itself
    */
   encode(value: unknown): Uint8Array {
-    return utf8.encode(this.#write(value, 0))
+    return utf8.encode(this.encodeText(value))
   }
 
   /**
@@ -77,7 +81,34 @@ export class JSONTranscoder implements Transcoder {
    * @throws `TranscodingNotRegisteredError` for a `_type_` that is not registered; what the transcoding of a type throws
    */
   decode(bytes: Uint8Array): unknown {
-    return this.#read(parse(bytes), 0)
+    return this.decodeText(textOf(bytes))
+  }
+
+  /** What `encode` gives as UTF-8; it throws the same. */
+  encodeText(value: unknown): string {
+    return this.#write(value, 0)
+  }
+
+  /** As `decode`, for the text; it throws the same. */
+  decodeText(text: string): unknown {
+    return this.#read(parse(text), 0)
+  }
+
+  /** Whether times are read as timestamps: another transcoding may have taken that place. */
+  get readsTimestamps(): boolean {
+    return this.#readsTimestamps
+  }
+
+  /**
+   * The text of `{ timestamp, ...data }`, without an object that has both; it throws what `encode` throws.
+   *
+   * @returns undefined for data that have to be written together with the timestamp
+   */
+  encodeTimed(timestamp: Timestamp, data: Readonly<Record<string, unknown>>): string | undefined {
+    if (!isPlainObject(data) || typeKey in data || 'timestamp' in data) return undefined
+    const time = this.#write(timestamp, 1)
+    const members = this.#writeObject(data, 1)
+    return members === '{}' ? `{"timestamp":${time}}` : `{"timestamp":${time},${members.slice(1)}`
   }
 
   #write(value: unknown, depth: number): string {
@@ -173,9 +204,13 @@ export class JSONTranscoder implements Transcoder {
   }
 }
 
-function parse(bytes: Uint8Array): unknown {
+/** @throws `MapperError` for bytes that are no UTF-8 */
+export function textOf(bytes: Uint8Array): string {
   if (!isUtf8(bytes)) throw new MapperError('Cannot read a state as JSON: it is not UTF-8 text')
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+}
+
+function parse(text: string): unknown {
   try {
     return JSON.parse(mayLoseDigits.test(text) ? withExactIntegers(text) : text)
   } catch {

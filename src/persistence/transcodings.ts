@@ -55,9 +55,12 @@ const decimalAsText: Transcoding<DecimalText, string> = {
   decode: (text) => new DecimalText(textOf(text)),
 }
 
+/** The name under which times are stored. */
+export const timestampName = 'datetime_iso'
+
 /** A point in time as ISO 8601 text, read back as a `Timestamp` with the text as it is stored. @see Python's `DatetimeAsISO` */
 const timestampAsIso: Transcoding<Timestamp, string> = {
-  name: 'datetime_iso',
+  name: timestampName,
   type: Timestamp,
   encode: (timestamp) => storable(timestamp).iso,
   decode: (iso) => Timestamp.fromISO(textOf(iso)),
@@ -65,7 +68,7 @@ const timestampAsIso: Transcoding<Timestamp, string> = {
 
 /** A plain `Date` in the same form; it is read back as a `Timestamp`, which is a `Date` that cannot change. */
 const dateAsIso: Transcoding<Date, string> = {
-  name: timestampAsIso.name,
+  name: timestampName,
   type: Date,
   encode: (date) => isoFormat(storable(date)),
   decode: (iso) => Timestamp.fromISO(textOf(iso)),

@@ -112,6 +112,8 @@ export interface Inserted {
 export interface EventsTable {
   /** What stands for the table in a statement. */
   readonly reference: string
+  /** Whether states cross faster as text. */
+  readonly takesText: boolean
   /** Completes "the id … is": why the table cannot have an originator with this id; undefined where it can. */
   idProblem(originatorId: string): string | undefined
   /** Whether these events need more than one statement, or one that could store only a part. */

@@ -2,6 +2,7 @@
 import { isAskedFor } from '../persistence/append-conditions.js'
 import type { AppendCondition, AppendOptions, SelectEventsRange, TagQuery } from '../persistence/recorder.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
+import { withBytes } from '../persistence/text-event.js'
 import type { PendingWork, Run, Written } from '../transaction/buffers.js'
 import type { Statements } from '../transaction/connection.js'
 import type { DriverConnection } from './connections.js'
@@ -113,7 +114,9 @@ export class PendingEvents implements PendingWork<DriverConnection> {
       .filter((event) => event.originatorId === originatorId && isWithin(event.originatorVersion, range))
     if (pending.length === 0) return stored
     const direction = range.desc === true ? -1 : 1
-    const merged = [...stored, ...pending].sort((a, b) => direction * (a.originatorVersion - b.originatorVersion))
+    const merged = [...stored, ...(range.asText === true ? pending : pending.map(withBytes))].sort(
+      (a, b) => direction * (a.originatorVersion - b.originatorVersion),
+    )
     return range.limit === undefined ? merged : merged.slice(0, range.limit)
   }
 }

@@ -121,7 +121,7 @@ function madeEvent(
   if (kind !== undefined && classVersion === undefined) {
     return newEvent(shapesOf(kind), { ...place, ...more, eventName, data: { ...data } })
   }
-  const stored = pinned(data, `give ${topic}`)
+  const stored = pinned(data, () => `give ${topic}`)
   return domainEvent({
     ...place,
     ...more,

@@ -159,5 +159,5 @@ function written({ topic, data }: DomainEvent): ScenarioEvent {
 
 /** As an event would have it: without the members that are undefined. */
 function writtenByTest({ type, data = {} }: ScenarioEvent): ScenarioEvent {
-  return { type, data: pinned({ ...data }, `expect ${type}`) }
+  return { type, data: pinned({ ...data }, () => `expect ${type}`) }
 }

@@ -140,7 +140,7 @@ function pastEvents(kind: SnapshotKind, past: readonly ScenarioEvent[], firstVer
     if (classVersion === undefined)
       return newEvent(shapes, { eventName: type, originatorId, originatorVersion, data: { ...data }, timestamp })
     const topic = eventTopic(shapes, type)
-    const stored = pinned(data, `give ${topic}`)
+    const stored = pinned(data, () => `give ${topic}`)
     return domainEvent({ originatorId, originatorVersion, topic, timestamp, data: { ...stored }, classVersion })
   })
 }

@@ -35,6 +35,7 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
     engine.dialect.name === 'mariadb' ? insertWithEarlyIds(engine, options.name) : insertPlainly(options.name)
   return {
     reference: table.reference,
+    takesText: false,
     channel: table.channel,
     createStatements: table.createStatements,
     idProblem: (id) => table.idProblem(id),

@@ -1,5 +1,6 @@
 /** Cuts events into parts that one statement can take. */
 import type { StoredEvent } from '../../persistence/stored-event.js'
+import { sizeOf } from '../../persistence/text-event.js'
 import type { DriverConnection } from '../connections.js'
 import type { Inserted } from '../dialect.js'
 
@@ -14,13 +15,13 @@ export function* chunksOf(events: readonly StoredEvent[], limits: ChunkLimits): 
   let start = 0
   let bytes = 0
   for (const [index, event] of events.entries()) {
-    const full = index - start >= limits.rows || bytes + event.state.byteLength > limits.bytes
+    const full = index - start >= limits.rows || bytes + sizeOf(event) > limits.bytes
     if (full && index > start) {
       yield events.slice(start, index)
       start = index
       bytes = 0
     }
-    bytes += event.state.byteLength
+    bytes += sizeOf(event)
   }
   if (start < events.length) yield events.slice(start)
 }
@@ -32,6 +33,7 @@ export function* partsOf<T>(items: readonly T[], length: number): Generator<read
 
 /** Whether `chunksOf` gives more than one part. */
 export function needsChunks(events: readonly StoredEvent[], limits: ChunkLimits): boolean {
+  if (events.length < 2) return false
   const parts = chunksOf(events, limits)
   parts.next()
   return parts.next().done !== true

@@ -1,7 +1,9 @@
 /** Turns rows as the adapters give them into records, alike for all databases. */
+import { isUtf8 } from 'node:buffer'
 import { InternalError } from '../../errors.js'
 import type { SinceSnapshot } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent } from '../../persistence/stored-event.js'
+import { TextEvent } from '../../persistence/text-event.js'
 
 /** The columns of a stored event, in the order in which every select lists them. */
 export const eventColumns = 'originator_id, originator_version, topic, state, metadata'
@@ -10,10 +12,11 @@ export const eventColumns = 'originator_id, originator_version, topic, state, me
  * The columns of a row that is a snapshot or an event: a statement may give its snapshot anywhere among the events.
  *
  * @param isStored - for a snapshot: a condition that the event at its version is stored
+ * @param columns - `eventColumns`, or the same with the state as text
  */
-export function columnsOf(kind: 'snapshot' | 'event', isStored = ''): string {
+export function columnsOf(kind: 'snapshot' | 'event', isStored = '', columns: string = eventColumns): string {
   const mark = kind === 'event' ? '0' : `CASE WHEN ${isStored} THEN 1 ELSE 2 END`
-  return `${eventColumns}, ${mark} AS is_snapshot`
+  return `${columns}, ${mark} AS is_snapshot`
 }
 
 /** Less than every version. */
@@ -34,14 +37,31 @@ export function notificationColumns({ id = 'id', recordedAt = 'recorded_at' }: N
 
 /** Reads a row of `eventColumns`. */
 export function toStoredEvent(row: readonly unknown[]): StoredEvent {
-  const event = {
-    originatorId: toText(row[0]),
-    originatorVersion: Number(row[1]),
-    topic: String(row[2]),
-    state: toBytes(row[3]),
-  }
   const metadata = row[4]
+  const known = { originatorId: toText(row[0]), originatorVersion: Number(row[1]), topic: String(row[2]) }
+  const state = typeof row[3] === 'string' ? stateOfText(row[3]) : toBytes(row[3])
+  if (typeof state === 'string') {
+    return new TextEvent(hasMetadata(metadata) ? { ...known, metadata: toJSONObject(metadata) } : known, state)
+  }
+  const event = { ...known, state }
   return metadata === null || metadata === undefined ? event : { ...event, metadata: toJSONObject(metadata) }
+}
+
+function hasMetadata(column: unknown): boolean {
+  return column !== null && column !== undefined
+}
+
+/** Begins a state in hexadecimal digits, where one was asked for as text. */
+export const hexMark = '\\x'
+
+const beyondAscii = /[\x80-\xff]/
+
+/** @param text - each character a byte, or hexadecimal digits. @returns bytes where they are no UTF-8 */
+function stateOfText(text: string): string | Uint8Array {
+  if (text.startsWith(hexMark)) return toBytes(Buffer.from(text.slice(hexMark.length), 'hex'))
+  if (!beyondAscii.test(text)) return text
+  const bytes = Buffer.from(text, 'latin1')
+  return isUtf8(bytes) ? bytes.toString('utf8') : toBytes(bytes)
 }
 
 /** Reads rows of `columnsOf`. No database promises the order in which it gives the parts of a union. */

@@ -59,6 +59,7 @@ export class MariadbEventsTable implements EventsTable {
   readonly createStatements: readonly string[]
   readonly channel: string
   readonly reference: string
+  readonly takesText = false
   readonly #withLog: boolean
   readonly #tagStatements: TagStatements
   readonly #watch: LogWatch | undefined

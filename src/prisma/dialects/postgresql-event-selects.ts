@@ -2,12 +2,27 @@
 import type { SelectEventsRange, SinceSnapshotRange } from '../../persistence/recorder.js'
 import type { LogRange } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
-import { beforeAllVersions, columnsOf, eventColumns, notificationColumns } from './event-rows.js'
+import { beforeAllVersions, columnsOf, eventColumns, hexMark, notificationColumns } from './event-rows.js'
 
 /** A table of events or snapshots, and the type of its originator ids. */
 export interface StreamsTable {
   readonly reference: string
   readonly idType: string
+}
+
+/**
+ * A state as text: the driver gives bytes as hexadecimal digits, twice as many, and takes long to read them. Each byte becomes the
+ * character of that number, which never fails, unlike a conversion from UTF-8; only zero is none, and JSON does not have it. What does
+ * not look like JSON, and all states of a database in another encoding, come as digits.
+ */
+const stateAsText =
+  `CASE WHEN getdatabaseencoding() = 'UTF8' AND substring(state FROM 1 FOR 1) = '{'::bytea AND position(E'\\\\000'::bytea IN state) = 0 ` +
+  `THEN convert_from(state, 'LATIN1') ELSE E'\\${hexMark}' || encode(state, 'hex') END AS state`
+
+const textColumns = eventColumns.replace(' state,', ` ${stateAsText},`)
+
+function columnsFor({ asText }: { readonly asText?: boolean }): string {
+  return asText === true ? textColumns : eventColumns
 }
 
 /** Reads (a part of) one stream. */
@@ -17,7 +32,7 @@ export function selectStream(
   range: SelectEventsRange,
 ): SqlQuery {
   const args: unknown[] = [originatorId]
-  let sql = `SELECT ${eventColumns} FROM ${reference} WHERE originator_id = $1::${idType}`
+  let sql = `SELECT ${columnsFor(range)} FROM ${reference} WHERE originator_id = $1::${idType}`
   if (range.gt !== undefined) sql += ` AND originator_version > $${args.push(range.gt)}::bigint`
   if (range.lte !== undefined) sql += ` AND originator_version <= $${args.push(range.lte)}::bigint`
   sql += ` ORDER BY originator_version ${range.desc === true ? 'DESC' : 'ASC'}`
@@ -30,15 +45,17 @@ export function selectSinceSnapshot(
   { reference, idType }: StreamsTable,
   snapshots: string,
   originatorId: string,
-  { lte, limit }: SinceSnapshotRange,
+  range: SinceSnapshotRange,
 ): SqlQuery {
+  const { lte, limit } = range
+  const columns = columnsFor(range)
   const args: unknown[] = [originatorId, limit]
   const ofStream = `originator_id = $1::${idType}`
   const upTo = lte === undefined ? '' : ` AND originator_version <= $${args.push(lte)}::bigint`
   const isStored = `EXISTS (SELECT 1 FROM ${reference} AS stored WHERE stored.${ofStream} AND stored.originator_version = snapshot.originator_version)`
   return statement(
     `WITH snapshot AS (SELECT ${eventColumns} FROM ${snapshots} WHERE ${ofStream}${upTo} ORDER BY originator_version DESC LIMIT 1) ` +
-      `SELECT ${columnsOf('snapshot', isStored)} FROM snapshot UNION ALL (SELECT ${columnsOf('event')} FROM ${reference} WHERE ${ofStream} ` +
+      `SELECT ${columnsOf('snapshot', isStored, columns)} FROM snapshot UNION ALL (SELECT ${columnsOf('event', '', columns)} FROM ${reference} WHERE ${ofStream} ` +
       `AND originator_version > coalesce((SELECT originator_version FROM snapshot), ${beforeAllVersions})${upTo} ` +
       `ORDER BY originator_version LIMIT $2::bigint)`,
     args,

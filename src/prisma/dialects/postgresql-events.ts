@@ -8,6 +8,7 @@ import type {
   TaggedRead,
 } from '../../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
+import { TextEvent } from '../../persistence/text-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
 import type {
   EventsTable,
@@ -50,6 +51,7 @@ const uuidText = /^(?:[0-9a-f]{4}(?:-?[0-9a-f]{4}){7}|\{[0-9a-f]{4}(?:-?[0-9a-f]
 export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   readonly createStatements: readonly string[]
   readonly reference: string
+  readonly takesText = true
   readonly idType: string
   readonly channel: string
   readonly foreignChannel: string | undefined
@@ -242,18 +244,22 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   }
 
   #manyRows(events: readonly StoredEvent[], args: unknown[]): RowSource {
+    const texts = textsOf(events)
     args.push(
       events.map((event) => event.originatorId),
       events.map((event) => event.originatorVersion),
       events.map((event) => event.topic),
-      events.map((event) => event.state),
-      events.map(metadataOf),
+      texts ?? events.map((event) => event.state),
     )
+    const states = texts === undefined ? '$4::bytea[]' : `string_to_array($4::text, E'\\n')`
+    let metadata = 'NULL::jsonb[]'
+    if (events.some((event) => event.metadata !== undefined))
+      metadata = `$${args.push(events.map(metadataOf))}::jsonb[]`
     const rows =
-      `unnest($1::${this.idType}[], $2::bigint[], $3::text[], $4::bytea[], $5::jsonb[]) ` +
+      `unnest($1::${this.idType}[], $2::bigint[], $3::text[], ${states}, ${metadata}) ` +
       `WITH ORDINALITY AS e(${eventColumns}, position)`
     return {
-      select: `SELECT ${eventColumns}`,
+      select: `SELECT ${texts === undefined ? eventColumns : eventColumns.replace('state', `convert_to(state, 'UTF8')`)}`,
       from: [rows],
       order: ' ORDER BY position',
     }
@@ -344,6 +350,21 @@ function firstPositions(events: readonly StoredEvent[]): StreamPosition[] {
   for (const event of events) if (!first.has(event.originatorId)) first.set(event.originatorId, event)
   return [...first.values()]
 }
+
+/**
+ * All states in one text, a line each: an array of bytes is written in hexadecimal digits, and takes the driver much longer. Only for
+ * ASCII, which every encoding of a database has; JSON escapes the ends of lines that are in it.
+ */
+function textsOf(events: readonly StoredEvent[]): string | undefined {
+  const texts: string[] = []
+  for (const event of events) {
+    if (!(event instanceof TextEvent) || beyondAscii.test(event.text)) return undefined
+    texts.push(event.text)
+  }
+  return texts.join('\n')
+}
+
+const beyondAscii = /[^\x20-\x7f]/
 
 function metadataOf(event: StoredEvent): string | null {
   return event.metadata === undefined ? null : JSON.stringify(event.metadata)

@@ -35,6 +35,7 @@ export class SqliteEventsTable implements EventsTable {
   readonly createStatements: readonly string[]
   readonly channel: string
   readonly reference: string
+  readonly takesText = false
   readonly #withLog: boolean
   readonly #hasTags: boolean
   readonly #tagStatements: TagStatements
