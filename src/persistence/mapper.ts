@@ -10,7 +10,7 @@ import { type PlainState, readPlainState } from './plain-state.js'
 import { hasSeals, readSeals, sealedIn, sealsName, writtenSeals } from './sealed-data.js'
 import type { Metadata, StoredEvent } from './stored-event.js'
 import { TextEvent } from './text-event.js'
-import { JSONTranscoder, type Transcoder, textOf } from './transcoder.js'
+import { JSONTranscoder, parse, type Transcoder, textOf } from './transcoder.js'
 
 /** What a mapper is made from. */
 export interface MapperOptions {
@@ -86,8 +86,9 @@ export class Mapper {
       if (json === undefined) return eventOf(stored, this.transcoder.decode(this.#decompressed(stored.state)))
       const isText = stored instanceof TextEvent && this.writesText
       const text = isText ? stored.text : textOf(this.#decompressed(stored.state))
-      const plain = json.readsTimestamps ? readPlainState(text) : undefined
-      return plain === undefined ? eventOf(stored, json.decodeText(text)) : plainEventOf(stored, plain)
+      const parsed = parse(text)
+      const plain = json.readsTimestamps ? readPlainState(parsed) : undefined
+      return plain === undefined ? eventOf(stored, json.decodeParsed(parsed, text)) : plainEventOf(stored, plain)
     } catch (error) {
       throw unreadable(error, stored)
     }

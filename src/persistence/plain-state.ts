@@ -1,58 +1,51 @@
-/** Reads the states that most events have, in a fraction of the time: data of JSON's own types after a timestamp. */
-import { deepestState } from '../domain/kept-values.js'
+/** Reads the states that most events have, without a walk: texts, numbers and the like after a timestamp. */
 import { Timestamp } from '../domain/timestamp.js'
+import { timestampName } from './transcodings.js'
 
 /** The content of a state. */
 export interface PlainState {
   readonly timestamp: Timestamp
-  readonly data: Record<string, unknown>
+  readonly data: Readonly<Record<string, unknown>>
 }
-
-const start = '{"timestamp":{"_type_":"datetime_iso","_data_":"'
-const closingBrace = '}'.charCodeAt(0)
-
-/** What makes an integer that a number may not hold; it may be in a text as well. */
-const longNumber = /\d{16}/
 
 /**
- * Reads a state in which nothing but the timestamp has a type or belongs to the event itself.
+ * Takes the content out of a parsed state in which nothing but the timestamp is an object, and no member but that belongs to the event.
  *
- * @returns undefined for any other state, also for one that is not well-formed
+ * @returns undefined for any other state
  * @throws `RangeError` when the timestamp is none
  */
-export function readPlainState(text: string): PlainState | undefined {
-  if (!text.startsWith(start)) return undefined
-  const end = text.indexOf('"', start.length)
-  if (end === -1 || text.charCodeAt(end + 1) !== closingBrace) return undefined
-  const data = readRest(text, end + 2)
-  if (data === undefined) return undefined
-  return { timestamp: Timestamp.fromISO(text.slice(start.length, end)), data }
-}
-
-function readRest(text: string, from: number): Record<string, unknown> | undefined {
-  if (text.length === from + 1 && text.charCodeAt(from) === closingBrace) return {}
-  if (!text.startsWith(',"', from)) return undefined
-  const rest = `{${text.slice(from + 1)}`
-  if (isSpecial(rest) || mayBeDeep(rest)) return undefined
-  try {
-    return JSON.parse(rest) as Record<string, unknown> // it begins with a brace
-  } catch {
-    return undefined
+export function readPlainState(parsed: unknown): PlainState | undefined {
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return undefined
+  const members = parsed as Readonly<Record<string, unknown>>
+  const iso = isoOf(members['timestamp'])
+  if (iso === undefined) return undefined
+  const data: Record<string, unknown> = {}
+  for (const name in members) {
+    if (name === 'timestamp') continue
+    const value = members[name]
+    if (isSpecial(name) || !isPlain(value)) return undefined
+    data[name] = value
   }
+  return { timestamp: Timestamp.fromISO(iso), data }
 }
 
-/** Whether it may have typed values, or names that belong to the event. */
-function isSpecial(rest: string): boolean {
-  if (longNumber.test(rest) || rest.includes('"timestamp"') || rest.includes('\\u')) return true
-  return (
-    rest.includes('_') &&
-    (rest.includes('_type_') ||
-      rest.includes('"originator_topic"') ||
-      rest.includes('"class_version"') ||
-      rest.includes('"_personal_"'))
-  )
+function isoOf(timestamp: unknown): string | undefined {
+  if (typeof timestamp !== 'object' || timestamp === null) return undefined
+  let count = 0
+  for (const _ in timestamp) count += 1
+  const { _type_: name, _data_: iso } = timestamp as Readonly<Record<string, unknown>>
+  return count === 2 && name === timestampName && typeof iso === 'string' ? iso : undefined
 }
 
-function mayBeDeep(rest: string): boolean {
-  return rest.length > 2 * deepestState && (rest.includes('[') || rest.indexOf('{', 1) !== -1)
+function isSpecial(name: string): boolean {
+  // A plain assignment to this one would change the prototype.
+  return name === 'originator_topic' || name === 'class_version' || name === '_personal_' || name === '__proto__'
+}
+
+/** A number as great as this may have been another integer before it was rounded. */
+const greatestExact = Number.MAX_SAFE_INTEGER
+
+function isPlain(value: unknown): boolean {
+  if (typeof value === 'number') return value <= greatestExact && value >= -greatestExact
+  return typeof value !== 'object' || value === null
 }

@@ -81,7 +81,8 @@ export class JSONTranscoder implements Transcoder {
    * @throws `TranscodingNotRegisteredError` for a `_type_` that is not registered; what the transcoding of a type throws
    */
   decode(bytes: Uint8Array): unknown {
-    return this.decodeText(textOf(bytes))
+    const text = textOf(bytes)
+    return this.decodeParsed(parse(text), text)
   }
 
   /** What `encode` gives as UTF-8; it throws the same. */
@@ -89,9 +90,9 @@ export class JSONTranscoder implements Transcoder {
     return this.#write(value, 0)
   }
 
-  /** As `decode`, for the text; it throws the same. */
-  decodeText(text: string): unknown {
-    return this.#read(parse(text), 0)
+  /** The rest of `decode`, for a text that was parsed; it throws the same. What was parsed is used up. */
+  decodeParsed(parsed: unknown, text: string): unknown {
+    return this.#read(mayLoseDigits.test(text) ? JSON.parse(withExactIntegers(text)) : parsed, 0)
   }
 
   /** Whether times are read as timestamps: another transcoding may have taken that place. */
@@ -210,9 +211,10 @@ export function textOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
 }
 
-function parse(text: string): unknown {
+/** @throws `MapperError` for a text that is no JSON */
+export function parse(text: string): unknown {
   try {
-    return JSON.parse(mayLoseDigits.test(text) ? withExactIntegers(text) : text)
+    return JSON.parse(text)
   } catch {
     const hasNoNumber = text
       .replace(tokens, (token) => (token.startsWith('"') ? '""' : token))
