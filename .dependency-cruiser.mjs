@@ -8,7 +8,6 @@ const layers = {
   prisma: ['domain', 'persistence', 'transaction'],
   application: ['domain', 'persistence', 'transaction'],
   projection: ['domain', 'persistence', 'application'],
-  system: ['domain', 'persistence', 'application', 'projection'],
   testing: ['domain', 'persistence', 'application', 'prisma', 'projection'],
   cli: ['domain', 'persistence', 'transaction', 'prisma', 'application'],
 }

@@ -42,8 +42,6 @@ export class Timestamp extends Date {
    * @throws `RangeError` when the text is not a date and time
    */
   static fromISO(iso: string): Timestamp {
-    const usual = usualMilliseconds(iso)
-    if (usual !== undefined) return new Timestamp(iso, usual)
     const match = isoText.exec(iso)
     const milliseconds = match === null ? Number.NaN : Date.parse(match[2] === undefined ? `${iso}Z` : iso)
     if (Number.isNaN(milliseconds))
@@ -140,39 +138,6 @@ export function markedTimestamp(timestamp: Timestamp): Timestamp {
 }
 
 const dateLength = '2026-01-02'.length
-
-const usualLength = '2026-01-02T03:04:05.678901+00:00'.length
-const [zero, minus, colon] = [...'0-:'].map((character) => character.charCodeAt(0))
-
-/** The time of a text that this library has written, undefined for any other: several times faster than to parse it. */
-function usualMilliseconds(iso: string): number | undefined {
-  if (iso.length !== usualLength || iso[10] !== 'T' || iso[19] !== '.' || !iso.endsWith('+00:00')) return undefined
-  if (iso.charCodeAt(4) !== minus || iso.charCodeAt(7) !== minus) return undefined
-  if (iso.charCodeAt(13) !== colon || iso.charCodeAt(16) !== colon) return undefined
-  const year = digitsAt(iso, 0, 4)
-  const month = digitsAt(iso, 5, 2)
-  const day = digitsAt(iso, 8, 2)
-  const hour = digitsAt(iso, 11, 2)
-  const minute = digitsAt(iso, 14, 2)
-  const second = digitsAt(iso, 17, 2)
-  const fraction = digitsAt(iso, 20, 6)
-  // What is odd about a text is not judged here: it has NaN in one of these, or a day that not every month has.
-  const isUsual =
-    year > 99 && month >= 1 && month <= 12 && day >= 1 && day <= 28 && hour <= 23 && minute <= 59 && second <= 59
-  if (!isUsual || Number.isNaN(fraction)) return undefined
-  return Date.UTC(year, month - 1, day, hour, minute, second, Math.floor(fraction / microsecondsPerMillisecond))
-}
-
-/** @returns NaN where there is something else than digits */
-function digitsAt(text: string, start: number, count: number): number {
-  let value = 0
-  for (let index = start; index < start + count; index += 1) {
-    const digit = text.charCodeAt(index) - (zero ?? 0)
-    if (digit < 0 || digit > 9) return Number.NaN
-    value = value * 10 + digit
-  }
-  return value
-}
 
 let replacedClock: (() => number) | undefined
 

@@ -69,7 +69,7 @@ export interface EscapeTrace {
 }
 
 /** What happens during a traced statement, published around it. */
-type Traced<Message extends object> = TracingChannel<unknown, Message>
+type Traced<Message extends object> = TracingChannel<object, Message>
 
 /** All channels. Those around statements are tracing channels: they have five names, such as `tracing:…transaction.begin:start`. */
 export const channels: {

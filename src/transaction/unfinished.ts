@@ -48,18 +48,19 @@ export async function untilQuiet(ending: Ending, hasPart: boolean): Promise<stri
  * @param running - what still ran when the commit was asked for, undefined for nothing
  * @throws `EscapeError` where escapes are refused, and for a call that has failed unseen: what it was to store is missing
  */
-export function reportUnfinished({ title, calls, operations, session }: Ending, running: string | undefined): void {
+export function reportUnfinished(ending: Ending, running: string | undefined): void {
+  const { calls, operations, session } = ending
   const failed = calls.unnoticed
   if (failed !== undefined) {
     throw new EscapeError(
-      `A call in ${title} has failed, and nobody has awaited it: ${String(failed.call)}. Await every call; why it failed is the cause.`,
+      `A call in ${ending.title} has failed, and nobody has awaited it: ${String(failed.call)}. Await every call; why it failed is the cause.`,
       { cause: failed.error },
     )
   }
   if (running !== undefined) {
     report(
       session,
-      `Work was still running in ${title} when it was to commit: ${running}. Await everything before the end, with ` +
+      `Work was still running in ${ending.title} when it was to commit: ${running}. Await everything before the end, with ` +
         'Promise.all for what runs side by side; what is to go on longer needs a transaction of its own (propagation "requiresNew").',
     )
     return
@@ -68,7 +69,7 @@ export function reportUnfinished({ title, calls, operations, session }: Ending, 
   if (neverStarted.length === 0) return
   report(
     session,
-    `An operation was made in ${title} and not awaited before its commit, so it did not run: ${named(neverStarted).join(', ')}. ` +
+    `An operation was made in ${ending.title} and not awaited before its commit, so it did not run: ${named(neverStarted).join(', ')}. ` +
       'Await it, or give it to $transaction([…]): Prisma sends nothing before that.',
   )
 }

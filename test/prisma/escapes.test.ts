@@ -249,6 +249,16 @@ describe.each(databases)('on $name, where they are refused', (kind) => {
     expect(await open.dogs()).toEqual([])
   })
 
+  it('the label of a transaction is asked for by messages only', async () => {
+    let asked = 0
+    const label = (): string => {
+      asked += 1
+      return 'POST /dogs'
+    }
+    await open.datastore.transaction(async () => await newOwner('Fido'), { label })
+    expect(asked).toBe(0)
+  })
+
   describe('after the end', () => {
     const ended = async (late: () => Promise<void>): Promise<void> => {
       const { datastore } = open
