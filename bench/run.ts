@@ -39,7 +39,7 @@ const { values } = parseArgs({
 })
 const sizes = values.quick ? { rounds: 5, size: 0.5, logSize: 10_000 } : { rounds: 9, size: 1, logSize: 100_000 }
 const effort: Effort = { ...sizes, rounds: Number(values.rounds ?? sizes.rounds) }
-const isWanted = (row: string): boolean => values.only?.some((name) => row.startsWith(name)) ?? true
+const isWanted = (row: string): boolean => values.only?.some((name) => `${row} `.startsWith(`${name} `)) ?? true
 const isWantedDatabase = (name: string): boolean => values.database?.includes(name) ?? true
 const report: Array<{ database: string; workload: string; base: string; microseconds: object }> = []
 

@@ -1,6 +1,6 @@
 /**
  * `npm run bench [-- --database name] [--only row] [--quick] [--rounds number] [--json file]`: what the library's work costs beside the
- * same by hand. Databases are none, postgresql, postgresql-prepared, better-sqlite3, libsql and mariadb; rows begin with what `--only`
+ * same by hand. Databases are none, postgresql, postgresql-prepared, better-sqlite3, libsql and mariadb; rows begin with the words that `--only`
  * says, such as `save` or `'command x16'`. Both options may be given several times. With `--http`: what a request costs,
  * with `--projections` how fast rows are built.
  */
