@@ -1,5 +1,8 @@
 /** The layers: a module imports from its own layer and from those below it. */
 
+/** What every layer may use. */
+const ground = '((request-)?errors|checked-options|surroundings)\\.ts$'
+
 /** From the lowest to the highest; `transaction` and `prisma` stand beside the ladder. */
 const layers = {
   domain: [],
@@ -16,7 +19,7 @@ const layerRules = Object.entries(layers).map(([layer, below]) => ({
   name: `${layer}-imports-downward`,
   severity: 'error',
   from: { path: `^src/${layer}/` },
-  to: { path: '^src/', pathNot: `^src/((request-)?errors\\.ts$|(${[layer, ...below].join('|')})/)` },
+  to: { path: '^src/', pathNot: `^src/(${ground}|(${[layer, ...below].join('|')})/)` },
 }))
 
 export default {
@@ -69,7 +72,7 @@ export default {
       name: 'adapters-use-the-public-api',
       severity: 'error',
       from: { path: '^adapters/' },
-      to: { path: '^src/', pathNot: '^src/index\\.ts$' },
+      to: { path: '^src/', pathNot: '^src/(index|checked-options)\\.ts$' },
     },
     {
       name: 'no-development-dependencies',

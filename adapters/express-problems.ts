@@ -1,7 +1,8 @@
 /** Express: errors that roll back, and are answered with problem details. */
 import type { ErrorRequestHandler, Request, Response } from 'express'
+import { callable, checkOptions } from '../src/checked-options.js'
 import { servedBy } from './express-served.js'
-import { type Problem, type ProblemOptions, problemHeadersFor, problemOf } from './http.js'
+import { type Problem, type ProblemOptions, problemHeadersFor, problemOf, problemOptionTypes } from './http.js'
 
 /** How errors become problems in Express. */
 export interface ExpressProblemOptions extends ProblemOptions {
@@ -32,6 +33,7 @@ export function rollbackOnError(): ErrorRequestHandler {
  * app.use(problemDetails({ describe: (error) => (error instanceof EventDataError ? { status: 422 } : undefined) }))
  */
 export function problemDetails(options: ExpressProblemOptions = {}): ErrorRequestHandler {
+  checkOptions('make `problemDetails`', options, { ...problemOptionTypes, log: callable })
   return async (error, request, response, next) => {
     await rollBack(response)
     let problem: Problem

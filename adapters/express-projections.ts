@@ -1,5 +1,6 @@
 /** Express: routes that wait for projections, and their health. */
 import type { Request, RequestHandler, Response } from 'express'
+import { checkOptions } from '../src/checked-options.js'
 import type { ProjectionRunner } from '../src/index.js'
 import { withStatus } from './error-status.js'
 import { positionHeader } from './positions.js'
@@ -7,6 +8,7 @@ import {
   assertProjections,
   projectionHealth as healthOf,
   type UpToDateOptions,
+  upToDateOptionTypes,
   waitUntilUpToDate,
 } from './up-to-date.js'
 
@@ -25,6 +27,7 @@ export function upToDate(
   names: readonly string[],
   options: UpToDateOptions = {},
 ): RequestHandler {
+  checkOptions('make the middleware `upToDate`', options, upToDateOptionTypes)
   assertProjections(runner, names)
   const wait = async (request: Request, response: Response): Promise<void> => {
     const gone = new AbortController()

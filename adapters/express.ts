@@ -1,5 +1,6 @@
 /** Express: one transaction per request, committed before the response leaves. For Express 5 and 4. */
 import type { Request, RequestHandler, Response } from 'express'
+import { callable, checkOptions } from '../src/checked-options.js'
 import { ProgrammingError } from '../src/index.js'
 import { serve } from './deferred-request.js'
 import type { ServedRequest } from './exchange.js'
@@ -12,6 +13,7 @@ import {
   isWebSocket,
   mergeOptions,
   type RouteTransactionOptions,
+  routeOptionTypes,
   type TransactionalDatastore,
 } from './http.js'
 import { assertIdempotency } from './idempotency.js'
@@ -80,6 +82,8 @@ export function transactions(
   handler?: RequestHandler,
 ): RequestHandler {
   assertDatastore(datastore)
+  if (options !== false)
+    checkOptions('make the middleware `transactions`', options, { ...routeOptionTypes, skip: callable })
   if (options !== false && (options.retries ?? 0) > 0 && handler === undefined) {
     throw new ProgrammingError(
       'Could not make a middleware with retries: Express runs what comes after it once. Give it the handler: ' +

@@ -1,5 +1,6 @@
 /** Fastify: errors answered with problem details. */
-import { type ProblemOptions, problemHeadersFor, problemOf } from './http.js'
+import { checkOptions } from '../src/checked-options.js'
+import { type ProblemOptions, problemHeadersFor, problemOf, problemOptionTypes } from './http.js'
 
 /** What an error handler needs of a request, whatever the server and its type provider are. */
 interface FailedRequest {
@@ -24,8 +25,9 @@ interface ErrorReply {
  * fastify.setErrorHandler(problemDetails({ describe: (error) => (error instanceof EventDataError ? { status: 422 } : undefined) }))
  */
 export function problemDetails(
-  options?: ProblemOptions,
+  options: ProblemOptions = {},
 ): (error: unknown, request: FailedRequest, reply: ErrorReply) => unknown {
+  checkOptions('make `problemDetails`', options, problemOptionTypes)
   return (error, request, reply) => {
     const problem = problemOf(error, options)
     if (problem.status >= 500) request.log.error(error)

@@ -1,10 +1,17 @@
 /** Fastify: runs projections as long as the server runs, and lets routes wait for them. */
 import type { FastifyInstance, FastifyPluginCallback } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
+import { anything, checkOptions, flag, having, type OptionTypesOf, text } from '../src/checked-options.js'
 import type { ProjectionRunner } from '../src/index.js'
 import { withStatus } from './error-status.js'
 import { positionHeader } from './positions.js'
-import { assertProjections, projectionHealth, type UpToDateOptions, waitUntilUpToDate } from './up-to-date.js'
+import {
+  assertProjections,
+  projectionHealth,
+  type UpToDateOptions,
+  upToDateOptionTypes,
+  waitUntilUpToDate,
+} from './up-to-date.js'
 
 /** Options of the plugin. */
 export interface ProjectionsOptions extends UpToDateOptions {
@@ -14,6 +21,17 @@ export interface ProjectionsOptions extends UpToDateOptions {
   readonly start?: boolean
   /** The path of a route that answers 200 while every projection goes on, else 503; default: none. */
   readonly health?: string
+}
+
+/** With those that Fastify itself takes when a plugin is registered. */
+const optionTypes: OptionTypesOf<ProjectionsOptions & Record<'prefix' | 'logLevel' | 'logSerializers', unknown>> = {
+  ...upToDateOptionTypes,
+  runner: having('start', 'a ProjectionRunner'),
+  start: flag,
+  health: text,
+  prefix: anything,
+  logLevel: anything,
+  logSerializers: anything,
 }
 
 declare module 'fastify' {
@@ -42,22 +60,24 @@ export const projections: FastifyPluginCallback<ProjectionsOptions> = fastifyPlu
 
 function registerProjections(
   fastify: FastifyInstance,
-  { runner, start = true, health, ...defaults }: ProjectionsOptions,
+  options: ProjectionsOptions,
   done: (error?: Error) => void,
 ): void {
+  checkOptions('register the plugin `projections`', options, optionTypes)
+  const { runner, start = true, health, ...defaults } = options
   fastify.addHook('onRoute', ({ config }) => {
     if (config?.projections !== undefined) assertProjections(runner, config.projections)
   })
   fastify.addHook('preHandler', async (request, reply) => {
     const { projections: names, waitMs = defaults.waitMs, onStale = defaults.onStale } = request.routeOptions.config
     if (names === undefined) return
-    const options = {
+    const limits = {
       ...(waitMs === undefined ? {} : { waitMs }),
       ...(onStale === undefined ? {} : { onStale }),
     }
     const { headers, signal } = request
     try {
-      const position = await waitUntilUpToDate({ ...options, runner, names, headers, signal })
+      const position = await waitUntilUpToDate({ ...limits, runner, names, headers, signal })
       if (position !== undefined) reply.header(positionHeader, position)
     } catch (error) {
       throw withStatus(error)

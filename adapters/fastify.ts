@@ -1,6 +1,7 @@
 /** Fastify: one transaction per request, committed before the response leaves. */
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
+import { anything, checkOptions } from '../src/checked-options.js'
 import { ProgrammingError } from '../src/index.js'
 import { serve } from './deferred-request.js'
 import { withStatus } from './error-status.js'
@@ -10,9 +11,11 @@ import { prepareRequests, servedOf } from './fastify-served.js'
 import {
   assertBodyFits,
   assertDatastore,
+  checkRouteOptions,
   isWebSocket,
   mergeOptions,
   type RouteTransactionOptions,
+  routeOptionTypes,
   type TransactionalDatastore,
 } from './http.js'
 import { assertIdempotency } from './idempotency.js'
@@ -51,10 +54,23 @@ export interface TransactionsOptions extends RouteTransactionOptions<FastifyRequ
   readonly datastore: TransactionalDatastore
 }
 
+/** Fastify infers the type of a route's configuration from what is written there: without these, nothing but the run time refuses them. */
+type Misnamed = {
+  readonly [Name in
+    | 'readonly'
+    | 'timeout'
+    | 'deadline'
+    | 'maxWait'
+    | 'isolation'
+    | 'retry'
+    | 'autoFlush'
+    | 'propagation']?: never
+}
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** The route's own options for its transaction, `false` for none. */
-    transaction?: false | RouteTransactionOptions<FastifyRequest>
+    transaction?: false | (RouteTransactionOptions<FastifyRequest> & Misnamed)
   }
 }
 
@@ -80,11 +96,13 @@ export const transactions: FastifyPluginCallback<TransactionsOptions> = fastifyP
  * commit, a handler that does not return its reply would send a second one meanwhile, and a hijacked reply has no hooks.
  */
 function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, done: (error?: Error) => void): void {
+  assertRegistered(options)
   const { datastore, ...appOptions } = options
   prepareRequests(fastify)
   const transactionOf: TransactionOf = (request) => servedOf(request).find((served) => served.datastore === datastore)
   try {
     assertDatastore(datastore)
+    checkOptions('register the plugin `transactions`', options, pluginOptionTypes)
     assertBodyFits(appOptions)
     assertIdempotency(appOptions.idempotency)
     registerOnce(fastify, datastore)
@@ -95,6 +113,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
   fastify.addHook('preHandler', (request, reply, next) => {
     const { transaction: own } = request.routeOptions.config
     if (own === false || isWebSocket(request)) return datastore.outside(next)
+    if (own !== undefined) checkRouteOptions(`${request.method} ${request.routeOptions.url}`, own)
     const merged = mergeOptions(appOptions, own)
     // What is not found has no handler that could be served once.
     const ownOptions = request.is404 ? { ...merged, idempotency: false } : merged
@@ -133,6 +152,23 @@ export class IdempotencyInterceptor {
     // Nest's platform for Fastify gives Fastify's.
     return await intercept(servedOf(context.switchToHttp().getRequest() as FastifyRequest), next)
   }
+}
+
+/** With those that Fastify itself takes when a plugin is registered. */
+const pluginOptionTypes = {
+  ...routeOptionTypes,
+  datastore: anything,
+  prefix: anything,
+  logLevel: anything,
+  logSerializers: anything,
+}
+
+/** @throws `ProgrammingError` where the plugin was called instead of registered, as a middleware would be */
+function assertRegistered(options: unknown): void {
+  if (typeof options === 'object' && options !== null) return
+  throw new ProgrammingError(
+    'Could not register the plugin `transactions`: it was called. Pass it on: fastify.register(transactions, { datastore }).',
+  )
 }
 
 /** Looks at what is sent before any hook has changed it: one that compresses makes a stream of everything. */
@@ -182,6 +218,7 @@ function prepareRoutes(
     const own = route.config?.transaction
     // The route for HEAD comes with the handler and the configuration of the one for GET.
     if (own === false || (route.config !== undefined && prepared in route.config)) return
+    if (own !== undefined) checkRouteOptions(`${String(route.method)} ${route.url}`, own)
     const { retries = 0, idempotency = false } = mergeOptions(appOptions, own)
     assertIdempotency(idempotency)
     const wrap = (wrapped: RouteHandlerMethod): void => void (route.handler = sameAs(wrapped, route.handler))

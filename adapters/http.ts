@@ -2,6 +2,19 @@
 
 import { STATUS_CODES } from 'node:http'
 import {
+  callable,
+  checkOptions,
+  count,
+  described,
+  either,
+  flag,
+  milliseconds,
+  type OptionTypesOf,
+  oneOf,
+  optionsOf,
+  text,
+} from '../src/checked-options.js'
+import {
   type DeferredTransaction,
   isEventSourcingError,
   type ManagedTransaction,
@@ -18,7 +31,7 @@ import {
   statusIn,
   statusOf,
 } from './error-status.js'
-import { type IdempotencyOptions, mergeIdempotency } from './idempotency.js'
+import { type IdempotencyOptions, idempotencyOptionTypes, mergeIdempotency } from './idempotency.js'
 import type { Answer } from './whole-response.js'
 
 /** What a request's transaction needs of a datastore. */
@@ -80,6 +93,44 @@ export interface RouteTransactionOptions<Request = unknown>
   readonly idempotency?: boolean | IdempotencyOptions<Request>
 }
 
+/** What the options of a route are. */
+export const routeOptionTypes: OptionTypesOf<RouteTransactionOptions> = {
+  isolationLevel: oneOf('ReadUncommitted', 'ReadCommitted', 'RepeatableRead', 'Serializable'),
+  readOnly: flag,
+  begin: oneOf('first-write', 'first-statement'),
+  deadlineMs: milliseconds,
+  maxWaitMs: milliseconds,
+  autoflush: flag,
+  retries: count,
+  label: either(text, callable),
+  commitOn: callable,
+  onAbort: oneOf('rollback', 'finish'),
+  body: oneOf('parsed', 'stream'),
+  cookie: flag,
+  stream: oneOf('commit', 'refuse'),
+  retryAfterSeconds: {
+    says: 'a number of seconds, or two of them as bounds',
+    fits: (value) => typeof value === 'number' || Array.isArray(value),
+  },
+  metadata: callable,
+  idempotency: either(flag, optionsOf(idempotencyOptionTypes)),
+}
+
+/** Options of routes that were checked: those of Fastify's are read with each request. */
+const checked = new WeakSet<object>()
+
+/**
+ * Checks the options of a route, once.
+ *
+ * @param where - completes "Could not set up the transaction of"
+ * @throws `ProgrammingError` for options that there are not
+ */
+export function checkRouteOptions(where: string, options: object): void {
+  if (checked.has(options)) return
+  checkOptions(`set up the transaction of ${where}`, options, routeOptionTypes)
+  checked.add(options)
+}
+
 /**
  * Whether a request has become a WebSocket, as `@fastify/websocket` and `express-ws` tell: there is no response to wait for the
  * end of a transaction. The header of the request tells nothing, since any client can send it.
@@ -123,8 +174,11 @@ export function assertBodyFits({ body, retries = 0 }: Pick<RouteTransactionOptio
 /** @throws `ProgrammingError` for what is no datastore, at once and not with each request */
 export function assertDatastore(datastore: unknown): void {
   if (typeof datastore === 'object' && datastore !== null && 'begin' in datastore) return
+  const given =
+    datastore === undefined || datastore === null ? 'no datastore was given' : `${described(datastore)} is no datastore`
   throw new ProgrammingError(
-    'Could not give requests their transactions: no datastore was given. Fastify: fastify.register(transactions, { datastore }); ' +
+    `Could not give requests their transactions: ${given}. Make one: new PrismaDatastore({ adapter, client: (adapter) => new PrismaClient({ adapter }) }). ` +
+      'Fastify: fastify.register(transactions, { datastore }); ' +
       'Express: app.use(transactions(datastore)).',
   )
 }
@@ -170,6 +224,12 @@ export interface ProblemOptions {
    * error says, else `[1, 3]`.
    */
   readonly retryAfterSeconds?: RetryAfterSeconds
+}
+
+/** What the options of problems are. */
+export const problemOptionTypes: OptionTypesOf<ProblemOptions> = {
+  describe: callable,
+  retryAfterSeconds: routeOptionTypes.retryAfterSeconds,
 }
 
 /**

@@ -2,6 +2,18 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import {
+  callable,
+  count,
+  either,
+  flag,
+  having,
+  listOf,
+  milliseconds,
+  type OptionTypesOf,
+  oneOf,
+  text,
+} from '../src/checked-options.js'
+import {
   type IdempotencyKey,
   IdempotencyKeyError,
   IdempotencyKeyReusedError,
@@ -54,6 +66,19 @@ export interface IdempotencyOptions<Request = unknown> {
   readonly maxBodyBytes?: number
   /** Where the answers are kept; default: the table `idempotency_keys` of the datastore. */
   readonly store?: IdempotencyStore
+}
+
+/** What the options of idempotency keys are; the scope is asked for where it counts. */
+export const idempotencyOptionTypes: OptionTypesOf<IdempotencyOptions> = {
+  scope: either(callable, oneOf('public')),
+  required: flag,
+  ttlMs: milliseconds,
+  methods: listOf(text, "a list of methods in capitals, such as ['POST']"),
+  fingerprint: callable,
+  headers: listOf(text, 'a list of the names of headers'),
+  subject: callable,
+  maxBodyBytes: count,
+  store: having('claim', 'an idempotency store, such as new PrismaIdempotencyStore(datastore)'),
 }
 
 /** The header of a response that was stored before: its value is `true`. */

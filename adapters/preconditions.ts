@@ -1,4 +1,5 @@
 /** Preconditions of requests: the version of an originator is its ETag, and If-Match says which version is expected. @see RFC 9110, section 13 */
+import { checkOptions, flag, type OptionTypesOf } from '../src/checked-options.js'
 import { PreconditionFailedError, PreconditionRequiredError, ProgrammingError } from '../src/index.js'
 
 /** What has a version: an aggregate, or the state of a decider's originator. */
@@ -21,6 +22,8 @@ export interface IfMatchOptions {
   readonly required?: boolean
 }
 
+const ifMatchOptionTypes: OptionTypesOf<IfMatchOptions> = { required: flag }
+
 /**
  * The ETag of an originator's present version, such as `"7"`: a strong one, for the header of that name.
  *
@@ -42,11 +45,9 @@ export function etagOf({ version }: Pick<Versioned, 'version'>): string {
  * const dog = await school.repository.get(Dog, request.params.id)
  * assertIfMatch(request, dog)
  */
-export function assertIfMatch(
-  { headers }: RequestWithHeaders,
-  originator: Versioned,
-  { required = false }: IfMatchOptions = {},
-): void {
+export function assertIfMatch({ headers }: RequestWithHeaders, originator: Versioned, options?: IfMatchOptions): void {
+  if (options !== undefined) checkOptions('compare If-Match', options, ifMatchOptionTypes)
+  const required = options?.required ?? false
   const given = headers['if-match']
   if (given === undefined) {
     if (!required) return

@@ -1,5 +1,6 @@
 /** Requests that wait until projections show what an earlier one has stored: the rules, once for all frameworks. */
 import type { IncomingHttpHeaders } from 'node:http'
+import { milliseconds, type OptionTypesOf, oneOf } from '../src/checked-options.js'
 import {
   isEventSourcingError,
   PositionError,
@@ -18,6 +19,12 @@ export interface UpToDateOptions {
    * `es-position` of how far they are; or `refuse`, 503 with Retry-After.
    */
   readonly onStale?: 'answer' | 'refuse'
+}
+
+/** What the options of a wait are. */
+export const upToDateOptionTypes: OptionTypesOf<UpToDateOptions> = {
+  waitMs: milliseconds,
+  onStale: oneOf('answer', 'refuse'),
 }
 
 /** What one request waits for. */

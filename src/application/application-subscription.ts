@@ -1,4 +1,5 @@
 /** What a subscription to an application delivers: its events, read by its mapper. */
+import { abortSignal, anything, listOf, type OptionTypesOf, oneOf, text } from '../checked-options.js'
 import type { DomainEvent } from '../domain/event.js'
 import { MapperError, ProgrammingError } from '../errors.js'
 import type { EventStore } from '../persistence/event-store.js'
@@ -31,6 +32,15 @@ export interface ApplicationSubscribeOptions extends SubscribeOptions {
    * position. What is skipped counts as processed once a later position is tracked.
    */
   readonly onUnreadable?: 'throw' | 'skip'
+}
+
+/** What the options of a subscription are; `gt` and `onUnreadable` are checked where they are read. */
+export const subscribeOptionTypes: OptionTypesOf<ApplicationSubscribeOptions> = {
+  gt: anything,
+  topics: listOf(text, 'a list of topics, as topicsOf gives them'),
+  signal: abortSignal,
+  onBeyondEnd: oneOf('warn', 'throw'),
+  onUnreadable: anything,
 }
 
 /** The subscription to the recorder, and what reads its states. */

@@ -1,17 +1,35 @@
 /** Applications: the commands and queries on a set of aggregates, with the store that keeps their events. */
+import {
+  anything,
+  checkOptions,
+  count,
+  described,
+  either,
+  flag,
+  having,
+  listOf,
+  type OptionTypesOf,
+  oneOf,
+  optionsOf,
+  text,
+} from '../checked-options.js'
 import type { AggregateClass } from '../domain/aggregate.js'
 import { type CommandArguments, type Decider, type DeciderState, decide, initial } from '../domain/decider.js'
 import { type SnapshotKind, takeSnapshot } from '../domain/snapshot.js'
-import { AggregateNotFoundError } from '../errors.js'
+import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
 import type { MapperParts } from '../persistence/configured-mapper.js'
-import { Environment, type EnvironmentVariables } from '../persistence/environment.js'
+import { checkVariables, Environment, type EnvironmentVariables } from '../persistence/environment.js'
 import type { EventStore, Recording } from '../persistence/event-store.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { logPosition } from '../persistence/positions.js'
 import type { LogOrder } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { Transcoding } from '../persistence/transcodings.js'
-import { type ApplicationSubscribeOptions, ApplicationSubscription } from './application-subscription.js'
+import {
+  type ApplicationSubscribeOptions,
+  ApplicationSubscription,
+  subscribeOptionTypes,
+} from './application-subscription.js'
 import type { Saveable } from './collected.js'
 import {
   type Decide,
@@ -23,20 +41,26 @@ import {
 } from './decisions.js'
 import { Infrastructure } from './infrastructure.js'
 import { originatorIds } from './listing.js'
+import { warnOfNamesake } from './namesakes.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
-import { type CacheOptions, configuredCache } from './originator-cache.js'
+import { type CacheOptions, cacheOptionTypes, configuredCache } from './originator-cache.js'
 import { type GetOptions, getOriginator, Repository } from './repository.js'
 import { type InlineProjection, Saves } from './saves.js'
 import { Snapshots } from './snapshots.js'
 
 /** How an application is set up. Each option counts before the variable that means the same. */
 export interface ApplicationOptions<Client = unknown> extends MapperParts {
-  /** The application's name, part of table names and the prefix of its variables; default: the name of the class. */
+  /**
+   * The application's name, part of table names and the prefix of its variables; default: the name of the class. An `Application`
+   * without a class of its own has none by default: its tables are those that `init` makes without `--app`.
+   */
   readonly name?: string
-  /** The database, such as a `PrismaDatastore`; default: what `PERSISTENCE_MODULE` names, else memory. */
+  /** The database, such as a `PrismaDatastore`; default: what `PERSISTENCE_MODULE` names, else memory, with a warning outside of tests. */
   readonly datastore?: InfrastructureSource<Client>
   /** What makes the recorders, instead of a datastore. */
   readonly factory?: InfrastructureFactory<Client>
+  /** `memory`: events are kept in memory, and are lost when the process ends. Variables count no more then. */
+  readonly store?: 'memory'
   /**
    * Whether snapshots are taken and read: true for all classes and deciders, by `takeSnapshot` for those without a policy;
    * false for none; default for those that have a policy, `snapshots`. Variable `IS_SNAPSHOTTING_ENABLED`.
@@ -64,10 +88,36 @@ export interface ApplicationOptions<Client = unknown> extends MapperParts {
   readonly order?: LogOrder
 }
 
+const isProjection = having('apply', 'a projection')
+
+const optionTypes: OptionTypesOf<ApplicationOptions> = {
+  name: text,
+  datastore: having(
+    'infrastructureFactory',
+    'a datastore: new PrismaDatastore({ adapter, client: (adapter) => new PrismaClient({ adapter }) })',
+  ),
+  factory: having('applicationRecorder', 'an infrastructure factory'),
+  store: { says: "'memory', or the database as `datastore`", fits: (value) => value === 'memory' },
+  snapshots: flag,
+  cache: either(flag, optionsOf(cacheOptionTypes)),
+  env: {
+    says: 'an object of texts, such as process.env',
+    fits: (value) => typeof value === 'object' && value !== null,
+  },
+  inline: listOf(isProjection, 'a list of projections, as defineProjection gives them'),
+  sectionSize: count,
+  order: oneOf('floor-lock', 'table-lock'),
+  transcoder: having('encode', 'a transcoder'),
+  transcodings: listOf(anything, 'a list of transcodings'),
+  compressor: having('compress', 'a compressor, such as new ZlibCompressor()'),
+  cipher: having('encrypt', 'a cipher, such as new AESCipher({ key })'),
+}
+
 /**
  * The base of applications: methods that get aggregates from the repository, change them and save them.
  *
- * Its name is that of the class; a subclass may have a `static name` of its own, which a bundler does not change.
+ * Its name is that of the class; a subclass may have a `static name` of its own, which a bundler does not change. A name of one or two
+ * letters that a class has otherwise is refused where events are stored: a bundler has made it, and the tables with it.
  *
  * @typeParam Client - the client of the database inside `recorder.transaction`
  *
@@ -100,22 +150,30 @@ export class Application<Client = unknown> {
   /**
    * Nothing is read or written here. What is named by variables is loaded at the first use, or by `ready()`.
    *
-   * @throws `ProgrammingError` when the options contradict each other
+   * @throws `ProgrammingError` when the options contradict each other, and for options that there are not; `EnvironmentError` for
+   * variables that cannot be meant
    */
   constructor(options: ApplicationOptions<Client> = {}) {
     const applicationClass = new.target
+    const name = nameOf(applicationClass, options)
+    const label = `the application ${name}`.trimEnd()
+    checkOptions(`set up ${label}`, options, optionTypes)
+    checkVariables(name, label, applicationClass.env)
+    checkVariables(name, label, options.env)
     this.environment = new Environment(
-      options.name ?? applicationClass.name,
+      name,
       applicationClass.env,
       process.env,
       options.env,
-      variablesOf(options.name ?? applicationClass.name, options.order),
+      variablesOf(name, options.order),
     )
     const infrastructure = new Infrastructure<Client>(this.environment, {
       ...options,
       transcodings: [...(applicationClass.transcodings ?? []), ...(options.transcodings ?? [])],
     })
     this.#infrastructure = infrastructure
+    if (infrastructure.isStored) assertKeptName(applicationClass, options)
+    if (options.datastore !== undefined) warnOfNamesake(options.datastore, name, applicationClass)
     const isSnapshotting = options.snapshots ?? this.environment.getBoolean('IS_SNAPSHOTTING_ENABLED')
     this.#snapshots = new Snapshots(async () => await infrastructure.snapshotStore(), isSnapshotting)
     this.repository = new Repository(infrastructure.reader, {
@@ -277,6 +335,7 @@ export class Application<Client = unknown> {
   ): Promise<DeciderState<State>> {
     const call = { name: 'execute', owner: Application.prototype }
     return this.#infrastructure.watched(call, async () => {
+      assertDecider(decider, command)
       const decision = decide(decider, await this.#currentState(decider, id), { name: command, args })
       await this.save(decision)
       return decision
@@ -318,6 +377,7 @@ export class Application<Client = unknown> {
    * }
    */
   subscribe(options: ApplicationSubscribeOptions = {}): ApplicationSubscription {
+    checkOptions(`subscribe to ${this.name}`, options, subscribeOptionTypes)
     const gt = logPosition(options.gt, 'gt')
     return new ApplicationSubscription(this.name, options, async () => {
       const store = await this.eventStore()
@@ -366,6 +426,37 @@ export class Application<Client = unknown> {
       throw error
     }
   }
+}
+
+function assertDecider(decider: unknown, command: string): void {
+  if (typeof decider === 'object' && decider !== null && 'decide' in decider) return
+  throw new ProgrammingError(
+    `Could not execute ${command}: ${described(decider)} is no decider. Call the command methods of aggregates, then save them.`,
+  )
+}
+
+/** @throws `ProgrammingError` where a database was given in the place of the options */
+function nameOf(applicationClass: { readonly name: string }, options: ApplicationOptions): string {
+  // Whoever writes JavaScript may give anything.
+  const given: unknown = options
+  if (typeof given === 'object' && given !== null && 'infrastructureFactory' in given) {
+    throw new ProgrammingError(
+      `Could not set up the application ${applicationClass.name}: its argument is a datastore, and has to be an object of options: { datastore }.`,
+    )
+  }
+  if (typeof options?.name === 'string') return options.name
+  return applicationClass === Application ? '' : applicationClass.name
+}
+
+/** @throws `ProgrammingError` for a name that a bundler has made, whose tables would be others after the next change of the code */
+function assertKeptName(applicationClass: { readonly name: string }, options: ApplicationOptions): void {
+  const { value, writable } = Object.getOwnPropertyDescriptor(applicationClass, 'name') ?? {}
+  // The name that a class has by itself cannot be written; a static member can, or has a getter.
+  if (options.name !== undefined || writable !== false || String(value).length > 2) return
+  throw new ProgrammingError(
+    `Could not set up the application ${String(value)}: a bundler seems to have shortened the name of its class, and its tables are named after ` +
+      "it. Give the class a name that stays: `static override readonly name = 'TrainingSchool'`, or the option `name`.",
+  )
 }
 
 /** Recorders are made from variables alone. */

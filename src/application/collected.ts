@@ -1,4 +1,5 @@
 /** The events of one save, and what becomes of those they were collected from. */
+import { described } from '../checked-options.js'
 import { type AggregateClass, type EventSource, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
 import { type Decision, deciderOf } from '../domain/decider.js'
 import { type DomainEvent, domainEvent, type EventMetadata } from '../domain/event.js'
@@ -109,7 +110,9 @@ function annotated(event: DomainEvent, ambient: EventMetadata | undefined): Doma
 
 function assertSaveable(object: EventSource | DomainEvent): void {
   if (typeof object !== 'object' || !('collectEvents' in object || 'originatorVersion' in object)) {
-    throw new ProgrammingError('Cannot save an object that is neither an event nor has events to collect')
+    throw new ProgrammingError(
+      `Could not save ${described(object)}: give aggregates, what a decider has decided, or events, each as an argument of its own: save(dog, owner).`,
+    )
   }
   if (isOfAnotherCopy(object)) throw copyError(`save ${object.constructor.name}`)
   assertNoStray(object)

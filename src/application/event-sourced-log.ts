@@ -1,4 +1,5 @@
 /** Event-sourced logs: sequences of events that belong to no aggregate, such as the ids of all aggregates of a kind. */
+import { checkOptions, text } from '../checked-options.js'
 import { type DomainEvent, domainEvent } from '../domain/event.js'
 import { dataOfArguments } from '../domain/event-data.js'
 import { checkEventName } from '../domain/event-definition.js'
@@ -43,6 +44,7 @@ export class EventSourcedLog<Events extends { readonly [Name in keyof Events]: o
   readonly #topic: string
 
   constructor(store: LogStore, options: EventSourcedLogOptions) {
+    checkOptions<EventSourcedLogOptions>('make an event-sourced log', options, { id: text, topic: text })
     this.#store = store
     this.#id = options.id
     this.#topic = options.topic

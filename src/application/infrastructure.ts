@@ -12,12 +12,14 @@ import type { ApplicationRecorder, WatchedCall } from '../persistence/recorder.j
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
 import { TagTexts } from '../persistence/tag-texts.js'
+import { isUnderTest } from '../surroundings.js'
 import type { EventReader } from './repository.js'
 
 /** What was given instead of configured. */
 export interface InfrastructureOptions<Client> extends MapperParts {
   readonly datastore?: InfrastructureSource<Client>
   readonly factory?: InfrastructureFactory<Client>
+  readonly store?: 'memory'
 }
 
 /** An application's factory, recorder and event store, each made once. */
@@ -32,16 +34,23 @@ export class Infrastructure<Client> {
   #loading: Promise<EventStore> | undefined
   #isClosed = false
 
-  /** @throws `ProgrammingError` when both a datastore and a factory are given */
+  /** @throws `ProgrammingError` when more than one of a datastore, a factory and a store are given */
   constructor(environment: Environment, options: InfrastructureOptions<Client>) {
     this.#environment = environment
     this.#parts = options
-    if (options.datastore !== undefined && options.factory !== undefined) {
-      throw new ProgrammingError(`Cannot set up ${this.#label} with both a datastore and a factory: give one of them`)
+    const given = (['datastore', 'factory', 'store'] as const).filter((option) => options[option] !== undefined)
+    if (given.length > 1) {
+      throw new ProgrammingError(`Could not set up ${this.#label} with both ${given.join(' and ')}: give one of them.`)
     }
     this.#factory = options.factory ?? options.datastore?.infrastructureFactory(environment)
-    if (this.#factory === undefined && persistenceVariable(environment) === undefined)
-      this.#factory = new InMemoryFactory()
+    const isConfigured = this.#factory !== undefined || persistenceVariable(environment) !== undefined
+    if (options.store === 'memory' || !isConfigured) this.#factory = new InMemoryFactory()
+    if (given.length === 0 && !isConfigured && !isUnderTest()) warnOfMemory(this.#label)
+  }
+
+  /** Whether events outlive the process, as far as is known. */
+  get isStored(): boolean {
+    return !(this.#factory instanceof InMemoryFactory)
   }
 
   /** @throws `ProgrammingError` when the factory is still to be loaded, or the application was closed */
@@ -165,6 +174,15 @@ export class Infrastructure<Client> {
   #assertOpen(): void {
     if (this.#isClosed) throw new ProgrammingError(`Cannot use ${this.#label} after it was closed`)
   }
+}
+
+/** Events that were lost at the next start would be a bad way to find out. */
+function warnOfMemory(label: string): void {
+  process.emitWarning(
+    `${label.charAt(0).toUpperCase()}${label.slice(1)} keeps its events in memory, where they are lost when the process ends. Give it ` +
+      "the option `datastore`, set the variable PERSISTENCE_MODULE, or give `store: 'memory'` if that is what you want.",
+    { code: 'ES_IN_MEMORY' },
+  )
 }
 
 function asError(error: unknown): Error {

@@ -1,5 +1,6 @@
 /** A cache of originators: what was read once is brought up to date instead of rebuilt. */
 import { isDeepStrictEqual } from 'node:util'
+import { count, flag, type OptionTypesOf } from '../checked-options.js'
 import { copyOriginator } from '../domain/copy.js'
 import type { DomainEvent } from '../domain/event.js'
 import { type SnapshotKind, type Snapshotted, subjectsIn } from '../domain/snapshot.js'
@@ -19,6 +20,14 @@ export interface CacheOptions {
   readonly fastForwardSkipping?: boolean
   /** Whether each get gives a copy of its own; default true. Without it, all share one object: change none of them. Variable `DEEPCOPY_FROM_AGGREGATE_CACHE`. */
   readonly deepCopy?: boolean
+}
+
+/** What the options of a cache are. */
+export const cacheOptionTypes: OptionTypesOf<CacheOptions> = {
+  maxSize: count,
+  fastForward: flag,
+  fastForwardSkipping: flag,
+  deepCopy: flag,
 }
 
 /** An originator in the cache; never changed where copies are given out. */

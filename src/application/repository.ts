@@ -1,5 +1,6 @@
 /** The repository: aggregates and the states of deciders, from their stored events. */
-import { type Aggregate, type AggregateClass, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
+import { checkOptions, described, flag, type OptionTypesOf } from '../checked-options.js'
+import { Aggregate, type AggregateClass, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
 import { eventsOf } from '../domain/aggregate-events.js'
 import { type Decider, type DeciderState, fold, initial } from '../domain/decider.js'
 import type { DomainEvent } from '../domain/event.js'
@@ -39,6 +40,12 @@ export interface GetOptions {
   readonly version?: number
   /** With a cache: whether to give a copy; default what the cache's option says. */
   readonly deepCopy?: boolean
+}
+
+const getOptionTypes: OptionTypesOf<GetOptions> = {
+  // Whether it can be one is checked where it is read.
+  version: { says: 'a version', fits: (value) => typeof value === 'number' },
+  deepCopy: flag,
 }
 
 /** What else a repository has to know. */
@@ -90,6 +97,7 @@ export class Repository {
    * @throws `AggregateNotFoundError` when there are no events with this id, or none up to the version
    * @throws `TopicError` when the stream has an event that the class does not know
    * @throws `MapperError` when a stored state cannot be read
+   * @throws `ProgrammingError` for what is no class or decider, for an id that is no text, and for options that there are not
    */
   get<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, id: string, options?: GetOptions): Promise<A>
   /**
@@ -102,11 +110,13 @@ export class Repository {
     id: string,
     options?: GetOptions,
   ): Promise<DeciderState<State>>
-  get(kind: SnapshotKind, id: string, options: GetOptions = {}): Promise<unknown> {
+  get(kind: SnapshotKind, id: string, options?: GetOptions): Promise<unknown> {
     const call = { name: 'repository.get', owner: Repository.prototype }
     return this.#watched(call, async () => {
-      if (typeof kind === 'function' && isOfAnotherCopy(kind.prototype)) throw copyError(`get ${kind.name} ${id}`)
-      const originator = await this.#get(kind, id, options)
+      assertAsked('get', kind, id)
+      if (options !== undefined) checkOptions(() => `get ${nameOf(kind)} ${id}`, options, getOptionTypes)
+      if (typeof kind === 'function') assertAggregateClass(kind, id)
+      const originator = await this.#get(kind, id, options ?? {})
       // Its version would fit when somebody else has stored other events in their place.
       if (isAggregate(originator)) this.#onUndone(id, () => markStray(originator))
       return originator
@@ -146,10 +156,13 @@ export class Repository {
    * Ids belong to one class: what has this id is taken to be of this one.
    */
   has<State, Events extends object, Commands extends object>(
-    _kind: AggregateClass | Decider<State, Events, Commands>,
+    kind: AggregateClass | Decider<State, Events, Commands>,
     id: string,
   ): Promise<boolean> {
-    return this.#watched({ name: 'repository.has', owner: Repository.prototype }, () => this.#events.has(id))
+    return this.#watched({ name: 'repository.has', owner: Repository.prototype }, async () => {
+      assertAsked('has', kind, id)
+      return await this.#events.has(id)
+    })
   }
 }
 
@@ -189,6 +202,27 @@ function nothing(): void {}
 
 function runAtOnce(fn: () => void): void {
   fn()
+}
+
+function assertAggregateClass({ name, prototype }: AggregateClass, id: string): void {
+  if (isOfAnotherCopy(prototype)) throw copyError(`get ${name} ${id}`)
+  if (prototype instanceof Aggregate) return
+  throw new ProgrammingError(`Could not get ${name} ${id}: ${name} is no class that extends Aggregate.`)
+}
+
+/** The same on every database, which would each make something else of it. */
+function assertAsked(method: string, kind: SnapshotKind, id: unknown): void {
+  if (typeof kind !== 'function' && (typeof kind !== 'object' || kind === null || !('evolve' in kind))) {
+    throw new ProgrammingError(
+      `Could not ask the repository: the first argument of ${method} is ${described(kind)}, and has to be a class or a decider, ` +
+        `before the id: repository.${method}(Dog, id).`,
+    )
+  }
+  if (typeof id === 'string' && id !== '') return
+  throw new ProgrammingError(
+    `Could not ask the repository for ${kind.name}: the id is ${id === '' ? 'empty' : described(id)}, and has to be a text. Does ` +
+      'it come from a parameter of the request, or from a row, that is missing?',
+  )
 }
 
 function nameOf(kind: AggregateClass | { readonly name: string }): string {

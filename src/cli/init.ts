@@ -1,15 +1,16 @@
 /** Puts the models of the library's tables into the user's own Prisma schema. */
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { writeFile } from 'node:fs/promises'
 import { EnvironmentError } from '../errors.js'
 import type { OriginatorIdType } from '../prisma/dialect.js'
 import { providersByName } from '../prisma/dialects/provider.js'
 import type { ModelTypes } from '../prisma/dialects/table-options.js'
-import { modelTypes, renderModels } from './schema-models.js'
+import type { PrismaConfig } from './project.js'
+import { modelTypes, type RenderedModel, renderedModels } from './schema-models.js'
+import { findSchema, type SchemaPlace, shown } from './schema-place.js'
 
 /** What to write, and where to. */
 export interface InitOptions {
-  /** The folder of the schema, or its main file; default `prisma/schema` where that is a folder, else `prisma`. */
+  /** The folder of the schema, or its file; default: what the Prisma config says, else where Prisma looks by itself. */
   readonly schema?: string
   /** As the datasource spells it; default: read from the schema. */
   readonly provider?: string
@@ -23,53 +24,45 @@ export interface InitOptions {
 /** What became of it. */
 export interface InitOutcome {
   readonly file: string
-  /** False when the file was there with this content. */
-  readonly written: boolean
+  /** Whether the file is one of a folder, which the Prisma config has to name. */
+  readonly isFolder: boolean
+  /** The models that were added; none where all were there. */
+  readonly models: readonly string[]
 }
 
-const fileName = 'eventsourcing.prisma'
-
 /**
- * Writes the models as one file of the schema's folder. A file that is there and differs is left alone.
+ * Adds the models that the schema does not have yet: to its single file, or to one of ours in its folder. What is there stays.
  *
- * @throws `EnvironmentError` when the folder does not exist, when the provider is not to be found or not supported, and
- *   when the file is there with another content
+ * @param config - what the Prisma config says
+ * @throws `EnvironmentError` when there is no schema, or one that Prisma would not read, when the provider is not to be found or
+ *   not supported, and when a model is there that lacks something; nothing is written then
  */
-export async function init(options: InitOptions = {}): Promise<InitOutcome> {
-  const folder = await schemaFolder(options.schema)
-  const types = typesOf(options.provider ?? (await providerIn(folder)))
+export async function init(options: InitOptions = {}, config: PrismaConfig = {}): Promise<InitOutcome> {
+  const place = await findSchema(options.schema, config)
+  const types = typesOf(options.provider ?? providerIn(place))
   const { originatorIdType, postgresSchema, applications = [] } = options
   if (postgresSchema !== undefined && !types.hasSchemas) {
     throw new EnvironmentError(
       `Could not write the models in schema ${postgresSchema}: a database of ${types.provider} has no schemas.`,
     )
   }
-  const models = renderModels({
+  const models = renderedModels({
     types,
     applications: applications.length === 0 ? [''] : applications,
     ...(originatorIdType === undefined ? {} : { originatorIdType }),
     ...(postgresSchema === undefined ? {} : { schema: postgresSchema }),
   })
-  return await writeOnce(join(folder, fileName), `// Written by: npx eventsourcing-prisma init\n\n${models}`)
+  const present = modelsIn(place)
+  for (const model of models) assertWhole(model, present.get(model.name), place)
+  const added = models.filter(({ name }) => !present.has(name))
+  if (added.length > 0) await append(place, added)
+  return { file: shown(place.file), isFolder: place.isFolder, models: added.map(({ name }) => name) }
 }
 
-async function schemaFolder(named: string | undefined): Promise<string> {
-  const candidates = named === undefined ? ['prisma/schema', 'prisma'] : [named]
-  for (const candidate of candidates) {
-    const found = await stat(candidate).catch(() => undefined)
-    if (found?.isDirectory() === true) return candidate
-    if (found?.isFile() === true) return dirname(candidate)
-  }
-  throw new EnvironmentError(
-    `Could not find the folder of the Prisma schema: there is no ${candidates.join(' and no ')}. Name it with --schema.`,
-  )
-}
-
-async function providerIn(folder: string): Promise<string> {
+/** The provider of the datasource. */
+export function providerIn({ texts, file }: SchemaPlace): string {
   const providers = new Set<string>()
-  for (const file of await readdir(folder, { recursive: true })) {
-    if (!file.endsWith('.prisma')) continue
-    const text = (await readFile(join(folder, file), 'utf8')).replace(/^\s*\/\/.*$/gm, '')
+  for (const text of texts.map(withoutComments)) {
     for (const [, block = ''] of text.matchAll(/^\s*datasource\s+\w+\s*\{([^}]*)\}/gm)) {
       const provider = /^\s*provider\s*=\s*"([^"]*)"/m.exec(block)?.[1]
       if (provider !== undefined) providers.add(provider)
@@ -79,11 +72,12 @@ async function providerIn(folder: string): Promise<string> {
   if (provider !== undefined && others.length === 0) return provider
   const found = provider === undefined ? 'no datasource with a provider' : `more than one: ${[...providers].join(', ')}`
   throw new EnvironmentError(
-    `Could not tell the database from the Prisma schema in ${folder}: it has ${found}. Name it with --provider.`,
+    `Could not tell the database from the Prisma schema of ${shown(file)}: it has ${found}. Name it with --provider.`,
   )
 }
 
-function typesOf(provider: string): ModelTypes {
+/** @throws `EnvironmentError` for a provider that is not supported */
+export function typesOf(provider: string): ModelTypes {
   const types = modelTypes.find((candidate) => providersByName[candidate.provider] === providersByName[provider])
   if (types !== undefined) return types
   throw new EnvironmentError(
@@ -91,17 +85,48 @@ function typesOf(provider: string): ModelTypes {
   )
 }
 
-async function writeOnce(file: string, content: string): Promise<InitOutcome> {
+/** The lines of each model of the schema, however they are spaced. */
+function modelsIn({ texts }: SchemaPlace): ReadonlyMap<string, ReadonlySet<string>> {
+  const models = new Map<string, ReadonlySet<string>>()
+  for (const text of texts.map(withoutComments)) {
+    for (const [, name = '', block = ''] of text.matchAll(/^[ \t]*model[ \t]+(\w+)[ \t]*\{([^}]*)\}/gm)) {
+      models.set(name, linesOf(block))
+    }
+  }
+  return models
+}
+
+/** Users may add to a model, such as `@@ignore`; what it has to have, it has to have. */
+function assertWhole(
+  { name, text }: RenderedModel,
+  present: ReadonlySet<string> | undefined,
+  place: SchemaPlace,
+): void {
+  if (present === undefined) return
+  const [, block = ''] = /\{([^}]*)\}/.exec(withoutComments(text)) ?? []
+  const missing = [...linesOf(block)].filter((line) => !present.has(line))
+  if (missing.length === 0) return
+  throw new EnvironmentError(
+    `Could not add the models to ${shown(place.file)}: model ${name} is there and lacks ${missing.map((line) => `\`${line}\``).join(', ')}. ` +
+      'Give the options that it was made with, add what it lacks, or remove it and run this again. Nothing was written.',
+  )
+}
+
+function linesOf(block: string): ReadonlySet<string> {
+  const lines = block.split(/\r?\n/).map((line) => line.trim().replaceAll(/\s+/g, ' '))
+  return new Set(lines.filter((line) => line !== ''))
+}
+
+function withoutComments(text: string): string {
+  return text.replaceAll(/^\s*\/\/.*$/gm, '')
+}
+
+async function append({ file, text }: SchemaPlace, models: readonly RenderedModel[]): Promise<void> {
+  const added = `// Written by: npx eventsourcing-prisma init\n\n${models.map((model) => model.text).join('\n')}`
+  const content = text === undefined ? added : `${text.trimEnd()}\n\n${added}`
   try {
-    await writeFile(file, content, { flag: 'wx' })
-    return { file, written: true }
+    await writeFile(file, content)
   } catch (error) {
-    const present = await readFile(file, 'utf8').catch(() => undefined)
-    if (present === undefined)
-      throw new EnvironmentError(`Could not write ${file}: it cannot be created there.`, { cause: error })
-    if (present.replaceAll('\r\n', '\n') === content) return { file, written: false }
-    throw new EnvironmentError(
-      `Could not write ${file}: it exists and differs from what these options make. Remove it first, or give the options that it was made with.`,
-    )
+    throw new EnvironmentError(`Could not write ${shown(file)}: it cannot be written.`, { cause: error })
   }
 }

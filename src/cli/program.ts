@@ -1,14 +1,19 @@
 /** The commands of the command line, their options and what they print. */
+import { createRequire } from 'node:module'
 import { Command, CommanderError, Option } from 'commander'
 import { EnvironmentError } from '../errors.js'
 import type { OriginatorIdType } from '../prisma/dialect.js'
+import { dialectOf } from '../prisma/dialects/by-provider.js'
+import { providersByName } from '../prisma/dialects/provider.js'
 import { doctor, type Finding } from './doctor.js'
-import { init } from './init.js'
+import { init, providerIn, typesOf } from './init.js'
 import { migrate } from './migrate.js'
 import type { Output } from './output.js'
-import { type ProjectFlags, readProject, urlOf } from './project.js'
+import { type ProjectFlags, readConfig, readProject, urlOf } from './project.js'
 import { addProjections } from './projection-commands.js'
 import { modelTypes } from './schema-models.js'
+import { findSchema } from './schema-place.js'
+import { tablesSql } from './sql.js'
 import { verifyAll } from './verify-snapshots.js'
 
 const urlDescription =
@@ -69,12 +74,14 @@ export async function run(args: readonly string[], output: Output): Promise<numb
 function program(output: Output, end: (code: number) => void): Command {
   const command = new Command('eventsourcing-prisma')
     .description('Tables for event sourcing in the database of your Prisma schema')
+    .version(ownVersion(), '--version', 'print the version of this package')
     .exitOverride()
     .configureOutput({
       writeOut: (text) => output.print(text.trimEnd()),
       writeErr: (text) => output.complain(text.trimEnd()),
     })
   addInit(command, output)
+  addSql(command, output)
   addMigrate(command, output)
   addDoctor(command, output, end)
   addVerifySnapshots(command, output)
@@ -82,10 +89,33 @@ function program(output: Output, end: (code: number) => void): Command {
   return command
 }
 
+function ownVersion(): string {
+  // By its own name, so that it is found from the sources as well.
+  const { version } = createRequire(import.meta.url)('eventsourcing-prisma/package.json') as {
+    readonly version: string
+  }
+  return version
+}
+
 function addInit(command: Command, output: Output): void {
-  command
+  const init = command
     .command('init')
-    .description('write the models of the tables into your Prisma schema, as eventsourcing.prisma')
+    .description(
+      'add the models of the tables to your Prisma schema: to its file, or as eventsourcing.prisma to its folder',
+    )
+  addTableOptions(init).action(async (flags: InitFlags) => await runInit(flags, output))
+}
+
+function addSql(command: Command, output: Output): void {
+  const sql = command
+    .command('sql')
+    .description('print the statements that make the tables, for the file of a migration; nothing is connected')
+  addTableOptions(sql).action(async (flags: InitFlags) => await runSql(flags, output))
+}
+
+/** What tells which tables, and of which database. */
+function addTableOptions(command: Command): Command {
+  return command
     .option(
       '--app <name...>',
       'applications that get tables of their own, named after them (default: tables without a prefix)',
@@ -95,7 +125,10 @@ function addInit(command: Command, output: Output): void {
         modelTypes.map(({ provider }) => provider),
       ),
     )
-    .option('--schema <folder>', 'the folder of your multi-file schema (default: prisma/schema, or prisma)')
+    .option(
+      '--schema <path>',
+      'your schema: a file, or a folder of files (default: that of the Prisma config, then prisma/schema or prisma/schema.prisma)',
+    )
     .addOption(
       new Option(
         '--originator-id-type <type>',
@@ -103,7 +136,6 @@ function addInit(command: Command, output: Output): void {
       ).choices(['uuid', 'text']),
     )
     .option('--postgres-schema <name>', 'the PostgreSQL schema of the tables')
-    .action(async (flags: InitFlags) => await runInit(flags, output))
 }
 
 function addMigrate(command: Command, output: Output): void {
@@ -154,20 +186,35 @@ async function runInit(
   { app, schema, provider, originatorIdType, postgresSchema }: InitFlags,
   output: Output,
 ): Promise<void> {
-  const { file, written } = await init({
+  const config = await readConfig()
+  const flags = {
     ...(app === undefined ? {} : { applications: app }),
     ...(schema === undefined ? {} : { schema }),
     ...(provider === undefined ? {} : { provider }),
     ...(originatorIdType === undefined ? {} : { originatorIdType }),
     ...(postgresSchema === undefined ? {} : { postgresSchema }),
-  })
-  if (!written) {
+  }
+  const { file, isFolder, models } = await init(flags, config)
+  if (models.length === 0) {
     output.print(`${file} is up to date: nothing to do.`)
     return
   }
-  output.print(`Wrote ${file}. The schema in your prisma.config.ts must be its folder, not a single file.`)
+  output.print(`Wrote ${models.length} models to ${file}.`)
+  if (isFolder && config.schema === undefined) {
+    output.print('The schema in your prisma.config.ts must be that folder, not a single file.')
+  }
   if (postgresSchema !== undefined) output.print(`Name "${postgresSchema}" in the list "schemas" of your datasource.`)
   output.print('Next: npx prisma migrate dev --name eventsourcing')
+}
+
+async function runSql(
+  { app = [''], schema, provider, originatorIdType = 'uuid', postgresSchema }: InitFlags,
+  output: Output,
+): Promise<void> {
+  const named = provider ?? providerIn(await findSchema(schema, await readConfig()))
+  // The one for models refuses what is not supported.
+  const dialect = dialectOf(providersByName[typesOf(named).provider] ?? named)
+  output.print(tablesSql({ dialect, applications: app, originatorIdType, schema: postgresSchema }).trimEnd())
 }
 
 async function runMigrate(

@@ -19,12 +19,18 @@ export interface ProjectFlags {
   readonly migrations?: string | undefined
 }
 
-interface PrismaConfig {
+/** What the Prisma config says. */
+export interface PrismaConfig {
+  /** A file, or a folder of files. */
+  readonly schema?: string
+  /** The config itself. */
+  readonly loadedFromFile?: string | null
   readonly datasource?: { readonly url?: string }
   readonly migrations?: { readonly path?: string }
 }
 
-const configNames = ['prisma.config', '.config/prisma'].flatMap((name) =>
+// Those of version 7 beside a later one come first, as Prisma has it.
+const configNames = ['prisma7.config', '.config/prisma7', 'prisma.config', '.config/prisma'].flatMap((name) =>
   ['ts', 'mts', 'cts', 'js', 'mjs', 'cjs'].map((end) => `${name}.${end}`),
 )
 
@@ -43,6 +49,12 @@ export async function readProject(flags: ProjectFlags): Promise<Project> {
     url: url ?? config.datasource?.url ?? variable('DATABASE_URL'),
     migrations: flags.migrations ?? config.migrations?.path ?? 'prisma/migrations',
   }
+}
+
+/** What the Prisma config of the current folder says; nothing where there is none, or with a warning where it cannot be loaded. */
+export async function readConfig(): Promise<PrismaConfig> {
+  await loadEnvFile()
+  return await prismaConfig(true)
 }
 
 /** @throws `EnvironmentError` where nothing names the database */

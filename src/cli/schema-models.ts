@@ -21,12 +21,25 @@ export interface ModelsOptions {
   readonly schema?: string
 }
 
+/** A model as a schema has it. */
+export interface RenderedModel {
+  readonly name: string
+  readonly text: string
+}
+
+/** Writes all models, as one text. @throws as `renderedModels` does */
+export function renderModels(options: ModelsOptions): string {
+  return renderedModels(options)
+    .map(({ text }) => text)
+    .join('\n')
+}
+
 /**
  * Writes the models, formatted as `prisma format` does.
  *
  * @throws `ProgrammingError` for a name that makes no table or no model, and when two applications ask for one name
  */
-export function renderModels(options: ModelsOptions): string {
+export function renderedModels(options: ModelsOptions): RenderedModel[] {
   const models = [
     ...options.applications.flatMap((name) => applicationModels(name, options)),
     idempotencyKeysModel(options),
@@ -41,7 +54,7 @@ export function renderModels(options: ModelsOptions): string {
     }
     checkIdentifier(table, `write model ${name}`, options.types.longestName)
   }
-  return models.map((model) => renderModel(model, options.schema)).join('\n')
+  return models.map((model) => ({ name: model.name, text: renderModel(model, options.schema) }))
 }
 
 interface Model {

@@ -1,4 +1,5 @@
 /** Event definitions: events that have a declaration of their own, apart from what triggers and applies them. */
+import { anything, callable, checkOptions, flag, type OptionTypesOf } from '../checked-options.js'
 import { EventDataError } from '../errors.js'
 import { type EventData, reservedDataNames } from './event.js'
 import { copied } from './kept-values.js'
@@ -73,6 +74,12 @@ export interface EventDefinitionOptions<Personal, Data extends object = never> {
   readonly tags?: TagsOf<Data>
 }
 
+const optionTypes: OptionTypesOf<EventDefinitionOptions<unknown>> = {
+  validatesOnRead: flag,
+  personal: anything,
+  tags: callable,
+}
+
 /**
  * Declares an event.
  *
@@ -99,8 +106,10 @@ export function defineEvent<const Name extends string>(name: Name): EventDefinit
 export function defineEvent(
   name: string,
   schema?: StandardSchema<unknown, object>,
-  { validatesOnRead = false, personal, tags }: EventDefinitionOptions<PersonalFields> = {},
+  options: EventDefinitionOptions<PersonalFields> = {},
 ): EventDefinition {
+  checkOptions(`define the event ${name}`, options, optionTypes)
+  const { validatesOnRead = false, personal, tags } = options
   const define = (data: EventData = {}): NamedEvent<string, EventData> => {
     const event = { type: name, data }
     definitions.set(event, declaration)

@@ -1,5 +1,6 @@
 /** When snapshots of an originator are taken, and which of them are good. */
 import { inspect } from 'node:util'
+import { anything, checkOptions, type OptionTypesOf } from '../checked-options.js'
 import { assertPlainFunction } from './plain-function.js'
 import type { Upcast } from './upcasting.js'
 
@@ -25,15 +26,25 @@ export interface SnapshotPolicy {
   readonly upcasts?: readonly Upcast[]
 }
 
+/** Their types are checked one by one, as they are of more than a type. */
+const optionTypes: OptionTypesOf<SnapshotPolicy> = {
+  every: anything,
+  when: anything,
+  keep: anything,
+  revision: { says: 'a number', fits: (value) => typeof value === 'number' },
+  upcasts: anything,
+}
+
 /**
  * Checks a policy where it is first used.
  *
  * @param label - what it is, such as `Dog.snapshots`
- * @throws `TypeError` for what is no policy
+ * @throws `TypeError` for what is no policy, `ProgrammingError` for members that a policy does not have
  */
 export function checkSnapshotPolicy(policy: unknown, label: string): void {
   if (policy === undefined) return
   if (typeof policy !== 'object' || policy === null) throw new TypeError(`${label} must be an object`)
+  checkOptions(`use ${label}`, policy, optionTypes)
   const { every, keep, when, upcasts }: Readonly<Record<string, unknown>> = { ...policy }
   for (const [name, count] of Object.entries({ every, keep })) {
     if (count === undefined || (typeof count === 'number' && Number.isSafeInteger(count) && count >= 1)) continue

@@ -1,4 +1,5 @@
 /** The configuration variables of an application, with and without its name in front. */
+import { described, nearestName } from '../checked-options.js'
 import { EnvironmentError } from '../errors.js'
 
 /** Names and values, like `process.env`. */
@@ -83,6 +84,59 @@ export class Environment {
         { cause: error },
       )
     }
+  }
+}
+
+/** Those that this library reads, without the prefix. */
+export const knownVariables: readonly string[] = [
+  'PERSISTENCE_MODULE',
+  'INFRASTRUCTURE_FACTORY',
+  'FACTORY_TOPIC',
+  'PRISMA_URL',
+  'PRISMA_SCHEMA',
+  'PRISMA_CLIENT_TOPIC',
+  'PRISMA_ADAPTER_TOPIC',
+  'PRISMA_DATASTORE_TOPIC',
+  'PRISMA_SCOPED_CLIENT_TOPIC',
+  'PRISMA_AUTOFLUSH',
+  'TRACKING_RECORDER_TOPIC',
+  'CREATE_TABLE',
+  'ORIGINATOR_ID_TYPE',
+  'LOG_ORDER',
+  'COMPRESSOR_TOPIC',
+  'CIPHER_TOPIC',
+  'CIPHER_KEY',
+  'CIPHER_KEYS',
+  'IS_SNAPSHOTTING_ENABLED',
+  'AGGREGATE_CACHE_MAXSIZE',
+  'AGGREGATE_CACHE_FASTFORWARD',
+  'AGGREGATE_CACHE_FASTFORWARD_SKIPPING',
+  'DEEPCOPY_FROM_AGGREGATE_CACHE',
+]
+
+/**
+ * Checks variables that somebody has written for an application. Others than those of this library are for modules that its
+ * variables name; one that is nearly one of them is a mistake. What the process has as well was not written here.
+ *
+ * @param what - what they are of, such as `the application Dogs`
+ * @throws `EnvironmentError` for a value that is no text, and for a name that is nearly one of `knownVariables`
+ */
+export function checkVariables(name: string, what: string, variables: EnvironmentVariables | undefined): void {
+  const prefix = name === '' ? '' : `${name.toUpperCase()}_`
+  for (const [key, value] of Object.entries(variables ?? {})) {
+    if (value === undefined || value === process.env[key]) continue
+    if (typeof value !== 'string') {
+      throw new EnvironmentError(
+        `Could not set up ${what}: the variable ${key} is ${described(value)}; variables are texts, so give '${String(value)}'.`,
+      )
+    }
+    const bare = prefix !== '' && key.startsWith(prefix) ? key.slice(prefix.length) : key
+    if (knownVariables.includes(bare)) continue
+    const meant = nearestName(bare, knownVariables)
+    if (meant === undefined) continue
+    throw new EnvironmentError(
+      `Could not set up ${what}: there is no variable ${key}; did you mean ${key.slice(0, key.length - bare.length)}${meant}?`,
+    )
   }
 }
 

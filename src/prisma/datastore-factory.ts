@@ -7,6 +7,7 @@ import type { LogOrder } from '../persistence/recorder.js'
 import { PrismaAggregateRecorder, type RecorderDatastore } from './aggregate-recorder.js'
 import { PrismaApplicationRecorder } from './application-recorder.js'
 import type { OriginatorIdType } from './dialect.js'
+import { noteTables } from './missing-tables.js'
 import type { TransactionClient } from './prisma-client.js'
 import { PrismaProcessRecorder } from './process-recorder.js'
 import { PrismaProjectionRecorder } from './projection-recorder.js'
@@ -88,7 +89,10 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
   async close(): Promise<void> {}
 
   get #tables(): ReturnType<typeof tableNames> {
-    return tableNames(this.#environment.name)
+    const { name } = this.#environment
+    const names = tableNames(name)
+    noteTables(name, names)
+    return names
   }
 
   async #loadTrackingRecorderClass(): Promise<TrackingRecorderClass<Client> | undefined> {

@@ -1,4 +1,17 @@
 /** What a datastore is made from. */
+import {
+  callable,
+  checkOptions,
+  count,
+  flag,
+  having,
+  isClass,
+  milliseconds,
+  type OptionTypesOf,
+  oneOf,
+  text,
+} from '../checked-options.js'
+import { ProgrammingError } from '../errors.js'
 import type { LogOrder } from '../persistence/recorder.js'
 import type { OnEscape } from '../transaction/escapes.js'
 import {
@@ -75,6 +88,38 @@ export interface PrismaDatastoreOptions<Client extends object> {
    * commit; without it, those find new events by asking, up to once a second.
    */
   readonly listen?: () => ListenConnection
+}
+
+const optionTypes: OptionTypesOf<PrismaDatastoreOptions<object>> = {
+  adapter: having('connect', 'a driver adapter, such as new PrismaPg({ connectionString })'),
+  client: {
+    says: 'a function that makes it on the adapter that is passed: client: (adapter) => new PrismaClient({ adapter })',
+    fits: (value) => typeof value === 'function' && !isClass(value),
+  },
+  name: text,
+  autoflush: flag,
+  begin: oneOf('first-write', 'first-statement'),
+  deadlineMs: milliseconds,
+  maxWaitMs: milliseconds,
+  maxWaiting: count,
+  onEscape: oneOf('throw', 'warn', 'off'),
+  outside: oneOf('allow', 'warn', 'refuse'),
+  poolSize: count,
+  schema: text,
+  order: oneOf('floor-lock', 'table-lock'),
+  durability: oneOf('full', 'normal'),
+  listen: callable,
+}
+
+/** @throws `ProgrammingError` for what a datastore cannot be made from */
+export function checkDatastoreOptions(options: unknown): void {
+  checkOptions('make a datastore', options, optionTypes)
+  // Just checked to be an object.
+  if ((options as Partial<PrismaDatastoreOptions<object>>).adapter !== undefined) return
+  throw new ProgrammingError(
+    'Could not make a datastore without a driver adapter: give the option `adapter`, such as new PrismaPg({ connectionString }) ' +
+      'of @prisma/adapter-pg, and make the client on it: client: (adapter) => new PrismaClient({ adapter }).',
+  )
 }
 
 /** How many may wait for a connection when nobody says otherwise. */

@@ -1,9 +1,10 @@
 /** One database with its PrismaClient: where transactions, rows and events meet. */
+import { checkOptions, described } from '../checked-options.js'
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { Environment } from '../persistence/environment.js'
 import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { defaultOnEscape, Escapes } from '../transaction/escapes.js'
-import { type CloseOptions, defaultCloseTimeoutMs } from '../transaction/open-scopes.js'
+import { type CloseOptions, closeOptionTypes, defaultCloseTimeoutMs } from '../transaction/open-scopes.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import { OutsideWrites } from '../transaction/outside-writes.js'
 import { settlesWithin } from '../transaction/patience.js'
@@ -14,7 +15,13 @@ import { JoiningAdapterFactory } from './adapter.js'
 import { connectionSource } from './connection-source.js'
 import type { DriverConnection } from './connections.js'
 import { DatastoreFactory } from './datastore-factory.js'
-import { defaultsOf, newName, type PrismaDatastoreOptions, settingsOf } from './datastore-options.js'
+import {
+  checkDatastoreOptions,
+  defaultsOf,
+  newName,
+  type PrismaDatastoreOptions,
+  settingsOf,
+} from './datastore-options.js'
 import type { Dialect } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
@@ -24,7 +31,13 @@ import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
 import { LogWatches } from './log-watch.js'
 import { DeferredManaged, type ManagedHost, ManagedScope } from './managed-transaction.js'
-import { isPrismaClient, type PrismaClientLike, type TransactionClient } from './prisma-client.js'
+import {
+  adapterOf,
+  isPrismaClient,
+  type PrismaClientLike,
+  strangerError,
+  type TransactionClient,
+} from './prisma-client.js'
 import { ReplaceableConnections } from './replaceable-connections.js'
 import { newShadowClient } from './shadow-client.js'
 import {
@@ -52,6 +65,7 @@ export class PrismaDatastore<Client extends object = object>
   readonly adapter: SqlDriverAdapterFactory
   /** What messages about its transactions call it. */
   readonly name: string
+  readonly #inner: SqlDriverAdapterFactory
   readonly #transactions: Transactions<DriverConnection>
   readonly #connections: ReplaceableConnections
   readonly #signals: LogSignals
@@ -63,8 +77,11 @@ export class PrismaDatastore<Client extends object = object>
   #ambient: Client | undefined
   #disconnected: Promise<void> | undefined
 
+  /** @throws `ProgrammingError` without an adapter, for a client that is none, and for options that there are not */
   constructor(options: PrismaDatastoreOptions<Client>) {
+    checkDatastoreOptions(options)
     const { adapter, schema } = options
+    this.#inner = adapter
     const dialect = dialectWith(adapter, schema)
     this.name = options.name ?? newName(adapter.provider)
     const settings = settingsOf(options, dialect)
@@ -110,11 +127,21 @@ export class PrismaDatastore<Client extends object = object>
     )
   }
 
-  /** Tells the datastore its client, where a framework makes it: `super({ adapter: datastore.adapter })`, then `datastore.bind(this)`. */
+  /**
+   * Tells the datastore its client, where a framework makes it: `super({ adapter: datastore.adapter })`, then `datastore.bind(this)`.
+   *
+   * @throws `ProgrammingError` for what is no PrismaClient, or one on another adapter
+   */
   bind(client: Client): void {
     if (!isPrismaClient(client)) {
-      throw new ProgrammingError('Could not bind the client: it has no $transaction, so it is no PrismaClient.')
+      throw new ProgrammingError(
+        `Could not bind the client: ${described(client)} has no $transaction, so it is no PrismaClient.`,
+      )
     }
+    const madeOn = adapterOf(client)
+    // One that users have put around this adapter is of another class than the one inside of it.
+    const isStranger = isObjectOfClass(madeOn) && madeOn.constructor === this.#inner.constructor
+    if (isStranger) throw strangerError()
     this.#base = client
     this.#ambient = this.#clients.join(client)
   }
@@ -158,6 +185,7 @@ export class PrismaDatastore<Client extends object = object>
    * commit; `TransactionTimeoutError` at the deadline; `RollbackOnlyError`; `CommitUnknownError`
    */
   async transaction<T>(work: (tx: Transaction<Client>) => Promise<T>, options: TransactionOptions = {}): Promise<T> {
+    assertWork(work)
     return await this.#transactions.run((scope) => work(this.#transactionOf(scope)), options)
   }
 
@@ -205,6 +233,7 @@ export class PrismaDatastore<Client extends object = object>
    * @throws `ProgrammingError` inside of a transaction
    */
   async close(options: CloseOptions = {}): Promise<void> {
+    checkOptions(`close the datastore ${this.name}`, options, closeOptionTypes)
     const startedAt = performance.now()
     const rolledBack = await this.#transactions.close(options)
     if (rolledBack > 0) warnOfClose(this.name, rolledBack)
@@ -265,6 +294,10 @@ export class PrismaDatastore<Client extends object = object>
   }
 }
 
+function isObjectOfClass(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && value.constructor !== Object
+}
+
 /** Prisma's promises do nothing before they are awaited, which may be elsewhere. */
 function started<T>(result: T): T {
   const isLazy = typeof result === 'object' && result !== null && 'then' in result && !(result instanceof Promise)
@@ -283,6 +316,14 @@ function listenerOf(dialect: Dialect, listen: (() => ListenConnection) | undefin
   if (dialect.listenStatement !== undefined) return new Listener(listen, dialect.listenStatement)
   throw new NotSupportedError(
     `Could not make a datastore with the option listen: ${dialect.name} sends no notifications. Subscriptions work without it.`,
+  )
+}
+
+function assertWork(work: unknown): void {
+  if (typeof work === 'function') return
+  throw new ProgrammingError(
+    `Could not begin a transaction: ${described(work)} was given as its work; give a function, whose calls are in the transaction: ` +
+      'datastore.transaction(async () => { … }).',
   )
 }
 

@@ -12,7 +12,7 @@ import {
   sendOfGuest,
   type TransactionTarget,
 } from './driver-transaction.js'
-import { prismaTransaction, prismaTransactionOf } from './prisma-client.js'
+import { prismaTransaction, prismaTransactionOf, strangerError } from './prisma-client.js'
 
 /** The largest delay of a Node timer: Prisma's own limits must never be the ones that end a transaction. */
 const longestDelayMs = 2_147_483_647
@@ -76,6 +76,8 @@ export class Guest implements SessionGuest, TransactionTarget {
       // Prisma writes into the options, so each call gets its own.
       const options = { maxWait: longestDelayMs, timeout: longestDelayMs }
       const work = async (client: object): Promise<void> => {
+        // Its transaction is one on an adapter of its own.
+        if (!this.#isOpened) throw strangerError()
         resolve(prismaTransactionOf(client))
         await finished
       }

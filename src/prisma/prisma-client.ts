@@ -1,6 +1,6 @@
 /** The shape of a generated PrismaClient, whichever generator and extensions made it; nothing here imports one. */
 
-import { NotSupportedError } from '../errors.js'
+import { NotSupportedError, ProgrammingError } from '../errors.js'
 
 /** What the library calls on a client. */
 export interface PrismaClientLike {
@@ -98,6 +98,20 @@ export interface PrismaTransactionOptions {
   readonly timeout?: number
   /** Milliseconds that it may take to begin. */
   readonly maxWait?: number
+}
+
+/** The driver adapter that a client was made on; undefined where Prisma does not tell. */
+export function adapterOf(client: object): unknown {
+  const config: unknown = Reflect.get(originalOf(client), '_engineConfig')
+  return typeof config === 'object' && config !== null ? Reflect.get(config, 'adapter') : undefined
+}
+
+/** A client that joins nothing, since its statements never come by the datastore. */
+export function strangerError(): ProgrammingError {
+  return new ProgrammingError(
+    'Could not join the PrismaClient to the transactions of its datastore: it was made on another adapter than that of the datastore. ' +
+      'Make it on the one that is passed: client: (adapter) => new PrismaClient({ adapter }).',
+  )
 }
 
 /** The option `transactionOptions` of a client; Prisma fills in its defaults. */

@@ -13,6 +13,7 @@ import {
 } from '../errors.js'
 import type { Dialect } from './dialect.js'
 import { readDriverError } from './driver-error.js'
+import { missingTable } from './missing-tables.js'
 
 type Make = (message: string, cause: unknown) => EventSourcingError
 
@@ -77,6 +78,8 @@ export function translateError(dialect: Dialect, error: unknown, attempted: stri
   if (isEventSourcingError(error)) return error
   const facts = readDriverError(error)
   if (facts === undefined) return undescribed(error, attempted)
+  const missing = missingTable(facts)
+  if (missing !== undefined) return programming(`Could not ${attempted}: ${missing}.`, error)
   const message = `Could not ${attempted}: ${facts.message}`
   const known = dialect.translate(facts, message, error) ?? byKind[facts.kind]?.(message, error)
   return known ?? new DatabaseError(message, { cause: error })

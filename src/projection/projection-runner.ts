@@ -15,7 +15,7 @@ import type { Projection } from './projection.js'
 import { ProjectionPart } from './projection-part.js'
 import { type RebuildOptions, rebuild } from './rebuild.js'
 import type { RebuildResult } from './rebuild-pages.js'
-import { checkedLimits, type ProjectionRunnerOptions, recorderOf } from './runner-options.js'
+import { checkedLimits, checkRunnerOptions, type ProjectionRunnerOptions, recorderOf } from './runner-options.js'
 import { applicationSource, type ProjectionSource } from './source.js'
 
 /** How often a process looks whether it may take over what others have, or what was paused. */
@@ -50,6 +50,7 @@ export class ProjectionRunner {
    * @throws `NotSupportedError` where the datastore keeps no projections
    */
   constructor(options: ProjectionRunnerOptions) {
+    checkRunnerOptions(options)
     const { application, projections } = options
     const recorder = recorderOf(options)
     this.#recorder = recorder

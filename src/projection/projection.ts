@@ -1,4 +1,5 @@
 /** Definitions of projections: names with handlers that build rows from a log. */
+import { anything, callable, checkOptions, having, listOf, type OptionTypesOf, text } from '../checked-options.js'
 import type { DomainEvent } from '../domain/event.js'
 import { ProgrammingError } from '../errors.js'
 import { type PositionedEvent, type ProjectionHandler, projected } from './handlers.js'
@@ -25,6 +26,18 @@ export interface ProjectionOptions {
   readonly key?: (event: Pick<DomainEvent, 'originatorId' | 'topic' | 'data' | 'metadata'>) => string
   /** How many parts of it can be worked on at the same time; default 1. */
   readonly partitions?: number
+}
+
+/** Numbers and names are checked one by one. */
+const optionTypes: OptionTypesOf<ProjectionOptions> = {
+  name: anything,
+  version: anything,
+  models: listOf(text, "a list of the names of models, such as ['Owner']"),
+  on: listOf(anything, 'a list of handlers, as on(…) gives them'),
+  rows: having('apply', 'what rows(…) gives, spread into the options'),
+  onError: anything,
+  key: callable,
+  partitions: anything,
 }
 
 /** A projection: made by `defineProjection`, for a `ProjectionRunner` or for the option `inline` of an application. */
@@ -66,9 +79,10 @@ export interface Projection {
  * })
  */
 export function defineProjection(options: ProjectionOptions): Projection {
+  checkOptions(() => `define the projection ${options.name}`, options, optionTypes)
   checkNumbers(options)
   const { name, version = 1, partitions = 1, onError = 'block', rows } = options
-  const handlers = options.on.flat()
+  const handlers = (options.on ?? []).flat()
   if (handlers.length === 0) throw cannot(name, 'it has no handlers')
   return Object.freeze({
     name,

@@ -1,4 +1,13 @@
 /** Builds the rows of a projection anew, while it holds the leases of all its parts. */
+import {
+  abortSignal,
+  callable,
+  checkOptions,
+  flag,
+  milliseconds,
+  type OptionTypesOf,
+  text,
+} from '../checked-options.js'
 import { NotSupportedError, ProgrammingError } from '../errors.js'
 import type { ProjectionKey, ProjectionLease } from '../persistence/projection-recorder.js'
 import { BatchWork } from './batch-work.js'
@@ -39,6 +48,14 @@ export interface RebuildOptions {
   readonly deadlineMs?: number
 }
 
+const optionTypes: OptionTypesOf<RebuildOptions> = {
+  way: text, // which there are is checked where one is chosen
+  onProgress: callable,
+  signal: abortSignal,
+  resume: flag,
+  deadlineMs: milliseconds,
+}
+
 /** What a rebuild stands on. */
 export interface RebuildHost extends LeasesHost {
   readonly source: ProjectionSource
@@ -51,6 +68,7 @@ const mostEventsForOneWriter = 20_000n
 
 /** Builds the rows anew. @throws what a handler throws: errors are never skipped, and nothing is put aside */
 export async function rebuild(host: RebuildHost, options: RebuildOptions): Promise<RebuildResult> {
+  checkOptions(`rebuild the projection ${host.projection.name}`, options, optionTypes)
   const { way = 'atomic', deadlineMs = defaultDeadlineMs, onProgress, signal } = options
   const { projection, source, limits } = host
   checkWay(projection, options)

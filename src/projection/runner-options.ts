@@ -1,4 +1,5 @@
 /** How a projection runner is set up. */
+import { checkOptions, having, listOf, milliseconds, type OptionTypesOf, optionsOf } from '../checked-options.js'
 import { NotSupportedError, ProgrammingError } from '../errors.js'
 import type { Environment } from '../persistence/environment.js'
 import { InMemoryProjectionRecorder } from '../persistence/in-memory-projections.js'
@@ -48,6 +49,28 @@ export interface ProjectionRunnerOptions {
     readonly maxEvents?: number
     /** Default 250, where the database has one writer 50. */
     readonly maxMs?: number
+  }
+}
+
+const number = { says: 'a number', fits: milliseconds.fits }
+
+const optionTypes: OptionTypesOf<ProjectionRunnerOptions> = {
+  application: having('subscribe', 'the application whose log is read'),
+  datastore: having('infrastructureFactory', 'the PrismaDatastore that the handlers write to'),
+  projections: listOf(having('apply', 'a projection'), 'a list of projections, as defineProjection gives them'),
+  leaseMs: milliseconds,
+  poison: optionsOf<NonNullable<ProjectionRunnerOptions['poison']>>({ attempts: number, minMs: number, maxMs: number }),
+  batch: optionsOf<NonNullable<ProjectionRunnerOptions['batch']>>({ maxEvents: number, maxMs: number }),
+}
+
+/** @throws `ProgrammingError` for options that a runner does not have, and without an application or projections */
+export function checkRunnerOptions(options: ProjectionRunnerOptions): void {
+  checkOptions('make a projection runner', options, optionTypes)
+  for (const name of ['application', 'projections'] as const) {
+    if (options[name] !== undefined) continue
+    throw new ProgrammingError(
+      `Could not make a projection runner without ${name}: new ProjectionRunner({ application, datastore, projections: [owners] }).`,
+    )
   }
 }
 

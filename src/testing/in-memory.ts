@@ -1,8 +1,6 @@
 /** Applications in memory, for tests of what they do without a database. */
 import type { Application, ApplicationOptions } from '../application/application.js'
 import type { EnvironmentVariables } from '../persistence/environment.js'
-import type { InfrastructureFactory } from '../persistence/factory.js'
-import { InMemoryFactory } from '../persistence/in-memory-factory.js'
 import type { ScenarioEvent } from './scenario-outcome.js'
 
 /**
@@ -12,7 +10,7 @@ import type { ScenarioEvent } from './scenario-outcome.js'
  * There are no transactions in memory: what a `save` stores is stored together, and `recorder.transaction` is refused.
  *
  * @param applicationClass - its constructor has to give its options on to `Application`
- * @param options - as the application takes them, but for `datastore` and `factory`
+ * @param options - as the application takes them, but for `datastore`, `factory` and `store`
  *
  * @example
  * const school = inMemory(TrainingSchool)
@@ -21,12 +19,10 @@ import type { ScenarioEvent } from './scenario-outcome.js'
  */
 export function inMemory<Client, A extends Application<Client>>(
   applicationClass: new (options: ApplicationOptions<Client>) => A,
-  options: Omit<ApplicationOptions<Client>, 'datastore' | 'factory'> = {},
+  options: Omit<ApplicationOptions<Client>, 'datastore' | 'factory' | 'store'> = {},
 ): A {
   const env = { ...withoutProcess(applicationClass), ...options.env }
-  // There is no client where there are no transactions.
-  const factory: InfrastructureFactory = new InMemoryFactory()
-  return new applicationClass({ ...options, env, factory: factory as InfrastructureFactory<Client> })
+  return new applicationClass({ ...options, env, store: 'memory' })
 }
 
 /** The variables that would change what an application with a factory does. */

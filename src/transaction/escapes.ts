@@ -1,13 +1,13 @@
 /** What passes by a transaction, or outlives it: how it is told to who has to mend it. */
 import { EscapeError } from '../errors.js'
+import { isUnderTest } from '../surroundings.js'
 
 /** `throw`: it is refused, and a commit that it is found at fails; `warn`: it goes on, with a process warning; `off`: it just goes on. */
 export type OnEscape = 'warn' | 'throw' | 'off'
 
 /** `throw` in tests, where it is found; `warn` elsewhere, where it must not break what worked. */
 export function defaultOnEscape(): OnEscape {
-  const { VITEST, JEST_WORKER_ID, NODE_TEST_CONTEXT, NODE_ENV } = process.env
-  return (VITEST ?? JEST_WORKER_ID ?? NODE_TEST_CONTEXT) !== undefined || NODE_ENV === 'test' ? 'throw' : 'warn'
+  return isUnderTest() ? 'throw' : 'warn'
 }
 
 /** The same warning is shown once in this time, and no more than so many different ones, so that logs are not flooded. */

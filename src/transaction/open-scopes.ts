@@ -1,5 +1,6 @@
 /** The transactions of a datastore that are open, and the end of them all. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { abortSignal, milliseconds, type OptionTypesOf } from '../checked-options.js'
 import { DatastoreClosedError, ProgrammingError } from '../errors.js'
 import { Bag, type Membership } from './bag.js'
 import type { TransactionConnection } from './connection.js'
@@ -18,6 +19,9 @@ export interface CloseOptions {
   /** Ends the time before that. */
   readonly signal?: AbortSignal
 }
+
+/** What the options of a close are. */
+export const closeOptionTypes: OptionTypesOf<CloseOptions> = { timeoutMs: milliseconds, signal: abortSignal }
 
 /** How long open transactions get when nobody says otherwise. */
 export const defaultCloseTimeoutMs = 10_000

@@ -1,4 +1,5 @@
 /** How a transaction is to be run. */
+import { callable, count, either, flag, milliseconds, type OptionTypesOf, text } from '../checked-options.js'
 import { ProgrammingError } from '../errors.js'
 import { Deadline } from './deadline.js'
 
@@ -64,6 +65,19 @@ export interface TransactionOptions {
   readonly autoflush?: boolean
   /** What the transaction is for, such as `POST /dogs`: messages about it tell it. The adapters and `transactional` give one. */
   readonly label?: TransactionLabel
+}
+
+/** What the options of a transaction are; names are checked by `assertKnown`. */
+export const transactionOptionTypes: OptionTypesOf<TransactionOptions> = {
+  propagation: text,
+  isolationLevel: text,
+  readOnly: flag,
+  begin: text,
+  deadlineMs: milliseconds,
+  maxWaitMs: milliseconds,
+  retries: count,
+  autoflush: flag,
+  label: either(text, callable),
 }
 
 /** The text of a label, undefined where there is none, or where its function fails: it is asked where nobody could catch that. */

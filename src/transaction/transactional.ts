@@ -1,6 +1,7 @@
 /** `@transactional`: a method whose body is a transaction. */
 import { types } from 'node:util'
-import type { TransactionOptions } from './options.js'
+import { checkOptions } from '../checked-options.js'
+import { type TransactionOptions, transactionOptionTypes } from './options.js'
 
 /** What the method's transactions are begun on; a `PrismaDatastore` is one. */
 export interface TransactionRunner {
@@ -32,7 +33,7 @@ type AsyncMethod = (...args: unknown[]) => Promise<unknown>
  * @param datastore - whose transactions they are; a function where it is made later, called at each call of the method with the
  * object that the method was called on: `@transactional((kennel: Kennel) => kennel.datastore)` where it is injected
  * @param options - as for `datastore.transaction`
- * @throws `TypeError`, when the class is defined, for anything but a method
+ * @throws `TypeError`, when the class is defined, for anything but a method; `ProgrammingError` for options that there are not
  *
  * @example
  * class Kennel {
@@ -46,6 +47,7 @@ export function transactional<Owner = unknown>(
   datastore: TransactionRunner | ((owner: Owner) => TransactionRunner),
   options?: TransactionOptions,
 ): TransactionalDecorator {
+  if (options !== undefined) checkOptions('make @transactional', options, transactionOptionTypes)
   const wrapped = (method: unknown, member: string): AsyncMethod => {
     if (typeof method !== 'function') throw new TypeError(`@transactional cannot be on ${member}: it is no method`)
     if (types.isGeneratorFunction(method))

@@ -1,5 +1,6 @@
 /** Opens scopes as the propagation asks, and makes them current for the code that runs in them. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { checkOptions } from '../checked-options.js'
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { ConnectionSource, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
@@ -14,6 +15,7 @@ import {
   newDeadline,
   type Propagation,
   type TransactionOptions,
+  transactionOptionTypes,
 } from './options.js'
 import { backOffMs } from './retry.js'
 import { Scope } from './scope.js'
@@ -144,6 +146,7 @@ export class Transactions<Connection extends TransactionConnection> {
 
   /** Runs work as the propagation asks, and ends what it has begun for it. */
   async run<T>(given: Work<Connection, T>, options: TransactionOptions = {}): Promise<T> {
+    checkOptions('begin a transaction', options, transactionOptionTypes)
     assertKnown(options)
     // Prisma's promises do nothing before they are awaited: that has to be where the scope is the current one.
     const work: Work<Connection, T> = async (scope) => await given(scope)

@@ -27,7 +27,7 @@ describe('the name of an application', () => {
     }
     class Inheriting extends Own {}
     expect(new TrainingSchool().name).toBe('TrainingSchool')
-    expect(new Application().name).toBe('Application')
+    expect(new Application().name).toBe('')
     expect(new Own().name).toBe('training')
     expect(new Inheriting().name).toBe('Inheriting')
   })

@@ -29,9 +29,7 @@ it('is refused for what has no events, before anything is collected', async () =
   const app = new Application()
   const note = new Note()
   for (const odd of [{}, [], 'note', 5, true, Promise.resolve(note)]) {
-    await expect(app.save(note, odd as never)).rejects.toThrow(
-      'Cannot save an object that is neither an event nor has events to collect',
-    )
+    await expect(app.save(note, odd as never)).rejects.toThrow(/^Could not save .+: give aggregates/)
   }
   expect(note.pendingEvents).toHaveLength(1)
 })

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -45,13 +45,34 @@ describe('init', () => {
     expect(complained).toEqual([])
   })
 
-  test('finds the datasource in a folder below, and takes the main file for its folder', async () => {
+  test('finds the datasource in a folder below', async () => {
     mkdirSync(join(folder, 'main'))
     datasource('sqlite', 'main/db.prisma')
-    expect(await init('--schema', join(folder, 'main', 'db.prisma'))).toBe(0)
-    expect(readFileSync(join(folder, 'main', 'eventsourcing.prisma'), 'utf8')).toContain('model StoredEvent')
     expect(await init()).toBe(0)
     expect(readFileSync(file(), 'utf8')).toContain('model StoredEvent')
+  })
+
+  test('adds the models to a schema of one file, which stays as it is before them', async () => {
+    datasource('sqlite')
+    const single = join(folder, 'schema.prisma')
+    const before = readFileSync(single, 'utf8')
+    expect(await init('--schema', single)).toBe(0)
+    const text = readFileSync(single, 'utf8')
+    expect(text.startsWith(before)).toBe(true)
+    expect(text).toContain('model StoredEvent')
+    expect(readdirSync(folder)).toEqual(['schema.prisma'])
+    expect(await init('--schema', single)).toBe(0)
+    expect(readFileSync(single, 'utf8')).toBe(text)
+  })
+
+  test('adds the models of a further application later', async () => {
+    datasource('sqlite')
+    expect(await init('--app', 'Dogs')).toBe(0)
+    expect(await init('--app', 'Cats')).toBe(0)
+    const models = [...readFileSync(file(), 'utf8').matchAll(/^model (\w+)/gm)].map(([, name]) => name)
+    expect(models).toEqual(expect.arrayContaining(['DogsEvent', 'CatsEvent']))
+    expect(new Set(models).size).toBe(models.length)
+    expect(models.filter((name) => name === 'IdempotencyKey')).toHaveLength(1)
   })
 
   test('writes models for several applications', async () => {
@@ -93,12 +114,21 @@ describe('init', () => {
     expect(printed.at(-1)).toContain('nothing to do')
   })
 
-  test('leaves a file alone that differs', async () => {
+  test('leaves models alone: what is added stays, and what is missing is told', async () => {
     datasource('sqlite')
-    writeFileSync(file(), 'mine')
+    await init()
+    const text = readFileSync(file(), 'utf8')
+    const extended = text
+      .replaceAll('@@map("stored_events")', '@@map("stored_events")\n  @@ignore')
+      .replaceAll('  ', '    ')
+    writeFileSync(file(), extended)
+    expect(await init()).toBe(0)
+    const lacking = text.replace(/^ *metadata.*\n/m, '')
+    writeFileSync(file(), lacking)
+    expect(await init('--app', 'Dogs')).toBe(0)
     expect(await init()).toBe(1)
-    expect(readFileSync(file(), 'utf8')).toBe('mine')
-    expect(complained.join('\n')).toContain('exists and differs')
+    expect(complained.join('\n')).toContain('model StoredEvent is there and lacks `metadata Json?`')
+    expect(readFileSync(file(), 'utf8').startsWith(lacking.trimEnd())).toBe(true)
   })
 
   test.each([
@@ -128,4 +158,26 @@ describe('init', () => {
     expect(await init()).toBe(1)
     expect(complained.join('\n')).toContain('more than one: ')
   })
+})
+
+describe('sql', () => {
+  test('prints the statements for the tables of applications, and connects to nothing', async () => {
+    datasource('postgresql')
+    const output = { print: (line: string) => printed.push(line), complain: (line: string) => complained.push(line) }
+    expect(await run(['sql', '--schema', folder, '--app', 'Dogs', 'Cats', '--postgres-schema', 'kennel'], output)).toBe(
+      0,
+    )
+    const text = printed.join('\n')
+    for (const table of ['dogs_events', 'dogs_event_tags', 'dogs_projections', 'cats_keys', 'idempotency_keys']) {
+      expect(text).toContain(`CREATE TABLE IF NOT EXISTS "kennel"."${table}"`)
+    }
+    expect(complained).toEqual([])
+  })
+})
+
+test('--version prints that of the package', async () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { readonly version: string }
+  const output = { print: (line: string) => printed.push(line), complain: (line: string) => complained.push(line) }
+  expect(await run(['--version'], output)).toBe(0)
+  expect(printed).toEqual([version])
 })

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -146,6 +146,23 @@ export default defineConfig({ datasource: { url: env('FILE') as string }, migrat
     }
     expect(inFolder(['migrate'])).toEqual({ code: 0, out: 'Applied 20261101000000_init\n', err: '' })
     expect(inFolder(['doctor'])).toMatchObject({ code: 0, err: '' })
+    // As `prisma init` makes it: one file, which a folder would not be read beside.
+    cpSync(join(folder, 'prisma.config.ts'), join(folder, 'prisma7.config.ts'))
+    rmSync(join(folder, 'prisma.config.ts'))
+    const single = config.replace('datasource: {', "schema: 'schema.prisma', datasource: {")
+    writeFileSync(join(folder, 'prisma7.config.ts'), single)
+    writeFileSync(join(folder, 'schema.prisma'), 'datasource db {\n  provider = "sqlite"\n}\n')
+    mkdirSync(join(folder, 'parts'))
+    expect(inFolder(['init', '--schema', 'parts', '--provider', 'sqlite'])).toEqual({
+      code: 1,
+      out: '',
+      err:
+        'Error: Could not write the models to parts, which Prisma would not read: prisma7.config.ts says schema: "schema.prisma". ' +
+        'Change that line to schema: "parts", or leave out --schema.\n',
+    })
+    expect(inFolder(['init'])).toMatchObject({ code: 0, err: '' })
+    expect(readFileSync(join(folder, 'schema.prisma'), 'utf8')).toContain('model StoredEvent')
+    rmSync(join(folder, 'prisma7.config.ts'))
     writeFileSync(join(folder, 'prisma.config.ts'), 'export default nonsense')
     const { code, err } = inFolder(['migrate'])
     expect(code).toBe(1)

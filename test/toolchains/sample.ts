@@ -47,7 +47,7 @@ class Puppy extends Dog {
   }
 }
 
-const school = new Application({ name: 'School' })
+const school = new Application({ name: 'School', store: 'memory' })
 const puppy = new Puppy('Fido')
 puppy.addTrick('sit')
 puppy.weight = 3

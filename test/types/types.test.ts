@@ -1,5 +1,7 @@
 /** What the compiler infers for users, and what it refuses: wrong names, missing arguments, unknown commands and events. */
+import fastify from 'fastify'
 import { describe, expect, expectTypeOf, it } from 'vitest'
+import { transactions } from '../../adapters/fastify.js'
 import {
   Aggregate,
   Application,
@@ -157,5 +159,19 @@ describe('what the compiler infers', () => {
       () => given(walls).when('clean').thenState({ size: 1 }),
     ]
     expect(misuses).toHaveLength(5)
+  })
+})
+
+describe('the options of a route', () => {
+  it('are refused by the best-known wrong names', () => {
+    const server = fastify()
+    expect(transactions.length).toBe(3) // its module declares them
+    server.get('/read-only', { config: { transaction: { readOnly: true, deadlineMs: 100 } } }, async () => [])
+    // @ts-expect-error it is called readOnly
+    server.get('/readonly', { config: { transaction: { readonly: true } } }, async () => [])
+    // @ts-expect-error it is called deadlineMs
+    server.get('/timeout', { config: { transaction: { timeout: 100 } } }, async () => [])
+    // @ts-expect-error of another type
+    server.get('/retries', { config: { transaction: { retries: '3' } } }, async () => [])
   })
 })

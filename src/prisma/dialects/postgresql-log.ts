@@ -4,6 +4,7 @@ import type { StatementRunner } from '../connections.js'
 import type { TableFault } from '../dialect.js'
 import { statement } from '../driver.js'
 import type { LogBlocker, LogWatch } from '../log-watch.js'
+import { withoutTable } from '../missing-tables.js'
 import { toBigInt } from './event-rows.js'
 
 /** Databases that speak the protocol of PostgreSQL and have other sequences and locks. */
@@ -124,8 +125,9 @@ export class PostgresqlLog {
       )
     }
     if (typeof name === 'string') return { name, asClass: `'${name.replaceAll("'", "''")}'::regclass` }
+    const [table = ''] = /\w+(?="$)/.exec(this.#reference) ?? []
     throw new ProgrammingError(
-      `There is no table ${this.#reference} with a generated id in this database. Run prisma migrate, or recorder.createTable() in a test.`,
+      `Could not use the log ${this.#reference}: ${withoutTable(table)}. A table of that name needs a generated id.`,
     )
   }
 

@@ -17,7 +17,7 @@ export const sqliteErrors: readonly ErrorRule[] = [
   {
     codes: ['SQLITE_ERROR', 'SQLITE_FULL', 'SQLITE_IOERR', 'SQLITE_NOMEM'],
     kind: 'lasting',
-    meaning: 'no such table, a wrong statement, disk full, an error of the disk, out of memory',
+    meaning: 'no such column, a wrong statement, disk full, an error of the disk, out of memory',
   },
   {
     codes: ['SQLITE_READONLY', 'SQLITE_CANTOPEN', 'SQLITE_NOTADB', 'SQLITE_PERM', 'SQLITE_AUTH'],

@@ -59,8 +59,8 @@ function byCode(facts: DriverErrorFacts, message: string, cause: unknown): Event
   if (facts.kind === 'SocketTimeout') {
     return errorsByKind.passing(`${message}. Another process held the database too long.`, cause)
   }
-  // A missing table or column is found while the statement is prepared.
-  if (facts.kind === 'TableDoesNotExist' || facts.kind === 'ColumnNotFound') return errorsByKind.lasting(message, cause)
+  // A missing column is found while the statement is prepared.
+  if (facts.kind === 'ColumnNotFound') return errorsByKind.lasting(message, cause)
   return errors.translate(primaryCode(facts), message, cause)
 }
 
