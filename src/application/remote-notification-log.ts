@@ -42,14 +42,18 @@ export function sectionToJSON(section: Section): string {
 /** Reads the log of an application elsewhere, for a `NotificationLogReader`. */
 export class RemoteNotificationLog implements NotificationLog {
   readonly sectionSize: number
+  /** Whose log it is, for a `ProjectionRunner`, which keeps its position under this name; undefined where nobody said so. */
+  readonly name: string | undefined
   readonly #fetchSection: (sectionId: string) => Promise<string>
 
   /**
    * @param fetchSection - gives what `sectionToJSON` wrote there for the id, such as `1,10`
    * @param sectionSize - of the log there, default 10
+   * @param name - of the application there
    */
-  constructor(fetchSection: (sectionId: string) => Promise<string>, sectionSize: number = 10) {
+  constructor(fetchSection: (sectionId: string) => Promise<string>, sectionSize: number = 10, name?: string) {
     this.#fetchSection = fetchSection
+    this.name = name
     this.sectionSize = sectionSize
   }
 

@@ -64,6 +64,22 @@ export class InMemoryProjectionRecorder implements ProjectionRecorder {
     this.#states.set(versionKey(key.name, version), this.#stateOf(key.name, version))
   }
 
+  async repartition(projection: Omit<ProjectionKey, 'partition'>, partitions: number): Promise<boolean> {
+    const { name, version, upstream } = projection
+    const isIts = ({ key }: Part): boolean => key.name === name && key.version === version && key.upstream === upstream
+    const parts = [...this.#parts.values()].filter(isIts)
+    const position = parts[0]?.position ?? 0n
+    const isPaused = this.#stateOf(name, version).wanted === 'paused'
+    if (!isPaused || parts.some((part) => part.position !== position)) return false
+    const epoch = parts.reduce((greatest, part) => (part.epoch > greatest ? part.epoch : greatest), 0n) + 1n
+    for (const { key } of parts) this.#parts.delete(partKey(key))
+    for (let partition = 0; partition < partitions; partition += 1) {
+      const key = { ...projection, partition }
+      this.#parts.set(partKey(key), { key, partitions, position, epoch, owner: undefined, leasedUntil: 0 })
+    }
+    return true
+  }
+
   async claim(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined> {
     const part = this.#parts.get(partKey(key))
     if (part?.owner !== undefined && part.leasedUntil > Date.now()) return undefined

@@ -1,6 +1,6 @@
 /** The end of a log, read once for all in this process who follow it there. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { endBefore, type FollowedLog, type LogPage, Patience, readPage, withinTime } from './followed-log.js'
+import { type FollowedLog, type LogPage, Patience, readPage, withinTime } from './followed-log.js'
 import { PageSize } from './page-size.js'
 import { Rest } from './rest.js'
 
@@ -43,7 +43,8 @@ const historiesAtOnce = 2
 
 /**
  * Reads on while somebody waits, never ahead, and gives each page to all who wait. Where nobody tells it of new events, it asks
- * for them: 10 ms after the last event, then after twice the time before, up to once a second.
+ * for them: 10 ms after the last event, then after twice the time before, up to 1.25 seconds: with what
+ * keeps leases in force, a process that runs projections sends no more than a statement a second.
  */
 export class LogTail {
   readonly log: FollowedLog
@@ -59,6 +60,7 @@ export class LogTail {
   /** Where the next page begins; undefined while nobody has come to the log's end. */
   #end: bigint | undefined
   #comparedAt = 0
+  #isCutOff = false
   #running: Promise<void> | undefined
   #endWakeUps: (() => void) | undefined
   /** Whether there may well be something new. */
@@ -140,12 +142,13 @@ export class LogTail {
   }
 
   async #run(restsFirst: boolean): Promise<void> {
+    this.#isCutOff = false
     try {
       if (restsFirst) this.#isTold = await this.#rest.take()
       while (this.#waits.size > 0 && !this.log.isClosed) {
         const page = await this.#read()
         if (page === undefined) {
-          if (await this.#isCutOff()) break
+          if (this.#isCutOff) break
           if (this.#waits.size > 0) this.#isTold = await this.#rest.take()
           continue
         }
@@ -169,7 +172,7 @@ export class LogTail {
     const after = this.#end ?? 0n
     const topics = this.#wantedTopics()
     try {
-      if (topics !== undefined && !this.#isTold && !(await this.#hasMore(after))) return undefined
+      if (!this.#isTold && (await this.#hasNothing(after, topics))) return undefined
       const { items, end } = await withinTime(readPage(this.log, { after, limit: this.#pageSize.limit, topics }))
       this.#patience.renew()
       this.#pageSize.adapt(items)
@@ -180,16 +183,26 @@ export class LogTail {
     }
   }
 
-  /** Whether the log ends before where this reads on, as one that was restored or emptied: nothing is shared here then. */
-  async #isCutOff(): Promise<boolean> {
-    if (Date.now() - this.#comparedAt < betweenComparisonsMs) return false
+  /** Whether there is nothing to read, which one statement tells at most; a read of all topics tells it as well. */
+  async #hasNothing(after: bigint, topics: ReadonlySet<string> | undefined): Promise<boolean> {
+    const given = await this.#lastGiven(after)
+    if (given !== undefined && given < after) this.#cutOff()
+    if (given !== undefined) return given <= after
+    return topics !== undefined && !(await this.#hasMore(after))
+  }
+
+  /** The last position that was given out, when it is time to ask for it; undefined where nobody knows. */
+  async #lastGiven(after: bigint): Promise<bigint | undefined> {
+    if (after === 0n || Date.now() - this.#comparedAt < betweenComparisonsMs) return undefined
     this.#comparedAt = Date.now()
-    const isCutOff = (await withinTime(endBefore(this.log, this.#end ?? 0n)).catch(() => undefined)) !== undefined
-    if (isCutOff) {
-      this.#end = undefined
-      this.#kept = []
-    }
-    return isCutOff
+    return await withinTime(this.log.lastGivenPosition?.() ?? Promise.resolve(undefined)).catch(() => undefined)
+  }
+
+  /** The log ends before where this reads on, as one that was restored or emptied: nothing is shared here then. */
+  #cutOff(): void {
+    this.#isCutOff = true
+    this.#end = undefined
+    this.#kept = []
   }
 
   /** Asks for any event at all, which takes one statement less than a read by topics. */

@@ -69,12 +69,27 @@ export interface ProjectionMove {
   readonly deadlineMs: number
 }
 
+/** Rows of one model that exist, and are to be changed in the same fields. */
+export interface ProjectedRowChanges {
+  /** How many fields change. */
+  readonly fields: number
+  /** Changes the first of the rows, by its unique field. */
+  readonly updateFirst: () => PromiseLike<unknown>
+  /** Inserts all rows. */
+  readonly insertAll: () => PromiseLike<unknown>
+}
+
+/** Changes rows by as few statements as there can be. @returns false where it has changed nothing, and they are to be changed one by one */
+export type ChangeRows = (changes: ProjectedRowChanges) => Promise<boolean>
+
 /** What the work of a batch is given. */
 export interface ProjectionBatch<Client = unknown> {
   /** The database's client inside the batch's transaction. */
   readonly client: Client
   /** Lets the position stop before `to`, where the batch is to end early. */
   stopAt(position: bigint): Promise<void>
+  /** Not there where rows are changed one by one. */
+  readonly changeRows?: ChangeRows
 }
 
 /** An event that was put aside. */
@@ -101,6 +116,13 @@ export interface ProjectionRecorder<Client = unknown> {
   wanted(name: string, version: number): Promise<ProjectionWanted | undefined>
   /** Makes the rows of a part that has none, at the beginning of the log. */
   add(key: ProjectionKey, partitions: number): Promise<void>
+  /**
+   * Divides a projection into another number of parts, where it is paused and all its parts are at one position: whoever works on one of them
+   * finds that out.
+   *
+   * @returns whether it is so divided now
+   */
+  repartition(projection: Omit<ProjectionKey, 'partition'>, partitions: number): Promise<boolean>
   /**
    * Takes the lease of a part where it is free or has run out, and no greater version is there.
    *

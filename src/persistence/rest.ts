@@ -1,7 +1,7 @@
 /** The time between two looks at a log that had nothing new: short at first, then longer and longer. */
 
 const firstMs = 10
-const longestMs = 1_000
+const longestMs = 1_250
 
 /** Rests until it is woken, or the time is over. */
 export class Rest {

@@ -7,6 +7,7 @@ import type { AsyncContext } from '../transaction/context.js'
 import { seemsInsideOperation } from '../transaction/operations.js'
 import type { OutsideWrites } from '../transaction/outside-writes.js'
 import type { Transactions } from '../transaction/transactions.js'
+import { withBulkUpdate } from './bulk-update.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
 import type {
@@ -94,9 +95,9 @@ class JoiningAdapter implements SqlDriverAdapter {
   }
 
   async startTransaction(isolationLevel?: SqlIsolationLevel): Promise<SqlDriverTransaction> {
-    const { guestOpening, transactions, connections, deadlineMs, maxWaitMs } = this.#host
+    const { guestOpening, transactions, connections, dialect, deadlineMs, maxWaitMs } = this.#host
     const openGuest = guestOpening.get()
-    if (openGuest !== undefined) return await openGuest(this, isolationLevel)
+    if (openGuest !== undefined) return withBulkUpdate(await openGuest(this, isolationLevel), dialect.overwriting)
     const around = transactions.current
     if (around !== undefined) return new DriverTransaction(this, partTarget(await around.nested()))
     const connection = await connections.begin({

@@ -23,6 +23,7 @@ import type { Notification, StoredEvent, StreamPosition, Tracking } from '../per
 import type { SubjectKey } from '../persistence/subject-key-recorder.js'
 import type { Damage } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
+import type { Overwriting } from './bulk-update.js'
 import type { Connections, DriverConnection, StatementRunner } from './connections.js'
 import type { SqlDriverAdapterFactory, SqlQuery, SqlQueryable } from './driver.js'
 import type { DriverErrorFacts } from './driver-error.js'
@@ -220,6 +221,12 @@ export interface ProjectionTables {
   rows(runner: StatementRunner): Promise<ProjectionRow[]>
   wanted(runner: StatementRunner, name: string, version: number): Promise<ProjectionWanted | undefined>
   add(runner: StatementRunner, key: ProjectionKey, partitions: number): Promise<void>
+  /** Divides a projection anew, in the runner's transaction; false where it is not paused, or its parts differ in their positions. */
+  repartition(
+    runner: StatementRunner,
+    projection: Omit<ProjectionKey, 'partition'>,
+    partitions: number,
+  ): Promise<boolean>
   claim(
     runner: StatementRunner,
     key: ProjectionKey,
@@ -316,6 +323,8 @@ export interface Dialect {
   subjectKeysTable(options: TrackingTableOptions): SubjectKeysTable
   idempotencyKeysTable(options: TrackingTableOptions): IdempotencyKeysTable
   projectionTables(options: ProjectionTablesOptions): ProjectionTables
+  /** How an insert changes rows that exist, by one key alone; undefined where any unique key would do that. */
+  readonly overwriting: Overwriting | undefined
   /** For tables beside those in use; undefined where a connection has one place for tables. */
   readonly shadow: ShadowDialect | undefined
   /** For who looks whether a database is in order. */

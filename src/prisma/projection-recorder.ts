@@ -14,6 +14,7 @@ import type {
 } from '../persistence/projection-recorder.js'
 import { isTransient } from '../transaction/retry.js'
 import type { RecorderDatastore } from './aggregate-recorder.js'
+import { bulkUpdate } from './bulk-update.js'
 import type { StatementRunner } from './connections.js'
 import type { ProjectionTableNames, ProjectionTables } from './dialect.js'
 import { readDriverError } from './driver-error.js'
@@ -73,6 +74,16 @@ export class PrismaProjectionRecorder<Client extends object = object>
     await this.#outside(`add projection ${key.name}`, (runner) => this.#tables.add(runner, key, partitions))
   }
 
+  async repartition(projection: Omit<ProjectionKey, 'partition'>, partitions: number): Promise<boolean> {
+    return await this.datastore.transaction(
+      async () =>
+        await this.#inside(`divide projection ${projection.name} into ${partitions} parts`, (runner) =>
+          this.#tables.repartition(runner, projection, partitions),
+        ),
+      { propagation: 'requiresNew', deadlineMs: besideDeadlineMs, label: `projection ${projection.name}` },
+    )
+  }
+
   async claim(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined> {
     return await this.#outside(`take the lease of projection ${key.name}`, (runner) =>
       this.#tables.claim(runner, key, owner, { leaseMs, isSeized: false }),
@@ -120,7 +131,13 @@ export class PrismaProjectionRecorder<Client extends object = object>
     await this.datastore.transaction(
       async (tx) => {
         await advance(move)
-        await work({ client: tx.client, stopAt: (to) => advance({ ...move, from: move.to, to }) })
+        await work({
+          client: tx.client,
+          stopAt: (to) => advance({ ...move, from: move.to, to }),
+          ...(this.#engine.dialect.overwriting === undefined
+            ? {}
+            : { changeRows: async (changes) => await bulkUpdate(tx.client as object, changes) }),
+        })
       },
       { propagation: 'requiresNew', deadlineMs: move.deadlineMs, label: `projection ${key.name}` },
     )

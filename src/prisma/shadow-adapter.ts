@@ -1,5 +1,6 @@
 /** The adapter of a client whose tables are in a shadow: it says so to Prisma, and lets nothing pass by that is sent elsewhere. */
 import { NotSupportedError } from '../errors.js'
+import { DelegatedTransaction } from './delegated-transaction.js'
 import type {
   SqlConnectionInfo,
   SqlDriverAdapter,
@@ -92,59 +93,14 @@ class ShadowAdapter implements SqlDriverAdapter {
   }
 
   async startTransaction(isolationLevel?: SqlIsolationLevel): Promise<SqlDriverTransaction> {
-    return new ShadowTransaction(await this.#inner.startTransaction(isolationLevel), this.#options)
+    return new DelegatedTransaction(await this.#inner.startTransaction(isolationLevel), (query) => {
+      check(query.sql, this.#options)
+      return query
+    })
   }
 
   /** The connections are those of the datastore. */
   async dispose(): Promise<void> {}
-}
-
-class ShadowTransaction implements SqlDriverTransaction {
-  readonly provider: SqlDriverTransaction['provider']
-  readonly adapterName: string
-  readonly #inner: SqlDriverTransaction
-  readonly #options: ShadowAdapterOptions
-
-  constructor(inner: SqlDriverTransaction, options: ShadowAdapterOptions) {
-    this.provider = inner.provider
-    this.adapterName = inner.adapterName
-    this.#inner = inner
-    this.#options = options
-  }
-
-  get options(): { readonly usePhantomQuery: boolean } {
-    return this.#inner.options
-  }
-
-  async queryRaw(query: SqlQuery): Promise<SqlResultSet> {
-    check(query.sql, this.#options)
-    return await this.#inner.queryRaw(query)
-  }
-
-  async executeRaw(query: SqlQuery): Promise<number> {
-    check(query.sql, this.#options)
-    return await this.#inner.executeRaw(query)
-  }
-
-  async commit(): Promise<void> {
-    await this.#inner.commit()
-  }
-
-  async rollback(): Promise<void> {
-    await this.#inner.rollback()
-  }
-
-  async createSavepoint(name: string): Promise<void> {
-    await this.#inner.createSavepoint?.(name)
-  }
-
-  async rollbackToSavepoint(name: string): Promise<void> {
-    await this.#inner.rollbackToSavepoint?.(name)
-  }
-
-  async releaseSavepoint(name: string): Promise<void> {
-    await this.#inner.releaseSavepoint?.(name)
-  }
 }
 
 /** @throws `NotSupportedError` for a statement that Prisma has not made for the shadow: it would read or change rows in use */

@@ -3,6 +3,7 @@ import type { DomainEvent } from '../domain/event.js'
 import { DatastoreClosedError, LeaseLostError } from '../errors.js'
 import type { LogPage } from '../persistence/followed-log.js'
 import type {
+  ChangeRows,
   ProjectionBatch,
   ProjectionKey,
   ProjectionLease,
@@ -149,7 +150,7 @@ export class BatchWork {
         { epoch: this.#epoch, from, to, leaseMs: limits.leaseMs, deadlineMs },
         async (batch) => {
           const events = await this.#parked.withoutBlocked(await this.#read(items))
-          handled = await this.#apply(events, performance.now() + limits.maxMs)
+          handled = await this.#apply(events, performance.now() + limits.maxMs, batch.changeRows)
           const next = events[handled]
           if (next === undefined) return
           reached = (events[handled - 1] ?? next).position ?? to
@@ -172,9 +173,9 @@ export class BatchWork {
     return positioned.filter(({ event }) => isOurs(event))
   }
 
-  async #apply(events: readonly PositionedEvent[], until: number): Promise<number> {
+  async #apply(events: readonly PositionedEvent[], until: number, changeRows: ChangeRows | undefined): Promise<number> {
     if (events.length === 0) return 0
-    return await this.#host.projection.apply(events, () => performance.now() > until)
+    return await this.#host.projection.apply(events, () => performance.now() > until, changeRows)
   }
 
   #moved(position: bigint, { begun, from, handled }: { begun: number; from: bigint; handled: number }): void {

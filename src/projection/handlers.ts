@@ -6,6 +6,7 @@ import { type EventDefinition, isEventDefinition } from '../domain/event-definit
 import { presentEvent } from '../domain/present-event.js'
 import { type DataOf, readEvent, topicsOf } from '../domain/read-event.js'
 import type { Timestamp } from '../domain/timestamp.js'
+import type { ChangeRows } from '../persistence/projection-recorder.js'
 import type { Metadata } from '../persistence/stored-event.js'
 
 /** An event as a handler is given it. */
@@ -31,6 +32,19 @@ export interface PositionedEvent {
   readonly event: DomainEvent
   readonly position: bigint | undefined
 }
+
+/**
+ * Handles events in order.
+ *
+ * @param isOver - asked after each event: whether to leave the rest
+ * @param changeRows - changes many rows at once, where that can be done
+ * @returns how many were handled
+ */
+export type ApplyEvents = (
+  events: readonly PositionedEvent[],
+  isOver?: () => boolean,
+  changeRows?: ChangeRows,
+) => Promise<number>
 
 /** One handler with the events that it takes; made by `on`. */
 export interface ProjectionHandler {

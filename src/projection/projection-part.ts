@@ -159,12 +159,12 @@ export class ProjectionPart {
 
   /** @returns undefined where it may not run, which `state` tells of */
   async #leaseBy(rows: readonly ProjectionRow[]): Promise<ProjectionLease | undefined> {
-    const { key, recorder, owner, limits, projection } = this.host
+    const { key, recorder, owner, limits } = this.host
     const versions = rows.filter(({ name }) => name === key.name)
     if (versions.some(({ version }) => version > key.version)) return this.#rest('superseded')
     const row = versions.find((each) => isSame(each, key))
-    if (row === undefined) await this.#add(versions)
-    else if (row.partitions !== projection.partitions) throw otherPartitions(row, projection.partitions)
+    if (await this.#isDividedAnew(versions)) return this.#rest('paused')
+    if (row === undefined) await recorder.add(key, this.host.projection.partitions)
     const former = versions.filter(({ version }) => version < key.version)
     if (former.some(({ status }) => status !== 'superseded')) await recorder.supersede(key.name, key.version)
     this.#emptiesFirst = former.length > 0 && (row?.position ?? 0n) === 0n
@@ -188,13 +188,19 @@ export class ProjectionPart {
     return row?.isLeased === true ? 'waiting' : undefined
   }
 
-  async #add(versions: readonly ProjectionRow[]): Promise<void> {
+  /**
+   * Sees to the number of parts.
+   *
+   * @throws `ProgrammingError` where positions are kept for another number of parts, and the projection is not paused and level
+   */
+  async #isDividedAnew(versions: readonly ProjectionRow[]): Promise<boolean> {
     const { key, recorder, projection } = this.host
-    const other = versions.find(({ version, upstream }) => version === key.version && upstream === key.upstream)
-    if (other !== undefined && other.partitions !== projection.partitions) {
-      throw otherPartitions(other, projection.partitions)
-    }
-    await recorder.add(key, projection.partitions)
+    const isOther = (row: ProjectionRow): boolean =>
+      row.version === key.version && row.upstream === key.upstream && row.partitions !== projection.partitions
+    const other = versions.find(isOther)
+    if (other === undefined) return false
+    if (await recorder.repartition(key, projection.partitions)) return true
+    throw otherPartitions(other, projection.partitions)
   }
 
   #rest(state: PartState): undefined {
@@ -340,6 +346,6 @@ function traceOf({ name, version, partition }: ProjectionKey): {
 function otherPartitions(row: ProjectionRow, partitions: number): ProgrammingError {
   return new ProgrammingError(
     `Could not run projection ${row.name} in ${partitions} partitions: its positions are kept in ${row.partitions}. ` +
-      'Give it a greater version, so that it is built anew.',
+      'Let it come to the end of the log, pause it, and begin again; or give it a greater version, so that it is built anew.',
   )
 }

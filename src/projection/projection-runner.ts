@@ -15,8 +15,14 @@ import type { Projection } from './projection.js'
 import { ProjectionPart } from './projection-part.js'
 import { type RebuildOptions, rebuild } from './rebuild.js'
 import type { RebuildResult } from './rebuild-pages.js'
-import { checkedLimits, checkRunnerOptions, type ProjectionRunnerOptions, recorderOf } from './runner-options.js'
-import { applicationSource, type ProjectionSource } from './source.js'
+import {
+  checkedLimits,
+  checkRunnerOptions,
+  type ProjectionRunnerOptions,
+  recorderOf,
+  sourceOf,
+} from './runner-options.js'
+import type { ProjectionSource } from './source.js'
 
 /** How often a process looks whether it may take over what others have, or what was paused. */
 const lookMs = 1_000
@@ -54,7 +60,7 @@ export class ProjectionRunner {
     const { application, projections } = options
     const recorder = recorderOf(options)
     this.#recorder = recorder
-    this.#source = applicationSource(application)
+    this.#source = sourceOf(options)
     this.#limits = checkedLimits(options, this.#recorder)
     this.#waits = new PositionWaits(recorder, this.#source.name)
     this.#inline = application.inline ?? []
@@ -76,7 +82,7 @@ export class ProjectionRunner {
     return [...this.#running.values()].map(({ projection }) => projection)
   }
 
-  /** The name of the log that it reads: that of its application. */
+  /** The name of the log that it reads: that of its application, or of its source. */
   get upstream(): string {
     return this.#source.name
   }

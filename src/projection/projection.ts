@@ -2,7 +2,7 @@
 import { anything, callable, checkOptions, having, listOf, type OptionTypesOf, text } from '../checked-options.js'
 import type { DomainEvent } from '../domain/event.js'
 import { ProgrammingError } from '../errors.js'
-import { type PositionedEvent, type ProjectionHandler, projected } from './handlers.js'
+import { type ApplyEvents, type ProjectionHandler, projected } from './handlers.js'
 import type { RowsFold } from './rows.js'
 
 /** What a projection is made from. */
@@ -62,8 +62,8 @@ export interface Projection {
   readonly keyOf: (event: DomainEvent) => string
   /** Deletes all its rows, by the client of the current transaction; undefined where its models are not known. */
   readonly empty: ((client: unknown) => Promise<void>) | undefined
-  /** Handles events in order, in the current transaction. @param isOver - asked after each event: whether to leave the rest @returns how many were handled */
-  readonly apply: (events: readonly PositionedEvent[], isOver?: () => boolean) => Promise<number>
+  /** Handles events in order, in the current transaction. */
+  readonly apply: ApplyEvents
 }
 
 /**

@@ -3,7 +3,15 @@ import type { Aggregate, AggregateClass, EventsOf } from '../domain/aggregate.js
 import type { Decider } from '../domain/decider.js'
 import type { EventDefinition } from '../domain/event-definition.js'
 import type { DataOf } from '../domain/read-event.js'
-import { on, type PositionedEvent, type ProjectedEvent, type ProjectionHandler, projected } from './handlers.js'
+import type { ChangeRows } from '../persistence/projection-recorder.js'
+import {
+  type ApplyEvents,
+  on,
+  type PositionedEvent,
+  type ProjectedEvent,
+  type ProjectionHandler,
+  projected,
+} from './handlers.js'
 
 /** What rows need of a model of the Prisma client, such as `db.trickCount`. */
 export interface RowsDelegate {
@@ -94,7 +102,7 @@ export interface RowsFold {
   readonly models: () => readonly string[] | undefined
   /** Deletes all rows, in the current transaction. */
   readonly empty: () => Promise<void>
-  readonly apply: (events: readonly PositionedEvent[]) => Promise<number>
+  readonly apply: ApplyEvents
 }
 
 /** What `rows(…)` gives, to be spread into the options of a projection. */
@@ -127,7 +135,7 @@ export function rows<Delegate extends RowsDelegate>(
       models: () => modelsOf(delegate()),
       fold: (all, events) => foldInto(all, stepsOf(handlers, events)),
       empty: async () => void (await table().deleteMany({ where: {} })),
-      apply: async (events) => await applyRows(handlers, { table, unique }, events),
+      apply: async (events, _isOver, changeRows) => await applyRows(handlers, { table, unique, changeRows }, events),
     },
   }
 }
@@ -156,6 +164,7 @@ function rowsOn(...args: readonly unknown[]): RowsHandler {
 interface RowsOf {
   readonly table: () => AnyDelegate
   readonly unique: string
+  readonly changeRows: ChangeRows | undefined
 }
 
 interface Step {
@@ -166,9 +175,10 @@ interface Step {
 
 async function applyRows(
   handlers: readonly RowsHandler[],
-  { table, unique }: RowsOf,
+  of: RowsOf,
   events: readonly PositionedEvent[],
 ): Promise<number> {
+  const { table, unique } = of
   const steps = stepsOf(handlers, events)
   if (steps.length === 0) return events.length
   const keys = [...new Set(steps.map(({ key }) => key))]
@@ -177,7 +187,7 @@ async function applyRows(
   )
   const after = new Map<unknown, object | undefined>(before)
   foldInto(after, steps)
-  await write({ table, unique }, before, after)
+  await write(of, before, after)
   return events.length
 }
 
@@ -198,28 +208,68 @@ function stepsOf(handlers: readonly RowsHandler[], events: readonly PositionedEv
   return steps
 }
 
+/** A row that is there, and what is to become of it. */
+interface ChangedRow {
+  readonly key: unknown
+  readonly before: Row
+  /** Its fields that change. */
+  readonly data: Row
+}
+
 async function write(
-  { table, unique }: RowsOf,
+  of: RowsOf,
   before: ReadonlyMap<unknown, Row>,
   after: ReadonlyMap<unknown, object | undefined>,
 ): Promise<void> {
+  const { table, unique } = of
   const created: object[] = []
   const deleted: unknown[] = []
-  const changed: Array<readonly [key: unknown, data: Row]> = []
+  const changed: ChangedRow[] = []
   for (const [key, row] of after) {
     const known = before.get(key)
     if (row === undefined) {
       if (known !== undefined) deleted.push(key)
     } else if (known === undefined) created.push(row)
-    else if (row !== known) changed.push([key, differences(known, row as Row)])
+    else if (row !== known) changed.push({ key, before: known, data: differences(known, row as Row) })
   }
   if (deleted.length > 0) await table().deleteMany({ where: { [unique]: { in: deleted } } })
   if (created.length > 0) await table().createMany({ data: created })
-  for (const [key, data] of changed) {
-    if (Object.keys(data).length > 0) await table().updateMany({ where: { [unique]: key }, data })
-  }
+  for (const rows of alike(changed)) await change(of, rows)
 }
 
+/** Those that change in the same fields; what has not changed at all is left out. */
+function alike(changed: readonly ChangedRow[]): ChangedRow[][] {
+  const groups = new Map<string, ChangedRow[]>()
+  for (const row of changed) {
+    const fields = Object.keys(row.data).sort().join()
+    if (fields === '') continue
+    const group = groups.get(fields) ?? []
+    groups.set(fields, group)
+    group.push(row)
+  }
+  return [...groups.values()]
+}
+
+/** Below that one by one takes no longer. */
+const fewestAtOnce = 6
+
+async function change({ table, unique, changeRows }: RowsOf, rows: readonly ChangedRow[]): Promise<void> {
+  const update = (row: ChangedRow): PromiseLike<unknown> =>
+    table().updateMany({ where: { [unique]: row.key }, data: row.data })
+  const [first] = rows
+  if (first === undefined) return
+  if (rows.length >= fewestAtOnce && changeRows !== undefined && !(unique in first.data)) {
+    const all = rows.map(({ before, data }) => ({ ...before, ...data }))
+    const fields = Object.keys(first.data).length
+    const insertAll = (): PromiseLike<unknown> => table().createMany({ data: all })
+    if (await changeRows({ fields, updateFirst: () => update(first), insertAll })) return
+  }
+  for (const row of rows) await update(row)
+}
+
+/** What Prisma is to write. A field that is undefined stays as it is, and so does one with the very same value; equal dates, decimals and JSON are written. */
 function differences(before: Row, after: Row): Row {
-  return Object.fromEntries(Object.entries(after).filter(([column, value]) => !Object.is(before[column], value)))
+  return Object.fromEntries(
+    Object.entries(after).filter(([column, value]) => value !== undefined && !Object.is(before[column], value)),
+  )
 }

@@ -7,7 +7,8 @@ import { InMemoryApplicationRecorder } from '../persistence/in-memory-recorders.
 import type { ProjectionRecorder } from '../persistence/projection-recorder.js'
 import type { BatchLimits } from './batch-work.js'
 import type { Projection } from './projection.js'
-import type { ProjectedApplication } from './source.js'
+import { type ProjectedLog, remoteSource } from './remote-source.js'
+import { applicationSource, type ProjectedApplication, type ProjectionSource } from './source.js'
 
 /** A database that keeps the positions of projections; a `PrismaDatastore` is one. */
 export interface ProjectionDatastore {
@@ -23,13 +24,18 @@ export interface ProjectionFactory {
 
 /** How a runner is set up. */
 export interface ProjectionRunnerOptions {
-  /** The application whose log is read, and after which the tables are named. */
+  /** The application after which the tables are named; without a `source` its log is read. */
   readonly application: ProjectedApplication
   /**
    * The database with the rows and the positions; it has to be the one that the handlers write to. Default, for an application in
    * memory: positions in memory.
    */
   readonly datastore?: ProjectionDatastore
+  /**
+   * The log that is read, where that is not the one of `application`: another application, on whatever database, or a log elsewhere, such as a
+   * `RemoteNotificationLog`, whose events the mapper of `application` reads. The leases and positions stand in `datastore`. Who waits gives positions in this log.
+   */
+  readonly source?: ProjectedApplication | ProjectedLog
   /** What to run. */
   readonly projections: readonly Projection[]
   /** How long a runner that does not answer keeps others from its projections; from 1,000, default 15,000. */
@@ -90,6 +96,11 @@ export function recorderOf({ application, datastore }: ProjectionRunnerOptions):
     'Could not make a projection runner without a datastore: give it the one that its handlers write to, so that rows and ' +
       'positions are stored together.',
   )
+}
+
+/** Where the runner reads. */
+export function sourceOf({ application, source = application }: ProjectionRunnerOptions): ProjectionSource {
+  return 'eventStore' in source ? applicationSource(source) : remoteSource(source, application)
 }
 
 /** @throws `ProgrammingError` for a limit that cannot be */

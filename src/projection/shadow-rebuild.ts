@@ -139,7 +139,7 @@ class ShadowRebuild {
       ...projection,
       partitions: 1,
       onError: 'block',
-      apply: async (events, isOver) => await shadow.within(async () => await projection.apply(events, isOver)),
+      apply: async (...batch) => await shadow.within(async () => await projection.apply(...batch)),
     }
     const { signal } = this.#parts.options
     // The next page finds out that it was cancelled.

@@ -49,6 +49,24 @@ describe.each(databases)('on $name', (kind) => {
     })
   })
 
+  it('is divided anew while it is paused and level, and goes on where it was', async () => {
+    const two = await runnerOf(inParts(2))
+    for (let n = 0; n < 5; n += 1) await school.register(`Dog ${n}`)
+    await two.runOnce()
+    await two.pause('owners')
+    const four = await runnerOf(inParts(4))
+    await four.runOnce()
+    await four.resume('owners')
+    await school.register('Rex')
+    await four.runOnce()
+    expect(await open.dogs()).toHaveLength(6)
+    await expect(two.runOnce()).rejects.toThrow(/pause it/)
+    await four.pause('owners')
+    const table = open.quoted('trainingschool_projections')
+    await open.database.query(`UPDATE ${table} SET position = 3 WHERE ${open.quoted('partition')} = 1`)
+    await expect(two.runOnce()).rejects.toThrow(/Let it come to the end/)
+  })
+
   it('keeps its number of parts with its version', async () => {
     await school.register('Fido')
     await (await runnerOf(inParts(2))).runOnce()

@@ -1,9 +1,12 @@
 /** What Python's projections promise, on memory and on every database, by the numbers of its behaviours. */
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import {
+  Application,
+  defineDecider,
   defineProjection,
   InMemoryTrackingRecorder,
   IntegrityError,
+  NAMESPACE_URL,
   on,
   PrismaTrackingRecorder,
   type Projection,
@@ -11,6 +14,7 @@ import {
   ProjectionRunner,
   type TrackingRecorder,
   topicsOf,
+  uuid5,
   WaitInterruptedError,
   WaitTimeoutError,
 } from '../../src/index.js'
@@ -144,4 +148,55 @@ describe.each(kinds)('on $name', ({ kind }) => {
     await school.register('Fido')
     expect(counters.created).toBe(0)
   })
+
+  it('counts in events of another application what happens in the first [232]', async () => {
+    const counting = defineDecider({
+      name: 'Counter',
+      initialState: () => 0,
+      evolve: { Counted: (count: number, _data: object) => count + 1 },
+      decide: { count: () => [{ type: 'Counted' as const, data: {} }] },
+    })
+    const counts =
+      open === undefined ? new Counts() : new Counts({ datastore: open.datastore, env: { CREATE_TABLE: 'yes' } })
+    await counts.ready()
+    const ids = { created: uuid5(NAMESPACE_URL, '/created'), subsequent: uuid5(NAMESPACE_URL, '/subsequent') }
+    const projection = defineProjection({
+      name: 'counts',
+      on: [
+        on(Dog, 'Registered', async () => await counts.execute(counting, ids.created, 'count')),
+        on(Dog, 'TrickAdded', async () => await counts.execute(counting, ids.subsequent, 'count')),
+      ],
+    })
+    const runner = await runnerOf(projection)
+    const read = async (): Promise<number[]> => [
+      (await counts.repository.get(counting, ids.created)).state,
+      (await counts.repository.has(counting, ids.subsequent))
+        ? (await counts.repository.get(counting, ids.subsequent)).state
+        : 0,
+    ]
+    for (const name of ['Fido', 'Rex', 'Zoe']) {
+      await school.register(name)
+      await runner.runOnce()
+    }
+    expect(await read()).toEqual([3, 0])
+    await school.register('Zora')
+    await school.addTrick('Zora', 'sit')
+    await runner.runOnce()
+    expect(await read()).toEqual([4, 1])
+  })
+
+  it('gives events with their tracking, those of before and those that come, by topic [234]', async () => {
+    await teach('Fido')
+    await using subscription = school.subscribe({ gt: 1n, topics: topicsOf(Dog, 'TrickAdded') })
+    const seen: Array<readonly [string, string, bigint]> = []
+    for await (const { event, tracking } of subscription) {
+      seen.push([event.topic, tracking.applicationName, tracking.notificationId])
+      if (seen.length === 2) await teach('Rex')
+      if (seen.length === 4) break
+    }
+    const trick = ['Dog.TrickAdded', 'TrainingSchool'] as const
+    expect(seen).toEqual([2n, 3n, 5n, 6n].map((id) => [...trick, id]))
+  })
 })
+
+class Counts extends Application {}

@@ -52,6 +52,8 @@ export const mariadb: Dialect = {
   subjectKeysTable: mariadbSubjectKeysTable,
   idempotencyKeysTable: mariadbIdempotencyKeysTable,
   projectionTables: mariadbProjectionTables,
+  // ON DUPLICATE KEY UPDATE takes whatever unique key is in conflict: a row could be changed in the place of another one.
+  overwriting: undefined,
   shadow: mariadbShadow,
   inspector: mariadbInspector,
   faults: mariadbFaults,

@@ -85,6 +85,8 @@ export const postgresql: Dialect = {
   subjectKeysTable: postgresqlSubjectKeysTable,
   idempotencyKeysTable: postgresqlIdempotencyKeysTable,
   projectionTables: postgresqlProjectionTables,
+  overwriting: (key, columns) =>
+    `ON CONFLICT (${key}) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}`,
   shadow: postgresqlShadow,
   inspector: postgresqlInspector,
   faults: postgresqlFaults,

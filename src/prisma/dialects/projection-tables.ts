@@ -85,6 +85,37 @@ export class ProjectionStatements implements ProjectionTables {
     await runner.execute(statement(sql, [key.name, key.version, key.upstream, key.partition, partitions]))
   }
 
+  async repartition(
+    runner: StatementRunner,
+    projection: Omit<ProjectionKey, 'partition'>,
+    partitions: number,
+  ): Promise<boolean> {
+    const { projections, wide } = this.#words
+    const isIts = (put: (value: unknown, type: ProjectionValue) => string): string =>
+      `name = ${put(projection.name, 'name')} AND version = ${put(projection.version, 'integer')} ` +
+      `AND upstream = ${put(projection.upstream, 'name')}`
+    const send = (text: (condition: string) => string): SqlQuery => {
+      const { args, put } = this.#parameters()
+      return statement(text(isIts(put)), args)
+    }
+    await runner.execute(send((its) => `UPDATE ${projections} SET position = position WHERE ${its}`))
+    const select = send((its) => `SELECT ${wide('position')}, ${wide('epoch')} FROM ${projections} WHERE ${its}`)
+    const rows = (await runner.query(select)).rows.map(([position, epoch]) => [toBigInt(position), toBigInt(epoch)])
+    const [position = 0n] = rows[0] ?? []
+    const isPaused = (await this.wanted(runner, projection.name, projection.version)) === 'paused'
+    if (!isPaused || rows.some(([other]) => other !== position)) return false
+    const epoch = rows.reduce((greatest, [, each = 0n]) => (each > greatest ? each : greatest), 0n) + 1n
+    await runner.execute(send((its) => `DELETE FROM ${projections} WHERE ${its}`))
+    for (let partition = 0; partition < partitions; partition += 1) {
+      const key = { ...projection, partition }
+      await this.add(runner, key, partitions)
+      const { args, put } = this.#parameters()
+      const set = `position = ${put(position, 'bigint')}, epoch = ${put(epoch, 'bigint')}`
+      await runner.execute(statement(`UPDATE ${projections} SET ${set} WHERE ${this.#isKey(key, put)}`, args))
+    }
+    return true
+  }
+
   async claim(
     runner: StatementRunner,
     key: ProjectionKey,

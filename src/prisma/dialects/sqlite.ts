@@ -48,6 +48,8 @@ export const sqlite: Dialect = {
   subjectKeysTable: sqliteSubjectKeysTable,
   idempotencyKeysTable: sqliteIdempotencyKeysTable,
   projectionTables: sqliteProjectionTables,
+  overwriting: (key, columns) =>
+    `ON CONFLICT (${key}) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}`,
   shadow: undefined,
   inspector: sqliteInspector,
   faults: sqliteFaults,

@@ -3,7 +3,13 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { isTransient, LeaseLostError, type PrismaDatastore, ProjectionRunner } from '../../../src/index.js'
+import {
+  CommitUnknownError,
+  isTransient,
+  LeaseLostError,
+  type PrismaDatastore,
+  ProjectionRunner,
+} from '../../../src/index.js'
 import type { TestClient } from '../../prisma/open-database.js'
 import type { TestDatabase, TestDatabaseKind } from '../../support/databases.js'
 import { randomNumbers } from '../plan.js'
@@ -18,8 +24,11 @@ export interface ProjectionTortureSettings {
   readonly kills: number
   readonly stops: number
   readonly isProtected?: boolean
-  /** Whether the rows of one projection are built anew in the middle. */
+  /** Whether the rows of one projection are built anew while events come in: in one transaction and in a shadow, or in place. */
   readonly rebuilds?: boolean
+  /** How many times the server is restarted, and what does that. */
+  readonly restarts?: number
+  readonly restart?: () => Promise<void>
 }
 
 /** What came of it. */
@@ -28,6 +37,7 @@ export interface ProjectionTortureResult {
   readonly events: number
   readonly kills: number
   readonly stops: number
+  readonly restarts: number
   /** Rebuilds that came to their end by themselves. */
   readonly rebuilds: number
   /** Events with more than one row, and with none. */
@@ -74,6 +84,7 @@ class ProjectionTorture {
   readonly #runners: ChildProcess[] = []
   #kills = 0
   #stops = 0
+  #restarts = 0
   #rebuilds = 0
   #written = 0
 
@@ -98,6 +109,7 @@ class ProjectionTorture {
       for (let number = 0; number < settings.runners; number += 1) await this.#start()
       const writing = this.#write()
       await Promise.all([writing, this.#torment(), settings.rebuilds === true ? this.#rebuild() : undefined])
+      await settled(() => this.#application.recorder.maxNotificationId())
       const end = await this.#application.recorder.maxNotificationId()
       for (const { name } of this.#runner.projections) await this.#runner.wait(name, end, { timeoutMs: 240_000 })
       await Promise.all(this.#runners.map(stopped))
@@ -126,18 +138,24 @@ class ProjectionTorture {
         await this.#application.execute(ledgers, id, 'change', amounts)
         this.#written += perCommand
       } catch (error) {
-        // Who is stopped within a transaction on SQLite keeps all others from writing.
-        if (!isTransient(error)) throw error
+        // Who is stopped within a transaction on SQLite keeps all others from writing; a server that stops keeps its last answers.
+        if (!isTransient(error) && !(error instanceof CommitUnknownError)) throw error
+        await delay(20)
       }
     }
   }
 
   /** Strikes whoever works, spread over the whole run. */
   async #torment(): Promise<void> {
-    const { kills, stops, events } = this.#place.settings
-    const strikes = kills + stops
+    const { kills, stops, events, restarts = 0, restart } = this.#place.settings
+    const strikes = kills + stops + restarts
     for (let strike = 0; strike < strikes; strike += 1) {
       while (this.#written < (events / (strikes + 1)) * (strike + 1)) await delay(20)
+      if (restart !== undefined && (strike + 1) * restarts >= (this.#restarts + 1) * strikes) {
+        this.#restarts += 1
+        await restart()
+        continue
+      }
       const victim = await this.#worker()
       if (this.#kills < kills && (this.#stops >= stops || this.#random() < 0.5)) await this.#kill(victim)
       else await this.#stop(victim)
@@ -147,7 +165,9 @@ class ProjectionTorture {
   /** One that has a lease. */
   async #worker(): Promise<ChildProcess> {
     for (;;) {
-      const rows = await this.#place.database.query('SELECT owner FROM ledgers_projections WHERE owner IS NOT NULL')
+      const rows = await settled(() =>
+        this.#place.database.query('SELECT owner FROM ledgers_projections WHERE owner IS NOT NULL'),
+      )
       const owners = rows.map(({ owner }) => String(owner).split(':').at(-2))
       const found = this.#runners.filter(({ pid }) => owners.includes(String(pid)))
       const victim = found[Math.floor(this.#random() * found.length)]
@@ -175,13 +195,17 @@ class ProjectionTorture {
 
   async #rebuild(): Promise<void> {
     const { settings, plan } = this.#place
-    while (this.#written < settings.events / 2) await delay(20)
-    try {
-      await this.#runner.rebuild('sums', { way: plan.provider === 'sqlite' ? 'in-place' : 'atomic' })
-      this.#rebuilds += 1
-    } catch (error) {
-      // A runner that is stopped within a transaction may keep it waiting until its lease has run out: others finish it then.
-      if (!(error instanceof LeaseLostError) && !isTransient(error)) throw error
+    const ways = plan.provider === 'sqlite' ? (['in-place'] as const) : (['atomic', 'shadow'] as const)
+    for (const [index, way] of ways.entries()) {
+      while (this.#written < (settings.events / (ways.length + 1)) * (index + 1)) await delay(20)
+      try {
+        await this.#runner.rebuild('sums', { way })
+        this.#rebuilds += 1
+      } catch (error) {
+        // A runner that is stopped within a transaction may keep it waiting until its lease has run out: others finish it then.
+        if (!(error instanceof LeaseLostError) && !(error instanceof CommitUnknownError) && !isTransient(error))
+          throw error
+      }
     }
   }
 
@@ -203,6 +227,7 @@ class ProjectionTorture {
       events: events.length,
       kills: this.#kills,
       stops: this.#stops,
+      restarts: this.#restarts,
       rebuilds: this.#rebuilds,
       doubled: events.filter((event) => (seen.get(event) ?? 0) > 1).length,
       missed: events.filter((event) => !seen.has(event)).length,
@@ -232,4 +257,16 @@ async function stopped(runner: ChildProcess): Promise<void> {
   const ended = once(runner, 'exit')
   runner.send('stop')
   await ended
+}
+
+/** Asks until there is an answer: a server that starts again has none. */
+async function settled<T>(ask: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (attempt === 200) throw error
+      await delay(100)
+    }
+  }
 }

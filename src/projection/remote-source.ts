@@ -1,0 +1,160 @@
+/** A log of an application elsewhere, in sections, as what projections are built from. */
+import { setTimeout as delay } from 'node:timers/promises'
+import type { FollowedLog } from '../persistence/followed-log.js'
+import { LogTail } from '../persistence/log-tail.js'
+import type { SelectNotificationsOptions, Subscription, SubscriptionPage } from '../persistence/recorder.js'
+import type { LoggedNotification, Notification } from '../persistence/stored-event.js'
+import { LogSubscription } from '../persistence/subscription.js'
+import type { ProjectedApplication, ProjectionSource } from './source.js'
+
+/** A log that can be read from anywhere: a `RemoteNotificationLog`, or the `notificationLog` of an application. */
+export interface ProjectedLog {
+  /** Under it positions in the log are kept; default `remote`. */
+  readonly name?: string | undefined
+  /** The greatest number of notifications that can be asked for at once. */
+  readonly sectionSize: number
+  /** Reads notifications from an id on. */
+  select(
+    start: bigint | null,
+    limit: number,
+    options?: SelectNotificationsOptions,
+  ): Promise<readonly LoggedNotification[]>
+}
+
+const mostAttempts = 5
+const firstDelayMs = 10
+
+/**
+ * Reads the log for all projections of the runner together, and asks for more up to once a second.
+ *
+ * @param application - has the mapper that reads the events
+ */
+export function remoteSource(log: ProjectedLog, application: ProjectedApplication): ProjectionSource {
+  const followed = new RemoteLog(log)
+  const tail = new LogTail(followed)
+  return {
+    name: log.name ?? 'remote',
+    ready: async () => void (await application.ready()),
+    follow: ({ topics = [], ...options }) =>
+      new FilteredSubscription(new LogSubscription(() => tail, options), topics.length === 0 ? undefined : topics),
+    async page({ after, limit, topics }) {
+      const items = await followed.selectNotifications(after, limit, { inclusiveOfStart: false })
+      const end = items.at(-1)?.id ?? after
+      return { items: items.filter(({ topic }) => topics === undefined || topics.has(topic)), end }
+    },
+    end: async () => await followed.maxNotificationId(),
+    greatest: async () => await followed.maxNotificationId(),
+    read: async (notifications) => await (await application.eventStore()).toDomainEvents(notifications),
+  }
+}
+
+/** A log of which nobody tells when something is recorded, nor where it ends. */
+class RemoteLog implements FollowedLog {
+  readonly isClosed = false
+  readonly #log: ProjectedLog
+  /** The greatest position that was seen. */
+  #seen = 0n
+
+  constructor(log: ProjectedLog) {
+    this.#log = log
+  }
+
+  onRecorded(): () => void {
+    return () => undefined
+  }
+
+  /** Whatever keeps a section from coming may pass: the network, a server that starts again, a proxy's page instead of an answer. */
+  mayPass(): boolean {
+    return true
+  }
+
+  async selectNotifications(
+    start: bigint | null,
+    limit: number,
+    options: SelectNotificationsOptions = {},
+  ): Promise<Notification[]> {
+    const items: Notification[] = []
+    let from = start
+    let narrowing = options
+    while (items.length < limit) {
+      const wanted = Math.min(limit - items.length, this.#log.sectionSize)
+      const section = await this.#select(from, wanted, narrowing)
+      items.push(...section.map(withTime))
+      const last = section.at(-1)
+      if (last === undefined || section.length < wanted) break
+      from = last.id
+      narrowing = { ...options, inclusiveOfStart: false }
+    }
+    this.#note(items.at(-1))
+    return items
+  }
+
+  /** Looks for the end by steps that grow, then by halves. */
+  async maxNotificationId(): Promise<bigint> {
+    let step = BigInt(this.#log.sectionSize)
+    while (await this.#findsAfter(this.#seen + step)) step *= 2n
+    let empty = this.#seen + step
+    while (empty > this.#seen) {
+      const middle = this.#seen + (empty - this.#seen) / 2n
+      if (!(await this.#findsAfter(middle))) empty = middle
+    }
+    return this.#seen
+  }
+
+  async #findsAfter(position: bigint): Promise<boolean> {
+    const [first] = await this.#select(position, 1, { inclusiveOfStart: false })
+    this.#note(first)
+    return first !== undefined
+  }
+
+  /** A request that fails is made again a few times: whoever looks for the end of a log makes many. */
+  async #select(...args: Parameters<ProjectedLog['select']>): ReturnType<ProjectedLog['select']> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#log.select(...args)
+      } catch (error) {
+        if (attempt === mostAttempts) throw error
+        await delay(firstDelayMs * 2 ** attempt)
+      }
+    }
+  }
+
+  #note(notification: LoggedNotification | undefined): void {
+    if (notification !== undefined && notification.id > this.#seen) this.#seen = notification.id
+  }
+}
+
+/** Handlers are not given it. */
+function withTime(notification: LoggedNotification): Notification {
+  return { ...notification, recordedAt: notification.recordedAt ?? new Date(0) }
+}
+
+/** What of a subscription has certain topics, with the ends of all its pages. */
+class FilteredSubscription implements Subscription<Notification> {
+  readonly #inner: Subscription<Notification>
+  readonly #topics: ReadonlySet<string> | undefined
+
+  constructor(inner: Subscription<Notification>, topics: readonly string[] | undefined) {
+    this.#inner = inner
+    this.#topics = topics === undefined ? undefined : new Set(topics)
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Notification, undefined> {
+    for await (const { items } of this.pages()) yield* items
+  }
+
+  async *pages(): AsyncGenerator<SubscriptionPage<Notification>, undefined> {
+    const topics = this.#topics
+    for await (const { items, end } of this.#inner.pages()) {
+      yield { items: items.filter(({ topic }) => topics === undefined || topics.has(topic)), end }
+    }
+  }
+
+  stop(): void {
+    this.#inner.stop()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#inner[Symbol.asyncDispose]()
+  }
+}
