@@ -63,6 +63,10 @@ const number = { says: 'a number', fits: milliseconds.fits }
 const optionTypes: OptionTypesOf<ProjectionRunnerOptions> = {
   application: having('subscribe', 'the application whose log is read'),
   datastore: having('infrastructureFactory', 'the PrismaDatastore that the handlers write to'),
+  source: {
+    says: 'another application, or a notification log',
+    fits: (value) => typeof value === 'object' && value !== null && ('eventStore' in value || 'select' in value),
+  },
   projections: listOf(having('apply', 'a projection'), 'a list of projections, as defineProjection gives them'),
   leaseMs: milliseconds,
   poison: optionsOf<NonNullable<ProjectionRunnerOptions['poison']>>({ attempts: number, minMs: number, maxMs: number }),
