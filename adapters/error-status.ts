@@ -11,6 +11,7 @@ const defaultRetryAfter: RetryAfterSeconds = [1, 3]
 
 const statuses: Readonly<Record<string, number>> = {
   ES_AGGREGATE_NOT_FOUND: 404,
+  ES_AGGREGATE_ENDED: 410,
   ES_CONCURRENCY: 409,
   ES_APPEND_CONDITION: 409,
   ES_TRANSACTION_TIMEOUT: 503,

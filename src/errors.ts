@@ -201,6 +201,11 @@ export class AggregateNotFoundError extends EventSourcingError {
   override readonly code: string = 'ES_AGGREGATE_NOT_FOUND'
 }
 
+/** The aggregate was there, and an event has ended it (`ends: true`): it is read at a `version` only, and has no further events. */
+export class AggregateEndedError extends AggregateNotFoundError {
+  override readonly code: string = 'ES_AGGREGATE_ENDED'
+}
+
 /** An event was applied to an aggregate whose version is not the one before it. */
 export class OriginatorVersionError extends EventSourcingError {
   override readonly code: string = 'ES_ORIGINATOR_VERSION'

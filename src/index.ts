@@ -17,6 +17,7 @@ export type {
 } from './application/application-subscription.js'
 export { type Causation, causedBy } from './application/causation.js'
 export type { Saveable } from './application/collected.js'
+export type { ConflictOptions } from './application/conflict-options.js'
 export type { Decide, DecideOptions, FactsByName, SaveOptions, Unless, ValuesOf } from './application/decisions.js'
 export {
   EventSourcedLog,
@@ -83,6 +84,7 @@ export { createTimestamp, Timestamp } from './domain/timestamp.js'
 export type { Upcast, Upcasts } from './domain/upcasting.js'
 export { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from './domain/uuid.js'
 export {
+  AggregateEndedError,
   AggregateNotFoundError,
   type AppendConditionDetails,
   AppendConditionError,
@@ -151,6 +153,7 @@ export type {
 } from './persistence/projection-recorder.js'
 export type {
   AggregateRecorder,
+  Append,
   AppendCondition,
   AppendOptions,
   ApplicationRecorder,

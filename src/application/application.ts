@@ -13,10 +13,12 @@ import {
   optionsOf,
   text,
 } from '../checked-options.js'
-import type { AggregateClass } from '../domain/aggregate.js'
-import { type CommandArguments, type Decider, type DeciderState, decide, initial } from '../domain/decider.js'
+import type { Aggregate, AggregateClass } from '../domain/aggregate.js'
+import { type CommandArguments, type Decider, type DeciderState, decide, fold, initial } from '../domain/decider.js'
+import { endedError, isEnded } from '../domain/ended.js'
+import { rebuild } from '../domain/rebuild.js'
 import { type SnapshotKind, takeSnapshot } from '../domain/snapshot.js'
-import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
+import { AggregateEndedError, AggregateNotFoundError, ProgrammingError } from '../errors.js'
 import type { MapperParts } from '../persistence/configured-mapper.js'
 import { checkVariables, Environment, type EnvironmentVariables } from '../persistence/environment.js'
 import type { EventStore, Recording } from '../persistence/event-store.js'
@@ -31,6 +33,7 @@ import {
   subscribeOptionTypes,
 } from './application-subscription.js'
 import type { Saveable } from './collected.js'
+import { actedOn, type ConflictOptions, withoutOptions } from './conflict-options.js'
 import {
   type Decide,
   type DecideOptions,
@@ -259,7 +262,7 @@ export class Application<Client = unknown> {
     return this.#infrastructure.watched(call, () =>
       this.#saves.save(
         objects,
-        unless === undefined ? undefined : async () => (await this.#decisions()).conditions(unless),
+        unless === undefined ? {} : { unless: async () => (await this.#decisions()).conditions(unless) },
       ),
     )
   }
@@ -292,7 +295,7 @@ export class Application<Client = unknown> {
       const decisions = await this.#decisions()
       const work = async (): Promise<Recording[]> => {
         const { events, conditions } = await decisions.decide(items, decide, options)
-        return await this.#saves.save(events, async () => conditions)
+        return await this.#saves.save(events, { unless: async () => conditions })
       }
       const isLocking = options.lock === true && this.recorder.hasTransactions !== false
       return isLocking ? await this.recorder.transaction(work) : await work()
@@ -316,6 +319,7 @@ export class Application<Client = unknown> {
     return this.#infrastructure.watched(call, async () => {
       this.#snapshots.assertFor(snapshotKind)
       const originator = await getOriginator(this.repository, snapshotKind, id, options)
+      if (isEnded(originator)) throw endedError(`take a snapshot of ${id}`)
       await this.#snapshots.put(snapshotKind, takeSnapshot(snapshotKind, originator))
     })
   }
@@ -332,18 +336,79 @@ export class Application<Client = unknown> {
     id: string,
     command: Name,
     ...args: CommandArguments<Commands, Name>
+  ): Promise<DeciderState<State>>
+  /**
+   * The same for a command that commutes with others: with `{ onConflict: 'redecide' }` it is decided again, on the newer events, where
+   * another writer was first. In a transaction that is at its flush, and the handler does not run again.
+   *
+   * @returns the state after the command: provisional, since it may be decided on others
+   */
+  execute<State, Events extends object, Commands extends object, Name extends keyof Commands & string>(
+    decider: Decider<State, Events, Commands>,
+    id: string,
+    command: Name,
+    ...given: readonly [...args: CommandArguments<Commands, Name>, options: ConflictOptions]
+  ): Promise<DeciderState<State>>
+  execute<State, Events extends object, Commands extends object, Name extends keyof Commands & string>(
+    decider: Decider<State, Events, Commands>,
+    id: string,
+    name: Name,
+    ...given: readonly unknown[]
   ): Promise<DeciderState<State>> {
     const call = { name: 'execute', owner: Application.prototype }
+    const [args, options] = withoutOptions(given)
+    // As the overloads say.
+    const command = { name, args: args as unknown as CommandArguments<Commands, Name> }
     return this.#infrastructure.watched(call, async () => {
-      assertDecider(decider, command)
-      const decision = decide(decider, await this.#currentState(decider, id), { name: command, args })
-      await this.save(decision)
+      assertDecider(decider, name)
+      const before = await this.#currentState(decider, id)
+      const decision = decide(decider, before, command)
+      if (options.onConflict !== 'redecide') {
+        await this.save(decision)
+        return decision
+      }
+      const again = async (): Promise<Saveable> => {
+        const store = await this.eventStore()
+        const newer = await store.get(id, { gt: before.version, latest: true })
+        return decide(decider, fold(decider, before, newer), command)
+      }
+      await this.#saves.save([decision], { again })
       return decision
     })
   }
 
   /**
-   * Gives the ids of all aggregates of a class, or of all originators of a decider, in the order in which they were created.
+   * Gets an aggregate, lets `change` change it, and saves it.
+   *
+   * @param change - acts at once on the aggregate that it is given, and on nothing else: with `onConflict: 'redecide'` it is called again, with
+   *   the aggregate as it is by then, where another writer was first; in a transaction that is at its flush
+   * @returns the aggregate; with `redecide` it is provisional: what is stored may be decided on newer events
+   * @throws `AggregateNotFoundError` when there is none with this id; whatever `change` throws; what `save` throws
+   *
+   * @example
+   * await blog.change(Article, id, (article) => article.favorite(user), { onConflict: 'redecide' })
+   */
+  change<A extends Aggregate<object>>(
+    aggregateClass: AggregateClass<A>,
+    id: string,
+    change: (aggregate: A) => unknown,
+    { onConflict = 'fail' }: ConflictOptions = {},
+  ): Promise<A> {
+    const call = { name: 'change', owner: Application.prototype }
+    return this.#infrastructure.watched(call, async () => {
+      const changed = actedOn(await this.repository.get(aggregateClass, id), change)
+      const again = async (): Promise<Saveable> => {
+        const store = await this.eventStore()
+        return actedOn(rebuild(aggregateClass, await store.get(id, { latest: true })), change)
+      }
+      await this.#saves.save([changed], onConflict === 'redecide' ? { again } : {})
+      return changed
+    })
+  }
+
+  /**
+   * Gives the ids of all aggregates of a class, or of all originators of a decider, in the order in which they were created; not of
+   * those that an event has ended.
    * Ids are read in pages, as they are asked for.
    *
    * @example
@@ -422,7 +487,8 @@ export class Application<Client = unknown> {
     try {
       return await this.repository.get(decider, id)
     } catch (error) {
-      if (error instanceof AggregateNotFoundError) return initial(decider, id)
+      if (error instanceof AggregateNotFoundError && !(error instanceof AggregateEndedError))
+        return initial(decider, id)
       throw error
     }
   }

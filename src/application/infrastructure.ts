@@ -76,6 +76,10 @@ export class Infrastructure<Client> {
         await (await this.eventStore()).readSinceSnapshot(snapshots.recorder, ...args)
       },
       has: async (originatorId) => await (await this.eventStore()).has(originatorId),
+      lastTopic: async (originatorId) => {
+        const { recorder } = await this.eventStore()
+        return (await recorder.selectEvents(originatorId, { desc: true, limit: 1 }))[0]?.topic
+      },
     }
   }
 

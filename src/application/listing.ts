@@ -1,5 +1,6 @@
 /** Which originators there are: found in the log by the events that created them. */
 import { defaultCreationName, eventsOf } from '../domain/aggregate-events.js'
+import { shapesOf } from '../domain/read-event.js'
 import type { SnapshotKind } from '../domain/snapshot.js'
 import { storedTopics, type TopicOwner } from '../domain/topic.js'
 import { PageSize } from '../persistence/page-size.js'
@@ -14,16 +15,36 @@ export async function* originatorIds(
   kind: SnapshotKind,
 ): AsyncGenerator<string, void, undefined> {
   const { topics, firstVersion } = creationOf(kind)
+  const ended = await endedIds(log, kind)
   const size = new PageSize(firstPage, greatestPage)
   for (let position: bigint | null = null; ; ) {
     const { limit } = size
     const page = await log.selectNotifications(position, limit, { topics, inclusiveOfStart: false })
-    for (const { originatorId, originatorVersion } of page) if (originatorVersion === firstVersion) yield originatorId
+    for (const { originatorId, originatorVersion } of page) {
+      if (originatorVersion === firstVersion && !ended.has(originatorId)) yield originatorId
+    }
     const last = page.at(-1)
     if (last === undefined || page.length < limit) return
     position = last.id
     size.adapt(page)
   }
+}
+
+/** Those that an event has ended; nothing is read where no event does that. */
+async function endedIds(
+  log: Pick<ApplicationRecorder, 'selectNotifications'>,
+  kind: SnapshotKind,
+): Promise<ReadonlySet<string>> {
+  const shapes = shapesOf(kind)
+  const topics = [...shapes.endings].flatMap((name) => storedTopics(shapes, name))
+  const ended = new Set<string>()
+  for (let position: bigint | null = null; topics.length > 0; ) {
+    const page = await log.selectNotifications(position, greatestPage, { topics, inclusiveOfStart: false })
+    for (const { originatorId } of page) ended.add(originatorId)
+    position = page.at(-1)?.id ?? null
+    if (page.length < greatestPage) break
+  }
+  return ended
 }
 
 /** The topics that the first event of an originator may have. */

@@ -3,7 +3,9 @@ import { checkOptions, described, flag, type OptionTypesOf } from '../checked-op
 import { Aggregate, type AggregateClass, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
 import { eventsOf } from '../domain/aggregate-events.js'
 import { type Decider, type DeciderState, fold, initial } from '../domain/decider.js'
+import { endedError, isEnded } from '../domain/ended.js'
 import type { DomainEvent } from '../domain/event.js'
+import { shapesOf } from '../domain/read-event.js'
 import { rebuild } from '../domain/rebuild.js'
 import { restoreSnapshot, type SnapshotKind, type Snapshotted } from '../domain/snapshot.js'
 import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
@@ -29,6 +31,8 @@ export interface EventReader {
   ): Promise<void>
   /** Whether an originator has any events. */
   has(originatorId: string): Promise<boolean>
+  /** The topic of its last event. */
+  lastTopic(originatorId: string): Promise<string | undefined>
 }
 
 /** Which state of an originator to get. */
@@ -94,7 +98,8 @@ export class Repository {
    * Rebuilds an aggregate.
    *
    * @param aggregateClass - the class that its events are of
-   * @throws `AggregateNotFoundError` when there are no events with this id, or none up to the version
+   * @throws `AggregateNotFoundError` when there are no events with this id, or none up to the version; `AggregateEndedError`, which is one,
+   *   when an event has ended it, unless a version is given
    * @throws `TopicError` when the stream has an event that the class does not know
    * @throws `MapperError` when a stored state cannot be read
    * @throws `ProgrammingError` for what is no class or decider, for an id that is no text, and for options that there are not
@@ -117,6 +122,8 @@ export class Repository {
       if (options !== undefined) checkOptions(() => `get ${nameOf(kind)} ${id}`, options, getOptionTypes)
       if (typeof kind === 'function') assertAggregateClass(kind, id)
       const originator = await this.#get(kind, id, options ?? {})
+      // By a version it is read for what it was.
+      if (options?.version === undefined && isEnded(originator)) throw endedError(`get ${nameOf(kind)} ${id}`)
       // Its version would fit when somebody else has stored other events in their place.
       if (isAggregate(originator)) this.#onUndone(id, () => markStray(originator))
       return originator
@@ -161,7 +168,10 @@ export class Repository {
   ): Promise<boolean> {
     return this.#watched({ name: 'repository.has', owner: Repository.prototype }, async () => {
       assertAsked('has', kind, id)
-      return await this.#events.has(id)
+      const { endings, nameOf: eventNameOf } = shapesOf(kind)
+      if (endings.size === 0) return await this.#events.has(id)
+      const topic = await this.#events.lastTopic(id)
+      return topic !== undefined && !endings.has(eventNameOf(topic) ?? '')
     })
   }
 }

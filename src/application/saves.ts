@@ -2,8 +2,9 @@
 
 import type { DomainEvent } from '../domain/event.js'
 import { takeSnapshot } from '../domain/snapshot.js'
-import type { Recording } from '../persistence/event-store.js'
+import type { PutOptions, Recording } from '../persistence/event-store.js'
 import type { AppendCondition } from '../persistence/recorder.js'
+import { currentMetadata, withMetadata } from '../transaction/ambient-metadata.js'
 import { Collected, type Saveable } from './collected.js'
 import type { Infrastructure } from './infrastructure.js'
 import { getOriginator, type Repository } from './repository.js'
@@ -19,8 +20,13 @@ export interface InlineProjection {
   ) => Promise<unknown>
 }
 
-/** Gives the conditions of a save. */
-export type Conditions = () => Promise<readonly AppendCondition[]>
+/** What is asked of a save beside its objects. */
+export interface SaveRequest {
+  /** Gives the conditions, when they are needed. */
+  readonly unless?: (() => Promise<readonly AppendCondition[]>) | undefined
+  /** Gives what is saved instead where another writer was first. */
+  readonly again?: (() => Promise<Saveable>) | undefined
+}
 
 /** Saves what belongs to one application. */
 export class Saves<Client> {
@@ -45,25 +51,31 @@ export class Saves<Client> {
   /**
    * Stores the pending events of all objects, or nothing; see `Application.save`.
    *
-   * @param conditions - made at once, and given when they are needed
+   * @param request - what is asked of it
    */
-  async save(objects: readonly Saveable[], unless?: Conditions): Promise<Recording[]> {
+  async save(objects: readonly Saveable[], request: SaveRequest = {}): Promise<Recording[]> {
     const collected = new Collected(objects, (id) => this.#repository.cache?.lose(id))
     if (collected.events.length === 0) return []
-    return await collected.inOrder(() => this.#storing(collected, unless))
+    return await collected.inOrder(() => this.#storing(collected, request))
   }
 
   /** What stores the events, with the snapshots and the cached states of now. */
-  #storing(collected: Collected, unless: Conditions | undefined): () => Promise<Recording[]> {
+  #storing(collected: Collected, { unless, again }: SaveRequest): () => Promise<Recording[]> {
     const { cache } = this.#repository
     const { originators } = collected
-    const due = originators.flatMap((each) => this.#snapshots.due(each.kind, each.originator, each.events.length))
+    // What is decided again may be another state: the next save takes the snapshot that is due.
+    const due =
+      again === undefined
+        ? originators.flatMap((each) => this.#snapshots.due(each.kind, each.originator, each.events.length))
+        : []
     const cached = cache?.captured(originators) ?? []
     const isPlain = due.length === 0 && !originators.some(({ originator }) => this.#snapshots.isAhead(originator))
     return async () => {
-      const put = async (): Promise<Recording[]> => await this.#put(collected, await unless?.())
+      const put = async (): Promise<Recording[]> => await this.#put(collected, await unless?.(), again)
       const recordings = isPlain ? await this.#putPlainly(put) : await this.#putWithSnapshots(collected, due, put)
-      cache?.keep(cached)
+      // What is decided again may be another state.
+      if (again === undefined) cache?.keep(cached)
+      else for (const { originator } of originators) cache?.lose(originator.id)
       return recordings
     }
   }
@@ -72,14 +84,36 @@ export class Saves<Client> {
     return this.#inline.length === 0 ? await put() : await this.#together(put)
   }
 
-  async #put(collected: Collected, unless: readonly AppendCondition[] | undefined): Promise<Recording[]> {
+  async #put(
+    collected: Collected,
+    unless: readonly AppendCondition[] | undefined,
+    again: SaveRequest['again'],
+  ): Promise<Recording[]> {
     const store = await this.#infrastructure.eventStore()
-    return await store.put(collected.events, {
+    return await store.put(collected.events, this.#putOptions(collected, unless, again))
+  }
+
+  #putOptions(
+    collected: Collected,
+    unless: readonly AppendCondition[] | undefined,
+    again: SaveRequest['again'],
+  ): PutOptions {
+    const ambient = currentMetadata()
+    return {
       onLost: () => collected.lose(),
       shown: collected.shown,
       before: this.#inline.length === 0 ? undefined : () => this.#project(collected.events),
       unless,
-    })
+      again:
+        again &&
+        (() =>
+          withMetadata(ambient ?? {}, async () => {
+            // Whoever has them goes on from what never happened.
+            collected.lose()
+            const anew = new Collected([await again()], (id) => this.#repository.cache?.lose(id))
+            return { events: anew.events, options: this.#putOptions(anew, unless, again) }
+          })),
+    }
   }
 
   /** Lets the inline projections handle events that are about to be written. */

@@ -1,4 +1,5 @@
 /** The snapshots of an application: which kinds have them, when they are taken, and how many are kept. */
+import { isEnded } from '../domain/ended.js'
 import type { DomainEvent } from '../domain/event.js'
 import { restoreSnapshot, type SnapshotKind, type Snapshotted, subjectsIn, takeSnapshot } from '../domain/snapshot.js'
 import { snapshotsDue } from '../domain/snapshot-policy.js'
@@ -61,7 +62,8 @@ export class Snapshots {
    */
   due(kind: SnapshotKind, originator: Snapshotted, eventCount: number): DueSnapshot[] {
     const { snapshots: policy } = kind
-    if (policy === undefined || !this.isFor(kind) || eventCount === 0) return []
+    // Nobody goes on from what has ended.
+    if (policy === undefined || !this.isFor(kind) || eventCount === 0 || isEnded(originator)) return []
     // Not when the first one is due: that is in production, and nothing could be saved then.
     const snapshot = takeSnapshot(kind, originator)
     const { id, version: after } = originator

@@ -14,6 +14,7 @@ import { addProjections } from './projection-commands.js'
 import { modelTypes } from './schema-models.js'
 import { findSchema } from './schema-place.js'
 import { tablesSql } from './sql.js'
+import { addTags } from './tag-commands.js'
 import { verifyAll } from './verify-snapshots.js'
 
 const urlDescription =
@@ -86,6 +87,7 @@ function program(output: Output, end: (code: number) => void): Command {
   addDoctor(command, output, end)
   addVerifySnapshots(command, output)
   addProjections(command, output, end, urlDescription)
+  addTags(command, output)
   return command
 }
 

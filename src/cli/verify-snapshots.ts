@@ -84,7 +84,8 @@ function isApplication(value: unknown): value is VerifiedApplication {
   return typeof value === 'object' && value !== null && 'snapshotStore' in value && 'aggregates' in value
 }
 
-function isKind(value: unknown): value is SnapshotKind {
+/** Whether a value is a class of aggregates, or a decider. */
+export function isKind(value: unknown): value is SnapshotKind {
   if (typeof value === 'function') {
     const prototype: unknown = value.prototype
     return typeof prototype === 'object' && prototype !== null && 'pendingEvents' in prototype

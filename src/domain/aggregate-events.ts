@@ -14,6 +14,8 @@ export interface DeclaredEvent extends Signature {
   readonly name: string
   /** Undefined where only a name was given. */
   readonly definition?: EventDeclaration | undefined
+  /** Whether it ends its aggregate, as the decorator says; default as the definition says. */
+  readonly ends?: boolean
 }
 
 /** A method or setter that an event was declared on. */
@@ -33,6 +35,7 @@ export interface EventHandler {
   /** For messages, such as `Dog.addTrick`. */
   readonly label: string
   readonly definition: EventDeclaration | undefined
+  readonly ends: boolean
   readonly parameterNames: readonly string[]
   /** @throws `TypeError` for an asynchronous body, and whatever the body throws */
   apply(aggregate: object, data: EventData, timestamp: Timestamp): unknown
@@ -127,6 +130,9 @@ function readEvents(prototype: object): AggregateEvents {
     definitionOf,
     personalOf: marksOf(className, { statics: personal, definitionOf, parameterNamesOf }),
     tagsOf: (name) => tags.get(name) ?? definitionOf(name)?.tags,
+    endings: new Set(
+      [...handlers.keys()].filter((name) => handlers.get(name)?.ends === true || definitionOf(name)?.ends === true),
+    ),
     nameOf: namesOfTopics({ topic, formerTopics }, isKnown),
   }
 }
@@ -175,11 +181,12 @@ function decoratedHandlers(prototype: object, className: string): EventHandler[]
   return handlers
 }
 
-function handlerOf({ name, label, parameterNames, definition, body }: MethodEvent): EventHandler {
+function handlerOf({ name, label, parameterNames, definition, body, ends = false }: MethodEvent): EventHandler {
   return {
     name,
     label,
     definition,
+    ends,
     parameterNames,
     apply(aggregate, data, timestamp) {
       const result: unknown = Reflect.apply(body, aggregate, argumentsOfEvent(parameterNames, data, timestamp))

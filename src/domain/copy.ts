@@ -2,6 +2,7 @@
 import { type AggregateClass, isAggregate, tryRecordOf } from './aggregate.js'
 import { aggregateWith, stateOf } from './aggregate-state.js'
 import { type DeciderState, knownSubjects, withShownSubjects } from './decider.js'
+import { isEnded, markEnded } from './ended.js'
 import { assertVisible } from './private-members.js'
 import type { Snapshotted } from './snapshot.js'
 import { Timestamp } from './timestamp.js'
@@ -17,6 +18,12 @@ import { valueTypeOf } from './value-types.js'
  * @throws `TypeError` for one with `#private` members that does not keep its state by itself
  */
 export function copyOriginator(originator: Snapshotted): Snapshotted | undefined {
+  const copy = copyOf(originator)
+  if (copy !== undefined && isEnded(originator)) markEnded(copy)
+  return copy
+}
+
+function copyOf(originator: Snapshotted): Snapshotted | undefined {
   if (!isAggregate(originator)) return copyOfState(originator)
   const record = tryRecordOf(originator)
   if (record === undefined) return undefined

@@ -61,6 +61,7 @@ function readShapes(decider: ShapedDecider): EventShapes {
     definitionOf: (eventName) => definitions.get(eventName),
     personalOf: (eventName) => marks.get(eventName) ?? definitions.get(eventName)?.personal,
     tagsOf: (eventName) => tags.get(eventName) ?? definitions.get(eventName)?.tags,
+    endings: new Set([...definitions.values()].filter(({ ends }) => ends).map((definition) => definition.name)),
   }
 }
 

@@ -3,6 +3,7 @@ import { inspect } from 'node:util'
 import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors.js'
 import type { EventSource } from './aggregate.js'
 import { eventShapesOf } from './decider-shapes.js'
+import { endedError, isEnded, markEnded } from './ended.js'
 import type { DomainEvent, EventData, EventMetadata } from './event.js'
 import { dataOfArguments } from './event-data.js'
 import type { EventDeclaration } from './event-definition.js'
@@ -109,6 +110,7 @@ export function fold<State, Events extends object, Commands extends object>(
 ): DeciderState<State> {
   let { version, state } = current
   let subjects = knownSubjects(current)
+  let last: DomainEvent | undefined
   for (const event of events) {
     if (event.originatorId !== current.id) {
       throw new OriginatorIdError(
@@ -124,9 +126,12 @@ export function fold<State, Events extends object, Commands extends object>(
     state = evolved(decider, state, event)
     version = event.originatorVersion
     subjects = withSubjects(subjects, event.personal)
+    last = event
   }
   if (version === current.version) return current
-  return withShownSubjects(Object.freeze({ id: current.id, version, state }), subjects)
+  const after = withShownSubjects(Object.freeze({ id: current.id, version, state }), subjects)
+  if (last !== undefined && hasEnded(decider, last)) markEnded(after)
+  return after
 }
 
 /** A command and what it needs. */
@@ -141,6 +146,7 @@ export interface Command<Commands extends object, Name extends keyof Commands & 
  * Lets a decider decide: nothing is stored, and `current` stays as it is.
  *
  * @returns the state after the decided events, and the events, for `application.save`
+ * @throws `AggregateEndedError` where an event has ended the originator
  * @throws whatever the command throws; `EventDataError` for data that an event's definition refuses; `TypeError` for an unknown command, an asynchronous one, or one that gives events
  *   that `evolve` does not have
  */
@@ -150,6 +156,7 @@ export function decide<State, Events extends object, Commands extends object, Na
   command: Command<Commands, Name>,
 ): Decision<State> {
   const label = `${decider.name}.decide.${command.name}`
+  if (isEnded(current)) throw endedError(`decide ${label} of ${current.id}`)
   if (!Object.hasOwn(decider.decide, command.name)) throw new TypeError(`${label} does not exist`)
   const decided = checkEvents(decider.decide[command.name](current.state, ...command.args), label)
   let { version, state } = current
@@ -157,6 +164,8 @@ export function decide<State, Events extends object, Commands extends object, Na
   const events: DomainEvent[] = []
   for (const { type, data } of decided) {
     if (!Object.hasOwn(decider.evolve, type)) throw new TypeError(`${label} gave '${type}', which evolve does not have`)
+    if (events.some((event) => hasEnded(decider, event)))
+      throw endedError(`decide '${type}' after the end of ${decider.name} ${current.id}`)
     version += 1
     const event = newEvent(eventShapesOf(decider), {
       eventName: type,
@@ -173,7 +182,16 @@ export function decide<State, Events extends object, Commands extends object, Na
   const decision = withKnownSubjects(decisionOf({ id: current.id, version, state }, events), subjects)
   shownByState.set(decision, shownSubjects(current))
   deciders.set(decision, decider)
+  if (events.some((event) => hasEnded(decider, event))) markEnded(decision)
   return decision
+}
+
+function hasEnded<State, Events extends object, Commands extends object>(
+  decider: Decider<State, Events, Commands>,
+  { topic }: DomainEvent,
+): boolean {
+  const { endings, nameOf } = eventShapesOf(decider)
+  return endings.size > 0 && endings.has(nameOf(topic) ?? '')
 }
 
 const subjectsByState = new WeakMap<object, ReadonlySet<string>>()

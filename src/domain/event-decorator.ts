@@ -17,6 +17,12 @@ import type { EventDecorator, MemberDecorator } from './event-fit.js'
 import { assertPlainFunction } from './plain-function.js'
 import { triggerEvent } from './trigger.js'
 
+/** What can be said of an event beside its parameters; of one with a definition, there. */
+export interface EventOptions {
+  /** Whether the event ends its aggregate; see `ends` of a definition. */
+  readonly ends: boolean
+}
+
 /** The names that the parameters for an event's data can have. */
 export type ParameterName<Data extends object> = (keyof Data & string) | 'timestamp'
 
@@ -45,14 +51,26 @@ export function event<const Name extends string, const Names extends readonly st
   event: Name,
   ...parameterNames: Names
 ): EventDecorator<Names, EventData, Name>
+/** The same with options, which come last: `@event('Closed', { ends: true })`. */
+export function event<const Name extends string, const Names extends readonly string[]>(
+  event: Name,
+  ...given: readonly [...parameterNames: Names, options: EventOptions]
+): EventDecorator<Names, EventData, Name>
 /** The same for an event that is defined elsewhere. */
 export function event<
   Input extends object,
   Data extends object,
   const Names extends ReadonlyArray<ParameterName<Data>>,
 >(definition: EventDefinition<string, Input, Data>, ...parameterNames: Names): EventDecorator<Names, Data>
-export function event(event: unknown, ...parameterNames: readonly string[]): unknown {
-  return decoratorOf({ ...declared(event, parameterNames), isCallable: true })
+export function event(event: unknown, ...given: readonly unknown[]): unknown {
+  const last = given.at(-1)
+  const options = isEventOptions(last) ? last : {}
+  const parameterNames = (isEventOptions(last) ? given.slice(0, -1) : given) as readonly string[] // checked by `declared`
+  return decoratorOf({ ...declared(event, parameterNames), ...options, isCallable: true })
+}
+
+function isEventOptions(value: unknown): value is EventOptions {
+  return typeof value === 'object' && value !== null && 'ends' in value
 }
 
 /**
@@ -155,7 +173,7 @@ function claim({ name }: Declared, classIdentity: object | null | undefined, cla
 }
 
 function triggering(declared: Declared, body: MethodEvent['body'], member: string): MethodEvent['body'] {
-  const { name, parameterNames, definition, isCallable } = declared
+  const { name, parameterNames, definition, isCallable, ends = false } = declared
   if (isMarked(body)) throw new TypeError(`${member} has more than one @event decorator`)
   assertPlainFunction(body, `The body of @event('${name}'), ${member},`)
   checkParameters(declared, body.length, member)
@@ -182,7 +200,7 @@ function triggering(declared: Declared, body: MethodEvent['body'], member: strin
   }
   Object.defineProperty(trigger, 'name', { value: body.name || member, configurable: true })
   Object.defineProperty(trigger, 'length', { value: body.length, configurable: true })
-  markMethod(trigger, { name, definition, label: member, parameterNames, body })
+  markMethod(trigger, { name, definition, label: member, parameterNames, body, ends })
   return trigger
 }
 

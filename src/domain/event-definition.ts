@@ -21,6 +21,8 @@ export interface EventDeclaration {
   readonly personal: PersonalFields | undefined
   /** Which tags it has, by its data; undefined for none. */
   readonly tags: TagsOf | undefined
+  /** Whether it ends its originator. */
+  readonly ends: boolean
 }
 
 /** An event as deciders decide it, and as scenarios expect it. */
@@ -72,12 +74,18 @@ export interface EventDefinitionOptions<Personal, Data extends object = never> {
    * A pure function, called when the event is triggered. Personal values have to be hidden by `secret`.
    */
   readonly tags?: TagsOf<Data>
+  /**
+   * Whether the event ends its aggregate, default false: `get` says so from then on (`AggregateEndedError`), `aggregates()` passes it
+   * over, and no event follows.
+   */
+  readonly ends?: boolean
 }
 
 const optionTypes: OptionTypesOf<EventDefinitionOptions<unknown>> = {
   validatesOnRead: flag,
   personal: anything,
   tags: callable,
+  ends: flag,
 }
 
 /**
@@ -109,7 +117,7 @@ export function defineEvent(
   options: EventDefinitionOptions<PersonalFields> = {},
 ): EventDefinition {
   checkOptions(`define the event ${name}`, options, optionTypes)
-  const { validatesOnRead = false, personal, tags } = options
+  const { validatesOnRead = false, personal, tags, ends = false } = options
   const define = (data: EventData = {}): NamedEvent<string, EventData> => {
     const event = { type: name, data }
     definitions.set(event, declaration)
@@ -125,7 +133,7 @@ export function defineEvent(
   }
   if (personal !== undefined) checkFields(personal, `personal of ${name}`)
   if (tags !== undefined) assertPlainFunction(tags, `tags of ${name}`)
-  const declaration = Object.freeze(Object.assign(define, { schema, validatesOnRead, personal, tags }))
+  const declaration = Object.freeze(Object.assign(define, { schema, validatesOnRead, personal, tags, ends }))
   return declaration
 }
 

@@ -21,6 +21,8 @@ export interface EventShapes {
   readonly personalOf: (eventName: string) => PersonalFields | undefined
   /** Which tags an event has, undefined where it has none. */
   readonly tagsOf: (eventName: string) => TagsOf | undefined
+  /** The events that end their originator; empty for most. */
+  readonly endings: ReadonlySet<string>
 }
 
 const shapes = new WeakMap<EventShapes, Map<string, PresentShape>>()

@@ -108,5 +108,6 @@ export function shapesOfFacts(definition: EventDeclaration): EventShapes {
     definitionOf: () => definition,
     personalOf: () => definition.personal,
     tagsOf: () => definition.tags,
+    endings: new Set(),
   }
 }

@@ -3,6 +3,7 @@ import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors
 import { type Aggregate, type AggregateClass, tryRecordOf } from './aggregate.js'
 import { type AggregateEvents, defaultCreationName, eventsOf } from './aggregate-events.js'
 import { type AggregateRecord, constructBy, constructionOf } from './aggregate-record.js'
+import { markEnded } from './ended.js'
 import type { DomainEvent } from './event.js'
 import { argumentsOfEvent } from './event-data.js'
 import { shapeOf } from './event-shapes.js'
@@ -70,6 +71,7 @@ export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): vo
   record.modifiedOn = event.timestamp
   record.subjects = withSubjects(record.subjects, event.personal)
   record.shown = withSubjects(record.shown, event.personal)
+  if (events.endings.has(name)) markEnded(aggregate)
 }
 
 function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, stored: DomainEvent): A {

@@ -1,6 +1,7 @@
 /** Triggering: a new event changes its aggregate, or, when it fails, nothing at all. */
 import { type EventHandler, eventsOf } from './aggregate-events.js'
 import type { AggregateRecord } from './aggregate-record.js'
+import { endedError, isEnded, markEnded } from './ended.js'
 import type { EventMetadata } from './event.js'
 import type { GivenData } from './event-data.js'
 import { newEvent } from './new-event.js'
@@ -18,6 +19,7 @@ export interface NewEvent extends GivenData {
  *
  * @param isAggregate - tells of an object in the aggregate's state that it is another aggregate
  * @returns what the handler returned
+ * @throws `AggregateEndedError` for one that an event has ended
  * @throws whatever the handler throws, with the aggregate as it was before; what `newEvent` throws
  */
 export function triggerEvent(
@@ -27,7 +29,9 @@ export function triggerEvent(
   isAggregate: (value: object) => boolean,
 ): unknown {
   const { handler, data, timestamp, metadata } = given
-  const event = newEvent(eventsOf(Object.getPrototypeOf(aggregate)), {
+  const events = eventsOf(Object.getPrototypeOf(aggregate))
+  if (isEnded(aggregate)) throw endedError(`trigger ${handler.label} of ${record.id}`)
+  const event = newEvent(events, {
     eventName: handler.name,
     originatorId: record.id,
     originatorVersion: record.version + 1,
@@ -50,5 +54,6 @@ export function triggerEvent(
   record.modifiedOn = event.timestamp
   record.subjects = withSubjects(record.subjects, event.personal)
   record.pending.push(event)
+  if (events.endings.has(handler.name)) markEnded(aggregate)
   return result
 }

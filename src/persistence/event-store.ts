@@ -7,6 +7,7 @@ import { PageSize } from './page-size.js'
 import { PersonalDataKeys } from './personal-data-keys.js'
 import type {
   AggregateRecorder,
+  Append,
   AppendCondition,
   SelectEventsRange,
   SinceSnapshot,
@@ -48,6 +49,10 @@ export interface PutOptions {
   readonly before?: (() => Promise<void>) | undefined
   /** No event may be stored that one of these describes. */
   readonly unless?: readonly AppendCondition[] | undefined
+  /** Makes the events anew, with what is said of them, where another writer was first. */
+  readonly again?:
+    | (() => Promise<{ readonly events: readonly DomainEvent[]; readonly options: PutOptions }>)
+    | undefined
 }
 
 /** Who reads an originator from its latest snapshot on. */
@@ -105,24 +110,13 @@ export class EventStore {
    */
   async put(events: readonly DomainEvent[], options: PutOptions = {}): Promise<Recording[]> {
     if (events.length === 0) return []
-    const { onLost, shown, before, unless = [] } = options
-    this.#assertTaggable(events, unless)
-    const stored = await this.#written(events, shown, this.#usesText)
-    const recordings: WrittenRecording[] = events.map((event) => ({ event }))
-    const onRecorded = (ids: readonly bigint[]): void => addNotifications(recordings, stored, ids)
+    const recordings: WrittenRecording[] = []
+    const { events: stored, options: appending } = await this.#append(events, options, recordings)
     if (this.recorder.appendEvents === undefined) {
-      await before?.()
-      onRecorded((await this.recorder.insertEvents(stored)) ?? [])
+      await appending.before?.()
+      appending.onRecorded?.((await this.recorder.insertEvents(stored)) ?? [])
     } else {
-      const predecessors = predecessorsOf(events)
-      await this.recorder.appendEvents(stored, {
-        predecessors,
-        onRecorded,
-        ...(onLost === undefined ? {} : { onLost }),
-        ...(before === undefined ? {} : { before }),
-        ...(unless.length === 0 ? {} : { unless }),
-        ...(this.#log === undefined ? {} : { log: this.#log }),
-      })
+      await this.recorder.appendEvents(stored, appending)
     }
     return this.#hasLog ? recordings : []
   }
@@ -218,6 +212,33 @@ export class EventStore {
     if (events.length < limit) return
     size.adapt(events)
     await this.#readPages(originatorId, { ...range, gt: last.originatorVersion }, visit, size)
+  }
+
+  /** What a recorder is given; events that are made anew take the place of the recordings that were given. */
+  async #append(events: readonly DomainEvent[], options: PutOptions, recordings: WrittenRecording[]): Promise<Append> {
+    const { onLost, shown, before, unless = [], again } = options
+    this.#assertTaggable(events, unless)
+    const stored = await this.#written(events, shown, this.#usesText)
+    recordings.splice(0, recordings.length, ...events.map((event) => ({ event })))
+    return {
+      events: stored,
+      options: {
+        predecessors: predecessorsOf(events),
+        onRecorded: (ids) => addNotifications(recordings, stored, ids),
+        ...(onLost === undefined ? {} : { onLost }),
+        ...(before === undefined ? {} : { before }),
+        ...(unless.length === 0 ? {} : { unless }),
+        ...(this.#log === undefined ? {} : { log: this.#log }),
+        ...(again === undefined
+          ? {}
+          : {
+              again: async () => {
+                const anew = await again()
+                return await this.#append(anew.events, anew.options, recordings)
+              },
+            }),
+      },
+    }
   }
 
   /** Nobody would find what is stored without its tags, and nothing would be checked. */

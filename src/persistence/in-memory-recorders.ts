@@ -1,5 +1,6 @@
 /** Recorders without a database: for tests, and for applications that nobody has configured. */
 import { NotSupportedError } from '../errors.js'
+import { storeAgain } from './append-again.js'
 import { conditionMet, isAskedFor } from './append-conditions.js'
 import { copyOf, InMemoryStreams } from './in-memory-streams.js'
 import { LogTail } from './log-tail.js'
@@ -41,9 +42,14 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
 
   /** @throws `ConcurrencyError` when a position is taken, or a predecessor is not stored */
   async appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
-    await options.before?.()
-    const notificationIds = this.store(events, options.predecessors, options.unless)
-    options.onRecorded?.(notificationIds)
+    await storeAgain([{ events, options }], async (appends) => {
+      for (const append of appends) {
+        const each = typeof append === 'function' ? await append() : append
+        await each.options.before?.()
+        const notificationIds = this.store(each.events, each.options.predecessors, each.options.unless)
+        each.options.onRecorded?.(notificationIds)
+      }
+    })
   }
 
   async selectEvents(originatorId: string, range?: SelectEventsRange): Promise<StoredEvent[]> {
@@ -144,6 +150,23 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
 
   subscribe(options?: SubscribeOptions): Subscription<Notification> {
     return new LogSubscription(() => this.#tail, options)
+  }
+
+  async addTags(tagged: ReadonlyArray<{ readonly id: bigint; readonly tags: readonly string[] }>): Promise<void> {
+    for (const { id, tags } of tagged) {
+      const event = this.#log[Number(id) - 1]
+      if (event === undefined) continue
+      for (const tag of new Set(tags)) {
+        const others = this.#tagged.get(tag) ?? []
+        const known = others.find((other) => other.id === id)
+        const own = [...(known?.event.tags ?? []), ...tags]
+        const all = [...others.filter((other) => other.id !== id), { event: { ...event, tags: own }, id }]
+        this.#tagged.set(
+          tag,
+          all.toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+        )
+      }
+    }
   }
 
   async selectByTags(queries: ReadonlyArray<TagQuery & TaggedReadOptions>): Promise<TaggedRead[]> {

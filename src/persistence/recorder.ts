@@ -7,6 +7,11 @@ export interface SelectEventsRange {
   readonly gt?: number
   /** Only versions up to and including this. */
   readonly lte?: number
+  /**
+   * Whether what others have committed is read that the snapshot of the current transaction does not have; default false. For who goes
+   * on from there, since it may differ from what was read before.
+   */
+  readonly latest?: boolean
   /** Newest first; default false. */
   readonly desc?: boolean
   /** At most so many; default all. */
@@ -98,8 +103,21 @@ export interface AppendOptions {
    * writer was first, or the transaction was rolled back. Perhaps more than once.
    */
   readonly onLost?: () => void
+  /**
+   * Makes the events anew where another writer was first, in the current transaction, on what is stored by then; called until its events
+   * can be stored, at most 50 times. Without it, and where the streams of other appends are concerned, the conflict stays.
+   */
+  readonly again?: () => Promise<Append>
   /** The name of the log, by which whoever ends the current transaction learns the position of the last event. */
   readonly log?: string
+}
+
+/** Events with what is asked of their insert. */
+export interface Append {
+  /** In the order in which they are stored. */
+  readonly events: readonly StoredEvent[]
+  /** What is asked of their insert. */
+  readonly options: AppendOptions
 }
 
 /** Stores and gives back the events of originators. Snapshots are kept by one of these too. */
@@ -265,6 +283,9 @@ export interface ApplicationRecorder extends AggregateRecorder {
    * @returns for each query what it has found, in the order of the queries
    */
   selectByTags?(queries: ReadonlyArray<TagQuery & TaggedReadOptions>): Promise<TaggedRead[]>
+
+  /** Adds tags to events that are stored already; those that they have are passed over. Optional: without it none can be added. */
+  addTags?(tagged: ReadonlyArray<{ readonly id: bigint; readonly tags: readonly string[] }>): Promise<void>
 
   /** Keeps others, until the end of the current transaction, from storing events with these tags. Only in a transaction. */
   lockTags?(tags: readonly string[]): Promise<void>

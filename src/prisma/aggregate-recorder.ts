@@ -1,10 +1,12 @@
 /** Stores the events, or the snapshots, of aggregates in a table of the Prisma schema. */
 import { assertStorableIds, isStorableText } from '../domain/storable-text.js'
 import { DataError, NotSupportedError, ProgrammingError } from '../errors.js'
+import { storeAgain } from '../persistence/append-again.js'
 import { conditionMet } from '../persistence/append-conditions.js'
 import { checkRange } from '../persistence/positions.js'
 import type {
   AggregateRecorder,
+  Append,
   AppendCondition,
   AppendOptions,
   DeleteEventsRange,
@@ -202,10 +204,9 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   protected async append(events: readonly StoredEvent[], options: AppendOptions): Promise<void> {
     const scope = this.engine.currentScope
     if (scope === undefined) {
-      await options.before?.()
-      const ids = await this.insertAtOnce(events, options)
-      options.onRecorded?.(ids)
-      return
+      return await storeAgain([{ events, options }], async (appends) => {
+        for (const append of appends) await this.#appendAtOnce(typeof append === 'function' ? await append() : append)
+      })
     }
     this.#assertStorable(events)
     const pending = this.#pendingIn(scope)
@@ -217,6 +218,12 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     noteWritten(scope, originatorsOf(events))
     if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
     this.#wakeFollowers()
+  }
+
+  async #appendAtOnce({ events, options }: Append): Promise<void> {
+    await options.before?.()
+    const ids = await this.insertAtOnce(events, options)
+    options.onRecorded?.(ids)
   }
 
   /** Writes events now, after those that are pending in the current transaction. */

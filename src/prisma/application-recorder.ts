@@ -109,6 +109,14 @@ export class PrismaApplicationRecorder<Client extends object = object>
     return found.map((read, index) => withPending(read, queries[index], this.pendingOf(scope)))
   }
 
+  async addTags(tagged: ReadonlyArray<{ readonly id: bigint; readonly tags: readonly string[] }>): Promise<void> {
+    const rows = tagged.flatMap(({ id, tags }) => [...new Set(tags)].map((tag) => [tag, id] as const))
+    if (rows.length === 0) return
+    const scope = this.engine.currentScope
+    if (scope === undefined) this.engine.checkOutside('tags of events')
+    await runIn(this.engine, scope, 'add tags', (runner) => this.table.addTags(runner, rows))
+  }
+
   async lockTags(tags: readonly string[]): Promise<void> {
     const scope = this.engine.currentScope
     if (scope === undefined && !this.engine.runner().inTransaction) {

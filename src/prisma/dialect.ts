@@ -135,6 +135,8 @@ export interface EventsTable {
   firstUnwanted(runner: StatementRunner, condition: TagCondition): Promise<bigint | undefined>
   /** Reads events by their tags, each query by itself, all as of one moment. */
   selectByTags(runner: StatementRunner | DriverConnection, queries: readonly TagsRead[]): Promise<TaggedRead[]>
+  /** Adds tags to events that are stored; those that they have are passed over. */
+  addTags(runner: StatementRunner, tagged: ReadonlyArray<readonly [tag: string, id: bigint]>): Promise<void>
   /** Keeps others from storing events with these tags until the end of the transaction. */
   lockTags(runner: StatementRunner | DriverConnection, tags: readonly string[]): Promise<void>
   select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]>

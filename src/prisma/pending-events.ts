@@ -1,6 +1,8 @@
 /** Events that were saved in a transaction and wait for its flush. */
+
+import { storeAgain } from '../persistence/append-again.js'
 import { isAskedFor } from '../persistence/append-conditions.js'
-import type { AppendCondition, AppendOptions, SelectEventsRange, TagQuery } from '../persistence/recorder.js'
+import type { Append, AppendCondition, AppendOptions, SelectEventsRange, TagQuery } from '../persistence/recorder.js'
 import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
 import { withBytes } from '../persistence/text-event.js'
 import type { PendingWork, Run, Written } from '../transaction/buffers.js'
@@ -8,11 +10,6 @@ import type { Statements } from '../transaction/connection.js'
 import type { DriverConnection } from './connections.js'
 import type { TagCondition } from './dialect.js'
 import type { EventsWriter } from './events-writer.js'
-
-interface Append {
-  readonly events: readonly StoredEvent[]
-  readonly options: AppendOptions
-}
 
 /** Runs work in a part of a scope that can fail alone. */
 export type InPart = (work: (part: PendingEvents) => Promise<void>) => Promise<void>
@@ -30,20 +27,23 @@ export class PendingEvents implements PendingWork<DriverConnection> {
   }
 
   get needsPreparation(): boolean {
-    return this.#appends.some(({ options }) => options.before !== undefined)
+    return this.#appends.some(({ options }) => options.before !== undefined || options.again !== undefined)
   }
 
   async prepare(): Promise<void> {
     const appends = this.#appends
     this.#appends = []
     try {
-      await this.#inPart(async (part) => {
-        for (const { events, options } of appends) {
-          const { before, ...others } = options
-          await before?.()
-          part.add(events, others)
-        }
-      })
+      await storeAgain(appends, (all) =>
+        this.#inPart(async (part) => {
+          for (const append of all) {
+            const { events, options } = typeof append === 'function' ? await append() : append
+            const { before, again: _again, ...others } = options
+            await before?.()
+            part.add(events, others)
+          }
+        }),
+      )
     } catch (error) {
       tellLost(appends)
       throw error

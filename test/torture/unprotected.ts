@@ -50,6 +50,7 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
     findFault: (runner) => table.findFault(runner),
     firstUnwanted: (runner, condition) => table.firstUnwanted(runner, condition),
     selectByTags: (runner, queries) => table.selectByTags(runner, queries),
+    addTags: (runner, tagged) => table.addTags(runner, tagged),
     lockTags: (runner, tags) => table.lockTags(runner, tags),
     insert: (runner, events, predecessors) => insert(runner, events, predecessors),
   }

@@ -1,10 +1,17 @@
 /** The statements over the tags of one table of events, alike on all databases but for what a dialect says. */
 import type { TaggedRead } from '../../persistence/recorder.js'
+import type { StreamPosition } from '../../persistence/stored-event.js'
 import type { StatementRunner } from '../connections.js'
 import type { TagCondition, TagsRead } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { partsOf } from './chunks.js'
 import { eventColumns, toBigInt, toStoredEvent } from './event-rows.js'
+
+/** What has to be there, and what must not, when events are written. */
+export interface Required {
+  readonly predecessors: readonly StreamPosition[]
+  readonly conditions: readonly TagCondition[]
+}
 
 /** What differs between databases. */
 export interface TagSyntax {

@@ -24,7 +24,7 @@ import type { LogWatch } from '../log-watch.js'
 import { allOrNothing, chunksOf, needsChunks, partsOf } from './chunks.js'
 import { eventColumns, toBigInt, toNotification, toSinceSnapshot, toStoredEvent, toText } from './event-rows.js'
 import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
-import { hasTags, TagStatements, taggedIds } from './event-tags.js'
+import { hasTags, type Required, TagStatements, taggedIds } from './event-tags.js'
 import { setInsertId } from './insert-id.js'
 import {
   eventsTableStatements,
@@ -124,6 +124,11 @@ export class MariadbEventsTable implements EventsTable {
     return await this.#tagStatements.read(runner, queries, this.#holdsCounter(runner) ? latest(runner) : '')
   }
 
+  async addTags(runner: StatementRunner, tagged: ReadonlyArray<readonly [tag: string, id: bigint]>): Promise<void> {
+    const known = ' ON DUPLICATE KEY UPDATE tag = VALUES(tag)'
+    for (const insert of this.#tagStatements.inserts(tagged, known)) await runner.execute(insert)
+  }
+
   /** All who write this log take its counter, so that is the lock of every tag. */
   async lockTags(runner: StatementRunner | DriverConnection): Promise<void> {
     this.#noteCounter(runner)
@@ -136,7 +141,9 @@ export class MariadbEventsTable implements EventsTable {
   }
 
   async select(runner: StatementRunner, originatorId: string, range: SelectEventsRange): Promise<StoredEvent[]> {
-    const { rows } = await runner.query(selectStream(this.reference, originatorId, range))
+    const query = selectStream(this.reference, originatorId, range)
+    const locking = range.latest === true ? latest(runner) : ''
+    const { rows } = await runner.query(statement(`${query.sql}${locking}`, query.args))
     return rows.map(toStoredEvent)
   }
 
@@ -349,12 +356,6 @@ export class MariadbEventsTable implements EventsTable {
     const rows = Array.from(events, () => row).join(', ')
     return statement(`INSERT INTO ${this.reference} (${columns}, recorded_at) VALUES ${rows}`, args)
   }
-}
-
-/** What has to be there, and what must not, when events are written. */
-interface Required {
-  readonly predecessors: readonly StreamPosition[]
-  readonly conditions: readonly TagCondition[]
 }
 
 /** Ends a select that is to see what was committed after the snapshot of its transaction. */

@@ -22,7 +22,7 @@ import type {
 import { statement } from '../driver.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
 import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
-import { hasTags, TagStatements } from './event-tags.js'
+import { hasTags, type Required, TagStatements } from './event-tags.js'
 import {
   type StreamsTable,
   selectLastVersions,
@@ -149,6 +149,11 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
 
   async selectByTags(runner: StatementRunner, queries: readonly TagsRead[]): Promise<TaggedRead[]> {
     return await this.#tagStatements.read(runner, queries)
+  }
+
+  async addTags(runner: StatementRunner, tagged: ReadonlyArray<readonly [tag: string, id: bigint]>): Promise<void> {
+    const sql = `INSERT INTO ${this.#tags} (tag, notification_id) SELECT * FROM unnest($1::text[], $2::bigint[]) ON CONFLICT DO NOTHING`
+    await runner.execute(statement(sql, [tagged.map(([tag]) => tag), tagged.map(([, id]) => id)]))
   }
 
   async lockTags(runner: StatementRunner, tags: readonly string[]): Promise<void> {
@@ -323,12 +328,6 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
       `(SELECT * FROM unnest($1::${this.idType}[], $2::bigint[]))`
     await runner.execute(statement(sql, [rows.map((row) => row[0]), rows.map((row) => row[1])]))
   }
-}
-
-/** What has to be there, and what must not, when events are written. */
-interface Required {
-  readonly predecessors: readonly StreamPosition[]
-  readonly conditions: readonly TagCondition[]
 }
 
 interface InsertOptions extends Required {

@@ -21,7 +21,7 @@ import { type SqlQuery, statement } from '../driver.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
 import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
 import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
-import { hasTags, TagStatements, taggedIds } from './event-tags.js'
+import { hasTags, type Required, TagStatements, taggedIds } from './event-tags.js'
 import { eventsTableStatements, snapshotsTableStatements, tagsTableStatements } from './sqlite-tables.js'
 
 /** SQLite takes 32,766 parameters in a statement: six for an event, one for all predecessors. */
@@ -89,6 +89,10 @@ export class SqliteEventsTable implements EventsTable {
 
   async selectByTags(runner: StatementRunner, queries: readonly TagsRead[]): Promise<TaggedRead[]> {
     return await this.#tagStatements.read(runner, queries)
+  }
+
+  async addTags(runner: StatementRunner, tagged: ReadonlyArray<readonly [tag: string, id: bigint]>): Promise<void> {
+    for (const insert of this.#tagStatements.inserts(tagged, ' ON CONFLICT DO NOTHING')) await runner.execute(insert)
   }
 
   // A transaction is the one that writes from its first statement on.
@@ -201,10 +205,4 @@ export class SqliteEventsTable implements EventsTable {
       `s.originator_id = json_extract(p.value, '$[0]') AND s.originator_version = json_extract(p.value, '$[1]'))) = ${positions.length}`
     )
   }
-}
-
-/** What has to be there, and what must not, when events are written. */
-interface Required {
-  readonly predecessors: readonly StreamPosition[]
-  readonly conditions: readonly TagCondition[]
 }

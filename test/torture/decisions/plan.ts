@@ -21,8 +21,6 @@ export interface DecisionPlan extends DecisionSettings {
   readonly provider: TestDatabaseKind['provider']
   readonly url: string
   readonly number: number
-  /** Milliseconds since 1970, alike for all. */
-  readonly startedAt: number
 }
 
 /** What one process has met. */

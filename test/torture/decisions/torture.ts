@@ -1,5 +1,5 @@
 /** Decisions under load, and the judge of them: each event of a decision must follow from what is stored before it. */
-import { fork } from 'node:child_process'
+import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { Application, PrismaDatastore } from '../../../src/index.js'
@@ -21,11 +21,12 @@ const workerFile = fileURLToPath(new URL('./worker.ts', import.meta.url))
 export async function tortureDecisions(kind: TestDatabaseKind, settings: DecisionSettings): Promise<DecisionResult> {
   const database = await kind.createDatabase()
   try {
-    // The processes need a while to start.
-    const startedAt = Date.now() + 3_000
     const { name, provider } = kind
-    const plan = { ...settings, database: name, provider, url: database.url, startedAt }
-    const all = await Promise.all(Array.from({ length: settings.processes }, (_, number) => work({ ...plan, number })))
+    const plan = { ...settings, database: name, provider, url: database.url }
+    const workers = Array.from({ length: settings.processes }, (_, number) => new Worker({ ...plan, number }))
+    for (const worker of workers) await worker.ready
+    const startedAt = Date.now()
+    const all = await Promise.all(workers.map((worker) => worker.work(startedAt)))
     await using datastore = new PrismaDatastore({ adapter: database.adapter() })
     return { ...sum(all), ...judge(await readEvents(datastore)) }
   } finally {
@@ -33,15 +34,27 @@ export async function tortureDecisions(kind: TestDatabaseKind, settings: Decisio
   }
 }
 
-async function work(plan: DecisionPlan): Promise<Counts> {
-  const child = fork(workerFile, [JSON.stringify(plan)], { execArgv: ['--import', 'tsx'] })
-  let counts: Counts | undefined
-  child.on('message', (message) => {
-    counts = message as Counts // what a worker sends
-  })
-  const [code] = (await once(child, 'exit')) as [number | null]
-  if (counts === undefined) throw new Error(`A process of the torture has ended by ${code} without an answer`)
-  return counts
+class Worker {
+  readonly #child: ChildProcess
+  readonly ready: Promise<unknown>
+
+  constructor(plan: DecisionPlan) {
+    this.#child = fork(workerFile, [JSON.stringify(plan)], { execArgv: ['--import', 'tsx'] })
+    this.ready = once(this.#child, 'message')
+  }
+
+  /** @param startedAt - milliseconds since 1970, alike for all */
+  async work(startedAt: number): Promise<Counts> {
+    const exit = once(this.#child, 'exit')
+    let counts: Counts | undefined
+    this.#child.on('message', (message) => {
+      counts = message as Counts // what a worker sends
+    })
+    this.#child.send(startedAt)
+    const [code] = (await exit) as [number | null]
+    if (counts === undefined) throw new Error(`A process of the torture has ended by ${code} without an answer`)
+    return counts
+  }
 }
 
 function sum(all: readonly Counts[]): Counts {

@@ -1,4 +1,5 @@
 /** One process of a torture of decisions: some writers side by side, for so many seconds. */
+import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { AppendConditionError, PrismaDatastore } from '../../../src/index.js'
 import { adapterOf } from '../open.js'
@@ -7,11 +8,14 @@ import { Refused, TorturedSchool } from './school.js'
 import { unguard } from './unguarded.js'
 
 const plan: DecisionPlan = JSON.parse(process.argv[2] ?? '')
+// All begin together, however long they have taken to come so far.
+process.send?.('ready')
+const [startedAt] = (await once(process, 'message')) as [number]
 const counts: Counts = { committed: 0, refused: 0, rolledBack: 0, conflicts: 0, deadlocks: 0, others: {} }
 const datastore = new PrismaDatastore({ adapter: adapterOf(plan), deadlineMs: 60_000 })
 unguard(datastore, plan.variant)
 const school = new TorturedSchool({ name: '', datastore })
-const end = plan.startedAt + plan.seconds * 1_000
+const end = startedAt + plan.seconds * 1_000
 const writers = Math.ceil(plan.writers / plan.processes)
 await Promise.all(Array.from({ length: writers }, (_, number) => write(plan.number * writers + number)))
 await datastore.close()
@@ -23,7 +27,7 @@ class RolledBack extends Error {}
 async function write(writer: number): Promise<void> {
   const random = randomNumbers(plan.seed + writer * 7_919)
   while (Date.now() < end) {
-    const generation = Math.floor((Date.now() - plan.startedAt) / generationMs)
+    const generation = Math.floor((Date.now() - startedAt) / generationMs)
     const course = `${generation}-${Math.floor(random() * coursesAtOnce)}`
     const student = `${generation}-${Math.floor(random() * studentsAtOnce)}`
     try {

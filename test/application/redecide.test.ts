@@ -1,0 +1,128 @@
+/** Commands that commute: decided again at the flush where another writer was first, without running the work again. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Aggregate, Application, ConcurrencyError, defineDecider, event } from '../../src/index.js'
+import { inMemory } from '../../src/testing/index.js'
+import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
+import { databases } from '../support/databases.js'
+
+@event('Written', 'title')
+class Article extends Aggregate {
+  readonly title: string
+  favorites: string[] = []
+
+  constructor(title: string) {
+    super()
+    this.title = title
+  }
+
+  @event('Favorited', 'user')
+  favorite(user: string): void {
+    this.favorites.push(user)
+  }
+}
+
+const counters = defineDecider({
+  name: 'Counter',
+  initialState: () => 0,
+  evolve: { Counted: (count, data: { by: number }) => count + data.by },
+  decide: {
+    count(count, by: number) {
+      if (count + by > 30) throw new RangeError('enough')
+      return by === 0 ? [] : [{ type: 'Counted', data: { by } }]
+    },
+  },
+})
+
+const redecide = { onConflict: 'redecide' } as const
+
+describe.each(databases)('commands that commute on $name', (kind) => {
+  let open: OpenDatabase
+  let blog: Application
+  beforeAll(async () => {
+    open = await openDatabase(kind)
+    blog = new Application({ name: '', datastore: open.datastore })
+  })
+  afterAll(async () => {
+    await open.close()
+  })
+
+  it('are all stored, each once and in one run, when many come at once', async () => {
+    const article = new Article('On dogs')
+    await blog.save(article)
+    let runs = 0
+    const users = Array.from({ length: 20 }, (_, number) => `user ${number}`)
+    await Promise.all(
+      users.map((user) =>
+        open.datastore.transaction(async () => {
+          runs += 1
+          const seen = await blog.change(Article, article.id, (each) => each.favorite(user), redecide)
+          expect(seen.favorites).toContain(user)
+        }),
+      ),
+    )
+    const { favorites, version } = await blog.repository.get(Article, article.id)
+    expect([runs, favorites.toSorted(), version]).toEqual([20, users.toSorted(), 21])
+  })
+
+  it('are decided again on what is there: nothing where there is nothing to do, or the error of then', async () => {
+    const id = article()
+    await Promise.all(
+      Array.from({ length: 10 }, () =>
+        open.datastore.transaction(() => blog.execute(counters, id, 'count', 3, redecide)),
+      ),
+    )
+    expect(await blog.repository.get(counters, id)).toMatchObject({ state: 30, version: 10 })
+    const other = article()
+    await blog.execute(counters, other, 'count', 25)
+    const both = await Promise.allSettled([
+      open.datastore.transaction(() => blog.execute(counters, other, 'count', 5, redecide)),
+      open.datastore.transaction(() => blog.execute(counters, other, 'count', 5, redecide)),
+    ])
+    const reasons = both.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []))
+    for (const reason of reasons) expect(reason).toBeInstanceOf(RangeError)
+    expect(await blog.repository.get(counters, other)).toMatchObject({ state: 30 })
+  })
+
+  it.skipIf(kind.provider === 'sqlite')(
+    'tell their own result as provisional, and others of the same stream of the conflict',
+    async () => {
+      const id = article()
+      await blog.execute(counters, id, 'count', 1)
+      const recorded = await open.datastore.transaction(async () => {
+        await blog.execute(counters, id, 'count', 1, redecide)
+        await blog.execute(counters, id, 'count', 2, redecide)
+        await open.datastore.transaction(() => blog.execute(counters, id, 'count', 4), { propagation: 'requiresNew' })
+        return await blog.repository.get(counters, id).catch((error: unknown) => error)
+      })
+      expect(recorded).toMatchObject({ state: 8, version: 4 })
+      const mixed = open.datastore.transaction(async () => {
+        await blog.execute(counters, id, 'count', 1, redecide)
+        await blog.execute(counters, id, 'count', 1)
+        await open.datastore.transaction(() => blog.execute(counters, id, 'count', 4), { propagation: 'requiresNew' })
+      })
+      await expect(mixed).rejects.toBeInstanceOf(ConcurrencyError)
+      expect(await blog.repository.get(counters, id)).toMatchObject({ state: 12 })
+    },
+  )
+
+  it('refuse what acts later', async () => {
+    const article = new Article('On cats')
+    await blog.save(article)
+    await expect(blog.change(Article, article.id, async () => undefined)).rejects.toBeInstanceOf(TypeError)
+  })
+})
+
+it('are decided again in memory, and outside of a transaction', async () => {
+  const blog = inMemory(Application)
+  await Promise.all(Array.from({ length: 10 }, () => blog.execute(counters, 'c', 'count', 2, redecide)))
+  expect(await blog.repository.get(counters, 'c')).toMatchObject({ state: 20 })
+  const plain = await Promise.allSettled([
+    blog.execute(counters, 'd', 'count', 2),
+    blog.execute(counters, 'd', 'count', 2),
+  ])
+  expect(plain.filter(({ status }) => status === 'rejected')).toHaveLength(1)
+})
+
+function article(): string {
+  return crypto.randomUUID()
+}
