@@ -88,18 +88,21 @@ describe.each(databases)('commands that commute on $name', (kind) => {
     async () => {
       const id = article()
       await blog.execute(counters, id, 'count', 1)
-      const recorded = await open.datastore.transaction(async () => {
+      const other = (): Promise<unknown> =>
+        open.datastore.transaction(() => blog.execute(counters, id, 'count', 4), { propagation: 'requiresNew' })
+      // Without autoflush the second command does not write the events of the first.
+      const options = { autoflush: false }
+      await open.datastore.transaction(async () => {
         await blog.execute(counters, id, 'count', 1, redecide)
-        await blog.execute(counters, id, 'count', 2, redecide)
-        await open.datastore.transaction(() => blog.execute(counters, id, 'count', 4), { propagation: 'requiresNew' })
-        return await blog.repository.get(counters, id).catch((error: unknown) => error)
-      })
-      expect(recorded).toMatchObject({ state: 8, version: 4 })
+        expect(await blog.execute(counters, id, 'count', 2, redecide)).toMatchObject({ state: 4, version: 3 })
+        await other()
+      }, options)
+      expect(await blog.repository.get(counters, id)).toMatchObject({ state: 8, version: 4 })
       const mixed = open.datastore.transaction(async () => {
         await blog.execute(counters, id, 'count', 1, redecide)
         await blog.execute(counters, id, 'count', 1)
-        await open.datastore.transaction(() => blog.execute(counters, id, 'count', 4), { propagation: 'requiresNew' })
-      })
+        await other()
+      }, options)
       await expect(mixed).rejects.toBeInstanceOf(ConcurrencyError)
       expect(await blog.repository.get(counters, id)).toMatchObject({ state: 12 })
     },
