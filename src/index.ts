@@ -61,7 +61,7 @@ export {
 export { type DefinedEvents, defineDecider, type EventsOfDefinitions } from './domain/define-decider.js'
 export { Erased, isErased } from './domain/erased.js'
 export type { DomainEvent, EventData } from './domain/event.js'
-export { applies, event } from './domain/event-decorator.js'
+export { applies, type EventOptions, event } from './domain/event-decorator.js'
 export {
   defineEvent,
   type EventDefinition,
