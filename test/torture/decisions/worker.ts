@@ -7,6 +7,8 @@ import { type Counts, coursesAtOnce, type DecisionPlan, generationMs, seats, stu
 import { Refused, TorturedSchool } from './school.js'
 import { unguard } from './unguarded.js'
 
+class RolledBack extends Error {}
+
 const plan: DecisionPlan = JSON.parse(process.argv[2] ?? '')
 // All begin together, however long they have taken to come so far.
 process.send?.('ready')
@@ -21,8 +23,6 @@ await Promise.all(Array.from({ length: writers }, (_, number) => write(plan.numb
 await datastore.close()
 process.send?.(counts)
 process.disconnect()
-
-class RolledBack extends Error {}
 
 async function write(writer: number): Promise<void> {
   const random = randomNumbers(plan.seed + writer * 7_919)
