@@ -114,7 +114,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
     if (rows.length === 0) return
     const scope = this.engine.currentScope
     if (scope === undefined) this.engine.checkOutside('tags of events')
-    await runIn(this.engine, scope, 'add tags', (runner) => this.table.addTags(runner, rows))
+    await runIn(this.engine, 'repeatable', 'add tags', (runner) => this.table.addTags(runner, rows))
   }
 
   async lockTags(tags: readonly string[]): Promise<void> {
