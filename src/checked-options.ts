@@ -167,12 +167,25 @@ function distanceOf(a: string, b: string): number {
 
 /** A value as messages tell it. Long texts are left out: they may be URLs with passwords. */
 export function described(value: unknown): string {
-  if (value === null || value === undefined) return String(value)
-  if (typeof value === 'string') return /^[\w .-]{0,40}$/.test(value) ? `the text ${spelled(value)}` : 'a text'
-  if (typeof value === 'function') return describedFunction(value)
-  if (typeof value === 'number' || typeof value === 'bigint' || typeof value === 'boolean')
-    return `the ${typeof value} ${value}`
-  if (typeof value !== 'object') return `a ${typeof value}`
+  switch (typeof value) {
+    case 'string':
+      return /^[\w .-]{0,40}$/.test(value) ? `the text ${spelled(value)}` : 'a text'
+    case 'function':
+      return describedFunction(value)
+    case 'number':
+    case 'bigint':
+    case 'boolean':
+      return `the ${typeof value} ${value}`
+    case 'object':
+      return value === null ? 'null' : describedObject(value)
+    case 'undefined':
+      return 'undefined'
+    case 'symbol':
+      return 'a symbol'
+  }
+}
+
+function describedObject(value: object): string {
   if (Array.isArray(value)) return 'a list'
   if (isPrismaClient(value)) return 'a PrismaClient'
   if (value instanceof Promise) return 'a promise that nobody has awaited'

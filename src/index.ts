@@ -8,7 +8,8 @@ import { PrismaFactory } from './prisma/factory.js'
 // What variables such as PERSISTENCE_MODULE=eventsourcing-prisma name is this copy of the package, from wherever it was loaded.
 registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, RotatingCipher, ZlibCompressor, BrotliCompressor })
 
-export { Application, type ApplicationOptions } from './application/application.js'
+export { Application } from './application/application.js'
+export type { ApplicationOptions } from './application/application-options.js'
 export type {
   ApplicationSubscribeOptions,
   ApplicationSubscription,

@@ -1,32 +1,18 @@
 /** Applications: the commands and queries on a set of aggregates, with the store that keeps their events. */
-import {
-  anything,
-  checkOptions,
-  count,
-  described,
-  either,
-  flag,
-  having,
-  listOf,
-  type OptionTypesOf,
-  oneOf,
-  optionsOf,
-  text,
-} from '../checked-options.js'
+import { checkOptions, described } from '../checked-options.js'
 import type { Aggregate, AggregateClass } from '../domain/aggregate.js'
 import { type CommandArguments, type Decider, type DeciderState, decide, fold, initial } from '../domain/decider.js'
 import { endedError, isEnded } from '../domain/ended.js'
 import { rebuild } from '../domain/rebuild.js'
 import { type SnapshotKind, takeSnapshot } from '../domain/snapshot.js'
 import { AggregateEndedError, AggregateNotFoundError, ProgrammingError } from '../errors.js'
-import type { MapperParts } from '../persistence/configured-mapper.js'
 import { checkVariables, Environment, type EnvironmentVariables } from '../persistence/environment.js'
 import type { EventStore, Recording } from '../persistence/event-store.js'
-import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { logPosition } from '../persistence/positions.js'
 import type { LogOrder } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
 import type { Transcoding } from '../persistence/transcodings.js'
+import { type ApplicationOptions, applicationOptionTypes } from './application-options.js'
 import {
   type ApplicationSubscribeOptions,
   ApplicationSubscription,
@@ -46,75 +32,10 @@ import { Infrastructure } from './infrastructure.js'
 import { originatorIds } from './listing.js'
 import { warnOfNamesake } from './namesakes.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
-import { type CacheOptions, cacheOptionTypes, configuredCache } from './originator-cache.js'
+import { configuredCache } from './originator-cache.js'
 import { type GetOptions, getOriginator, Repository } from './repository.js'
-import { type InlineProjection, Saves } from './saves.js'
+import { Saves } from './saves.js'
 import { Snapshots } from './snapshots.js'
-
-/** How an application is set up. Each option counts before the variable that means the same. */
-export interface ApplicationOptions<Client = unknown> extends MapperParts {
-  /**
-   * The application's name, part of table names and the prefix of its variables; default: the name of the class. An `Application`
-   * without a class of its own has none by default: its tables are those that `init` makes without `--app`.
-   */
-  readonly name?: string
-  /** The database, such as a `PrismaDatastore`; default: what `PERSISTENCE_MODULE` names, else memory, with a warning outside of tests. */
-  readonly datastore?: InfrastructureSource<Client>
-  /** What makes the recorders, instead of a datastore. */
-  readonly factory?: InfrastructureFactory<Client>
-  /** `memory`: events are kept in memory, and are lost when the process ends. Variables count no more then. */
-  readonly store?: 'memory'
-  /**
-   * Whether snapshots are taken and read: true for all classes and deciders, by `takeSnapshot` for those without a policy;
-   * false for none; default for those that have a policy, `snapshots`. Variable `IS_SNAPSHOTTING_ENABLED`.
-   */
-  readonly snapshots?: boolean
-  /**
-   * Whether and how aggregates and states of deciders are cached; default not at all. Variables `AGGREGATE_CACHE_MAXSIZE` and
-   * the others in `CacheOptions`.
-   */
-  readonly cache?: boolean | CacheOptions
-  /** Variables that count before those of `process.env` and of the class. */
-  readonly env?: EnvironmentVariables
-  /**
-   * Projections whose rows are written in the transaction of each save, right before its events: they are there when the save is
-   * committed, and whatever their handlers throw fails the save. Default none. For rows that may come a little later, and are to
-   * be rebuilt, use a `ProjectionRunner`.
-   */
-  readonly inline?: readonly InlineProjection[]
-  /** How many notifications the log gives at once; default 10. */
-  readonly sectionSize?: number
-  /**
-   * What keeps the log in order on PostgreSQL; default: the datastore's, then `floor-lock`. `table-lock` where a service in
-   * Python reads the table as well. Variable `LOG_ORDER`.
-   */
-  readonly order?: LogOrder
-}
-
-const isProjection = having('apply', 'a projection')
-
-const optionTypes: OptionTypesOf<ApplicationOptions> = {
-  name: text,
-  datastore: having(
-    'infrastructureFactory',
-    'a datastore: new PrismaDatastore({ adapter, client: (adapter) => new PrismaClient({ adapter }) })',
-  ),
-  factory: having('applicationRecorder', 'an infrastructure factory'),
-  store: { says: "'memory', or the database as `datastore`", fits: (value) => value === 'memory' },
-  snapshots: flag,
-  cache: either(flag, optionsOf(cacheOptionTypes)),
-  env: {
-    says: 'an object of texts, such as process.env',
-    fits: (value) => typeof value === 'object' && value !== null,
-  },
-  inline: listOf(isProjection, 'a list of projections, as defineProjection gives them'),
-  sectionSize: count,
-  order: oneOf('floor-lock', 'table-lock'),
-  transcoder: having('encode', 'a transcoder'),
-  transcodings: listOf(anything, 'a list of transcodings'),
-  compressor: having('compress', 'a compressor, such as new ZlibCompressor()'),
-  cipher: having('encrypt', 'a cipher, such as new AESCipher({ key })'),
-}
 
 /**
  * The base of applications: methods that get aggregates from the repository, change them and save them.
@@ -160,7 +81,7 @@ export class Application<Client = unknown> {
     const applicationClass = new.target
     const name = nameOf(applicationClass, options)
     const label = `the application ${name}`.trimEnd()
-    checkOptions(`set up ${label}`, options, optionTypes)
+    checkOptions(`set up ${label}`, options, applicationOptionTypes)
     checkVariables(name, label, applicationClass.env)
     checkVariables(name, label, options.env)
     this.environment = new Environment(

@@ -38,11 +38,7 @@ export function newEvent(events: EventShapes, fields: EventFields): DomainEvent 
   const topic = eventTopic(events, eventName)
   const attempted = (): string => `trigger ${topic}, version ${originatorVersion} of ${originatorId}`
   assertStorableIds({ originatorId, topic }, attempted)
-  if (timestamp !== undefined && !isStorable(timestamp)) {
-    throw new DataError(
-      `Cannot ${attempted()}: its timestamp is ${timestamp.toISOString()}, and a time has to be in the years 1 to 9999`,
-    )
-  }
+  if (timestamp !== undefined) assertStorable(timestamp, attempted)
   const definition = events.definitionOf(eventName)
   const given = definition === undefined ? fields.data : validData(definition, fields.data, attempted())
   const data = pinned(given, attempted)
@@ -67,4 +63,11 @@ export function newEvent(events: EventShapes, fields: EventFields): DomainEvent 
     ...(personal === undefined ? {} : { personal }),
     ...(tags === undefined ? {} : { tags }),
   })
+}
+
+function assertStorable(timestamp: Timestamp | Date, attempted: () => string): void {
+  if (isStorable(timestamp)) return
+  throw new DataError(
+    `Cannot ${attempted()}: its timestamp is ${timestamp.toISOString()}, and a time has to be in the years 1 to 9999`,
+  )
 }

@@ -126,8 +126,8 @@ const utf8 = new TextEncoder()
 
 /** Whether it writes and reads as it is here: a subclass may do something else. */
 function isPlainJSON(transcoder: Transcoder): transcoder is JSONTranscoder {
-  const { encode, decode } = JSONTranscoder.prototype
-  return transcoder instanceof JSONTranscoder && transcoder.encode === encode && transcoder.decode === decode
+  if (!(transcoder instanceof JSONTranscoder)) return false
+  return (['encode', 'decode'] as const).every((name) => transcoder[name] === JSONTranscoder.prototype[name])
 }
 
 /** What is written of an event, in this order. */

@@ -1,5 +1,6 @@
 /** Applications in memory, for tests of what they do without a database. */
-import type { Application, ApplicationOptions } from '../application/application.js'
+import type { Application } from '../application/application.js'
+import type { ApplicationOptions } from '../application/application-options.js'
 import type { EnvironmentVariables } from '../persistence/environment.js'
 import type { ScenarioEvent } from './scenario-outcome.js'
 

@@ -76,7 +76,9 @@ describe.each(databases)('on $name', (kind) => {
       server = await framework.start(strict.datastore, [{ method: 'POST', path: '/dogs', handle }])
       expect(await post(server)).toBe(500)
       expect(await strict.dogs()).toEqual([])
-      expect(await new TrainingSchool(strict).repository.has(Dog, Dog.createId('Fido'))).toBe(false)
+      expect(await new TrainingSchool({ datastore: strict.datastore }).repository.has(Dog, Dog.createId('Fido'))).toBe(
+        false,
+      )
     })
 
     it('tells of them once for each place, where nobody has set the option', async () => {

@@ -1,4 +1,5 @@
 /** What the user has told the PrismaClient holds for all transactions of the datastore, and its logs and messages tell of them. */
+import { AsyncResource } from 'node:async_hooks'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   OverloadedError,
@@ -88,17 +89,13 @@ describe.each(databases)('on $name', (kind) => {
   it.skipIf(kind.provider !== 'sqlite')('takes how long it waits to begin, too', async () => {
     const datastore = open({ transactionOptions: { maxWait: 100 } })
     const { client } = datastore
+    const outside = async (): Promise<unknown> => await create(client, 'Rex')
+    // Code inside the transaction that has the writer would be refused at once.
+    const holder = new AsyncResource('test')
     await datastore.transaction(async () => {
       await create(client, 'Fido')
-      const outside = async (): Promise<unknown> => await create(client, 'Rex')
-      const [ofPrisma, ours] = await datastore.transaction(
-        async () =>
-          await Promise.all([
-            errorOf(client.$transaction(outside)),
-            // Where it knows that it is inside of the one it waits for it is refused at once.
-            errorOf(new Promise((_, reject) => setImmediate(() => void datastore.transaction(outside).catch(reject)))),
-          ]),
-        { propagation: 'notSupported' },
+      const [ofPrisma, ours] = await holder.runInAsyncScope(
+        async () => await Promise.all([errorOf(client.$transaction(outside)), errorOf(datastore.transaction(outside))]),
       )
       expect([ofPrisma?.code, ofPrisma?.message]).toEqual(['P2028', expect.stringContaining('Unable to start')])
       expect(ours).toBeInstanceOf(OverloadedError)

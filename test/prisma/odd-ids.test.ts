@@ -7,6 +7,7 @@ import {
   DataError,
   event,
   PrismaApplicationRecorder,
+  ProgrammingError,
   type StoredEvent,
 } from '../../src/index.js'
 import { databases } from '../support/databases.js'
@@ -57,9 +58,12 @@ describe.each(databases)('on $name', (kind) => {
     async (id) => {
       await open.clear()
       await open.datastore.transaction(async () => {
-        await expect(app.repository.get(Named, id)).rejects.toThrow(AggregateNotFoundError)
-        await expect(app.repository.get(Named, id, { version: 1 })).rejects.toThrow(AggregateNotFoundError)
-        expect(await app.repository.has(Named, id)).toBe(false)
+        // Without an id something is missing where it comes from.
+        const error = id === '' ? ProgrammingError : AggregateNotFoundError
+        await expect(app.repository.get(Named, id)).rejects.toThrow(error)
+        await expect(app.repository.get(Named, id, { version: 1 })).rejects.toThrow(error)
+        if (id === '') await expect(app.repository.has(Named, id)).rejects.toThrow(error)
+        else expect(await app.repository.has(Named, id)).toBe(false)
         expect(await app.recorder.selectEvents(id)).toEqual([])
         await open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
       }, patient)

@@ -198,7 +198,7 @@ describe.each(databasesOf('postgresql', 'mysql'))('on $name', (kind) => {
           isHeld.open()
           await isDone.opened
         },
-        { deadlineMs: 30_000 },
+        { begin: 'first-statement', deadlineMs: 30_000 },
       )
       await isHeld.opened
       try {

@@ -21,9 +21,9 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     next = new ProjectionRunner({ application: school, datastore, projections: [ownersOf(() => open.db, 2)] })
     await next.createTable()
   })
-  let isWriting = false
+  const writer = { isWriting: false, dogs: 0 }
   afterEach(async () => {
-    isWriting = false
+    writer.isWriting = false
     for (const each of processes) each.kill()
     await open.close()
   })
@@ -35,11 +35,11 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
       return process
     }
     const old = await start(1)
-    isWriting = true
-    let dogs = 0
+    writer.isWriting = true
+    writer.dogs = 0
     const writing = (async () => {
-      while (isWriting) {
-        await school.register(`Dog ${(dogs += 1)}`)
+      while (writer.isWriting) {
+        await school.register(`Dog ${(writer.dogs += 1)}`)
         await delay(10)
       }
     })()
@@ -50,16 +50,16 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     const fresh = await start(2)
     await expect.poll(async () => await rowsOf(2), { timeout: 30_000 }).toBeGreaterThan(0)
     const seen: number[] = []
-    const until = dogs + 50
-    while (dogs < until) seen.push(await rowsOf(1))
-    isWriting = false
+    const until = writer.dogs + 50
+    while (writer.dogs < until) seen.push(await rowsOf(1))
+    writer.isWriting = false
     await writing
     expect(seen.filter((count) => count > 0)).toEqual([])
     expect(seen.length).toBeGreaterThan(0)
     await expect.poll(() => old.said.at(-1), { timeout: 30_000 }).toBe('superseded')
 
     await next.wait('owners', await school.recorder.maxNotificationId(), { timeoutMs: 30_000 })
-    expect([await rowsOf(1), await rowsOf(2)]).toEqual([0, dogs])
+    expect([await rowsOf(1), await rowsOf(2)]).toEqual([0, writer.dogs])
     // After a roll-back of the app the old one is still superseded.
     await fresh.stop()
     const again = await start(1)

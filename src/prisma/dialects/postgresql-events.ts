@@ -31,6 +31,7 @@ import {
   selectStream,
 } from './postgresql-event-selects.js'
 import { PostgresqlLog } from './postgresql-log.js'
+import { anyStored, areStored } from './postgresql-stored-positions.js'
 import {
   channelName,
   eventsTableStatements,
@@ -224,12 +225,12 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   ): string {
     const rows = events.length === 1 ? this.#singleRow(events, args) : this.#manyRows(events, args)
     const conditions: string[] = []
-    if (predecessors.length > 0) conditions.push(this.#areStored(predecessors, args))
+    if (predecessors.length > 0) conditions.push(areStored(this, predecessors, args))
     for (const condition of tagConditions) conditions.push(`NOT ${this.#tagStatements.exists(condition, args)}`)
     // Without a transaction a part must not be stored: nothing is when a stream is seen to have its first position already,
     // and for what cannot be seen yet the statement fails as a whole.
     const counted = inTransaction || events.length === 1
-    if (!counted) conditions.push(`NOT ${this.#anyStored(firstPositions(events), args)}`)
+    if (!counted) conditions.push(`NOT ${anyStored(this, firstPositions(events), args)}`)
     const sources = [...(isTagged ? ['tag_locks'] : []), ...(this.#log !== undefined ? ['floor'] : []), ...rows.from]
     return (
       `INSERT INTO ${this.reference} (${eventColumns}) ${rows.select}${sources.length > 0 ? ` FROM ${sources.join(', ')}` : ''}` +
@@ -268,39 +269,6 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
       from: [rows],
       order: ' ORDER BY position',
     }
-  }
-
-  #areStored(predecessors: readonly StreamPosition[], args: unknown[]): string {
-    const [only, ...others] = predecessors
-    if (only !== undefined && others.length === 0) return this.#isStored(only, args)
-    const ids = args.push(predecessors.map((position) => position.originatorId))
-    const versions = args.push(predecessors.map((position) => position.originatorVersion))
-    return `${this.#countStored(`$${ids}`, `$${versions}`)} = ${predecessors.length}`
-  }
-
-  #anyStored(positions: readonly StreamPosition[], args: unknown[]): string {
-    const [only, ...others] = positions
-    if (only !== undefined && others.length === 0) return this.#isStored(only, args)
-    const ids = args.push(positions.map((position) => position.originatorId))
-    const versions = args.push(positions.map((position) => position.originatorVersion))
-    return `(${this.#countStored(`$${ids}`, `$${versions}`)} > 0)`
-  }
-
-  #isStored(position: StreamPosition, args: unknown[]): string {
-    const id = args.push(position.originatorId)
-    const version = args.push(position.originatorVersion)
-    return (
-      `EXISTS (SELECT FROM ${this.reference} AS s WHERE s.originator_id = $${id}::${this.idType} ` +
-      `AND s.originator_version = $${version}::bigint)`
-    )
-  }
-
-  /** How many of the positions are stored: looked up one by one in the index, whatever the planner thinks of the table. */
-  #countStored(ids: string, versions: string): string {
-    return (
-      `(SELECT count(*) FROM unnest(${ids}::${this.idType}[], ${versions}::bigint[]) AS p(o, v) WHERE (` +
-      `SELECT true FROM ${this.reference} AS s WHERE s.originator_id = p.o AND s.originator_version = p.v))`
-    )
   }
 
   /** @throws `ProgrammingError` for a table of snapshots, which nobody reads as a log */

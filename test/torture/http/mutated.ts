@@ -14,7 +14,8 @@ export function mutated(datastore: TransactionalDatastore, mutation: Mutation | 
     name: datastore.name,
     defer: (begin) => datastore.defer(begin),
     outside: (fn) => datastore.outside(fn),
-    begin: (options?: RouteTransactionOptions) => withEnds(datastore.begin({ ...options, deadlineMs }), endsOf),
+    begin: (options?: RouteTransactionOptions) =>
+      withEnds(datastore.begin({ ...options, begin: 'first-statement', deadlineMs }), endsOf),
   }
 }
 
@@ -22,7 +23,7 @@ type EndsOf = (managed: ManagedTransaction) => Partial<Ends>
 
 /** Beyond the end of the run: at the deadline a transaction that was forgotten would be rolled back after all. */
 const deadlineMs = 60_000
-/** Fewer than there are connections, so that the run goes on. */
+/** Fewer than there are connections, so that the run goes on. Each has one, since it begins with its first statement. */
 const forgotten = 3
 
 const endings: Readonly<Record<Mutation, () => EndsOf>> = {
