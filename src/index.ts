@@ -131,7 +131,7 @@ export {
 export { AESCipher, type Cipher } from './persistence/cipher.js'
 export { BrotliCompressor, type Compressor, type CompressorOptions, ZlibCompressor } from './persistence/compressor.js'
 export { Environment, type EnvironmentVariables } from './persistence/environment.js'
-export { EventStore, type PutOptions, type Recording } from './persistence/event-store.js'
+export { EventStore, type EventsAgain, type PutOptions, type Recording } from './persistence/event-store.js'
 export { DecimalText, Uuid } from './persistence/exact-values.js'
 export type { InfrastructureFactory, InfrastructureSource } from './persistence/factory.js'
 export type {

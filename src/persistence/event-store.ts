@@ -50,9 +50,15 @@ export interface PutOptions {
   /** No event may be stored that one of these describes. */
   readonly unless?: readonly AppendCondition[] | undefined
   /** Makes the events anew, with what is said of them, where another writer was first. */
-  readonly again?:
-    | (() => Promise<{ readonly events: readonly DomainEvent[]; readonly options: PutOptions }>)
-    | undefined
+  readonly again?: (() => Promise<EventsAgain>) | undefined
+}
+
+/** What is stored in the place of events that came too late. */
+export interface EventsAgain {
+  /** The events, decided on what is stored by now. */
+  readonly events: readonly DomainEvent[]
+  /** What is said of them. */
+  readonly options: PutOptions
 }
 
 /** Who reads an originator from its latest snapshot on. */

@@ -210,7 +210,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       if (this.#lost !== undefined) throw lostError(this.#lost.cause)
       const lone = reading === undefined ? undefined : this.lone
       if (lone !== undefined && reading !== undefined) {
-        if (lone.readAsInTransaction ?? (await lone.learn(this.#waiting()))) {
+        if (lone.readAsInTransaction ?? (await this.#borrowing(() => lone.learn(this.#waiting())))) {
           this.#inFlight = this.#alone(lone, reading, user)
           return (await this.#inFlight) as T // as below
         }
@@ -237,12 +237,19 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     work: Reading<Connection, T>,
     user: { assertUsable(): void },
   ): Promise<T> {
-    try {
+    return await this.#borrowing(async () => {
       return await lone.run(this.#waiting(), (connection) => {
         // It may have ended while this waited.
         user.assertUsable()
         return work(connection)
       })
+    })
+  }
+
+  /** Runs what takes a connection and gives it back. */
+  async #borrowing<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
     } catch (error) {
       if (error instanceof OverloadedError) this.options.telemetry.overloaded()
       throw error

@@ -185,9 +185,12 @@ describe.each(databases)('on $name', (kind) => {
   })
 
   it('a missing table or column, and a wrong statement, last', async () => {
+    // SQLite has one code for all mistakes in a statement: a table that is missing is known by its message.
+    const lasting = (sql: string) =>
+      kind.provider === 'sqlite' && !sql.startsWith('DELETE') ? OperationalError : ProgrammingError
     for (const sql of ['DELETE FROM nowhere', `UPDATE ${q('owners')} SET nothing = 1`, 'UPDATE UPDATE']) {
       const error = await failing(sql)
-      expect(error, sql).toBeInstanceOf(ProgrammingError)
+      expect(error, sql).toBeInstanceOf(lasting(sql))
       expect(isTransient(error), sql).toBe(false)
     }
   })
