@@ -14,15 +14,18 @@ export function mutated(datastore: TransactionalDatastore, mutation: Mutation | 
     name: datastore.name,
     defer: (begin) => datastore.defer(begin),
     outside: (fn) => datastore.outside(fn),
-    begin: (options?: RouteTransactionOptions) =>
-      withEnds(datastore.begin({ ...options, begin: 'first-statement', deadlineMs }), endsOf),
+    begin(options?: RouteTransactionOptions) {
+      // A route with a deadline of its own is answered at it: it neither waits for ours nor is it broken.
+      if (options?.deadlineMs !== undefined) return datastore.begin(options)
+      return withEnds(datastore.begin({ ...options, begin: 'first-statement', deadlineMs }), endsOf)
+    },
   }
 }
 
 type EndsOf = (managed: ManagedTransaction) => Partial<Ends>
 
 /** Beyond the end of the run: at the deadline a transaction that was forgotten would be rolled back after all. */
-const deadlineMs = 60_000
+const deadlineMs = 600_000
 /** Fewer than there are connections, so that the run goes on. Each has one, since it begins with its first statement. */
 const forgotten = 3
 
