@@ -32,6 +32,7 @@ export {
   type NotificationLog,
   NotificationLogReader,
   type Section,
+  type SelectLogOptions,
 } from './application/notification-log.js'
 export {
   type CachedOriginator,

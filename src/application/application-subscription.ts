@@ -1,6 +1,7 @@
 /** What a subscription to an application delivers: its events, read by its mapper. */
 import { abortSignal, anything, listOf, type OptionTypesOf, oneOf, text } from '../checked-options.js'
 import type { DomainEvent } from '../domain/event.js'
+import { type Tag, type Tags, tagKey } from '../domain/tags.js'
 import { MapperError, ProgrammingError } from '../errors.js'
 import type { EventStore } from '../persistence/event-store.js'
 import { unreadable } from '../persistence/mapper.js'
@@ -20,12 +21,14 @@ export interface SubscribedEvent {
 
 /** A part of an application's log, with what whoever processes it stores with the results. */
 export interface SubscribedPage extends SubscriptionPage<SubscribedEvent> {
-  /** The application's name, and the end of the page: also what `topics` have left out counts as processed then. */
+  /** The application's name, and the end of the page: also what `topics` and `tags` have left out counts as processed then. */
   readonly tracking: Tracking
 }
 
 /** What a subscription to an application is to deliver. */
-export interface ApplicationSubscribeOptions extends SubscribeOptions {
+export interface ApplicationSubscribeOptions extends Omit<SubscribeOptions, 'tags'> {
+  /** Only events that have all of these tags, at least one; default all events. Those of events of before are added by `tags backfill`. */
+  readonly tags?: Tags
   /**
    * What to do at an event that cannot be read, whose state is damaged or written by another program: `throw`, the default, a
    * `MapperError` that has its position, which ends the iteration; or `skip` it, with a warning (`ES_UNREADABLE_SKIPPED`) that says the
@@ -34,13 +37,20 @@ export interface ApplicationSubscribeOptions extends SubscribeOptions {
   readonly onUnreadable?: 'throw' | 'skip'
 }
 
-/** What the options of a subscription are; `gt` and `onUnreadable` are checked where they are read. */
+/** What the options of a subscription are; `gt`, `tags` and `onUnreadable` are checked where they are read. */
 export const subscribeOptionTypes: OptionTypesOf<ApplicationSubscribeOptions> = {
   gt: anything,
   topics: listOf(text, 'a list of topics, as topicsOf gives them'),
+  tags: anything,
   signal: abortSignal,
   onBeyondEnd: oneOf('warn', 'throw'),
   onUnreadable: anything,
+}
+
+/** Tags that were checked. */
+export interface AskedTags {
+  /** Undefined for all events. */
+  readonly tags: readonly Tag[] | undefined
 }
 
 /** The subscription to the recorder, and what reads its states. */
@@ -65,7 +75,7 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
    */
   constructor(
     applicationName: string,
-    { topics = [], onUnreadable = 'throw' }: ApplicationSubscribeOptions,
+    { topics = [], tags, onUnreadable = 'throw' }: Omit<ApplicationSubscribeOptions, 'tags'> & AskedTags,
     open: () => Promise<OpenedSubscription>,
   ) {
     if (onUnreadable !== 'throw' && onUnreadable !== 'skip') {
@@ -76,7 +86,7 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
     this.#open = open
     const isOver = (): boolean => this.#isStopped
     this.#origin = {
-      topics,
+      topics: [...topics, ...(tags ?? []).map(tagKey)],
       get isOver() {
         return isOver()
       },

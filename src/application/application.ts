@@ -5,6 +5,7 @@ import { type CommandArguments, type Decider, type DeciderState, decide, fold, i
 import { endedError, isEnded } from '../domain/ended.js'
 import { rebuild } from '../domain/rebuild.js'
 import { type SnapshotKind, takeSnapshot } from '../domain/snapshot.js'
+import { queriedTags } from '../domain/tags.js'
 import { AggregateEndedError, AggregateNotFoundError, ProgrammingError } from '../errors.js'
 import { checkVariables, Environment, type EnvironmentVariables } from '../persistence/environment.js'
 import type { EventStore, Recording } from '../persistence/event-store.js'
@@ -115,7 +116,9 @@ export class Application<Client = unknown> {
     })
     this.inline = (options.inline ?? []).map(({ name }) => name)
     this.#saves = new Saves(infrastructure, this.repository, this.#snapshots, options.inline ?? [])
-    this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize)
+    this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize, (tags) =>
+      infrastructure.tagTexts.of(tags),
+    )
   }
 
   /** The application's name; empty when it has none. */
@@ -345,13 +348,13 @@ export class Application<Client = unknown> {
   /**
    * Follows the application's log, outside of any transaction: first the events that are there, then those saved from now on,
    * each once and in order. `break`, `stop()`, an abort of the signal or the end of an `await using` block end it. Its `pages()` give
-   * the same with the position up to which the log was read, which whoever stores positions needs: with `topics`, the last event
-   * is not the end.
+   * the same with the position up to which the log was read, which whoever stores positions needs: with `topics` or `tags`, the last
+   * event is not the end.
    *
-   * @param options - `gt`: the last position that was processed, default null, from the beginning; `topics`; `signal`;
+   * @param options - `gt`: the last position that was processed, default null, from the beginning; `topics`; `tags`; `signal`;
    *   `onUnreadable`: 'skip' to pass over events that cannot be read
-   * @throws `TypeError` when `gt` is no position
-   * @throws from the iteration, `MapperError` with the event's position when it cannot be read; what the recorder's subscription throws
+   * @throws `TypeError` when `gt` is no position, and for tags that are none
+   * @throws from the iteration, `NotSupportedError` for tags with a recorder that keeps none, `MapperError` with the event's position when it cannot be read; what the recorder's subscription throws
    *
    * @example
    * const gt = await views.maxTrackingId('TrainingSchool')
@@ -365,9 +368,11 @@ export class Application<Client = unknown> {
   subscribe(options: ApplicationSubscribeOptions = {}): ApplicationSubscription {
     checkOptions(`subscribe to ${this.name}`, options, subscribeOptionTypes)
     const gt = logPosition(options.gt, 'gt')
-    return new ApplicationSubscription(this.name, options, async () => {
+    const tags = options.tags === undefined ? undefined : queriedTags(options.tags, `subscribe to ${this.name}`)
+    return new ApplicationSubscription(this.name, { ...options, tags }, async () => {
       const store = await this.eventStore()
-      return { notifications: this.recorder.subscribe({ ...options, gt }), store }
+      const asked = tags === undefined ? [] : store.askedTags(tags)
+      return { notifications: this.recorder.subscribe({ ...options, gt, tags: asked }), store }
     })
   }
 

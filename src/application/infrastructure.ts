@@ -24,6 +24,8 @@ export interface InfrastructureOptions<Client> extends MapperParts {
 
 /** An application's factory, recorder and event store, each made once. */
 export class Infrastructure<Client> {
+  /** Writes tags, with the key of the application. */
+  readonly tagTexts: TagTexts
   readonly #environment: Environment
   readonly #parts: MapperParts
   #factory: InfrastructureFactory<Client> | undefined
@@ -37,6 +39,7 @@ export class Infrastructure<Client> {
   /** @throws `ProgrammingError` when more than one of a datastore, a factory and a store are given */
   constructor(environment: Environment, options: InfrastructureOptions<Client>) {
     this.#environment = environment
+    this.tagTexts = new TagTexts(environment)
     this.#parts = options
     const given = (['datastore', 'factory', 'store'] as const).filter((option) => options[option] !== undefined)
     if (given.length > 1) {
@@ -86,9 +89,10 @@ export class Infrastructure<Client> {
   /** The application's log, which loads what is not loaded yet. */
   get log(): Pick<ApplicationRecorder, 'selectNotifications'> {
     return {
-      selectNotifications: async (...args) => {
-        await this.eventStore()
-        return await this.recorder.selectNotifications(...args)
+      selectNotifications: async (start, limit, options) => {
+        const store = await this.eventStore()
+        if (options?.tags !== undefined) store.assertKeepsTags()
+        return await this.recorder.selectNotifications(start, limit, options)
       },
     }
   }
@@ -149,7 +153,7 @@ export class Infrastructure<Client> {
     const log = this.#environment.name || undefined
     this.#eventStore = new EventStore(mapper, this.recorder, this.#keysWith(mapper), {
       log,
-      tagTexts: new TagTexts(this.#environment),
+      tagTexts: this.tagTexts,
     })
     return this.#eventStore
   }

@@ -1,8 +1,17 @@
 /** The notification log: an application's events in order, in sections for readers elsewhere. */
+
+import { queriedTags, type Tag, type Tags } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
 import { checkLimit, logPosition } from '../persistence/positions.js'
 import type { ApplicationRecorder, SelectNotificationsOptions } from '../persistence/recorder.js'
 import type { LoggedNotification } from '../persistence/stored-event.js'
+import { TagTexts } from '../persistence/tag-texts.js'
+
+/** Narrows a read of a notification log. */
+export interface SelectLogOptions extends Omit<SelectNotificationsOptions, 'tags'> {
+  /** Only events that have all of these tags, at least one; default all events. Of a log in this process, whose recorder keeps tags. */
+  readonly tags?: Tags
+}
 
 /** A part of a log: at most as many notifications as the log's section size. */
 export interface Section {
@@ -23,9 +32,9 @@ export interface NotificationLog {
    *
    * @param start - the first id of interest, null for the beginning
    * @param limit - at most so many, from 0 to `sectionSize`
-   * @throws `ProgrammingError` for a greater limit
+   * @throws `ProgrammingError` for a greater limit; `NotSupportedError` for tags where none are kept
    */
-  select(start: bigint | null, limit: number, options?: SelectNotificationsOptions): Promise<LoggedNotification[]>
+  select(start: bigint | null, limit: number, options?: SelectLogOptions): Promise<LoggedNotification[]>
   /**
    * Reads a section.
    *
@@ -46,27 +55,35 @@ const defaultSectionSize = 10
 export class LocalNotificationLog implements NotificationLog {
   readonly sectionSize: number
   readonly #recorder: LogRecorder
+  readonly #textsOf: (tags: readonly Tag[]) => readonly string[]
 
   /**
    * @param sectionSize - from 1, default 10
+   * @param textsOf - writes tags as they are stored; default: without a key, so that secret values are refused
    * @throws `ProgrammingError` for another size
    */
-  constructor(recorder: LogRecorder, sectionSize: number = defaultSectionSize) {
+  constructor(
+    recorder: LogRecorder,
+    sectionSize: number = defaultSectionSize,
+    textsOf: (tags: readonly Tag[]) => readonly string[] = (tags) => new TagTexts().of(tags),
+  ) {
     this.#recorder = recorder
+    this.#textsOf = textsOf
     this.sectionSize = checkSectionSize(sectionSize)
   }
 
   async select(
     start: bigint | null,
     limit: number,
-    options?: SelectNotificationsOptions,
+    { tags, ...options }: SelectLogOptions = {},
   ): Promise<LoggedNotification[]> {
     if (checkLimit(limit) > this.sectionSize) {
       throw new ProgrammingError(
         `Cannot select ${limit} notifications at once: the section size of this log is ${this.sectionSize}`,
       )
     }
-    return await this.#recorder.selectNotifications(start, limit, options)
+    const asked = tags === undefined ? {} : { tags: this.#textsOf(queriedTags(tags, 'read the log')) }
+    return await this.#recorder.selectNotifications(start, limit, { ...options, ...asked })
   }
 
   async section(sectionId: string): Promise<Section> {
@@ -82,7 +99,7 @@ export class LocalNotificationLog implements NotificationLog {
 }
 
 /** From where and how far to read a log. */
-export interface ReadOptions extends SelectNotificationsOptions {
+export interface ReadOptions extends SelectLogOptions {
   /** The first id of interest; default null, the beginning. */
   readonly start?: bigint | null
 }

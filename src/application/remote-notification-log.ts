@@ -1,9 +1,8 @@
 /** The log of an application elsewhere: sections come as texts, over HTTP or in any other way. */
-import { MapperError, ProgrammingError } from '../errors.js'
+import { MapperError, NotSupportedError, ProgrammingError } from '../errors.js'
 import { checkLimit, logPosition } from '../persistence/positions.js'
-import type { SelectNotificationsOptions } from '../persistence/recorder.js'
 import type { LoggedNotification, Metadata } from '../persistence/stored-event.js'
-import type { NotificationLog, Section } from './notification-log.js'
+import type { NotificationLog, Section, SelectLogOptions } from './notification-log.js'
 
 /** A notification in a section's JSON, in the words of the Python library. */
 interface NotificationText {
@@ -70,17 +69,18 @@ export class RemoteNotificationLog implements NotificationLog {
   }
 
   /** Reads sections until there are enough: what does not fit the options is fetched and passed over. */
-  async select(
-    start: bigint | null,
-    limit: number,
-    options: SelectNotificationsOptions = {},
-  ): Promise<LoggedNotification[]> {
+  async select(start: bigint | null, limit: number, options: SelectLogOptions = {}): Promise<LoggedNotification[]> {
     if (checkLimit(limit) > this.sectionSize) {
       throw new ProgrammingError(
         `Cannot select ${limit} notifications at once: the section size of this log is ${this.sectionSize}`,
       )
     }
-    const { topics = [], inclusiveOfStart = true } = options
+    const { topics = [], tags, inclusiveOfStart = true } = options
+    if (tags !== undefined) {
+      throw new NotSupportedError(
+        'Could not read a remote log by tags: its sections do not have them. Filter by topics.',
+      )
+    }
     const stop = logPosition(options.stop, 'stop')
     const from = logPosition(start, 'start')
     const first = from === null || from < 1n ? 1n : inclusiveOfStart ? from : from + 1n

@@ -2,6 +2,7 @@
 
 import type { DomainEvent } from '../domain/event.js'
 import { takeSnapshot } from '../domain/snapshot.js'
+import { hasAllTags, type Tag } from '../domain/tags.js'
 import type { PutOptions, Recording } from '../persistence/event-store.js'
 import type { AppendCondition } from '../persistence/recorder.js'
 import { currentMetadata, withMetadata } from '../transaction/ambient-metadata.js'
@@ -14,6 +15,8 @@ import type { DueSnapshot, Snapshots } from './snapshots.js'
 export interface InlineProjection {
   /** What it is called in messages. */
   readonly name: string
+  /** Those that its events have, all of them; undefined for any. */
+  readonly tags?: readonly Tag[] | undefined
   /** Handles events in order, in the current transaction, before they are written. */
   readonly apply: (
     events: ReadonlyArray<{ readonly event: DomainEvent; readonly position: bigint | undefined }>,
@@ -118,8 +121,10 @@ export class Saves<Client> {
 
   /** Lets the inline projections handle events that are about to be written. */
   async #project(events: readonly DomainEvent[]): Promise<void> {
-    const given = events.map((event) => ({ event, position: undefined }))
-    for (const projection of this.#inline) await projection.apply(given)
+    for (const { tags = [], apply } of this.#inline) {
+      const given = events.filter((event) => hasAllTags(event, tags)).map((event) => ({ event, position: undefined }))
+      if (given.length > 0) await apply(given)
+    }
   }
 
   async #putWithSnapshots(

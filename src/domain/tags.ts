@@ -94,6 +94,17 @@ export function queriedTags(tags: Tags, attempted: string): readonly Tag[] {
   )
 }
 
+/** Whether an event has all of the tags that are asked for. */
+export function hasAllTags({ tags = [] }: { readonly tags?: readonly Tag[] }, asked: readonly Tag[]): boolean {
+  const own = new Set(tags.map(tagKey))
+  return asked.every((tag) => own.has(tagKey(tag)))
+}
+
+/** By it tags are compared; it has what is secret, so it is not to be shown. */
+export function tagKey({ name, value }: Tag): string {
+  return `${name}:${value instanceof Secret ? `secret ${value.reveal()}` : value}`
+}
+
 /** What was personal and is erased has no tags any more. */
 function isErased(value: unknown): boolean {
   return value instanceof Erased || (value instanceof Secret && value.reveal() === '')

@@ -1,6 +1,7 @@
 /** The event store: domain events in and out of a recorder. */
 import { Erased } from '../domain/erased.js'
 import type { DomainEvent } from '../domain/event.js'
+import type { Tag } from '../domain/tags.js'
 import { NotSupportedError } from '../errors.js'
 import type { Mapper } from './mapper.js'
 import { PageSize } from './page-size.js'
@@ -245,6 +246,18 @@ export class EventStore {
             }),
       },
     }
+  }
+
+  /** Writes the tags that a part of the log is to have. @throws `NotSupportedError` where the recorder keeps none: it would give all */
+  askedTags(tags: readonly Tag[]): readonly string[] {
+    this.assertKeepsTags()
+    return this.tagTexts.of(tags)
+  }
+
+  /** @throws `NotSupportedError` where the recorder keeps no tags: a read by them would give all */
+  assertKeepsTags(): void {
+    if ('selectByTags' in this.recorder) return
+    throw new NotSupportedError('Could not read the log by tags: the recorder has no selectByTags(), so it keeps none.')
   }
 
   /** Nobody would find what is stored without its tags, and nothing would be checked. */

@@ -32,6 +32,10 @@ export interface PageRange {
   readonly limit: number
   /** Undefined for all. */
   readonly topics: ReadonlySet<string> | undefined
+  /** Undefined, or empty, for all. */
+  readonly tags?: readonly string[] | undefined
+  /** The end of the page, where nothing later is wanted; default the end of the log. */
+  readonly stop?: bigint
 }
 
 /** A read that has no answer by then counts as failed: the connection may be dead without anybody having said so. */
@@ -40,16 +44,18 @@ const readTimeoutMs = 30_000
 /** For so long failures that may pass are tried again. */
 const longestOutageMs = 60_000
 
-/** Reads a page. With topics, its end is the log's where it is not full: what is not wanted is passed over for good. */
-export async function readPage(log: ReadableLog, { after, limit, topics }: PageRange): Promise<LogPage> {
+/** Reads a page. With topics or tags, its end is the log's where it is not full: what is not wanted is passed over for good. */
+export async function readPage(log: ReadableLog, range: PageRange): Promise<LogPage> {
+  const { after, limit, topics, tags = [] } = range
   const start = after === 0n ? null : after
-  if (topics === undefined) {
+  if (topics === undefined && tags.length === 0) {
     const items = await log.selectNotifications(start, limit, { inclusiveOfStart: false })
     return { items, end: items.at(-1)?.id ?? after }
   }
-  const stop = await log.maxNotificationId()
+  const stop = range.stop ?? (await log.maxNotificationId())
   if (stop === null || stop <= after) return { items: [], end: after }
-  const items = await log.selectNotifications(start, limit, { stop, topics: [...topics], inclusiveOfStart: false })
+  const wanted = { topics: [...(topics ?? [])], tags, inclusiveOfStart: false }
+  const items = await log.selectNotifications(start, limit, { ...wanted, stop })
   return { items, end: items.length < limit ? stop : (items.at(-1)?.id ?? stop) }
 }
 

@@ -131,7 +131,7 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
     limit: number,
     options: SelectNotificationsOptions = {},
   ): Promise<Notification[]> {
-    const { topics = [], inclusiveOfStart = true } = options
+    const { topics = [], tags = [], inclusiveOfStart = true } = options
     const stop = logPosition(options.stop, 'stop')
     const wanted = new Set(topics)
     const selected: Notification[] = []
@@ -139,7 +139,8 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
     for (let index = first; selected.length < checkLimit(limit); index += 1) {
       const notification = this.#log[index]
       if (notification === undefined || (stop !== null && notification.id > stop)) break
-      if (wanted.size === 0 || wanted.has(notification.topic)) selected.push(notification)
+      const isTagged = tags.every((tag) => notification.tags?.includes(tag) === true)
+      if (isTagged && (wanted.size === 0 || wanted.has(notification.topic))) selected.push(notification)
     }
     return selected.map(({ id, recordedAt, ...event }) => ({ ...copyOf(event), id, recordedAt: new Date(recordedAt) }))
   }
@@ -154,16 +155,16 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
 
   async addTags(tagged: ReadonlyArray<{ readonly id: bigint; readonly tags: readonly string[] }>): Promise<void> {
     for (const { id, tags } of tagged) {
-      const event = this.#log[Number(id) - 1]
+      const index = Number(id) - 1
+      const event = this.#log[index]
       if (event === undefined) continue
-      for (const tag of new Set(tags)) {
-        const others = this.#tagged.get(tag) ?? []
-        const known = others.find((other) => other.id === id)
-        const own = [...(known?.event.tags ?? []), ...tags]
-        const all = [...others.filter((other) => other.id !== id), { event: { ...event, tags: own }, id }]
+      const own = { ...event, tags: [...new Set([...(event.tags ?? []), ...tags])] }
+      this.#log[index] = own
+      for (const tag of own.tags) {
+        const others = (this.#tagged.get(tag) ?? []).filter((other) => other.id !== id)
         this.#tagged.set(
           tag,
-          all.toSorted((a, b) => (a.id < b.id ? -1 : 1)),
+          [...others, { event: own, id }].toSorted((a, b) => (a.id < b.id ? -1 : 1)),
         )
       }
     }
@@ -190,13 +191,18 @@ export class InMemoryApplicationRecorder extends InMemoryAggregateRecorder imple
     }
     const first = this.#log.length + 1
     super.store(events, predecessors)
-    for (const [index, event] of events.entries()) this.#tag({ event, id: BigInt(first + index) })
+    for (const [index, event] of events.entries()) this.#tag(event, first + index)
     return events.map((_event, index) => BigInt(first + index))
   }
 
-  #tag(tagged: TaggedInMemory): void {
-    for (const tag of new Set(tagged.event.tags)) {
+  #tag(event: StoredEvent, position: number): void {
+    const logged = this.#log[position - 1]
+    if (logged === undefined || event.tags === undefined) return
+    const own = { ...logged, tags: event.tags }
+    this.#log[position - 1] = own
+    for (const tag of new Set(own.tags)) {
       const others = this.#tagged.get(tag)
+      const tagged = { event: own, id: own.id }
       if (others === undefined) this.#tagged.set(tag, [tagged])
       else others.push(tagged)
     }

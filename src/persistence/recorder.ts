@@ -207,6 +207,8 @@ export interface SelectNotificationsOptions {
   readonly stop?: bigint
   /** Only events with one of these topics; an empty list means all. */
   readonly topics?: readonly string[]
+  /** Only events that have all of these tags, as they are stored (`course:c1`); an empty list means all. Of recorders that keep tags. */
+  readonly tags?: readonly string[]
   /** Whether the notification with the id `start` may be returned; default true. */
   readonly inclusiveOfStart?: boolean
 }
@@ -220,6 +222,8 @@ export interface SubscribeOptions {
   readonly gt?: bigint | null
   /** Only events with one of these topics; an empty list, the default, means all. */
   readonly topics?: readonly string[]
+  /** Only events that have all of these tags, as they are stored (`course:c1`); an empty list, the default, means all. Of recorders that keep tags. */
+  readonly tags?: readonly string[]
   /** Ends the iteration when it aborts. */
   readonly signal?: AbortSignal
   /**
@@ -248,7 +252,7 @@ export interface Subscription<Item> extends AsyncIterable<Item>, AsyncDisposable
   /** @throws `ProgrammingError` the second time: a subscription is iterated once */
   [Symbol.asyncIterator](): AsyncIterator<Item, undefined>
   /**
-   * The same in pages, each with the position up to which the log was read. For who stores how far it has come: with `topics`
+   * The same in pages, each with the position up to which the log was read. For who stores how far it has come: with `topics`, or `tags`,
    * the end of a page is beyond its last item, and a page may have no items.
    *
    * @throws `ProgrammingError` when it is iterated, where the subscription was iterated before

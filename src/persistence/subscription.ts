@@ -23,6 +23,7 @@ export class LogSubscription implements Subscription<Notification> {
   readonly #pageSize = new PageSize(firstPage, greatestPage)
   readonly #rest = new Rest()
   readonly #follower: { readonly topics: ReadonlySet<string> | undefined; wantsEnds: boolean }
+  readonly #tags: readonly string[]
   #position: bigint
   #tail: LogTail | undefined
   #reading: Promise<unknown> | undefined
@@ -35,8 +36,9 @@ export class LogSubscription implements Subscription<Notification> {
    * @throws `TypeError` when `gt` is no position
    */
   constructor(open: () => LogTail, options: SubscribeOptions = {}) {
-    const { topics = [], signal } = options
+    const { topics = [], tags = [], signal } = options
     this.#open = open
+    this.#tags = tags
     this.#follower = { topics: topics.length === 0 ? undefined : new Set(topics), wantsEnds: false }
     this.#signal = signal
     this.#throwsBeyondEnd = options.onBeyondEnd === 'throw'
@@ -105,7 +107,7 @@ export class LogSubscription implements Subscription<Notification> {
       while (!this.#isStopped && !tail.log.isClosed) {
         const isReached = tail.reaches(this.#position)
         const shared = isReached ? await tail.next(this.#follower, this.#position) : undefined
-        const page = shared ?? (await this.#fromHistory(tail, patience))
+        const page = this.#isWhole(shared) ? shared : await this.#fromHistory(tail, patience, shared)
         if (this.#isStopped) return
         if (page !== undefined && page.end > this.#position) {
           this.#position = page.end
@@ -117,6 +119,11 @@ export class LogSubscription implements Subscription<Notification> {
       detach()
       this.#signal?.removeEventListener('abort', stop)
     }
+  }
+
+  /** What is shared has the topics; which events have certain tags only the log tells. */
+  #isWhole(shared: LogPage | undefined): shared is LogPage {
+    return shared !== undefined && (this.#tags.length === 0 || shared.items.length === 0)
   }
 
   /** @throws `IntegrityError` where it is, and that was asked for */
@@ -136,13 +143,18 @@ export class LogSubscription implements Subscription<Notification> {
     return true
   }
 
-  /** @returns undefined when there is nothing new, or the database cannot tell at the moment */
-  async #fromHistory(tail: LogTail, patience: Patience): Promise<LogPage | undefined> {
+  /**
+   * @param shared - a page that the end of the log has, of which the tags are still to be asked for
+   * @returns undefined when there is nothing new, or the database cannot tell at the moment
+   */
+  async #fromHistory(tail: LogTail, patience: Patience, shared?: LogPage): Promise<LogPage | undefined> {
     if (this.#isStopped || tail.log.isClosed) return undefined
-    const { limit } = this.#pageSize
+    const limit = shared?.items.length ?? this.#pageSize.limit
+    const upTo = shared === undefined ? {} : { stop: shared.end }
+    const range = { after: this.#position, limit, topics: this.#follower.topics, tags: this.#tags, ...upTo }
     const reading = tail.history(async () => {
       if (this.#isStopped) return undefined
-      return await withinTime(readPage(tail.log, { after: this.#position, limit, topics: this.#follower.topics }))
+      return await withinTime(readPage(tail.log, range))
     })
     this.#reading = reading
     try {

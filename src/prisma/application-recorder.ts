@@ -150,9 +150,9 @@ function withPending(
 }
 
 function logRange(start: bigint | null, limit: number, options: SelectNotificationsOptions = {}): LogRange {
-  const { topics = [], inclusiveOfStart = true } = options
+  const { topics = [], tags = [], inclusiveOfStart = true } = options
   const first = logPosition(start, 'start')
-  const range = { to: logPosition(options.stop, 'stop') ?? undefined, limit: checkLimit(limit), topics }
+  const range = { to: logPosition(options.stop, 'stop') ?? undefined, limit: checkLimit(limit), topics, tags }
   if (first === null || first < 1n) return { from: 1n, ...range }
   return { from: inclusiveOfStart ? first : first + 1n, ...range }
 }

@@ -85,6 +85,8 @@ export interface LogRange {
   readonly to: bigint | undefined
   readonly limit: number
   readonly topics: readonly string[]
+  /** Only events that have all of them; empty for all. */
+  readonly tags: readonly string[]
 }
 
 /** Events that must not be there when others are written. */

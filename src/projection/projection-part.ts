@@ -12,7 +12,7 @@ import type { Notification } from '../persistence/stored-event.js'
 import { type BatchCounts, type BatchLimits, BatchWork, type Outcome } from './batch-work.js'
 import { reasonOf } from './parked-keys.js'
 import type { Projection } from './projection.js'
-import type { ProjectionSource } from './source.js'
+import { askedOf, type ProjectionSource, rangeOf } from './source.js'
 import { publish } from './traces.js'
 
 /** What a part is doing in this process: `waiting` where another process has the lease. */
@@ -144,9 +144,9 @@ export class ProjectionPart {
     const work = this.#begin(lease)
     try {
       await this.#emptyFirst(work)
+      const asked = rangeOf(await askedOf(source, projection))
       while (work.position < end) {
-        const range = { after: work.position, limit: this.host.limits.maxEvents, topics: topicsOf(projection) }
-        const page = await source.page(range)
+        const page = await source.page({ ...asked, after: work.position, limit: this.host.limits.maxEvents })
         const outcome = await this.#process(work, { ...page, end: page.end > work.position ? page.end : end })
         if ('error' in outcome) throw outcome.error
         if (!outcome.done) return
@@ -231,8 +231,8 @@ export class ProjectionPart {
       await this.#emptyFirst(work)
       const target = await source.end()
       if (work.position >= target) await this.#becomeLive(work, target)
-      const topics = projection.topics === undefined ? {} : { topics: projection.topics }
-      const subscription = source.follow({ gt: work.position, ...topics })
+      const { topics = [], tags } = await askedOf(source, projection)
+      const subscription = source.follow({ gt: work.position, topics, tags })
       this.#subscription = subscription
       if (this.#isStopping) subscription.stop()
       for await (const page of subscription.pages()) {
@@ -329,10 +329,6 @@ function isSame(row: ProjectionRow, key: ProjectionKey): boolean {
 
 function isFirst(row: ProjectionRow, key: ProjectionKey): boolean {
   return row.version === key.version && row.upstream === key.upstream && row.partition === 0
-}
-
-function topicsOf({ topics }: Projection): ReadonlySet<string> | undefined {
-  return topics === undefined ? undefined : new Set(topics)
 }
 
 function traceOf({ name, version, partition }: ProjectionKey): {

@@ -15,6 +15,7 @@ import type { Projection } from './projection.js'
 import { ProjectionPart } from './projection-part.js'
 import { type RebuildOptions, rebuild } from './rebuild.js'
 import type { RebuildResult } from './rebuild-pages.js'
+import { noTagsElsewhere } from './remote-source.js'
 import {
   checkedLimits,
   checkRunnerOptions,
@@ -67,6 +68,7 @@ export class ProjectionRunner {
     const running = new Map<string, RunningProjection>()
     for (const projection of projections) {
       if (this.#inline.includes(projection.name)) throw isInline(projection.name)
+      if (options.source !== undefined && projection.tags !== undefined) throw noTagsElsewhere(projection.name)
       if (running.has(projection.name)) {
         throw new ProgrammingError(
           `Could not make a projection runner: two of its projections are '${projection.name}'.`,

@@ -1,6 +1,7 @@
 /** Definitions of projections: names with handlers that build rows from a log. */
 import { anything, callable, checkOptions, having, listOf, type OptionTypesOf, text } from '../checked-options.js'
 import type { DomainEvent } from '../domain/event.js'
+import { queriedTags, type Tag, type Tags } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
 import { type ApplyEvents, type ProjectionHandler, projected } from './handlers.js'
 import type { RowsFold } from './rows.js'
@@ -26,6 +27,11 @@ export interface ProjectionOptions {
   readonly key?: (event: Pick<DomainEvent, 'originatorId' | 'topic' | 'data' | 'metadata'>) => string
   /** How many parts of it can be worked on at the same time; default 1. */
   readonly partitions?: number
+  /**
+   * Only events that have all of these tags, at least one; default all that its handlers take. Other tags make other rows: give it a
+   * greater `version` with them. A log from elsewhere, the option `source` of a runner, has no tags.
+   */
+  readonly tags?: Tags
 }
 
 /** Numbers and names are checked one by one. */
@@ -38,6 +44,7 @@ const optionTypes: OptionTypesOf<ProjectionOptions> = {
   onError: anything,
   key: callable,
   partitions: anything,
+  tags: anything,
 }
 
 /** A projection: made by `defineProjection`, for a `ProjectionRunner` or for the option `inline` of an application. */
@@ -54,6 +61,8 @@ export interface Projection {
   readonly partitions: number
   /** The topics that it takes; undefined where any may be one. */
   readonly topics: readonly string[] | undefined
+  /** Those that its events have, all of them; undefined where it takes events whatever their tags. */
+  readonly tags: readonly Tag[] | undefined
   /** In the order in which they are run. */
   readonly handlers: readonly ProjectionHandler[]
   /** How its rows are folded; undefined for the free form. */
@@ -69,6 +78,7 @@ export interface Projection {
 /**
  * Defines a projection.
  *
+ * @throws `TypeError` for tags that are none
  * @throws `ProgrammingError` for a name, version or number of partitions that cannot be, and where it has no handlers
  *
  * @example
@@ -91,6 +101,7 @@ export function defineProjection(options: ProjectionOptions): Projection {
     onError,
     partitions,
     topics: topicsOf(handlers),
+    tags: options.tags === undefined ? undefined : queriedTags(options.tags, `define the projection ${name}`),
     handlers,
     rows,
     keyOf: options.key ?? originatorIdOf,

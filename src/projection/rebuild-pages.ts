@@ -3,7 +3,7 @@ import { WaitInterruptedError } from '../errors.js'
 import type { LogPage } from '../persistence/followed-log.js'
 import type { BatchLimits } from './batch-work.js'
 import type { Projection } from './projection.js'
-import type { ProjectionSource } from './source.js'
+import { askedOf, type ProjectionSource, rangeOf } from './source.js'
 
 /** How far a rebuild has come. */
 export interface RebuildProgress {
@@ -50,6 +50,7 @@ export class RebuildPages {
   #target: bigint
   #position: bigint
   #events = 0
+  #asked: ReturnType<typeof rangeOf> | undefined
 
   constructor(options: RebuildPagesOptions) {
     this.#options = options
@@ -73,8 +74,8 @@ export class RebuildPages {
     this.assertGoingOn()
     if (this.#position >= this.#target) return undefined
     const { source, projection, limits } = this.#options
-    const topics = projection.topics === undefined ? undefined : new Set(projection.topics)
-    const page = await source.page({ after: this.#position, limit: limits.maxEvents, topics })
+    this.#asked ??= rangeOf(await askedOf(source, projection))
+    const page = await source.page({ ...this.#asked, after: this.#position, limit: limits.maxEvents })
     const items = page.items.filter(({ id }) => id <= this.#target)
     const isCut = items.length < page.items.length || page.end >= this.#target || page.end <= this.#position
     return { items, end: isCut ? this.#target : page.end }

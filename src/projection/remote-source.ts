@@ -1,5 +1,6 @@
 /** A log of an application elsewhere, in sections, as what projections are built from. */
 import { setTimeout as delay } from 'node:timers/promises'
+import { NotSupportedError } from '../errors.js'
 import type { FollowedLog } from '../persistence/followed-log.js'
 import { LogTail } from '../persistence/log-tail.js'
 import type { SelectNotificationsOptions, Subscription, SubscriptionPage } from '../persistence/recorder.js'
@@ -17,7 +18,7 @@ export interface ProjectedLog {
   select(
     start: bigint | null,
     limit: number,
-    options?: SelectNotificationsOptions,
+    options?: Omit<SelectNotificationsOptions, 'tags'>,
   ): Promise<readonly LoggedNotification[]>
 }
 
@@ -42,10 +43,21 @@ export function remoteSource(log: ProjectedLog, application: ProjectedApplicatio
       const end = items.at(-1)?.id ?? after
       return { items: items.filter(({ topic }) => topics === undefined || topics.has(topic)), end }
     },
+    // The runner has refused projections with tags.
+    tagTexts: async (tags) => {
+      throw noTagsElsewhere(tags.map(({ name }) => name).join(', '))
+    },
     end: async () => await followed.maxNotificationId(),
     greatest: async () => await followed.maxNotificationId(),
     read: async (notifications) => await (await application.eventStore()).toDomainEvents(notifications),
   }
+}
+
+/** @param what - what was to be read by tags */
+export function noTagsElsewhere(what: string): NotSupportedError {
+  return new NotSupportedError(
+    `Could not read a log from elsewhere by tags, for '${what}': it does not have them. Take its events by their handlers, or by topics.`,
+  )
 }
 
 /** A log of which nobody tells when something is recorded, nor where it ends. */

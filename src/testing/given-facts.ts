@@ -5,7 +5,7 @@ import type { DomainEvent } from '../domain/event.js'
 import { definitionOfEvent, type NamedEvent } from '../domain/event-definition.js'
 import { type Facts, factsOf, shapesOfFacts } from '../domain/facts.js'
 import { newEvent } from '../domain/new-event.js'
-import { Secret, type Tag } from '../domain/tags.js'
+import { hasAllTags, Secret, type Tag } from '../domain/tags.js'
 import { Timestamp } from '../domain/timestamp.js'
 import { microsecondsOf, nextTime } from './fixed-sources.js'
 import { type Outcome, outcomeOf } from './scenario-outcome.js'
@@ -83,9 +83,7 @@ function valueOf<Value>(facts: Facts<Value>, stored: readonly DomainEvent[]): Va
 }
 
 function isAskedFor({ topic, tags = [] }: DomainEvent, facts: Facts<unknown>): boolean {
-  const own = new Set(tags.map(textOf))
-  const isOfType = facts.cases.has(topic.slice(topic.lastIndexOf('.') + 1))
-  return isOfType && facts.tags.every((tag) => own.has(textOf(tag)))
+  return facts.cases.has(topic.slice(topic.lastIndexOf('.') + 1)) && hasAllTags({ tags }, facts.tags)
 }
 
 function textOf({ name, value }: Tag): string {

@@ -6,6 +6,7 @@ import { pinned } from '../domain/kept-values.js'
 import { newEvent } from '../domain/new-event.js'
 import { shapesOf } from '../domain/read-event.js'
 import type { SnapshotKind } from '../domain/snapshot.js'
+import { hasAllTags } from '../domain/tags.js'
 import { Timestamp } from '../domain/timestamp.js'
 import type { ProjectionHandler } from '../projection/handlers.js'
 import type { Projection } from '../projection/projection.js'
@@ -61,7 +62,8 @@ export function projecting(projection: Projection): ProjectionScenario {
   return {
     given(...events) {
       const story = { subject: `the projection ${name}`, past: events.map(toldEvent), act: 'its rows are built' }
-      return rowsOf(story, folded(rows, logOf(handlers, events)), rows.unique)
+      const log = logOf(handlers, events).filter((event) => hasAllTags(event, projection.tags ?? []))
+      return rowsOf(story, folded(rows, log), rows.unique)
     },
   }
 }

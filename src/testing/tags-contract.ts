@@ -7,10 +7,11 @@ import { storedEvent, versionsOf } from './stored-events.js'
 import { type Cases, declareCases, type MakeRecorder, type TestFramework } from './test-framework.js'
 
 /** A recorder that keeps tags. */
-export type TaggingRecorder = ApplicationRecorder & Required<Pick<ApplicationRecorder, 'selectByTags' | 'appendEvents'>>
+export type TaggingRecorder = ApplicationRecorder &
+  Required<Pick<ApplicationRecorder, 'selectByTags' | 'appendEvents' | 'addTags'>>
 
 /**
- * Declares the cases of `selectByTags`, and of the option `unless` of `appendEvents`.
+ * Declares the cases of `selectByTags` and `addTags`, of the option `unless` of `appendEvents`, and of reads of the log by tags.
  *
  * @param framework - of the caller
  * @param label - names the implementation in the names of the groups
@@ -125,6 +126,69 @@ const tagging: Cases<TaggingRecorder> = {
       ],
     })
     expect(versionsIn((await recorder.selectByTags([query('c:1')]))[0])).toEqual([1, 2])
+  },
+
+  async 'narrows the log by tags before it counts'({ recorder, originatorId, expect }) {
+    await recorder.insertEvents([
+      tagged(originatorId(1), 1, 'a:1'),
+      storedEvent(originatorId(1), 2),
+      tagged(originatorId(2), 3, 'a:1', 'b:1'),
+      tagged(originatorId(1), 4, 'b:1'),
+      tagged(originatorId(1), 5, 'b:1', 'a:1'),
+    ])
+    const select = async (...[start, limit, options]: Parameters<TaggingRecorder['selectNotifications']>) =>
+      versionsOf(await recorder.selectNotifications(start, limit, options))
+    const [first, , third, , fifth] = await recorder.selectNotifications(null, 10)
+    expect(await select(null, 10, { tags: ['a:1'] })).toEqual([1, 3, 5])
+    expect(await select(null, 10, { tags: ['a:1', 'b:1'] })).toEqual([3, 5])
+    expect(await select(null, 2, { tags: ['b:1'] })).toEqual([3, 4])
+    expect(await select(third?.id ?? null, 10, { tags: ['a:1'], inclusiveOfStart: false })).toEqual([5])
+    expect(await select(first?.id ?? null, 10, { tags: ['a:1'], stop: third?.id ?? 0n })).toEqual([1, 3])
+    expect(await select(null, 10, { tags: ['b:1'], topics: ['Dog.Event4', 'Dog.Event1'] })).toEqual([4])
+    expect(await select(null, 10, { tags: ['b:10'] })).toEqual([])
+    expect(await select(null, 10, { tags: [] })).toEqual([1, 2, 3, 4, 5])
+    const [found] = await recorder.selectNotifications(null, 1, { tags: ['b:1'], topics: ['Dog.Event5'] })
+    expect([found?.id, found?.originatorId]).toEqual([fifth?.id, originatorId(1)])
+  },
+
+  async 'delivers events with the tags that are asked for, earlier and later ones, and passes the others'(subject) {
+    const { recorder, originatorId, expect } = subject
+    await recorder.insertEvents([tagged(originatorId(1), 1, 'a:1', 'b:1'), tagged(originatorId(1), 2, 'a:1')])
+    const subscription = recorder.subscribe({ tags: ['a:1', 'b:1'] })
+    const versions: number[] = []
+    let end: bigint | undefined
+    for await (const page of subscription.pages()) {
+      // Those that are stored now come by the end of the log; the first of them has one of the tags only.
+      const others = [tagged(originatorId(1), 3, 'b:1'), tagged(originatorId(2), 4, 'b:1', 'a:1')]
+      if (versions.length === 0) await recorder.insertEvents(others)
+      versions.push(...versionsOf(page.items))
+      end = page.end
+      if (versions.length > 1) break
+    }
+    expect(versions).toEqual([1, 4])
+    expect(end === (await recorder.maxNotificationId())).toEqual(true)
+  },
+
+  async 'adds tags to events that are stored, beside those that they have'({ recorder, originatorId, expect }) {
+    const [first = 0n, second = 0n] = await recorder.insertEvents([
+      tagged(originatorId(1), 1, 'a:1'),
+      storedEvent(originatorId(1), 2),
+      storedEvent(originatorId(1), 3),
+    ])
+    const added = [
+      { id: second, tags: ['a:1', 'b:1', 'b:1'] },
+      { id: first, tags: ['b:1', 'a:1'] },
+    ]
+    await recorder.addTags(added)
+    await recorder.addTags(added)
+    const [a, b, both] = await recorder.selectByTags([query('a:1'), query('b:1'), query('a:1', 'b:1')])
+    expect([a, b, both].map(versionsIn)).toEqual([
+      [1, 2],
+      [1, 2],
+      [1, 2],
+    ])
+    expect(a?.after).toEqual(second)
+    expect(versionsOf(await recorder.selectNotifications(null, 10, { tags: ['b:1'] }))).toEqual([1, 2])
   },
 
   async 'lets one of many through that store the same under one condition'(subject) {

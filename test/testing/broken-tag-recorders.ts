@@ -3,7 +3,10 @@ import {
   type AppendCondition,
   type AppendOptions,
   InMemoryApplicationRecorder,
+  type Notification,
   type StoredEvent,
+  type SubscribeOptions,
+  type Subscription,
   type TaggedRead,
   type TaggedReadOptions,
   type TagQuery,
@@ -47,6 +50,41 @@ class StoresFirst extends InMemoryApplicationRecorder {
   }
 }
 
+class BreaksLog extends InMemoryApplicationRecorder {
+  tagsOf = (tags: readonly string[] | undefined): readonly string[] => tags ?? []
+  override async selectNotifications(
+    ...[start, limit, options]: Parameters<InMemoryApplicationRecorder['selectNotifications']>
+  ): Promise<Notification[]> {
+    return await super.selectNotifications(start, limit, { ...options, tags: this.tagsOf(options?.tags) })
+  }
+}
+
+class CountsFirst extends InMemoryApplicationRecorder {
+  override async selectNotifications(
+    ...[start, limit, options]: Parameters<InMemoryApplicationRecorder['selectNotifications']>
+  ): Promise<Notification[]> {
+    const known = await super.selectNotifications(start, 100, options)
+    const { tags: _tags, ...others } = options ?? {}
+    const page = await super.selectNotifications(start, limit, others)
+    return page.filter(({ id }) => known.some((each) => each.id === id))
+  }
+}
+
+class DeliversAll extends InMemoryApplicationRecorder {
+  override subscribe({ tags: _tags, ...options }: SubscribeOptions = {}): Subscription<Notification> {
+    return super.subscribe(options)
+  }
+}
+
+type Added = Parameters<InMemoryApplicationRecorder['addTags']>[0]
+
+class Adds extends InMemoryApplicationRecorder {
+  changed = (added: Added): Added => added
+  override async addTags(added: Added): Promise<void> {
+    await super.addTags(this.changed(added))
+  }
+}
+
 const asking = (ask: Changed['ask']) => (): Changed => Object.assign(new Changed(), { ask })
 const finding = (change: Changed['change']) => (): Changed => Object.assign(new Changed(), { change })
 const checking = (check: Changed['check']) => (): Changed => Object.assign(new Changed(), { check })
@@ -71,6 +109,16 @@ export const brokenTags: Record<string, () => TaggingRecorder> = {
   'checks from the beginning': checking((condition) => ({ ...condition, after: null })),
   'checks all types': checking((condition) => ({ ...condition, types: [] })),
   'checks the first tag only': checking((condition) => ({ ...condition, tags: condition.tags.slice(0, 1) })),
+  'reads the whole log': () => Object.assign(new BreaksLog(), { tagsOf: () => [] }),
+  'reads the log by the first tag': () =>
+    Object.assign(new BreaksLog(), { tagsOf: (tags: readonly string[] = []) => tags.slice(0, 1) }),
+  'counts before it narrows': () => new CountsFirst(),
+  'delivers all': () => new DeliversAll(),
+  'adds nothing': () => Object.assign(new Adds(), { changed: () => [] }),
+  'adds one tag': () =>
+    Object.assign(new Adds(), {
+      changed: (added: Added) => added.map(({ id, tags }) => ({ id, tags: tags.slice(0, 1) })),
+    }),
   'looks first, then stores': () => new LooksFirst(),
   'stores first, then looks': () => new StoresFirst(),
 }

@@ -66,12 +66,13 @@ export function selectSinceSnapshot(
  * @param expressions - what stands for columns in the result, and for the topic in comparisons; default: the columns
  */
 export function selectLogPart(
-  table: string,
+  { events, tags }: LogTables,
   range: LogRange,
   { topic = 'topic', ...columns }: NotificationColumns & { readonly topic?: string } = {},
 ): SqlQuery {
   const conditions = ['id >= ?']
-  const args: unknown[] = [range.from]
+  const joined = range.tags.map((_tag, index) => tagJoin(tags, index, ['?', '?']))
+  const args: unknown[] = [...range.tags.flatMap((tag) => [tag, range.from]), range.from]
   if (range.to !== undefined) {
     conditions.push('id <= ?')
     args.push(range.to)
@@ -82,7 +83,19 @@ export function selectLogPart(
   }
   args.push(BigInt(range.limit))
   return statement(
-    `SELECT ${notificationColumns(columns)} FROM ${table} WHERE ${conditions.join(' AND ')} ORDER BY id LIMIT ?`,
+    `SELECT ${notificationColumns(columns)} FROM ${events}${joined.join('')} WHERE ${conditions.join(' AND ')} ORDER BY id LIMIT ?`,
     args,
   )
+}
+
+/** The tables of a log, as a statement names them. */
+export interface LogTables {
+  readonly events: string
+  readonly tags: string
+}
+
+/** Narrows a read of the log to a tag: the rows of one tag stand in the order of the log, and are read from the same position. */
+export function tagJoin(tags: string, index: number, [tag, from]: readonly [tag: string, from: string]): string {
+  const name = `t${index}`
+  return ` JOIN ${tags} AS ${name} ON ${name}.notification_id = id AND ${name}.tag = ${tag} AND ${name}.notification_id >= ${from}`
 }

@@ -3,6 +3,7 @@ import type { SelectEventsRange, SinceSnapshotRange } from '../../persistence/re
 import type { LogRange } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { beforeAllVersions, columnsOf, eventColumns, hexMark, notificationColumns } from './event-rows.js'
+import { type LogTables, tagJoin } from './event-selects.js'
 
 /** A table of events or snapshots, and the type of its originator ids. */
 export interface StreamsTable {
@@ -77,14 +78,17 @@ export function selectLastVersions({ reference, idType }: StreamsTable, originat
 const recordedAt = `round(extract(epoch FROM date_trunc('milliseconds', recorded_at)) * 1000)::bigint`
 
 /** Reads a part of the log, up to the position that it is settled to. */
-export function selectLogPart(table: string, range: LogRange, settled: bigint): SqlQuery {
+export function selectLogPart({ events, tags }: LogTables, range: LogRange, settled: bigint): SqlQuery {
   const args: unknown[] = [range.from, settled, range.limit]
   const stop = range.to === undefined ? '' : ` AND id <= $${args.push(range.to)}::bigint`
   const byTopic = range.topics.length > 0 ? ` AND topic = ANY($${args.push(range.topics)}::text[])` : ''
+  const joined = range.tags
+    .map((tag, index) => tagJoin(tags, index, [`$${args.push(tag)}::text`, '$1::bigint']))
+    .join('')
   // The settled position stands outside, since with two bounds the planner expects few rows on a table without statistics, and
   // sorts all that follow instead of walking the index.
   return statement(
-    `SELECT * FROM (SELECT ${notificationColumns({ recordedAt })} FROM ${table} WHERE id >= $1::bigint${stop}${byTopic} ` +
+    `SELECT * FROM (SELECT ${notificationColumns({ recordedAt })} FROM ${events}${joined} WHERE id >= $1::bigint${stop}${byTopic} ` +
       `ORDER BY id LIMIT $3::bigint) AS page WHERE id <= $2::bigint ORDER BY id`,
     args,
   )
