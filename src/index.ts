@@ -18,8 +18,16 @@ export type {
 } from './application/application-subscription.js'
 export { type Causation, causedBy } from './application/causation.js'
 export type { Saveable } from './application/collected.js'
-export type { ConflictOptions } from './application/conflict-options.js'
-export type { Decide, DecideOptions, FactsByName, SaveOptions, Unless, ValuesOf } from './application/decisions.js'
+export type { ConflictOptions, ExecuteOptions } from './application/conflict-options.js'
+export type {
+  AnySaveOptions,
+  Decide,
+  DecideOptions,
+  FactsByName,
+  SaveOptions,
+  Unless,
+  ValuesOf,
+} from './application/decisions.js'
 export {
   EventSourcedLog,
   type EventSourcedLogOptions,

@@ -1,8 +1,10 @@
 /** Applications: the commands and queries on a set of aggregates, with the store that keeps their events. */
 import { checkOptions, described } from '../checked-options.js'
-import type { Aggregate, AggregateClass } from '../domain/aggregate.js'
+import { type Aggregate, type AggregateClass, isAggregate } from '../domain/aggregate.js'
 import { type CommandArguments, type Decider, type DeciderState, decide, fold, initial } from '../domain/decider.js'
 import { endedError, isEnded } from '../domain/ended.js'
+import { beginAfter, initialAfter, isNew } from '../domain/new-life.js'
+import { shapesOf } from '../domain/read-event.js'
 import { rebuild } from '../domain/rebuild.js'
 import { type SnapshotKind, takeSnapshot } from '../domain/snapshot.js'
 import { queriedTags } from '../domain/tags.js'
@@ -12,6 +14,7 @@ import type { EventStore, Recording } from '../persistence/event-store.js'
 import { logPosition } from '../persistence/positions.js'
 import type { LogOrder } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
+import type { StoredEvent } from '../persistence/stored-event.js'
 import type { Transcoding } from '../persistence/transcodings.js'
 import { type ApplicationOptions, applicationOptionTypes } from './application-options.js'
 import {
@@ -20,7 +23,7 @@ import {
   subscribeOptionTypes,
 } from './application-subscription.js'
 import type { Saveable } from './collected.js'
-import { actedOn, type ConflictOptions, withoutOptions } from './conflict-options.js'
+import { actedOn, type ConflictOptions, type ExecuteOptions, withoutOptions } from './conflict-options.js'
 import {
   type Decide,
   type DecideOptions,
@@ -168,9 +171,9 @@ export class Application<Client = unknown> {
    */
   save(...objects: readonly Saveable[]): Promise<Recording[]>
   /**
-   * The same, unless certain events are stored already: then nothing is.
+   * The same, unless certain events are stored already: then nothing is. Or with a new life for what an event has ended.
    *
-   * @param given - the objects, and last what is asked of the save: `{ unless: { tags, types } }`
+   * @param given - the objects, and last what is asked of the save: `{ unless: { tags, types } }`, `{ newLife: true }`
    * @throws `AppendConditionError` when such an event is stored, or was saved before in this transaction; what `save` throws
    *
    * @example
@@ -183,12 +186,11 @@ export class Application<Client = unknown> {
     const options = isSaveOptions(last) ? last : undefined
     const objects = (options === undefined ? given : given.slice(0, -1)) as readonly Saveable[] // the others are no options
     const unless = options?.unless
-    return this.#infrastructure.watched(call, () =>
-      this.#saves.save(
-        objects,
-        unless === undefined ? {} : { unless: async () => (await this.#decisions()).conditions(unless) },
-      ),
-    )
+    const request = unless === undefined ? {} : { unless: async () => (await this.#decisions()).conditions(unless) }
+    return this.#infrastructure.watched(call, async () => {
+      if (options?.newLife === true) await this.#beginAnew(objects)
+      return await this.#saves.save(objects, request)
+    })
   }
 
   /**
@@ -262,7 +264,8 @@ export class Application<Client = unknown> {
     ...args: CommandArguments<Commands, Name>
   ): Promise<DeciderState<State>>
   /**
-   * The same for a command that commutes with others: with `{ onConflict: 'redecide' }` it is decided again, on the newer events, where
+   * The same with options. With `{ newLife: true }` an originator that an event has ended begins anew, instead of the
+   * `AggregateEndedError`. For a command that commutes with others: with `{ onConflict: 'redecide' }` it is decided again, on the newer events, where
    * another writer was first. In a transaction that is at its flush, and the handler does not run again.
    *
    * @returns the state after the command: provisional, since it may be decided on others
@@ -271,7 +274,7 @@ export class Application<Client = unknown> {
     decider: Decider<State, Events, Commands>,
     id: string,
     command: Name,
-    ...given: readonly [...args: CommandArguments<Commands, Name>, options: ConflictOptions]
+    ...given: readonly [...args: CommandArguments<Commands, Name>, options: ExecuteOptions]
   ): Promise<DeciderState<State>>
   execute<State, Events extends object, Commands extends object, Name extends keyof Commands & string>(
     decider: Decider<State, Events, Commands>,
@@ -285,7 +288,7 @@ export class Application<Client = unknown> {
     const command = { name, args: args as unknown as CommandArguments<Commands, Name> }
     return this.#infrastructure.watched(call, async () => {
       assertDecider(decider, name)
-      const before = await this.#currentState(decider, id)
+      const before = await this.#currentState(decider, id, options.newLife === true)
       const decision = decide(decider, before, command)
       if (options.onConflict !== 'redecide') {
         await this.save(decision)
@@ -409,14 +412,32 @@ export class Application<Client = unknown> {
   async #currentState<State, Events extends object, Commands extends object>(
     decider: Decider<State, Events, Commands>,
     id: string,
+    mayBeginAnew: boolean,
   ): Promise<DeciderState<State>> {
     try {
       return await this.repository.get(decider, id)
     } catch (error) {
-      if (error instanceof AggregateNotFoundError && !(error instanceof AggregateEndedError))
-        return initial(decider, id)
-      throw error
+      if (!(error instanceof AggregateNotFoundError)) throw error
+      if (!(error instanceof AggregateEndedError)) return initial(decider, id)
+      if (!mayBeginAnew) throw error
+      const last = await this.#lastEvent(id)
+      return initialAfter(decider, id, last?.originatorVersion ?? 0)
     }
+  }
+
+  /** Lets those that were created begin after a former life. */
+  async #beginAnew(objects: readonly Saveable[]): Promise<void> {
+    for (const object of objects) {
+      if (!isAggregate(object) || !isNew(object)) continue
+      const { endings, nameOf: eventNameOf } = shapesOf(object.constructor as AggregateClass) // of an aggregate
+      const last = endings.size === 0 ? undefined : await this.#lastEvent(object.id)
+      if (last !== undefined && endings.has(eventNameOf(last.topic) ?? '')) beginAfter(object, last.originatorVersion)
+    }
+  }
+
+  async #lastEvent(id: string): Promise<StoredEvent | undefined> {
+    const { recorder } = await this.eventStore()
+    return (await recorder.selectEvents(id, { desc: true, limit: 1 }))[0]
   }
 }
 

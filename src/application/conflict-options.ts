@@ -9,16 +9,24 @@ export interface ConflictOptions {
   readonly onConflict?: 'fail' | 'redecide'
 }
 
-/** Divides what was given to a command into its arguments and the options after them. */
-export function withoutOptions(given: readonly unknown[]): [args: readonly unknown[], options: ConflictOptions] {
-  const last = given.at(-1)
-  return isConflictOptions(last) ? [given.slice(0, -1), last] : [given, {}]
+/** What `execute` asks for beside the command. */
+export interface ExecuteOptions extends ConflictOptions {
+  /** Whether an originator that an event has ended begins anew; default false, an `AggregateEndedError`. */
+  readonly newLife?: boolean
 }
 
-function isConflictOptions(value: unknown): value is ConflictOptions {
-  if (typeof value !== 'object' || value === null || Object.keys(value).join() !== 'onConflict') return false
-  const { onConflict } = value as ConflictOptions // it has this member alone
-  return onConflict === 'fail' || onConflict === 'redecide'
+/** Divides what was given to a command into its arguments and the options after them. */
+export function withoutOptions(given: readonly unknown[]): [args: readonly unknown[], options: ExecuteOptions] {
+  const last = given.at(-1)
+  return isExecuteOptions(last) ? [given.slice(0, -1), last] : [given, {}]
+}
+
+function isExecuteOptions(value: unknown): value is ExecuteOptions {
+  if (typeof value !== 'object' || value === null) return false
+  const keys = Object.keys(value)
+  if (keys.length === 0 || !keys.every((key) => key === 'onConflict' || key === 'newLife')) return false
+  const { onConflict = 'fail', newLife = false }: { onConflict?: unknown; newLife?: unknown } = value
+  return (onConflict === 'fail' || onConflict === 'redecide') && typeof newLife === 'boolean'
 }
 
 /**

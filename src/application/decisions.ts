@@ -37,11 +37,21 @@ export interface Unless {
   readonly types?: ReadonlyArray<EventDeclaration | string>
 }
 
-/** What is asked of a save beside its events. */
-export interface SaveOptions {
+/** Everything that may be asked of a save beside its events. */
+export interface AnySaveOptions {
+  /**
+   * Whether an aggregate that is created may have the id of one that an event has ended (`ends`): its events follow those of the
+   * former life, and it begins anew. Default false: that is a `ConcurrencyError`. Where such an aggregate is there and has not
+   * ended, it stays one.
+   */
+  readonly newLife?: boolean
   /** What must not be stored already, in a list for several: nothing is stored then, and the save, or the commit, fails with an `AppendConditionError`. */
-  readonly unless: Unless | readonly Unless[]
+  readonly unless?: Unless | readonly Unless[]
 }
+
+/** What is asked of a save beside its events: one of these at least. */
+export type SaveOptions = AnySaveOptions &
+  (Required<Pick<AnySaveOptions, 'unless'>> | Required<Pick<AnySaveOptions, 'newLife'>>)
 
 /** Events are read so many at a time. */
 const pageSize = 2_000
@@ -63,7 +73,7 @@ export class Decisions {
   }
 
   /** Writes conditions as a recorder takes them. @throws `TypeError` for one without a tag, or with what is no type */
-  conditions(unless: SaveOptions['unless']): AppendCondition[] {
+  conditions(unless: Unless | readonly Unless[]): AppendCondition[] {
     const all = isList(unless) ? unless : [unless]
     return all.map(({ tags, types = [] }) => ({
       tags: this.#store.tagTexts.of(queriedTags(tags, 'save unless')),
@@ -164,7 +174,8 @@ function storable(decided: unknown): DomainEvent[] {
 
 /** Whether what was given to `save` says something about it, instead of being saved. */
 export function isSaveOptions(given: unknown): given is SaveOptions {
-  return typeof given === 'object' && given !== null && 'unless' in given && !('collectEvents' in given)
+  if (typeof given !== 'object' || given === null || 'collectEvents' in given) return false
+  return 'unless' in given || 'newLife' in given
 }
 
 // Array.isArray does not narrow a readonly list out of the union.

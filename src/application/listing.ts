@@ -4,6 +4,7 @@ import { shapesOf } from '../domain/read-event.js'
 import type { SnapshotKind } from '../domain/snapshot.js'
 import { storedTopics, type TopicOwner } from '../domain/topic.js'
 import { PageSize } from '../persistence/page-size.js'
+import { greatestPosition } from '../persistence/positions.js'
 import type { ApplicationRecorder } from '../persistence/recorder.js'
 
 const firstPage = 100
@@ -20,8 +21,15 @@ export async function* originatorIds(
   for (let position: bigint | null = null; ; ) {
     const { limit } = size
     const page = await log.selectNotifications(position, limit, { topics, inclusiveOfStart: false })
-    for (const { originatorId, originatorVersion } of page) {
-      if (originatorVersion === firstVersion && !ended.has(originatorId)) yield originatorId
+    for (const { id, originatorId, originatorVersion } of page) {
+      const endedAt = ended.get(originatorId)
+      if (endedAt === undefined) {
+        if (originatorVersion === firstVersion) yield originatorId
+      } else if (id > endedAt) {
+        // Begun again: it comes once.
+        ended.set(originatorId, greatestPosition)
+        yield originatorId
+      }
     }
     const last = page.at(-1)
     if (last === undefined || page.length < limit) return
@@ -30,17 +38,17 @@ export async function* originatorIds(
   }
 }
 
-/** Those that an event has ended; nothing is read where no event does that. */
+/** Those that an event has ended, with its position, the last one; nothing is read where no event does that. */
 async function endedIds(
   log: Pick<ApplicationRecorder, 'selectNotifications'>,
   kind: SnapshotKind,
-): Promise<ReadonlySet<string>> {
+): Promise<Map<string, bigint>> {
   const shapes = shapesOf(kind)
   const topics = [...shapes.endings].flatMap((name) => storedTopics(shapes, name))
-  const ended = new Set<string>()
+  const ended = new Map<string, bigint>()
   for (let position: bigint | null = null; topics.length > 0; ) {
     const page = await log.selectNotifications(position, greatestPage, { topics, inclusiveOfStart: false })
-    for (const { originatorId } of page) ended.add(originatorId)
+    for (const { id, originatorId } of page) ended.set(originatorId, id)
     position = page.at(-1)?.id ?? null
     if (page.length < greatestPage) break
   }

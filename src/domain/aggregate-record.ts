@@ -17,7 +17,7 @@ export interface AggregateRecord {
   readonly id: string
   readonly createdOn: Timestamp
   /** The event that created it; one without data where it comes from a snapshot that does not need it. */
-  readonly creation: DomainEvent
+  creation: DomainEvent
   version: number
   modifiedOn: Timestamp
   pending: DomainEvent[]

@@ -110,7 +110,7 @@ export function fold<State, Events extends object, Commands extends object>(
 ): DeciderState<State> {
   let { version, state } = current
   let subjects = knownSubjects(current)
-  let last: DomainEvent | undefined
+  let hasJustEnded = isEnded(current)
   for (const event of events) {
     if (event.originatorId !== current.id) {
       throw new OriginatorIdError(
@@ -123,14 +123,16 @@ export function fold<State, Events extends object, Commands extends object>(
           `the next version is ${version + 1}`,
       )
     }
+    // What follows the end is a new life.
+    if (hasJustEnded) [state, subjects] = [decider.initialState(), noSubjects]
     state = evolved(decider, state, event)
     version = event.originatorVersion
     subjects = withSubjects(subjects, event.personal)
-    last = event
+    hasJustEnded = hasEnded(decider, event)
   }
   if (version === current.version) return current
   const after = withShownSubjects(Object.freeze({ id: current.id, version, state }), subjects)
-  if (last !== undefined && hasEnded(decider, last)) markEnded(after)
+  if (hasJustEnded) markEnded(after)
   return after
 }
 

@@ -16,6 +16,6 @@ export function isEnded(originator: object): boolean {
 /** @param attempted - completes "Cannot" */
 export function endedError(attempted: string): AggregateEndedError {
   return new AggregateEndedError(
-    `Cannot ${attempted}: its last event has ended it. Its states up to there are read by a version; nothing follows it.`,
+    `Cannot ${attempted}: its last event has ended it. Its states up to there are read by a version; nothing follows it but a new life, by the option newLife.`,
   )
 }

@@ -3,7 +3,7 @@ import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors
 import { type Aggregate, type AggregateClass, tryRecordOf } from './aggregate.js'
 import { type AggregateEvents, defaultCreationName, eventsOf } from './aggregate-events.js'
 import { type AggregateRecord, constructBy, constructionOf } from './aggregate-record.js'
-import { markEnded } from './ended.js'
+import { isEnded, markEnded } from './ended.js'
 import type { DomainEvent } from './event.js'
 import { argumentsOfEvent } from './event-data.js'
 import { shapeOf } from './event-shapes.js'
@@ -30,7 +30,10 @@ export function rebuild<A extends Aggregate<object>>(
   let aggregate = begun
   for (const event of events) {
     if (aggregate === undefined) aggregate = constructFrom(aggregateClass, event)
-    else applyEvent(aggregate, event)
+    else if (isEnded(aggregate) && creates(aggregateClass, event)) {
+      assertOwn(recordOf(aggregate), event, eventsOf(aggregateClass.prototype as object))
+      aggregate = constructFrom(aggregateClass, event, aggregate.version + 1)
+    } else applyEvent(aggregate, event)
   }
   return aggregate
 }
@@ -47,11 +50,7 @@ export function rebuild<A extends Aggregate<object>>(
 export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): void {
   const record = recordOf(aggregate)
   const events = eventsOf(Object.getPrototypeOf(aggregate))
-  if (event.originatorId !== record.id) {
-    throw new OriginatorIdError(
-      `Cannot apply ${event.topic} of ${event.originatorId} to ${events.className} ${record.id}: read the events of one originator`,
-    )
-  }
+  assertOwn(record, event, events)
   checkVersion(event, record.version + 1, events)
   const name = nameOf(events, event)
   const handler = events.handlers.get(name)
@@ -74,17 +73,20 @@ export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): vo
   if (events.endings.has(name)) markEnded(aggregate)
 }
 
-function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, stored: DomainEvent): A {
+/** @param version - of the event: that of a first event, unless a life has ended before it */
+function constructFrom<A extends Aggregate<object>>(
+  aggregateClass: AggregateClass<A>,
+  stored: DomainEvent,
+  version?: number,
+): A {
   const events = eventsOf(aggregateClass.prototype as object)
   const name = nameOf(events, stored)
   const event = presentEvent(stored, shapeOf(events, name))
-  checkVersion(event, events.initialVersion, events)
+  checkVersion(event, version ?? events.initialVersion, events)
   if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
   const { creation } = events
   const handler = events.handlers.get(name)
-  const isCreation =
-    creation === undefined ? handler !== undefined || name === defaultCreationName : name === creation.name
-  if (!isCreation) {
+  if (!creates(aggregateClass, stored)) {
     throw new TopicError(
       `Cannot rebuild ${events.className} ${event.originatorId}: its first event is ${event.topic}, which does not create one`,
     )
@@ -96,7 +98,27 @@ function constructFrom<A extends Aggregate<object>>(aggregateClass: AggregateCla
   const record = recordOf(aggregate)
   record.mode = 'live'
   record.shown = record.subjects
+  if (events.endings.has(name)) markEnded(aggregate)
   return aggregate
+}
+
+/** Whether an event is one that can create an aggregate of this class. */
+function creates({ prototype }: AggregateClass, event: DomainEvent): boolean {
+  const events = eventsOf(prototype as object)
+  const name = nameOf(events, event)
+  const { creation, handlers } = events
+  return creation === undefined ? handlers.has(name) || name === defaultCreationName : name === creation.name
+}
+
+function assertOwn(
+  record: AggregateRecord,
+  { topic, originatorId }: DomainEvent,
+  { className }: AggregateEvents,
+): void {
+  if (originatorId === record.id) return
+  throw new OriginatorIdError(
+    `Cannot apply ${topic} of ${originatorId} to ${className} ${record.id}: read the events of one originator`,
+  )
 }
 
 function recordOf(aggregate: object): AggregateRecord {

@@ -77,12 +77,59 @@ describe.each([{ cache: false }, { cache: true }])('the end of a stream, %o', ({
       false,
       true,
     ])
-    const ids: string[] = []
-    for await (const id of blog.aggregates(Article)) ids.push(id)
-    expect(ids).toEqual([kept.id])
+    expect(await idsOf(blog, Article)).toEqual([kept.id])
     other.rename('late')
     await expect(blog.save(other)).rejects.toBeInstanceOf(ConcurrencyError)
     await expect(blog.save(new Article('old'))).rejects.toBeInstanceOf(ConcurrencyError)
+  })
+
+  it('lets a new life begin where that is asked for, and only then', async () => {
+    const blog = inMemory(Application, { cache, snapshots: true })
+    const first = new Article('old')
+    await blog.save(new Article('other'), first)
+    first.rename('older')
+    await blog.save(first)
+    await blog.takeSnapshot(Article, first.id)
+    const early = new Article('old')
+    await expect(blog.save(early, { newLife: true })).rejects.toBeInstanceOf(ConcurrencyError)
+    first.archive('ann')
+    await blog.save(first)
+    await expect(blog.save(new Article('old'))).rejects.toBeInstanceOf(ConcurrencyError)
+    const [again, rival] = [new Article('old'), new Article('old')]
+    again.rename('new')
+    const both = await Promise.allSettled([again, rival].map((each) => blog.save(each, { newLife: true })))
+    expect(both.map(({ status }) => status)).toEqual(['fulfilled', 'rejected'])
+    expect([again.version, again.title]).toEqual([5, 'new'])
+    again.rename('newer')
+    await blog.save(again)
+    for (const read of [1, 2]) {
+      const article = await blog.repository.get(Article, first.id)
+      expect([read, article.version, article.title]).toEqual([read, 6, 'newer'])
+      expect(article.createdOn.iso).toBe(again.createdOn.iso)
+    }
+    expect((await blog.repository.get(Article, first.id, { version: 2 })).title).toBe('older')
+    expect((await blog.repository.get(Article, first.id, { version: 4 })).title).toBe('old')
+    await blog.takeSnapshot(Article, first.id)
+    expect((await blog.repository.get(Article, first.id)).title).toBe('newer')
+    expect(await blog.repository.has(Article, first.id)).toBe(true)
+    expect(await idsOf(blog, Article)).toEqual(['article-other', first.id])
+    again.archive('bob')
+    await blog.save(again)
+    await blog.save(new Article('old'), { newLife: true, unless: { tags: { title: 'old' } } })
+    expect((await blog.repository.get(Article, first.id)).version).toBe(8)
+    expect(await idsOf(blog, Article)).toEqual(['article-other', first.id])
+  })
+
+  it('lets deciders begin anew', async () => {
+    const blog = inMemory(Application, { cache })
+    const newLife = { newLife: true }
+    await blog.execute(orders, 'o', 'archive', 'ann', newLife)
+    const anew = await blog.execute(orders, 'o', 'archive', 'ann', newLife)
+    expect(anew).toMatchObject({ version: 2, state: { archived: 1 } })
+    expect(await blog.repository.get(orders, 'o', { version: 2 })).toMatchObject({ state: { archived: 1 } })
+    await expect(blog.execute(orders, 'o', 'archive', 'ann')).rejects.toBeInstanceOf(AggregateEndedError)
+    const both = { ...newLife, onConflict: 'redecide' } as const
+    expect(await blog.execute(orders, 'o', 'archive', 'ann', both)).toMatchObject({ version: 3 })
   })
 
   it('is said by the decorator, and by deciders', async () => {
@@ -96,3 +143,9 @@ describe.each([{ cache: false }, { cache: true }])('the end of a stream, %o', ({
     await expect(blog.execute(orders, 'p', 'twice', 'ann')).rejects.toBeInstanceOf(AggregateEndedError)
   })
 })
+
+async function idsOf(application: Application, kind: typeof Article): Promise<string[]> {
+  const ids: string[] = []
+  for await (const id of application.aggregates(kind)) ids.push(id)
+  return ids
+}
