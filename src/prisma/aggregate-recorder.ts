@@ -289,7 +289,8 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
 
   #pendingIn(scope: Scope<DriverConnection>): PendingEvents {
     const inPart: InPart = (work) => this.engine.inPart(scope, async (part) => await work(this.#pendingIn(part)))
-    return scope.pending(this, () => new PendingEvents(this.#writer, inPart))
+    const readsOld = this.engine.dialect.readsOldAt(scope.session.options.isolationLevel)
+    return scope.pending(this, () => new PendingEvents(this.#writer, inPart, readsOld))
   }
 
   /** What was saved here in a scope and is not written yet. */

@@ -296,6 +296,8 @@ export interface Dialect {
    * Such a transaction reads the log outside of its snapshot.
    */
   logHasHolesAt(isolationLevel: IsolationLevel | undefined, readOnly: boolean): boolean
+  /** Whether a transaction at this level (undefined: by default) goes on to read what was there before, when it has met something newer. */
+  readsOldAt(isolationLevel: IsolationLevel | undefined): boolean
   connections(settings: ConnectionSettings): Connections
   /**
    * Asks a connection for the isolation level that it has by default, where reads by themselves see at `level` what they see in a

@@ -18,11 +18,16 @@ export type InPart = (work: (part: PendingEvents) => Promise<void>) => Promise<v
 export class PendingEvents implements PendingWork<DriverConnection> {
   readonly #writer: EventsWriter
   readonly #inPart: InPart
+  readonly #readsOld: boolean
   #appends: Append[] = []
 
-  /** @param inPart - runs work in a part of the scope, with the pending events of that */
-  constructor(writer: EventsWriter, inPart: InPart) {
+  /**
+   * @param inPart - runs work in a part of the scope, with the pending events of that
+   * @param readsOld - whether the transaction goes on to read what was there before a conflict
+   */
+  constructor(writer: EventsWriter, inPart: InPart, readsOld: boolean) {
     this.#writer = writer
+    this.#readsOld = readsOld
     this.#inPart = inPart
   }
 
@@ -31,7 +36,7 @@ export class PendingEvents implements PendingWork<DriverConnection> {
   }
 
   async prepare(): Promise<void> {
-    const appends = this.#appends
+    const appends = this.#readsOld ? this.#appends.map(madeOnce) : this.#appends
     this.#appends = []
     try {
       await storeAgain(appends, (all) =>
@@ -119,6 +124,12 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     )
     return range.limit === undefined ? merged : merged.slice(0, range.limit)
   }
+}
+
+/** What runs before the events reads for itself: where it would read what was there before the conflict, that stays. */
+function madeOnce(append: Append): Append {
+  const { again: _again, ...options } = append.options
+  return options.before === undefined ? append : { events: append.events, options }
 }
 
 /** The ids of tagged events, for who has read them before they had any. */

@@ -1,8 +1,18 @@
 /** Commands that commute: decided again at the flush where another writer was first, without running the work again. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Aggregate, Application, ConcurrencyError, defineDecider, event } from '../../src/index.js'
+import {
+  Aggregate,
+  Application,
+  ConcurrencyError,
+  defineDecider,
+  defineProjection,
+  event,
+  on,
+  type Projection,
+  rows,
+} from '../../src/index.js'
 import { inMemory } from '../../src/testing/index.js'
-import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
+import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
 
 @event('Written', 'title')
@@ -33,11 +43,58 @@ const counters = defineDecider({
   },
 })
 
+const snapshotted = defineDecider({
+  name: 'Snapshotted',
+  snapshots: { every: 3 },
+  initialState: () => 0,
+  evolve: { Counted: (count, data: { by: number }) => count + data.by },
+  decide: { count: (_count, by: number) => [{ type: 'Counted', data: { by } }] },
+})
+
+/** Reads the row, and writes what follows from it. */
+function countsByRows(db: TestClient): Projection {
+  return defineProjection({
+    name: 'counts',
+    ...rows(
+      () => db.trickCount,
+      'dog',
+      (onRows) => [
+        onRows(
+          snapshotted,
+          'Counted',
+          ({ originatorId }) => originatorId,
+          (row, { originatorId, data }) => ({
+            dog: originatorId,
+            name: originatorId,
+            tricks: (row?.tricks ?? 0) + data.by,
+          }),
+        ),
+      ],
+    ),
+  })
+}
+
+/** Lets the database count. */
+function countsByCalls(db: TestClient): Projection {
+  return defineProjection({
+    name: 'counts',
+    on: [
+      on(snapshotted, 'Counted', async ({ originatorId: dog, originatorVersion, data }) => {
+        const row = { dog, name: dog, tricks: data.by }
+        if (originatorVersion === 1) await db.trickCount.create({ data: row })
+        else await db.trickCount.update({ where: { dog }, data: { tricks: { increment: data.by } } })
+      }),
+    ],
+  })
+}
+
 const redecide = { onConflict: 'redecide' } as const
 
 describe.each(databases)('commands that commute on $name', (kind) => {
   let open: OpenDatabase
   let blog: Application
+  /** At which rows are read anew. */
+  const latest = kind.provider === 'mysql' ? { isolationLevel: 'ReadCommitted' as const } : {}
   beforeAll(async () => {
     open = await openDatabase(kind)
     blog = new Application({ name: '', datastore: open.datastore })
@@ -107,6 +164,46 @@ describe.each(databases)('commands that commute on $name', (kind) => {
       expect(await blog.repository.get(counters, id)).toMatchObject({ state: 12 })
     },
   )
+
+  it.each(['rows', 'calls'] as const)('keep a cache, snapshots and inline projections right (%s)', async (form) => {
+    const inline = form === 'rows' ? countsByRows(open.db) : countsByCalls(open.db)
+    const shop = new Application({
+      name: '',
+      datastore: open.datastore,
+      cache: true,
+      snapshots: true,
+      inline: [inline],
+    })
+    const id = article()
+    await shop.execute(snapshotted, id, 'count', 1)
+    const all = Array.from({ length: 12 }, () =>
+      open.datastore.transaction(async () => {
+        await shop.repository.get(snapshotted, id)
+        await shop.execute(snapshotted, id, 'count', 2, redecide)
+      }, latest),
+    )
+    await Promise.all(all)
+    const plain = new Application({ name: '', datastore: open.datastore })
+    for (const each of [shop, plain])
+      expect(await each.repository.get(snapshotted, id)).toMatchObject({ state: 25, version: 13 })
+    await shop.execute(snapshotted, id, 'count', 1)
+    await shop.takeSnapshot(snapshotted, id)
+    expect(await shop.repository.get(snapshotted, id)).toMatchObject({ state: 26, version: 14 })
+    expect(await open.db.trickCount.findMany({ where: { dog: id } })).toMatchObject([{ tricks: 26 }])
+  })
+
+  it.skipIf(kind.provider !== 'mysql')('have a conflict where an inline projection would read old rows', async () => {
+    const shop = new Application({ name: '', datastore: open.datastore, inline: [countsByRows(open.db)] })
+    const id = article()
+    await shop.execute(snapshotted, id, 'count', 1)
+    const transaction = open.datastore.transaction(async () => {
+      await shop.execute(snapshotted, id, 'count', 2, redecide)
+      const other = { propagation: 'requiresNew' } as const
+      await open.datastore.transaction(() => shop.execute(snapshotted, id, 'count', 4), other)
+    })
+    await expect(transaction).rejects.toBeInstanceOf(ConcurrencyError)
+    expect(await open.db.trickCount.findMany({ where: { dog: id } })).toMatchObject([{ tricks: 5 }])
+  })
 
   it('refuse what acts later', async () => {
     const article = new Article('On cats')

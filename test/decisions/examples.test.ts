@@ -6,6 +6,7 @@ import { Products } from '../../examples/decisions/dynamic-price.js'
 import { Invoices } from '../../examples/decisions/invoice-number.js'
 import { SignUps } from '../../examples/decisions/opt-in-token.js'
 import { Orders } from '../../examples/decisions/prevent-duplicates.js'
+import { Blog } from '../../examples/decisions/slug-to-id.js'
 import { Accounts } from '../../examples/decisions/unique-username.js'
 import { AppendConditionError, type ApplicationOptions } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
@@ -18,8 +19,8 @@ it.each([...document.keys()])('the document shows %s as it is', (file) => {
   expect(readFileSync(`examples/decisions/${file}`, 'utf8')).toBe(document.get(file))
 })
 
-it('has the six examples', () => {
-  expect(document.size).toBe(6)
+it('has the six examples, and one more', () => {
+  expect(document.size).toBe(7)
 })
 
 // SQLite is enough for what they say; PostgreSQL shows that they say it to many at once.
@@ -105,5 +106,18 @@ describe.each(databases.filter(({ name }) => /better-sqlite3|PostgreSQL/.test(na
     await orders.place('ball', 'attempt 1')
     await expect(orders.place('ball', 'attempt 1')).rejects.toBeInstanceOf(AppendConditionError)
     await orders.place('ball', 'attempt 2')
+  })
+
+  it('from a slug to an id', async () => {
+    const blog = new Blog(options)
+    const written = await Promise.allSettled([blog.write('on-dogs', 'A'), blog.write('on-dogs', 'B')])
+    expect(written.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    await blog.write('on-cats', 'C')
+    await expect(blog.move('on-cats', 'on-dogs')).rejects.toBeInstanceOf(AppendConditionError)
+    await blog.move('on-cats', 'on-lions')
+    const [before, after] = [await blog.find('on-cats'), await blog.find('on-lions')]
+    expect([before.id, before.title, before.slug]).toEqual([after.id, 'C', 'on-lions'])
+    await expect(blog.write('on-cats', 'D')).rejects.toBeInstanceOf(AppendConditionError)
+    await expect(blog.find('on-mice')).rejects.toThrow('no article')
   })
 })

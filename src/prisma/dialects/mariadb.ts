@@ -28,6 +28,8 @@ export const mariadb: Dialect = {
   hasSchemas: false,
   // Ids are given in the order of the commits, so every snapshot ends the log somewhere and has no holes before.
   logHasHolesAt: () => false,
+  // At SERIALIZABLE reads are locking ones, which see the latest.
+  readsOldAt: (isolationLevel) => isolationLevel === undefined || isolationLevel === 'RepeatableRead',
   connections: (settings) => new PooledConnections(settings),
   // The adapter has sent BEGIN; this one ends that empty transaction and begins the one that is wanted.
   afterBegin: ({ readOnly }) => (readOnly ? [statement('START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY')] : []),

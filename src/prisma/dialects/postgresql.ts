@@ -42,6 +42,7 @@ export const postgresql: Dialect = {
     isolationLevel === 'RepeatableRead' ||
     isolationLevel === 'Serializable' ||
     (readOnly && isolationLevel === undefined),
+  readsOldAt: (isolationLevel) => isolationLevel === 'RepeatableRead' || isolationLevel === 'Serializable',
   connections: (settings) => new PooledConnections(settings),
   // There each statement has a snapshot of its own.
   readsAloneAt: { query: 'SHOW default_transaction_isolation', level: 'read committed' },

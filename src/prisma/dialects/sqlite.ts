@@ -30,6 +30,7 @@ export const sqlite: Dialect = {
   hasSchemas: false,
   // One writer at a time: ids are given in the order of the commits.
   logHasHolesAt: () => false,
+  readsOldAt: () => false,
   connections: (settings) => new SqliteConnections(settings),
   afterBegin: () => [],
   courtesies: () => [],
