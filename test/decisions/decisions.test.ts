@@ -106,6 +106,8 @@ describe.each(places)('decisions by tags on $name', ({ name }) => {
     await expect(save({ email: undefined, kind: 'x' })).rejects.toThrow(/'email' has no value/)
     expect(() => facts({}, 0, (when) => [when(CourseDefined, () => 1)])).toThrow(TypeError)
     expect(() => facts({ course: 'x' }, 0, () => [])).toThrow(TypeError)
+    const many = { slot: Array.from({ length: 21 }, (_, number) => number) }
+    expect(() => facts(many, 0, (when) => [when(CourseDefined, () => 1)])).toThrow(/at most 20/)
   })
 })
 
