@@ -119,9 +119,7 @@ export class Application<Client = unknown> {
     })
     this.inline = (options.inline ?? []).map(({ name }) => name)
     this.#saves = new Saves(infrastructure, this.repository, this.#snapshots, options.inline ?? [])
-    this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize, (tags) =>
-      infrastructure.tagTexts.of(tags),
-    )
+    this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize, infrastructure.textsOf)
   }
 
   /** The application's name; empty when it has none. */

@@ -1,4 +1,5 @@
 /** What an application stands on: made from its options at once, or loaded from what its environment names at first use. */
+import type { Tag } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
 import { configuredFactory, persistenceVariable } from '../persistence/configured-factory.js'
 import { configuredMapper, type MapperParts } from '../persistence/configured-mapper.js'
@@ -25,7 +26,8 @@ export interface InfrastructureOptions<Client> extends MapperParts {
 /** An application's factory, recorder and event store, each made once. */
 export class Infrastructure<Client> {
   /** Writes tags, with the key of the application. */
-  readonly tagTexts: TagTexts
+  readonly textsOf: (tags: readonly Tag[]) => readonly string[]
+  readonly #tagTexts: TagTexts
   readonly #environment: Environment
   readonly #parts: MapperParts
   #factory: InfrastructureFactory<Client> | undefined
@@ -39,7 +41,8 @@ export class Infrastructure<Client> {
   /** @throws `ProgrammingError` when more than one of a datastore, a factory and a store are given */
   constructor(environment: Environment, options: InfrastructureOptions<Client>) {
     this.#environment = environment
-    this.tagTexts = new TagTexts(environment)
+    this.#tagTexts = new TagTexts(environment)
+    this.textsOf = (tags) => this.#tagTexts.of(tags)
     this.#parts = options
     const given = (['datastore', 'factory', 'store'] as const).filter((option) => options[option] !== undefined)
     if (given.length > 1) {
@@ -153,7 +156,7 @@ export class Infrastructure<Client> {
     const log = this.#environment.name || undefined
     this.#eventStore = new EventStore(mapper, this.recorder, this.#keysWith(mapper), {
       log,
-      tagTexts: this.tagTexts,
+      tagTexts: this.#tagTexts,
     })
     return this.#eventStore
   }

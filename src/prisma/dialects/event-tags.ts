@@ -6,6 +6,7 @@ import type { TagCondition, TagsRead } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { partsOf } from './chunks.js'
 import { eventColumns, toBigInt, toStoredEvent } from './event-rows.js'
+import type { LogTables } from './event-selects.js'
 
 /** What has to be there, and what must not, when events are written. */
 export interface Required {
@@ -14,11 +15,7 @@ export interface Required {
 }
 
 /** What differs between databases. */
-export interface TagSyntax {
-  /** Of the events, as a statement names it. */
-  readonly events: string
-  /** Of the tags, as a statement names it. */
-  readonly tags: string
+export interface TagSyntax extends LogTables {
   /** Puts a value into a statement. */
   readonly parameter: (args: unknown[], value: unknown, type: 'text' | 'bigint') => string
   /** The end of a topic, so many characters long. */
@@ -33,6 +30,11 @@ export class TagStatements {
 
   constructor(syntax: TagSyntax) {
     this.#syntax = syntax
+  }
+
+  /** What a read of the log by tags needs. */
+  get tables(): LogTables {
+    return this.#syntax
   }
 
   /** A condition that is true where there is an event that must not be there. */

@@ -23,7 +23,7 @@ import { readDriverError } from '../driver-error.js'
 import type { LogWatch } from '../log-watch.js'
 import { allOrNothing, chunksOf, needsChunks, partsOf } from './chunks.js'
 import { eventColumns, toBigInt, toNotification, toSinceSnapshot, toStoredEvent, toText } from './event-rows.js'
-import { type LogTables, selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
+import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
 import { hasTags, type Required, TagStatements, taggedIds } from './event-tags.js'
 import { setInsertId } from './insert-id.js'
 import {
@@ -61,7 +61,6 @@ export class MariadbEventsTable implements EventsTable {
   readonly reference: string
   readonly takesText = false
   readonly #withLog: boolean
-  readonly #tables: LogTables
   readonly #tagStatements: TagStatements
   readonly #watch: LogWatch | undefined
 
@@ -75,9 +74,9 @@ export class MariadbEventsTable implements EventsTable {
       ...statements(name, { originatorIdType }),
       ...(tags === undefined ? [] : tagsTableStatements(tags)),
     ]
-    this.#tables = { events: this.reference, tags: `\`${tags ?? ''}\`` }
     this.#tagStatements = new TagStatements({
-      ...this.#tables,
+      events: this.reference,
+      tags: `\`${tags ?? ''}\``,
       parameter(args, value) {
         args.push(value)
         return '?'
@@ -182,7 +181,7 @@ export class MariadbEventsTable implements EventsTable {
   async selectLog(runner: StatementRunner | DriverConnection, range: LogRange): Promise<Notification[]> {
     if (range.limit < 1) return []
     await this.#checkIds(runner)
-    const query = selectLogPart(this.#tables, range, logExpressions)
+    const query = selectLogPart(this.#tagStatements.tables, range, logExpressions)
     // A transaction sees its own events, and below them may miss what others have stored since its snapshot. A locking read
     // misses nothing, and waits for nobody: who has taken ids keeps all others from it until its end.
     const missesOthers = this.#holdsCounter(runner)

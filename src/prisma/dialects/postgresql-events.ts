@@ -192,7 +192,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     const settled = await this.#settled(runner, false)
     if (range.limit < 1 || settled < range.from) return []
     // A statement of its own: its snapshot is younger than the settled position.
-    const { rows } = await runner.query(selectLogPart({ events: this.reference, tags: this.#tags }, range, settled))
+    const { rows } = await runner.query(selectLogPart(this.#tagStatements.tables, range, settled))
     return rows.map(toNotification)
   }
 

@@ -20,7 +20,7 @@ import type {
 import { type SqlQuery, statement } from '../driver.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
 import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
-import { type LogTables, selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
+import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
 import { hasTags, type Required, TagStatements, taggedIds } from './event-tags.js'
 import { eventsTableStatements, snapshotsTableStatements, tagsTableStatements } from './sqlite-tables.js'
 
@@ -38,7 +38,6 @@ export class SqliteEventsTable implements EventsTable {
   readonly takesText = false
   readonly #withLog: boolean
   readonly #hasTags: boolean
-  readonly #tables: LogTables
   readonly #tagStatements: TagStatements
 
   constructor({ name, originatorIdType, withLog, tags }: EventsTableOptions) {
@@ -51,9 +50,9 @@ export class SqliteEventsTable implements EventsTable {
       ...(tags === undefined ? [] : tagsTableStatements(tags)),
     ]
     this.#hasTags = tags !== undefined
-    this.#tables = { events: this.reference, tags: `"${tags ?? ''}"` }
     this.#tagStatements = new TagStatements({
-      ...this.#tables,
+      events: this.reference,
+      tags: `"${tags ?? ''}"`,
       parameter(args, value) {
         args.push(value)
         return '?'
@@ -152,7 +151,7 @@ export class SqliteEventsTable implements EventsTable {
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
     if (range.limit < 1) return []
-    const { rows } = await runner.query(selectLogPart(this.#tables, range, { id: idAsText }))
+    const { rows } = await runner.query(selectLogPart(this.#tagStatements.tables, range, { id: idAsText }))
     return rows.map(toNotification)
   }
 
