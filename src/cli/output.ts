@@ -10,6 +10,11 @@ export interface Output {
   readonly redraw?: (line: string) => void
 }
 
+/** A number of things, such as `1 event` and `2 events`. */
+export function counted(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? '' : 's'}`
+}
+
 /** Positions may pass what a number can hold, so that they are texts. */
 export function jsonValue(_key: string, value: unknown): unknown {
   if (typeof value === 'bigint') return String(value)

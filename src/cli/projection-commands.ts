@@ -1,7 +1,7 @@
 /** The commands over projections: their options, and what they print. */
 import { type Command, Option } from 'commander'
 import { EnvironmentError } from '../errors.js'
-import { jsonValue, type Output } from './output.js'
+import { counted, jsonValue, type Output } from './output.js'
 import { readProject, urlOf } from './project.js'
 import { type ProjectionReport, ProjectionTablesAccess } from './projection-tables.js'
 import { RebuildView } from './rebuild-view.js'
@@ -230,7 +230,7 @@ async function retry(
     await runnerOf(await loadRunners(module), name).retry(name, positionOf(position))
     const left = (await tables.parked(name)).length
     return {
-      lines: [`${name} has ${left} events put aside now.`],
+      lines: [`${name} has ${counted(left, 'event')} put aside now.`],
       json: { ok: true, name, retried: true, parked: left },
     }
   }
@@ -238,7 +238,7 @@ async function retry(
   const aside = isRetried ? 0 : (await tables.parked(name)).length
   if (aside > 0) {
     throw new EnvironmentError(
-      `Could not retry the ${aside} events that projection ${name} has put aside: its handlers do that. Name the module that ` +
+      `Could not retry what projection ${name} has put aside, ${counted(aside, 'event')}: its handlers do that. Name the module that ` +
         'exports its runner with --module.',
     )
   }
@@ -263,10 +263,10 @@ function statusLine(report: ProjectionReport): string {
       ? undefined
       : lagEvents === 0
         ? 'level with the log'
-        : `${lagEvents} events, ${lagMs} ms behind`,
+        : `${counted(lagEvents, 'event')}, ${lagMs} ms behind`,
     rate > 0 ? `${rate} a second` : undefined,
     owners.length === 0 ? 'nobody works on it' : `run by ${owners.join(', ')}`,
-    aside > 0 ? `${aside} events put aside` : undefined,
+    aside > 0 ? `${counted(aside, 'event')} put aside` : undefined,
   ].filter((part) => part !== undefined)
   const fault =
     report.failedPosition === undefined

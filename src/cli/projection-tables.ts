@@ -8,6 +8,7 @@ import { PrismaApplicationRecorder } from '../prisma/application-recorder.js'
 import { PrismaDatastore } from '../prisma/datastore.js'
 import { PrismaProjectionRecorder } from '../prisma/projection-recorder.js'
 import { tableNames } from '../prisma/table-names.js'
+import { pauseProjection, resumeProjection } from '../projection/pausing.js'
 import { isTransient } from '../transaction/retry.js'
 
 /** Whose tables. */
@@ -122,15 +123,13 @@ export class ProjectionTablesAccess {
 
   /** Lets a projection rest. */
   async pause(name: string): Promise<void> {
-    const [{ version }] = newestOf(await this.#rows(), name)
-    await this.#recorder.change(name, version, { wanted: 'paused', status: 'paused' })
+    const parts = newestOf(await this.#rows(), name)
+    await pauseProjection(this.#recorder, parts, (await this.#log.maxNotificationId()) ?? 0n)
   }
 
   /** Lets it go on. */
   async resume(name: string): Promise<void> {
-    const [{ version, failedPosition, target }] = newestOf(await this.#rows(), name)
-    const status = failedPosition !== undefined ? 'blocked' : target === undefined ? 'live' : 'building'
-    await this.#recorder.change(name, version, { wanted: 'running', status })
+    await resumeProjection(this.#recorder, newestOf(await this.#rows(), name))
   }
 
   /** Lets a blocked projection try its event again. @returns false where it is not blocked */

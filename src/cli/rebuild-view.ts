@@ -1,5 +1,5 @@
 /** Shows how far a rebuild has come: a bar on a terminal, elsewhere a line each second. */
-import { jsonValue, type Output } from './output.js'
+import { counted, jsonValue, type Output } from './output.js'
 import type { RebuildProgress } from './run-projections.js'
 
 const everyMs = 1_000
@@ -37,7 +37,9 @@ export class RebuildView {
     if (this.#isJson) return print(JSON.stringify({ event: 'rebuilt', name: this.#name, ...result }, jsonValue))
     redraw?.('')
     const { position, events, durationMs } = result
-    print(`${this.#name} is built anew up to position ${position}: ${events} events in ${seconds(durationMs)}`)
+    print(
+      `${this.#name} is built anew up to position ${position}: ${counted(events, 'event')} in ${seconds(durationMs)}`,
+    )
   }
 }
 
@@ -49,7 +51,7 @@ function bar(progress: RebuildProgress): string {
 function textOf(progress: RebuildProgress): string {
   const { position, target, events, rate, restMs } = progress
   const rest = restMs === undefined ? '' : `, about ${seconds(restMs)} left`
-  return `${Math.floor(shareOf(progress) * 100)} %, position ${position} of ${target}, ${events} events, ${Math.round(rate)} a second${rest}`
+  return `${Math.floor(shareOf(progress) * 100)} %, position ${position} of ${target}, ${counted(events, 'event')}, ${Math.round(rate)} a second${rest}`
 }
 
 function shareOf({ position, target }: RebuildProgress): number {

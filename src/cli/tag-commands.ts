@@ -5,7 +5,7 @@ import { type EventDeclaration, isEventDefinition } from '../domain/event-defini
 import type { SnapshotKind } from '../domain/snapshot.js'
 import { EnvironmentError } from '../errors.js'
 import { resolveTopic } from '../persistence/module-topic.js'
-import type { Output } from './output.js'
+import { counted, type Output } from './output.js'
 import { isKind } from './verify-snapshots.js'
 
 interface BackfillFlags {
@@ -41,7 +41,7 @@ async function backfill(topic: string, kindTopics: readonly string[], output: Ou
     kinds.push(kind)
   }
   const { read, tagged } = await backfillTags(application, kinds)
-  output.print(`${read} events read, ${tagged} of them have tags`)
+  output.print(`${counted(read, 'event')} read, ${tagged} of them have tags`)
 }
 
 // By shape, since a project may load the package a second time.

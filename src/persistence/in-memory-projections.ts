@@ -96,10 +96,14 @@ export class InMemoryProjectionRecorder implements ProjectionRecorder {
     return { position: part.position, epoch: part.epoch }
   }
 
-  async renew(owner: string, names: readonly string[], leaseMs: number): Promise<void> {
-    for (const part of this.#parts.values()) {
-      if (part.owner === owner && names.includes(part.key.name)) part.leasedUntil = Date.now() + leaseMs
-    }
+  async renew(owner: string, names: readonly string[], leaseMs: number, wanted?: ProjectionWanted): Promise<number> {
+    const isIts = ({ key, ...part }: Part): boolean =>
+      part.owner === owner &&
+      names.includes(key.name) &&
+      (wanted === undefined || this.#stateOf(key.name, key.version).wanted === wanted)
+    const parts = [...this.#parts.values()].filter(isIts)
+    for (const part of parts) part.leasedUntil = Date.now() + leaseMs
+    return parts.length
   }
 
   async release(key: ProjectionKey, epoch: bigint): Promise<void> {

@@ -134,8 +134,13 @@ export interface ProjectionRecorder<Client = unknown> {
   seize(key: ProjectionKey, owner: string, leaseMs: number): Promise<ProjectionLease | undefined>
   /** Whether one transaction at a time can write. */
   readonly singleWriter: boolean
-  /** Keeps the leases of an owner on these projections in force. */
-  renew(owner: string, names: readonly string[], leaseMs: number): Promise<void>
+  /**
+   * Keeps the leases of an owner on these projections in force.
+   *
+   * @param wanted - leaves those alone of which something else is wanted
+   * @returns how many they are
+   */
+  renew(owner: string, names: readonly string[], leaseMs: number, wanted?: ProjectionWanted): Promise<number>
   /** Gives a lease up: anybody may take it at once. */
   release(key: ProjectionKey, epoch: bigint): Promise<void>
   /** Takes the leases of all lower versions of a projection away for good. */

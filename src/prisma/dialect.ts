@@ -239,7 +239,12 @@ export interface ProjectionTables {
   ): Promise<ProjectionLease | undefined>
   /** Keeps others from changing the row of a part, until the end of the transaction. */
   lock(runner: StatementRunner, key: ProjectionKey): Promise<void>
-  renew(runner: StatementRunner, owner: string, names: readonly string[], leaseMs: number): Promise<void>
+  renew(
+    runner: StatementRunner,
+    owner: string,
+    names: readonly string[],
+    lease: { readonly leaseMs: number; readonly wanted: ProjectionWanted | undefined },
+  ): Promise<number>
   release(runner: StatementRunner, key: ProjectionKey, epoch: bigint): Promise<void>
   supersede(runner: StatementRunner, name: string, version: number): Promise<void>
   /** Moves a position on, and renews the lease. @returns false where position or epoch is another */

@@ -100,8 +100,10 @@ export class PrismaProjectionRecorder<Client extends object = object>
     return this.#engine.dialect.singleWriter
   }
 
-  async renew(owner: string, names: readonly string[], leaseMs: number): Promise<void> {
-    await this.#outside('keep the leases of projections', (runner) => this.#tables.renew(runner, owner, names, leaseMs))
+  async renew(owner: string, names: readonly string[], leaseMs: number, wanted?: ProjectionWanted): Promise<number> {
+    return await this.#outside('keep the leases of projections', (runner) =>
+      this.#tables.renew(runner, owner, names, { leaseMs, wanted }),
+    )
   }
 
   async release(key: ProjectionKey, epoch: bigint): Promise<void> {

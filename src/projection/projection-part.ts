@@ -101,6 +101,12 @@ export class ProjectionPart {
     this.#work?.wake()
   }
 
+  /** Ends its work where it is to rest, also where it has nothing to do. */
+  async leaveOffIfPaused(): Promise<void> {
+    this.wake()
+    if (this.#subscription !== undefined && !(await this.#mayGoOn())) this.#subscription?.stop()
+  }
+
   /** Lets it work on although it is blocked. */
   tryAgain(): void {
     this.#isTriedAgain = true

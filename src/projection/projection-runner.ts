@@ -9,6 +9,7 @@ import type { WaitOptions } from '../persistence/recorder.js'
 import { Alarm } from './alarm.js'
 import type { BatchLimits } from './batch-work.js'
 import { retryParked } from './parked-retry.js'
+import { pauseProjection, resumeProjection } from './pausing.js'
 import { PositionWaits } from './position-waits.js'
 import { type ProjectionRunnerStats, progressOf, type RunningProjection } from './progress.js'
 import type { Projection } from './projection.js'
@@ -171,18 +172,18 @@ export class ProjectionRunner {
   /** Lets a projection rest, in all processes, within a second; it keeps its position. One that has never run does not begin. */
   async pause(name: string): Promise<void> {
     const { projection, parts } = this.#find(name)
-    const rows = await this.#recorder.rows()
-    if (!rows.some((row) => row.name === name && row.version === projection.version)) {
+    if ((await this.#rowsOf(projection)).length === 0) {
       for (const { host } of parts) await this.#recorder.add(host.key, projection.partitions)
     }
-    await this.#recorder.change(name, projection.version, { wanted: 'paused', status: 'paused' })
-    for (const part of parts) part.wake()
+    await this.#source.ready()
+    await pauseProjection(this.#recorder, await this.#rowsOf(projection), await this.#source.end())
+    for (const part of parts) await part.leaveOffIfPaused()
   }
 
-  /** Lets a projection go on that was paused. */
+  /** Lets a projection go on that was paused, as what it was: one that was blocked still is. */
   async resume(name: string): Promise<void> {
     const { projection, parts } = this.#find(name)
-    await this.#recorder.change(name, projection.version, { wanted: 'running', status: 'live' })
+    await resumeProjection(this.#recorder, await this.#rowsOf(projection))
     for (const part of parts) part.wake()
     this.#alarm.ring()
   }
@@ -198,7 +199,8 @@ export class ProjectionRunner {
     const keys = parts.map(({ host }) => host.key)
     const only = logPosition(position, 'position') ?? undefined
     await retryParked({ projection, keys, recorder: this.#recorder, source: this.#source }, only)
-    if (parts.some(({ state }) => state === 'blocked') || (await this.#isBlockedInTables(projection))) {
+    const isBlocked = (await this.#rowsOf(projection)).some(({ status }) => status === 'blocked')
+    if (isBlocked || parts.some(({ state }) => state === 'blocked')) {
       await this.#recorder.change(name, projection.version, { status: 'live', reason: null, failedPosition: null })
     }
     for (const part of parts) part.tryAgain()
@@ -299,9 +301,8 @@ export class ProjectionRunner {
     }
   }
 
-  async #isBlockedInTables({ name, version }: Projection): Promise<boolean> {
-    const rows = await this.#recorder.rows()
-    return rows.some((row) => row.name === name && row.version === version && row.status === 'blocked')
+  async #rowsOf({ name, version }: Projection): Promise<ProjectionRow[]> {
+    return (await this.#recorder.rows()).filter((row) => row.name === name && row.version === version)
   }
 
   #isOurs({ name, version }: ProjectionRow): boolean {
@@ -309,11 +310,15 @@ export class ProjectionRunner {
   }
 
   async #renew(): Promise<void> {
-    const parts = this.#parts.filter(({ needsRenewal }) => needsRenewal)
-    if (parts.length === 0) return
+    if (!this.#parts.some(({ needsRenewal }) => needsRenewal)) return
+    const parts = this.#parts.filter(({ state }) => state === 'running')
     const names = [...new Set(parts.map(({ host }) => host.key.name))]
-    await this.#recorder.renew(this.owner, names, this.#limits.leaseMs)
-    for (const part of parts) part.renewed()
+    const renewed = await this.#recorder.renew(this.owner, names, this.#limits.leaseMs, 'running')
+    for (const part of parts) {
+      part.renewed()
+      // Who has nothing to do has no other way to find out.
+      if (renewed < parts.length) await part.leaveOffIfPaused()
+    }
   }
 }
 

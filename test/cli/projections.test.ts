@@ -36,11 +36,12 @@ describe.each(databases.filter(isAlone))('on $name', (kind) => {
     school = new TrainingSchool({ datastore: open.datastore })
   })
 
-  async function runnerOf(...definitions: readonly Projection[]): Promise<ProjectionRunner> {
+  async function runnerOf(projection: Projection, leaseMs: number = 15_000): Promise<ProjectionRunner> {
     const runner = new ProjectionRunner({
       application: school,
       datastore: open.datastore,
-      projections: definitions,
+      projections: [projection],
+      leaseMs,
       poison: { attempts: 1 },
     })
     onTestFinished(() => runner.stop())
@@ -135,22 +136,38 @@ describe.each(databases.filter(isAlone))('on $name', (kind) => {
 
   it('pauses and resumes one that runs, and waits for it', async () => {
     isPoisonous = false
-    const runner = await runnerOf(ownersIn(open.db))
+    const runner = await runnerOf(ownersIn(open.db), 1_000)
     await runner.start()
     await runner.wait('owners', await school.register('Fido'), { timeoutMs: 20_000 })
     expect((await projections('pause', 'owners')).code).toBe(0)
+    // It has nothing to do: it finds out when it would renew its lease, and gives that up.
     await vi.waitFor(
-      async () => {
-        await school.register(`Dog ${Math.random()}`)
-        expect(runner.stats['owners']?.state).toBe('paused')
-      },
+      async () =>
+        expect((await projections('status')).out).toEqual([expect.stringMatching(/^paused .*nobody works on it/)]),
       { timeout: 20_000 },
     )
+    await school.register('Rex')
     const late = await projections('wait', 'owners', '--timeout', '50')
     expect(late).toMatchObject({ code: 1, err: [expect.stringMatching(/^Error: Waited 50 ms for projection owners/)] })
     expect((await projections('resume', 'owners')).code).toBe(0)
     expect((await projections('wait', 'owners', '--timeout', '20000')).code).toBe(0)
     expect((await projections('status')).out).toEqual([expect.stringContaining(`run by ${runner.owner}`)])
+  })
+
+  it('resumes one as what it was', async () => {
+    const runner = await runnerOf(ownersIn(open.db))
+    const status = async (): Promise<string | undefined> => (await projections('status')).out[0]?.slice(0, 8)
+    await runner.pause('owners')
+    await school.register('Fido')
+    expect([await status(), (await projections('resume', 'owners')).code, await status()]).toEqual([
+      'paused  ',
+      0,
+      'building',
+    ])
+    await runner.runOnce()
+    await runner.pause('owners')
+    await runner.resume('owners')
+    expect(await status()).toBe('live    ')
   })
 
   it('lists the events that one has put aside', async () => {
@@ -161,7 +178,7 @@ describe.each(databases.filter(isAlone))('on $name', (kind) => {
       name: 'owners',
       parked: [{ position: '2', key: Dog.createId('Rex'), error: 'Error: no owner, 1' }],
     })
-    expect((await projections('status')).out).toEqual([expect.stringContaining('1 events put aside')])
+    expect((await projections('status')).out).toEqual([expect.stringContaining('1 event put aside')])
     expect((await projections('retry', 'owners')).err).toEqual([expect.stringContaining('with --module')])
   })
 

@@ -143,15 +143,25 @@ export class ProjectionStatements implements ProjectionTables {
     await runner.execute(statement(sql, args))
   }
 
-  async renew(runner: StatementRunner, owner: string, names: readonly string[], leaseMs: number): Promise<void> {
-    const { projections, later } = this.#words
+  async renew(
+    runner: StatementRunner,
+    owner: string,
+    names: readonly string[],
+    { leaseMs, wanted }: { readonly leaseMs: number; readonly wanted: ProjectionWanted | undefined },
+  ): Promise<number> {
+    const { projections, states, later } = this.#words
+    let renewed = 0
     for (const part of partsOf(names, longestList)) {
       const { args, put } = this.#parameters()
-      const sql =
+      const update =
         `UPDATE ${projections} SET leased_until = ${later(args, leaseMs)} WHERE owner = ${put(owner, 'text')} ` +
         `AND name IN (${part.map((name) => put(name, 'name')).join(', ')})`
-      await runner.execute(statement(sql, args))
+      const isWanted = (word: ProjectionWanted): string =>
+        ` AND EXISTS (SELECT 1 FROM ${states} AS s WHERE s.name = ${projections}.name AND s.version = ${projections}.version ` +
+        `AND s.wanted = ${put(word, 'text')})`
+      renewed += await runner.execute(statement(wanted === undefined ? update : update + isWanted(wanted), args))
     }
+    return renewed
   }
 
   async release(runner: StatementRunner, key: ProjectionKey, epoch: bigint): Promise<void> {
