@@ -6,6 +6,7 @@ import {
   defineProjection,
   of,
   PrismaDatastore,
+  type ProjectedEvent,
   type Projection,
   rows,
 } from '../../../src/index.js'
@@ -21,6 +22,8 @@ export interface RunnerPlan extends Pick<TorturePlan, 'database' | 'provider' | 
   /** Whether positions move by compare-and-set, as the library does it, or not. */
   readonly isProtected: boolean
   readonly leaseMs: number
+  /** Whether rows are written in batches, as long logs need, or for each event by itself. */
+  readonly inBatches: boolean
 }
 
 /** An account that is changed by many amounts at a time. */
@@ -48,18 +51,29 @@ export function openRows(plan: RunnerPlan): PrismaDatastore<TestClient> {
 }
 
 /** One row per event, and one per account with the number and the sum of its changes. */
-export function projectionsOf(db: TestClient): Projection[] {
-  const moves = defineProjection({
-    name: 'moves',
-    models: ['Owner'],
-    on: [
-      of(ledgers, {
-        // Nothing in the table would refuse a second row.
-        Changed: async ({ originatorId, originatorVersion }) =>
-          await db.owner.create({ data: { dog: `${originatorId}/${originatorVersion}/${randomUUID()}`, name: '' } }),
-      }),
-    ],
+export function projectionsOf(db: TestClient, inBatches: boolean): Projection[] {
+  // Nothing in the table would refuse a second row.
+  const rowOf = ({ originatorId, originatorVersion }: ProjectedEvent) => ({
+    dog: `${originatorId}/${originatorVersion}/${randomUUID()}`,
+    name: '',
   })
+  let newRows = 0
+  const forms = inBatches
+    ? rows(
+        () => db.owner,
+        'id',
+        (on) => [
+          on(
+            ledgers,
+            'Changed',
+            // No row is there.
+            () => (newRows -= 1),
+            (_row, event) => rowOf(event),
+          ),
+        ],
+      )
+    : { on: [of(ledgers, { Changed: async (event) => await db.owner.create({ data: rowOf(event) }) })] }
+  const moves = defineProjection({ name: 'moves', models: ['Owner'], ...forms })
   const sums = defineProjection({
     name: 'sums',
     models: ['TrickCount'],

@@ -9,6 +9,7 @@ import {
   LeaseLostError,
   type PrismaDatastore,
   ProjectionRunner,
+  type RebuildWay,
 } from '../../../src/index.js'
 import type { TestClient } from '../../prisma/open-database.js'
 import type { TestDatabase, TestDatabaseKind } from '../../support/databases.js'
@@ -48,8 +49,13 @@ export interface ProjectionTortureResult {
 }
 
 const leaseMs = 1_000
-const accounts = 20
-const perCommand = 50
+const writers = 4
+/** From so many events on rows are written in batches, and events in larger commands. */
+const manyEvents = 100_000
+/** How often a rebuild begins anew that a killed or stopped runner, or a restart, has ended. */
+const rebuildAttempts = 10
+const versionsPerAccount = 1_000
+const rowsPerPage = 10_000
 const workerFile = fileURLToPath(new URL('./worker.ts', import.meta.url))
 
 /** Runs it on a fresh database of this kind. */
@@ -59,7 +65,9 @@ export async function tortureProjections(
 ): Promise<ProjectionTortureResult> {
   const database = await kind.createDatabase()
   const { isProtected = true } = settings
-  const plan: RunnerPlan = { database: kind.name, provider: kind.provider, url: database.url, isProtected, leaseMs }
+  const { name, provider } = kind
+  const inBatches = settings.events >= manyEvents
+  const plan: RunnerPlan = { database: name, provider, url: database.url, isProtected, leaseMs, inBatches }
   const datastore = openRows(plan)
   try {
     return await new ProjectionTorture({ settings, plan, database, datastore }).run()
@@ -95,7 +103,7 @@ class ProjectionTorture {
     this.#runner = new ProjectionRunner({
       application: this.#application,
       datastore,
-      projections: projectionsOf(datastore.client),
+      projections: projectionsOf(datastore.client, place.plan.inBatches),
       leaseMs,
     })
     this.#random = randomNumbers(place.settings.seed)
@@ -107,11 +115,11 @@ class ProjectionTorture {
     const start = performance.now()
     try {
       for (let number = 0; number < settings.runners; number += 1) await this.#start()
-      const writing = this.#write()
-      await Promise.all([writing, this.#torment(), settings.rebuilds === true ? this.#rebuild() : undefined])
+      const writing = Array.from({ length: writers }, async (_, writer) => await this.#write(writer))
+      await Promise.all([...writing, this.#torment(), settings.rebuilds === true ? this.#rebuild() : undefined])
       await settled(() => this.#application.recorder.maxNotificationId())
       const end = await this.#application.recorder.maxNotificationId()
-      for (const { name } of this.#runner.projections) await this.#runner.wait(name, end, { timeoutMs: 240_000 })
+      for (const { name } of this.#runner.projections) await this.#runner.wait(name, end, { timeoutMs: 600_000 })
       await Promise.all(this.#runners.map(stopped))
     } finally {
       for (const runner of this.#runners) runner.kill('SIGKILL')
@@ -130,9 +138,14 @@ class ProjectionTorture {
     ])
   }
 
-  async #write(): Promise<void> {
-    while (this.#written < this.#place.settings.events) {
-      const id = `00000000-0000-4000-8000-${String(Math.floor(this.#random() * accounts)).padStart(12, '0')}`
+  /** Each has accounts of its own. */
+  async #write(writer: number): Promise<void> {
+    const { settings, plan } = this.#place
+    const accounts = Math.ceil(Math.max(5, settings.events / writers / versionsPerAccount))
+    const perCommand = plan.inBatches ? 250 : 50
+    while (this.#written < settings.events) {
+      const account = Math.floor(this.#random() * accounts) * writers + writer
+      const id = `00000000-0000-4000-8000-${String(account).padStart(12, '0')}`
       const amounts = Array.from({ length: perCommand }, () => 1 + Math.floor(this.#random() * 9))
       try {
         await this.#application.execute(ledgers, id, 'change', amounts)
@@ -198,14 +211,19 @@ class ProjectionTorture {
     const ways = plan.provider === 'sqlite' ? (['in-place'] as const) : (['atomic', 'shadow'] as const)
     for (const [index, way] of ways.entries()) {
       while (this.#written < (settings.events / (ways.length + 1)) * (index + 1)) await delay(20)
-      try {
-        await this.#runner.rebuild('sums', { way })
-        this.#rebuilds += 1
-      } catch (error) {
-        // A runner that is stopped within a transaction may keep it waiting until its lease has run out: others finish it then.
-        if (!(error instanceof LeaseLostError) && !(error instanceof CommitUnknownError) && !isTransient(error))
-          throw error
-      }
+      for (let attempt = 0; attempt < rebuildAttempts && !(await this.#isRebuilt(way)); attempt += 1) await delay(500)
+    }
+  }
+
+  async #isRebuilt(way: RebuildWay): Promise<boolean> {
+    try {
+      await this.#runner.rebuild('sums', { way })
+      this.#rebuilds += 1
+      return true
+    } catch (error) {
+      // A runner that is stopped within a transaction may keep it waiting until its lease has run out: others finish it then.
+      if (error instanceof LeaseLostError || error instanceof CommitUnknownError || isTransient(error)) return false
+      throw error
     }
   }
 
@@ -214,9 +232,14 @@ class ProjectionTorture {
     const db = datastore.client
     const { counts, sums, events } = await this.#foldOfTheLog()
     const seen = new Map<string, number>()
-    for (const { dog } of await db.owner.findMany()) {
-      const event = dog.slice(0, dog.lastIndexOf('/'))
-      seen.set(event, (seen.get(event) ?? 0) + 1)
+    for (let last = 0; ; ) {
+      const page = await db.owner.findMany({ where: { id: { gt: last } }, orderBy: { id: 'asc' }, take: rowsPerPage })
+      for (const { id, dog } of page) {
+        const event = dog.slice(0, dog.lastIndexOf('/'))
+        seen.set(event, (seen.get(event) ?? 0) + 1)
+        last = id
+      }
+      if (page.length < rowsPerPage) break
     }
     const found = new Map((await db.trickCount.findMany()).map((row) => [row.dog, row]))
     const wrong = [...counts].filter(([id, count]) => {

@@ -11,9 +11,9 @@ const datastore = openRows(plan)
 const runner = new ProjectionRunner({
   application: new Ledgers({ datastore }),
   datastore: plan.isProtected ? datastore : unguarded(datastore),
-  projections: projectionsOf(datastore.client),
+  projections: projectionsOf(datastore.client, plan.inBatches),
   leaseMs: plan.leaseMs,
-  batch: { maxEvents: 200 },
+  batch: { maxEvents: plan.inBatches ? 500 : 200 },
 })
 await runner.start()
 process.send?.('ready')
