@@ -2,7 +2,8 @@
  * `npm run bench [-- --database name] [--only row] [--quick] [--rounds number] [--json file]`: what the library's work costs beside the
  * same by hand. Databases are none, postgresql, postgresql-prepared, better-sqlite3, libsql and mariadb; rows begin with the words that `--only`
  * says, such as `save` or `'command x16'`. Both options may be given several times. With `--http`: what a request costs,
- * with `--projections` how fast rows are built, with `--decisions` what tags cost.
+ * with `--projections` how fast rows are built, with `--rebuilds` what readers and writers
+ * notice of a rebuild, with `--decisions` what tags cost.
  */
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
@@ -18,7 +19,12 @@ try {
     // What users run is the built library: from its sources, the loader would make its functions slower.
     TSX_TSCONFIG_PATH: join(root, 'bench/tsconfig.json'),
   }
-  const parts = { '--http': 'run-http', '--projections': 'projections', '--decisions': 'decisions' }
+  const parts = {
+    '--http': 'run-http',
+    '--projections': 'projections',
+    '--rebuilds': 'rebuilds',
+    '--decisions': 'decisions',
+  }
   const [, part = 'run'] = Object.entries(parts).find(([flag]) => process.argv.includes(flag)) ?? []
   const file = `bench/${part}.ts`
   run(process.execPath, ['--import', 'tsx', join(root, file), ...process.argv.slice(2)], env)

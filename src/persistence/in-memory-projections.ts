@@ -176,10 +176,12 @@ export class InMemoryProjectionRecorder implements ProjectionRecorder {
     return parked.sort((a, b) => (a.notificationId < b.notificationId ? -1 : 1))
   }
 
-  async unpark(name: string, version: number, notificationId?: bigint): Promise<void> {
+  async unpark(name: string, version: number, notificationId?: bigint): Promise<number> {
     const parked = this.#parked.get(versionKey(name, version))
-    if (notificationId === undefined) parked?.clear()
-    else parked?.delete(notificationId)
+    if (notificationId !== undefined) return parked?.delete(notificationId) === true ? 1 : 0
+    const count = parked?.size ?? 0
+    parked?.clear()
+    return count
   }
 
   /** False: nothing fails here that passes by itself. */

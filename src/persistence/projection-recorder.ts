@@ -167,8 +167,12 @@ export interface ProjectionRecorder<Client = unknown> {
   park(name: string, version: number, event: Omit<ParkedEvent, 'parkedAt'>): Promise<void>
   /** The events that were put aside, in the order of the log. */
   parked(name: string, version: number): Promise<ParkedEvent[]>
-  /** Takes events back that were put aside; all of them without an id. In the current transaction where there is one. */
-  unpark(name: string, version: number, notificationId?: bigint): Promise<void>
+  /**
+   * Takes events back that were put aside; all of them without an id. In the current transaction where there is one.
+   *
+   * @returns how many they were
+   */
+  unpark(name: string, version: number, notificationId?: bigint): Promise<number>
   /**
    * Prepares tables beside those in use, for a rebuild; not there where rows are kept in one place alone. Nothing is made yet.
    *

@@ -253,7 +253,7 @@ export interface ProjectionTables {
   change(runner: StatementRunner, name: string, version: number, change: ProjectionStateChange): Promise<void>
   park(runner: StatementRunner, name: string, version: number, event: Omit<ParkedEvent, 'parkedAt'>): Promise<void>
   parked(runner: StatementRunner, name: string, version: number): Promise<ParkedEvent[]>
-  unpark(runner: StatementRunner, name: string, version: number, notificationId?: bigint): Promise<void>
+  unpark(runner: StatementRunner, name: string, version: number, notificationId?: bigint): Promise<number>
   /** The statements that make the tables, harmless where they exist. */
   readonly createStatements: readonly string[]
 }

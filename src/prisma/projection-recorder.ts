@@ -189,8 +189,8 @@ export class PrismaProjectionRecorder<Client extends object = object>
     )
   }
 
-  async unpark(name: string, version: number, notificationId?: bigint): Promise<void> {
-    await this.#inside(`take back an event of projection ${name}`, (runner) =>
+  async unpark(name: string, version: number, notificationId?: bigint): Promise<number> {
+    return await this.#inside(`take back an event of projection ${name}`, (runner) =>
       this.#tables.unpark(runner, name, version, notificationId),
     )
   }

@@ -206,13 +206,14 @@ export class BatchWork {
       this.#size = Math.ceil(items.length / 2)
       return undefined
     }
-    this.#attempts += 1
-    if (this.#attempts < limits.attempts) {
-      await this.#alarm.wait(Math.min(limits.longestMs, limits.minMs * 2 ** (this.#attempts - 1)))
+    if (projection.onError === 'park') {
+      // At once, so that other keys do not wait for its further attempts.
+      await this.#park(only, error)
       return undefined
     }
-    if (projection.onError === 'block') return { failedAt: only.id, error }
-    await this.#park(only, error)
+    this.#attempts += 1
+    if (this.#attempts >= limits.attempts) return { failedAt: only.id, error }
+    await this.#alarm.wait(pauseBefore(this.#attempts, limits))
     return undefined
   }
 
@@ -223,7 +224,7 @@ export class BatchWork {
     const move = { epoch: this.#epoch, from, to: notification.id, leaseMs: limits.leaseMs, deadlineMs }
     const parkedKey = await this.#keyOf(notification)
     await recorder.batch(key, move, async (_batch: ProjectionBatch) => {
-      await this.#parked.add(notification.id, parkedKey, { attempts: this.#attempts, error })
+      await this.#parked.add(notification.id, parkedKey, { attempts: 1, error })
     })
     this.counts.parked += 1
     this.#moved(notification.id, { begun: performance.now(), from, handled: 0 })
@@ -252,6 +253,11 @@ export class BatchWork {
     const { name, version, partition } = this.#host.key
     return { projection: name, version, partition }
   }
+}
+
+/** Milliseconds before an event is tried again that was tried so often. */
+export function pauseBefore(attempts: number, { minMs, longestMs }: BatchLimits): number {
+  return Math.min(longestMs, minMs * 2 ** (attempts - 1))
 }
 
 /** Longer each time, and by chance, so that those who failed together do not come back together. */

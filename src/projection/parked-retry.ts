@@ -26,20 +26,26 @@ export async function retryParked(host: ParkedRetryHost, position?: bigint): Pro
 }
 
 async function succeeds(host: ParkedRetryHost, parked: ParkedEvent): Promise<boolean> {
-  const { recorder, projection, keys } = host
-  const { notificationId, key } = parked
-  const { name, version } = projection
+  const { recorder, keys } = host
   try {
     await recorder.beside(keys, async () => {
-      await recorder.unpark(name, version, notificationId)
-      await apply(host, notificationId)
+      if (await isTakenBack(host, parked)) await apply(host, parked.notificationId)
     })
     return true
   } catch (error) {
     if (recorder.mayPass(error)) throw error
-    await recorder.park(name, version, { notificationId, key, attempts: parked.attempts + 1, error: reasonOf(error) })
+    const { name, version } = host.projection
+    const failed = { ...parked, attempts: parked.attempts + 1, error: reasonOf(error) }
+    await recorder.beside(keys, async () => {
+      if (await isTakenBack(host, parked)) await recorder.park(name, version, failed)
+    })
     return false
   }
+}
+
+/** Whether nobody else has handled it meanwhile: others may try it, too. */
+async function isTakenBack({ recorder, projection }: ParkedRetryHost, parked: ParkedEvent): Promise<boolean> {
+  return (await recorder.unpark(projection.name, projection.version, parked.notificationId)) > 0
 }
 
 async function apply({ source, projection }: ParkedRetryHost, notificationId: bigint): Promise<void> {

@@ -10,6 +10,7 @@ import type {
 import type { Subscription } from '../persistence/recorder.js'
 import type { Notification } from '../persistence/stored-event.js'
 import { type BatchCounts, type BatchLimits, BatchWork, type Outcome } from './batch-work.js'
+import { ParkedAttempts } from './parked-attempts.js'
 import { reasonOf } from './parked-keys.js'
 import type { Projection } from './projection.js'
 import { askedOf, type ProjectionSource, rangeOf } from './source.js'
@@ -232,9 +233,11 @@ export class ProjectionPart {
 
   async #follow(lease: ProjectionLease): Promise<void> {
     const work = this.#begin(lease)
+    const attempts = this.#parkedAttempts()
     try {
       const { source, projection } = this.host
       await this.#emptyFirst(work)
+      attempts?.look()
       const target = await source.end()
       if (work.position >= target) await this.#becomeLive(work, target)
       const { topics = [], tags } = await askedOf(source, projection)
@@ -242,7 +245,9 @@ export class ProjectionPart {
       this.#subscription = subscription
       if (this.#isStopping) subscription.stop()
       for await (const page of subscription.pages()) {
+        const { parked } = work.counts
         const outcome = await this.#process(work, page)
+        if (work.counts.parked > parked) attempts?.look()
         if ('error' in outcome) return await this.#block(outcome)
         if (!outcome.done) return
         await this.#becomeLive(work, target)
@@ -252,8 +257,17 @@ export class ProjectionPart {
     } finally {
       this.#subscription?.stop()
       this.#subscription = undefined
+      await attempts?.end()
       await this.#end(work)
     }
+  }
+
+  /** What tries again what this projection puts aside. */
+  #parkedAttempts(): ParkedAttempts | undefined {
+    const { key, projection } = this.host
+    if (projection.onError !== 'park') return undefined
+    const keys = Array.from({ length: projection.partitions }, (_, partition) => ({ ...key, partition }))
+    return new ParkedAttempts({ ...this.host, keys })
   }
 
   async #process(work: BatchWork, page: LogPage): Promise<Outcome> {

@@ -119,6 +119,47 @@ describe.each(databases)('on $name', (kind) => {
     expect((await tricks()).at(-1)).toBe('speak')
   })
 
+  it('lets other keys go on at once, and tries what it has put aside again beside them', async () => {
+    let failures = 3
+    const failing = tricksOf(
+      (trick) => {
+        if (trick === 'bite' && (failures -= 1) >= 0) throw new Error('not yet')
+      },
+      { onError: 'park' },
+    )
+    const patient = await runnerOf([failing], { poison: { attempts: 2, minMs: 3_600_000, maxMs: 3_600_000 } })
+    await school.register('Fido')
+    await school.register('Rex')
+    await addTricks('Fido', 'bite', 'sit')
+    await addTricks('Rex', 'beg')
+    await patient.start()
+    await patient.wait('tricks', 5n, { timeoutMs })
+    expect(await tricks()).toEqual(['beg'])
+    await patient.stop()
+    // Whoever runs it next takes the attempts over.
+    const runner = await runnerOf([failing], { poison: { attempts: 9, minMs: 5, maxMs: 5 } })
+    await runner.start()
+    await vi.waitFor(async () => expect(await tricks()).toEqual(['beg', 'bite', 'sit']), { timeout: timeoutMs })
+  })
+
+  it('handles what was put aside once, although several try it again', async () => {
+    let isMended = false
+    const failing = tricksOf(
+      () => {
+        if (!isMended) throw new Error('no tricks')
+      },
+      { onError: 'park' },
+    )
+    const runner = await runnerOf([failing])
+    await school.register('Fido')
+    await addTricks('Fido', 'sit', 'roll', 'jump')
+    await runner.runOnce()
+    isMended = true
+    const others = await Promise.all([1, 2, 3].map(async () => await runnerOf([failing])))
+    await Promise.all([runner, ...others].map(async (each) => await each.retry('tricks')))
+    expect(await tricks()).toEqual(['sit', 'roll', 'jump'])
+  })
+
   it('tries again for as long as it takes what may pass', async () => {
     let failures = 3
     const passing = tricksOf(() => {

@@ -1,5 +1,5 @@
 /** What Python's projections promise, on memory and on every database, by the numbers of its behaviours. */
-import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
   Application,
   defineDecider,
@@ -20,7 +20,7 @@ import {
 } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases, type TestDatabaseKind } from '../support/databases.js'
+import { databases, type TestDatabase, type TestDatabaseKind } from '../support/databases.js'
 
 const timeoutMs = 30_000
 const kinds: ReadonlyArray<{ readonly name: string; readonly kind?: TestDatabaseKind }> = [
@@ -185,6 +185,24 @@ describe.each(kinds)('on $name', ({ kind }) => {
     expect(await read()).toEqual([4, 1])
   })
 
+  // Memory and a file have no server that closes connections.
+  if (kind !== undefined && kind.provider !== 'sqlite') {
+    it('goes on when the server has closed all connections [233]', async () => {
+      const runner = await runnerOf(counting())
+      await runner.start()
+      await teach('Fido')
+      await runner.wait('counters', 3n, { timeoutMs })
+      await closeConnections(open?.database, kind.provider)
+      let dogs = 0
+      // A connection that was lost fails whoever meets it.
+      await vi.waitFor(async () => await school.register(`Dog ${(dogs += 1)}`), { timeout: timeoutMs })
+      await runner.wait('counters', await school.recorder.maxNotificationId(), { timeoutMs })
+      const stored = await school.recorder.selectNotifications(null, 100)
+      expect(stored.length).toBeGreaterThan(3)
+      await vi.waitFor(() => expect(runner.stats['counters']?.events).toBe(stored.length))
+    })
+  }
+
   it('gives events with their tracking, those of before and those that come, by topic [234]', async () => {
     await teach('Fido')
     await using subscription = school.subscribe({ gt: 1n, topics: topicsOf(Dog, 'TrickAdded') })
@@ -200,3 +218,18 @@ describe.each(kinds)('on $name', ({ kind }) => {
 })
 
 class Counts extends Application {}
+
+/** Ends the connections of all clients of a database but this one. */
+async function closeConnections(database: TestDatabase | undefined, provider: string): Promise<void> {
+  if (provider === 'postgresql') {
+    await database?.query(
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+    )
+    return
+  }
+  const sql = 'SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()'
+  for (const { id } of (await database?.query(sql)) ?? []) {
+    // One may have ended meanwhile.
+    await database?.query(`KILL ${Number(id)}`).catch(() => undefined)
+  }
+}

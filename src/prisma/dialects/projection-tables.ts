@@ -253,11 +253,11 @@ export class ProjectionStatements implements ProjectionTables {
     }))
   }
 
-  async unpark(runner: StatementRunner, name: string, version: number, notificationId?: bigint): Promise<void> {
+  async unpark(runner: StatementRunner, name: string, version: number, notificationId?: bigint): Promise<number> {
     const { args, put } = this.#parameters()
     const one = `WHERE name = ${put(name, 'name')} AND version = ${put(version, 'integer')}`
     const id = notificationId === undefined ? '' : ` AND notification_id = ${put(notificationId, 'bigint')}`
-    await runner.execute(statement(`DELETE FROM ${this.#words.parked} ${one}${id}`, args))
+    return await runner.execute(statement(`DELETE FROM ${this.#words.parked} ${one}${id}`, args))
   }
 
   #parameters(): { readonly args: unknown[]; readonly put: (value: unknown, type: ProjectionValue) => string } {

@@ -21,7 +21,7 @@ import { SqliteFile } from './sqlite-file.js'
 
 /** How long to wait for another process, or another client of this one, before the next try. */
 const firstRetryMs = 1
-const longestRetryMs = 20
+const longestRetryMs = 10
 
 interface Opened {
   readonly file: SqliteFile
@@ -104,7 +104,7 @@ export class SqliteConnections implements Connections {
     if (!shared && isRead(sql)) return await untilNotBusy(async () => await this.#onReader(run), limits)
     await file.takeShortTurn({ maxWaitMs: this.#settings.maxWaitMs, maxWaiting })
     try {
-      return await untilNotBusy(async () => await this.#onWriter(run), limits)
+      return await untilNotBusy(async () => await this.#onWriter(run), { ...limits, onBusy: () => file.othersHaveIt() })
     } finally {
       file.endTurn()
     }
@@ -122,6 +122,7 @@ export class SqliteConnections implements Connections {
       const writer = await untilNotBusy(async () => await this.#onWriter(beginOn), {
         patienceMs: options.deadlineMs,
         signal: options.signal,
+        onBusy: () => file.othersHaveIt(),
       })
       const connection = new SqliteConnection(writer, this.#settings.dialect, async (isSpoiled) => {
         try {
@@ -273,10 +274,13 @@ interface BusyLimits {
   readonly patienceMs: number
   /** Makes the signal that gives up before: called only by who has to wait. */
   readonly signal?: () => AbortSignal
+  /** Is told each time. */
+  readonly onBusy?: () => void
 }
 
 /** Tries again while somebody else has the database locked, without stopping the event loop. */
-async function untilNotBusy<T>(attempt: () => Promise<T>, { patienceMs, signal: makeSignal }: BusyLimits): Promise<T> {
+async function untilNotBusy<T>(attempt: () => Promise<T>, limits: BusyLimits): Promise<T> {
+  const { patienceMs, signal: makeSignal, onBusy } = limits
   let signal: AbortSignal | undefined
   const startedAt = performance.now()
   for (let waitMs = firstRetryMs; ; waitMs = Math.min(longestRetryMs, waitMs * 2)) {
@@ -284,6 +288,7 @@ async function untilNotBusy<T>(attempt: () => Promise<T>, { patienceMs, signal: 
       return await attempt()
     } catch (error) {
       if (!isBusy(error) || performance.now() - startedAt > patienceMs) throw error
+      onBusy?.()
       signal ??= makeSignal?.()
       if (signal?.aborted === true) throw error
     }

@@ -8,6 +8,15 @@ import { WaitingLine, type WaitOptions } from '../waiting-line.js'
 /** How to wait for the turn. */
 type TurnOptions = Pick<BeginOptions, 'maxWaitMs' | 'signal' | 'waits'> & Pick<WaitOptions, 'maxWaiting'>
 
+/** After so long in a row the file is left alone for a moment, where others want it. */
+const longestStretchMs = 50
+
+/** So long: others who wait for it look again sooner. */
+const restMs = 15
+
+/** So long it counts that others had it. */
+const othersCountForMs = 10_000
+
 /** By their paths. A file that no datastore uses any more is forgotten with its line. */
 const files = new Map<string, WeakRef<SqliteFile>>()
 const forgotten = new FinalizationRegistry<string>((path) => {
@@ -16,11 +25,16 @@ const forgotten = new FinalizationRegistry<string>((path) => {
 
 /**
  * Where the transactions of this process take turns. They could wait for each other by SQLite's own lock, as they do for other
- * processes, but that serves nobody in the order in which they came.
+ * processes, but that serves nobody in the order in which they came. Other processes cannot stand in this line: where there are any, it
+ * stops now and then, so that they find the file free.
  */
 export class SqliteFile {
   readonly #line = new WaitingLine({ places: 1, what: 'the only writer of the SQLite file' })
   #writer: object | undefined
+  #begunAt = 0
+  #endedAt = 0
+  #stretchMs = 0
+  #othersHadItAt = Number.NEGATIVE_INFINITY
 
   /** @param path - undefined for a database in memory, which belongs to one datastore */
   static at(path: string | undefined): SqliteFile {
@@ -40,7 +54,7 @@ export class SqliteFile {
    * @throws `NotSupportedError` inside of the transaction that has the turn, which would wait for itself; `OverloadedError`
    */
   async takeTurn({ maxWaitMs, maxWaiting, signal, waits }: TurnOptions): Promise<void> {
-    if (this.#line.tryEnter()) return
+    if (this.#line.tryEnter()) return this.#taken()
     for (const connection of heldAround()) if (connection === this.#writer) throw insideError()
     const hasWaited = waits?.()
     try {
@@ -48,21 +62,39 @@ export class SqliteFile {
     } finally {
       hasWaited?.()
     }
+    this.#taken()
   }
 
   /** Waits for the turn of a statement that is a transaction by itself. @throws `OverloadedError` */
   async takeShortTurn(options: Pick<WaitOptions, 'maxWaitMs' | 'maxWaiting'>): Promise<void> {
     if (!this.#line.tryEnter()) await this.#line.enter(options)
+    this.#taken()
   }
 
   /** Whose turn it is has begun its transaction. */
   begun(writer: object): void {
     this.#writer = writer
+    this.#begunAt = performance.now()
+  }
+
+  /** Whose turn it is has found that somebody else has the file: another process, or another client of this one. */
+  othersHaveIt(): void {
+    this.#othersHadItAt = performance.now()
   }
 
   endTurn(): void {
+    const now = performance.now()
     this.#writer = undefined
-    this.#line.leave()
+    this.#endedAt = now
+    this.#stretchMs += now - this.#begunAt
+    if (this.#stretchMs < longestStretchMs || now - this.#othersHadItAt > othersCountForMs) return this.#line.leave()
+    this.#stretchMs = 0
+    setTimeout(() => this.#line.leave(), restMs)
+  }
+
+  #taken(): void {
+    this.#begunAt = performance.now()
+    if (this.#begunAt - this.#endedAt > restMs) this.#stretchMs = 0
   }
 }
 
