@@ -156,10 +156,19 @@ export { InMemoryProcessRecorder, InMemoryTrackingRecorder } from './persistence
 export { Mapper, type MapperOptions } from './persistence/mapper.js'
 export { PersonalDataKeys } from './persistence/personal-data-keys.js'
 export type {
+  ChangeRows,
   ParkedEvent,
+  ProjectedRowChanges,
+  ProjectionBatch,
+  ProjectionKey,
+  ProjectionLease,
+  ProjectionMove,
   ProjectionRecorder,
   ProjectionRow,
+  ProjectionShadow,
+  ProjectionStateChange,
   ProjectionStatus,
+  ProjectionWanted,
 } from './persistence/projection-recorder.js'
 export type {
   AggregateRecorder,

@@ -208,7 +208,7 @@ async function parked(tables: ProjectionTablesAccess, name: string): Promise<Ans
   const events = await tables.parked(name)
   const lines = events.map(
     ({ notificationId, key, attempts, parkedAt, error }) =>
-      `${notificationId}  key ${key}, ${attempts} attempts, put aside ${parkedAt.toISOString()}: ${error}`,
+      `${notificationId}  key ${key}, ${counted(attempts, 'attempt')}, put aside ${parkedAt.toISOString()}: ${error}`,
   )
   return {
     lines: lines.length === 0 ? [`${name} has put no events aside.`] : lines,

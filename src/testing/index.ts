@@ -38,6 +38,7 @@ export {
   type ProjectionScenario,
   projecting,
 } from './projecting.js'
+export { projectionRecorderContract } from './projection-recorder-contract.js'
 export { type AggregateScenario, type DeciderScenario, given, type OlderEvent } from './scenario.js'
 export type { Outcome, ScenarioEvent } from './scenario-outcome.js'
 export { subjectKeyRecorderContract } from './subject-key-recorder-contract.js'

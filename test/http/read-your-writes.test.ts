@@ -1,31 +1,37 @@
 /** Read-your-writes where the runner is another process: no answer shows less than what its client has stored. */
+import { PrismaMariaDb } from '@prisma/adapter-mariadb'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { PrismaDatastore, ProjectionRunner } from '../../src/index.js'
 import { TrainingSchool } from '../application/dogs.js'
+import type { TestClient } from '../prisma/open-database.js'
 import { ownersOf } from '../projection/owners.js'
 import { type ProjectionProcess, startProcess } from '../projection/processes.js'
 import { databasesOf, type TestDatabase } from '../support/databases.js'
-import { PrismaClient } from '../support/generated/postgresql/client.js'
 import { type Running, starts } from './up-to-date-servers.js'
 
 /** How often a client stores something and reads it; more by hand. */
 const rounds = Number(process.env['READ_YOUR_WRITES'] ?? 40)
 const waiters = 200
 
-// A pool with a limit of our own: that of the others has the same code below it.
-describe.each(databasesOf('postgresql'))('on $name, with a pool of two', (kind) => {
+// A pool with a limit of our own: that of MariaDB has the same code below it, and is shown by hand.
+const kinds = databasesOf('postgresql', ...(rounds > 100 ? (['mysql'] as const) : []))
+
+describe.each(kinds)('on $name, with a pool of two', (kind) => {
   describe.each(Object.entries(starts).filter(([name]) => name !== 'Express 4'))('%s', (_name, start) => {
     let database: TestDatabase
-    let datastore: PrismaDatastore<PrismaClient>
+    let datastore: PrismaDatastore<TestClient>
     let runner: ProjectionRunner
     let other: ProjectionProcess
     let server: Running
     beforeEach(async () => {
       database = await kind.createDatabase()
       datastore = new PrismaDatastore({
-        adapter: new PrismaPg({ connectionString: database.url, max: 2 }),
-        client: (adapter) => new PrismaClient({ adapter }),
+        adapter:
+          kind.provider === 'mysql'
+            ? new PrismaMariaDb(`${database.url}?connectionLimit=2`)
+            : new PrismaPg({ connectionString: database.url, max: 2 }),
+        client: (adapter) => database.newClient(adapter) as TestClient,
       })
       const application = new TrainingSchool({ datastore })
       const db = datastore.client

@@ -4,9 +4,11 @@ import {
   InMemoryAggregateRecorder,
   InMemoryApplicationRecorder,
   InMemoryProcessRecorder,
+  InMemoryProjectionRecorder,
   InMemorySubjectKeyRecorder,
   InMemoryTrackingRecorder,
   type ProcessRecorder,
+  type ProjectionRecorder,
   type SubjectKeyRecorder,
   type TrackingRecorder,
 } from '../../src/index.js'
@@ -19,6 +21,7 @@ import {
   type MakeRecorder,
   notificationLogContract,
   processRecorderContract,
+  projectionRecorderContract,
   type SinceSnapshotRecorders,
   selectSinceSnapshotContract,
   subjectKeyRecorderContract,
@@ -37,6 +40,7 @@ import {
   GivesIds,
   TellsWrongStream,
 } from './broken-event-recorders.js'
+import { brokenProjections } from './broken-projection-recorders.js'
 import { brokenSubjectKeys } from './broken-subject-key-recorders.js'
 import { brokenSubscriptions } from './broken-subscriptions.js'
 import { brokenTags } from './broken-tag-recorders.js'
@@ -199,6 +203,13 @@ noticing<SubjectKeyRecorder>({
   contract: subjectKeyRecorderContract,
   honest: () => new InMemorySubjectKeyRecorder(),
   broken: brokenSubjectKeys,
+  fails: {},
+})
+
+noticing<ProjectionRecorder>({
+  contract: projectionRecorderContract,
+  honest: () => new InMemoryProjectionRecorder(),
+  broken: brokenProjections,
   fails: {},
 })
 
