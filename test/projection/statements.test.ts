@@ -13,7 +13,7 @@ import {
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import type { TestClient } from '../prisma/open-database.js'
 import { countedStatements } from '../support/counted-statements.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { databases, databasesOf, type TestDatabase } from '../support/databases.js'
 
 const timeoutMs = 60_000
 
@@ -99,27 +99,30 @@ describe.each(databases)('on $name', (kind) => {
     expect(await datastore.client.session.count({ where: { data: '' } })).toBe(11)
   })
 
-  it('reads the log once for a hundred projections, and asks at most once a second while nothing happens', async () => {
-    const handled = new Set<number>()
-    const projections = Array.from({ length: 100 }, (_, n) =>
-      defineProjection({ name: `p${n}`, on: [on(Dog, 'TrickAdded', () => void handled.add(n))] }),
-    )
-    const runner = await runnerOf(projections)
-    await school.register('Fido')
-    await runner.start()
-    for (const { name } of projections) await runner.wait(name, 1n, { timeoutMs })
-    statements.length = 0
-    const recordings = await school.addTrick('Fido', 'sit')
-    for (const { name } of projections) await runner.wait(name, recordings, { timeoutMs })
-    expect(handled.size).toBe(100)
-    // Not one for each of them, though the reader looks again while it is at it.
-    const reads = statements.filter(
-      (sql) => /FROM [^ ]*trainingschool_events/.test(sql) && !/originator_id. = /.test(sql),
-    )
-    expect(reads.length).toBeLessThan(50)
-    await delay(4_000)
-    statements.length = 0
-    await delay(5_000)
-    expect(statements.length, statements.join('\n')).toBeLessThanOrEqual(6)
-  })
+  // Both drivers of SQLite are sent the same.
+  if (databasesOf(kind.provider)[0] === kind) {
+    it('reads the log once for a hundred projections, and asks at most once a second while nothing happens', async () => {
+      const handled = new Set<number>()
+      const projections = Array.from({ length: 100 }, (_, n) =>
+        defineProjection({ name: `p${n}`, on: [on(Dog, 'TrickAdded', () => void handled.add(n))] }),
+      )
+      const runner = await runnerOf(projections)
+      await school.register('Fido')
+      await runner.start()
+      for (const { name } of projections) await runner.wait(name, 1n, { timeoutMs })
+      statements.length = 0
+      const recordings = await school.addTrick('Fido', 'sit')
+      for (const { name } of projections) await runner.wait(name, recordings, { timeoutMs })
+      expect(handled.size).toBe(100)
+      // Not one for each of them, though the reader looks again while it is at it.
+      const reads = statements.filter(
+        (sql) => /FROM [^ ]*trainingschool_events/.test(sql) && !/originator_id. = /.test(sql),
+      )
+      expect(reads.length).toBeLessThan(50)
+      await delay(4_000)
+      statements.length = 0
+      await delay(5_000)
+      expect(statements.length, statements.join('\n')).toBeLessThanOrEqual(6)
+    })
+  }
 })
