@@ -28,6 +28,8 @@ export interface CountRow {
 /** Builds the rows of a whole log, from none. @returns how many events it has handled */
 export interface ProjectionContender {
   readonly name: string
+  /** How many events it handles; undefined for all. */
+  readonly count?: number
   build(): Promise<number>
 }
 
@@ -69,11 +71,11 @@ export const sums = (db: PrismaClient, name: string = 'sums') =>
 
 const pageSize = 500
 
-/** Three ways to the same rows. */
-export function projectionContenders(database: ProjectedDatabase): ProjectionContender[] {
+/** Three ways to the same rows. @param upserts - how many events are handled one by one */
+export function projectionContenders(database: ProjectedDatabase, upserts: number): ProjectionContender[] {
   return [
     { name: 'rows', build: async () => await byRows(database) },
-    { name: 'upsert per event', build: async () => await byUpserts(database) },
+    { name: 'upsert per event', count: upserts, build: async () => await byUpserts(database, upserts) },
     { name: 'batches by hand', build: async () => await byHand(database) },
   ]
 }
@@ -87,7 +89,7 @@ async function byRows({ datastore, application }: ProjectedDatabase): Promise<nu
   return (await datastore.client.trickCount.findMany()).reduce((sum, { name }) => sum + Number(name), 0)
 }
 
-async function byUpserts({ plain, application }: ProjectedDatabase): Promise<number> {
+async function byUpserts({ plain, application }: ProjectedDatabase, upserts: number): Promise<number> {
   let count = 0
   for await (const { event, position } of events(application)) {
     const { originatorId: dog } = event
@@ -101,6 +103,7 @@ async function byUpserts({ plain, application }: ProjectedDatabase): Promise<num
       await tx.$executeRawUnsafe(`UPDATE ledgers_projections SET position = ${position} WHERE name = 'by hand'`)
     })
     count += 1
+    if (count === upserts) break
   }
   return count
 }
