@@ -62,15 +62,18 @@ export class ParkedAttempts {
   }
 
   #inTurn(work: () => Promise<void>): void {
-    this.#last = this.#last.then(async () => {
-      if (this.#isOver) return
-      await work().catch((error: unknown) => {
+    const { projection } = this.#host
+    const before = this.#last
+    this.#last = (async () => {
+      await before
+      try {
+        if (!this.#isOver) await work()
+      } catch (error) {
         process.emitWarning(
-          `Events that the projection ${this.#host.projection.name} has put aside could not be tried again: ` +
-            `retry() does that, and a runner that begins. ${reasonOf(error)}`,
+          `Events that the projection ${projection.name} has put aside could not be tried again: retry() does that, and a runner that begins. ${reasonOf(error)}`,
           { code: 'ES_PROJECTION_FAILED' },
         )
-      })
-    })
+      }
+    })()
   }
 }

@@ -106,7 +106,7 @@ const cases: Cases<ProjectionRecorder> = {
   async 'stops a position where the work says'({ recorder, expect }) {
     await recorder.add(counts, 1)
     const lease = await claimed(recorder, counts, 'a')
-    await recorder.batch(counts, move(lease, 5n), async ({ stopAt }) => await stopAt(3n))
+    await recorder.batch(counts, move(lease, 5n), async (batch) => await batch.stopAt(3n))
     expect((await recorder.rows()).map(({ position }) => position)).toEqual([3n])
   },
 
