@@ -54,12 +54,15 @@ function hasMetadata(column: unknown): boolean {
 /** Begins a state in hexadecimal digits, where one was asked for as text. */
 export const hexMark = '\\x'
 
-const beyondAscii = /[\x80-\xff]/
+/** Whether each character of a text is one byte of UTF-8. Counting the bytes is several times as quick as a regular expression. */
+export function isAscii(text: string): boolean {
+  return Buffer.byteLength(text) === text.length
+}
 
 /** @param text - each character a byte, or hexadecimal digits. @returns bytes where they are no UTF-8 */
 function stateOfText(text: string): string | Uint8Array {
   if (text.startsWith(hexMark)) return toBytes(Buffer.from(text.slice(hexMark.length), 'hex'))
-  if (!beyondAscii.test(text)) return text
+  if (isAscii(text)) return text
   const bytes = Buffer.from(text, 'latin1')
   return isUtf8(bytes) ? bytes.toString('utf8') : toBytes(bytes)
 }

@@ -21,7 +21,7 @@ import type {
 } from '../dialect.js'
 import { statement } from '../driver.js'
 import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
-import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
+import { eventColumns, isAscii, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
 import { hasTags, type Required, TagStatements } from './event-tags.js'
 import {
   type StreamsTable,
@@ -325,13 +325,11 @@ function firstPositions(events: readonly StoredEvent[]): StreamPosition[] {
 function textsOf(events: readonly StoredEvent[]): string | undefined {
   const texts: string[] = []
   for (const event of events) {
-    if (!(event instanceof TextEvent) || beyondAscii.test(event.text)) return undefined
+    if (!(event instanceof TextEvent) || !isAscii(event.text) || event.text.includes('\n')) return undefined
     texts.push(event.text)
   }
   return texts.join('\n')
 }
-
-const beyondAscii = /[^\x20-\x7f]/
 
 function metadataOf(event: StoredEvent): string | null {
   return event.metadata === undefined ? null : JSON.stringify(event.metadata)
