@@ -16,20 +16,16 @@ export type ReplyHeaders = ReturnType<FastifyReply['getHeaders']>
 export class FastifyExchange implements Exchange<FastifyRequest> {
   // A body that a hook compresses is written in parts as well.
   readonly streamsByWriting = false
+  readonly request: FastifyRequest
+  readonly response: ServerResponse
   readonly #reply: FastifyReply
   readonly #headersBefore: ReplyHeaders
 
   constructor(reply: FastifyReply) {
+    this.request = reply.request
+    this.response = reply.raw
     this.#reply = reply
     this.#headersBefore = headersOf(reply)
-  }
-
-  get request(): FastifyRequest {
-    return this.#reply.request
-  }
-
-  get response(): ServerResponse {
-    return this.#reply.raw
   }
 
   get label(): string {

@@ -271,7 +271,7 @@ export class HeldResponse {
   }
 }
 
-const heldBy = Symbol('held by')
+const heldBy: unique symbol = Symbol('held by')
 
 /**
  * What is put on every response: the same functions for all, since V8 would make a hidden class for each response that has
@@ -288,36 +288,40 @@ const views: PropertyDescriptorMap = {
 }
 
 function install(response: ServerResponse, held: HeldResponse): void {
-  Reflect.set(response, heldBy, held)
+  ;(response as Held)[heldBy] = held
   for (const [name, method] of methods) if (name in response) Reflect.set(response, name, method)
   Object.defineProperties(response, views)
 }
 
+/** A response that has the functions below, which nobody but `install` puts there. */
+interface Held extends ServerResponse {
+  [heldBy]: HeldResponse
+}
+
 function heldOf(response: ServerResponse): HeldResponse | undefined {
-  return Reflect.get(response, heldBy)
+  return (response as Partial<Held>)[heldBy]
 }
 
 function sendingMethod(name: Sending): Method {
-  return function (this: ServerResponse, ...args) {
-    return heldOf(this)?.send(name, 0, args)
+  return function (this: Held, ...args) {
+    return this[heldBy].send(name, 0, args)
   }
 }
 
-function sendImplicitHead(this: ServerResponse): void {
-  heldOf(this)?.sendImplicitHead()
+function sendImplicitHead(this: Held): void {
+  this[heldBy].sendImplicitHead()
 }
 
 function headerMethod(name: OfHeaders): Method {
-  return function (this: ServerResponse, ...args) {
-    return heldOf(this)?.changeHeaders(name, args)
+  return function (this: Held, ...args) {
+    return this[heldBy].changeHeaders(name, args)
   }
 }
 
 /** What is held counts as sent for those who look before they send something else. */
 function view(name: string, isHeld: (held: HeldResponse) => boolean): PropertyDescriptor {
-  function get(this: ServerResponse): unknown {
-    const held = heldOf(this)
-    return (held !== undefined && isHeld(held)) || Reflect.get(Object.getPrototypeOf(this), name, this)
+  function get(this: Held): unknown {
+    return isHeld(this[heldBy]) || Reflect.get(Object.getPrototypeOf(this), name, this)
   }
   return { get, configurable: true, enumerable: false }
 }

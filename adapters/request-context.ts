@@ -23,43 +23,39 @@ interface Bindable<Bound> {
   emit: Method
 }
 
-function requestOf(request: IncomingMessage): Bindable<BoundRequest> {
-  // Its method takes any event.
-  return request as unknown as Bindable<BoundRequest>
-}
-
-function responseOf(response: ServerResponse): Bindable<BoundResponse> {
-  return response as unknown as Bindable<BoundResponse> // as above
-}
+// Their method takes any event.
+type BindableRequest = Omit<IncomingMessage, 'emit'> & Bindable<BoundRequest>
+type BindableResponse = Omit<ServerResponse, 'emit'> & Bindable<BoundResponse>
 
 /** Lets the listeners of a request's stream run where this is called, until it is called again. */
 export function bindRequest(request: IncomingMessage): void {
-  const bindable = requestOf(request)
+  const bindable = request as BindableRequest
   const known = bindable[boundKey]
   if (known === undefined) {
-    bindable[boundKey] = new BoundRequest(ownMethod(request, 'emit'))
+    bindable[boundKey] = new BoundRequest(bindable)
     bindable.emit = emitInside
   } else known.inside = captureContext()
 }
 
 class BoundRequest {
   inside: CapturedContext = captureContext()
-  /** What others have put on it before; undefined for the method of its prototype. */
-  readonly emitBefore: Method | undefined
+  /** As it was before: that of others, or of its prototype. */
+  readonly emit: Method
+  readonly isOfOthers: boolean
 
-  constructor(emitBefore: Method | undefined) {
-    this.emitBefore = emitBefore
+  constructor(request: BindableRequest) {
+    this.emit = request.emit
+    this.isOfOthers = Object.hasOwn(request, 'emit')
   }
 }
 
 /** The same function for all requests, since V8 makes a hidden class for each object that has a function of its own. */
-function emitInside(this: unknown, ...args: unknown[]): unknown {
-  const request = this as IncomingMessage
-  const bound = requestOf(request)[boundKey]
-  const emit = bound?.emitBefore ?? inheritedEmit(request)
+function emitInside(this: BindableRequest, ...args: unknown[]): unknown {
+  // It was put there together with this function.
+  const { emit, isOfOthers, inside } = this[boundKey] as BoundRequest
   // Most events call nobody who would need the context, and a context costs more than all the rest here.
-  if (bound === undefined || isUnheard(request, bound, args)) return Reflect.apply(emit, request, args)
-  return bound.inside.run(() => Reflect.apply(emit, request, args))
+  if (!isOfOthers && this.listenerCount(args[0] as string) === 0) return Reflect.apply(emit, this, args)
+  return inside.run(() => Reflect.apply(emit, this, args))
 }
 
 /**
@@ -67,19 +63,19 @@ function emitInside(this: unknown, ...args: unknown[]): unknown {
  * end, and who has put functions around those that send it. What comes later runs inside.
  */
 export function bindResponse(response: ServerResponse, datastore: TransactionalDatastore): void {
-  const bindable = responseOf(response)
+  const bindable = response as BindableResponse
   const outside = (): CapturedContext => datastore.outside(captureContext)
   const known = bindable[boundKey]
   if (known !== undefined) {
     known.outside = known.outside.run(outside)
     return
   }
-  const bound = new BoundResponse(response, outside())
+  const bound = new BoundResponse(bindable, outside())
   bindable[boundKey] = bound
   bindable.emit = emitEnd
   for (const name of sending) {
-    const method = ownMethod(response, name)
-    if (method === undefined) continue
+    if (!Object.hasOwn(response, name)) continue
+    const method = Reflect.get(response, name) as Method // what a response has under these names
     Reflect.set(response, name, (...args: unknown[]) => bound.outside.run(() => Reflect.apply(method, response, args)))
   }
 }
@@ -89,13 +85,16 @@ const sending = ['writeHead', 'write', 'end', 'flushHeaders'] as const
 
 class BoundResponse {
   outside: CapturedContext
-  readonly emitBefore: Method | undefined
+  /** As in `BoundRequest`. */
+  readonly emit: Method
+  readonly isOfOthers: boolean
   readonly #ofFinish: Listeners
   readonly #ofClose: Listeners
 
-  constructor(response: ServerResponse, outside: CapturedContext) {
+  constructor(response: BindableResponse, outside: CapturedContext) {
     this.outside = outside
-    this.emitBefore = ownMethod(response, 'emit')
+    this.emit = response.emit
+    this.isOfOthers = Object.hasOwn(response, 'emit')
     this.#ofFinish = response.rawListeners('finish')
     this.#ofClose = response.rawListeners('close')
   }
@@ -105,43 +104,23 @@ class BoundResponse {
   }
 }
 
-function emitEnd(this: unknown, ...args: unknown[]): unknown {
-  const response = this as ServerResponse
+function emitEnd(this: BindableResponse, ...args: unknown[]): unknown {
+  // It was put there together with this function.
+  const bound = this[boundKey] as BoundResponse
+  const { emit, outside } = bound
   const [event] = args
-  const bound = responseOf(response)[boundKey]
-  const emit = bound?.emitBefore ?? inheritedEmit(response)
   const isEnd = event === 'finish' || event === 'close'
-  if (bound === undefined || !isEnd || isUnheard(response, bound, args)) return Reflect.apply(emit, response, args)
-  const listeners = response.rawListeners(event)
+  if (!isEnd || (!bound.isOfOthers && this.listenerCount(event) === 0)) return Reflect.apply(emit, this, args)
+  const listeners = this.rawListeners(event)
   if (listeners.every((listener) => bound.wasThereBefore(event, listener))) {
-    return bound.outside.run(() => Reflect.apply(emit, response, args))
+    return outside.run(() => Reflect.apply(emit, this, args))
   }
   // The connection closes outside of every context.
-  const inside = requestOf(response.req)[boundKey]?.inside ?? bound.outside
+  const inside = (this.req as BindableRequest)[boundKey]?.inside ?? outside
   const given = args.slice(1)
   for (const listener of listeners) {
-    const context = bound.wasThereBefore(event, listener) ? bound.outside : inside
-    context.run(() => Reflect.apply(listener, response, given))
+    const context = bound.wasThereBefore(event, listener) ? outside : inside
+    context.run(() => Reflect.apply(listener, this, given))
   }
   return true
-}
-
-function ownMethod(stream: EventEmitter, name: string): Method | undefined {
-  // What a stream has under these names are methods.
-  return Object.hasOwn(stream, name) ? (Reflect.get(stream, name) as Method) : undefined
-}
-
-/** Whether an event calls nobody, neither a listener nor what others have put in the place of `emit`. */
-function isUnheard(
-  stream: EventEmitter,
-  { emitBefore }: BoundRequest | BoundResponse,
-  [event]: readonly unknown[],
-): boolean {
-  // Whatever is emitted has the name of an event.
-  return emitBefore === undefined && stream.listenerCount(event as string | symbol) === 0
-}
-
-/** Read as a property, which is several times as fast as by `Reflect.get`. */
-function inheritedEmit(stream: EventEmitter): Method {
-  return (Object.getPrototypeOf(stream) as { emit: Method }).emit
 }

@@ -2,12 +2,15 @@
 export class Deadline {
   /** Milliseconds. */
   readonly ms: number
-  #usedMs = 0
-  #startedAt: number | undefined
+  /** When it is over, on the clock of `performance.now()`; `Infinity` while nothing is counted. Compared with before each statement. */
+  endsAt: number = Infinity
+  /** Milliseconds that are left while nothing is counted. */
+  #restMs: number
   #hasStarted = false
 
   constructor(ms: number) {
     this.ms = ms
+    this.#restMs = ms
   }
 
   /** Whether the database has been used, in this attempt or in one before. */
@@ -17,33 +20,27 @@ export class Deadline {
 
   /** Milliseconds that are left, from 0; all of them before the first use. */
   get leftMs(): number {
-    return Math.max(0, this.ms - this.#countedMs)
-  }
-
-  get #countedMs(): number {
-    return this.#usedMs + (this.#startedAt === undefined ? 0 : performance.now() - this.#startedAt)
+    return Math.max(0, this.#difference)
   }
 
   /** Milliseconds by which it is exceeded, from 0. */
   get overMs(): number {
-    return Math.max(0, this.#countedMs - this.ms)
+    return Math.max(0, -this.#difference)
   }
 
-  /** Whether nothing is left. */
-  get isOver(): boolean {
-    return this.leftMs === 0
+  get #difference(): number {
+    return this.endsAt === Infinity ? this.#restMs : this.endsAt - performance.now()
   }
 
   /** Starts to count, or goes on with it. */
   start(): void {
     this.#hasStarted = true
-    this.#startedAt ??= performance.now()
+    if (this.endsAt === Infinity) this.endsAt = performance.now() + this.#restMs
   }
 
   /** Counts nothing until it is started again. */
   pause(): void {
-    if (this.#startedAt === undefined) return
-    this.#usedMs += performance.now() - this.#startedAt
-    this.#startedAt = undefined
+    this.#restMs = this.#difference
+    this.endsAt = Infinity
   }
 }

@@ -90,14 +90,16 @@ export class Lifetime {
     this.#controller?.abort(reason)
   }
 
-  /** Sees to the deadline where it has passed: timers of different lengths are late in any order when something keeps the process busy. */
-  checkDeadline(): void {
-    if (this.#ended === false && this.#options.deadline.isOver) this.#expire()
-  }
-
-  /** @throws why no statement can start any more */
+  /**
+   * Sees to the deadline as well: timers of different lengths are late in any order when something keeps the process busy.
+   *
+   * @throws why no statement can start any more
+   */
   assertOpen(): void {
-    this.checkDeadline()
+    if (this.#ended === false) {
+      if (performance.now() < this.#options.deadline.endsAt) return
+      this.#expire()
+    }
     const { ended } = this
     if (ended !== undefined) throw ended
   }

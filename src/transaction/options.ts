@@ -113,20 +113,23 @@ const propagations: readonly Propagation[] = [
  * @throws `ProgrammingError` for a propagation, an isolation level or a beginning that there is not
  */
 export function assertKnown({ propagation, isolationLevel, begin }: TransactionOptions): void {
-  assertOneOf('propagation', propagation, propagations)
-  assertOneOf('begin', begin, beginnings)
-  assertOneOf('isolationLevel', isolationLevel, isolationLevels)
+  if (propagation !== undefined && !propagations.includes(propagation)) {
+    throw unknownOption('propagation', propagation, propagations)
+  }
+  if (begin !== undefined) checkedBegin(begin)
+  if (isolationLevel !== undefined && !isolationLevels.includes(isolationLevel)) {
+    throw unknownOption('isolationLevel', isolationLevel, isolationLevels)
+  }
 }
 
 /** @throws `ProgrammingError` for a beginning that there is not */
 export function checkedBegin(begin: BeginAt): BeginAt {
-  assertOneOf('begin', begin, beginnings)
-  return begin
+  if (beginnings.includes(begin)) return begin
+  throw unknownOption('begin', begin, beginnings)
 }
 
-function assertOneOf(option: string, given: string | undefined, known: readonly string[]): void {
-  if (given === undefined || known.includes(given)) return
-  throw new ProgrammingError(
+function unknownOption(option: string, given: string, known: readonly string[]): ProgrammingError {
+  return new ProgrammingError(
     `Could not begin a transaction with ${option} '${given}': there is no such. Give one of ${known.join(', ')}.`,
   )
 }

@@ -18,7 +18,7 @@ export interface Occupant {
 interface Request {
   readonly alone: boolean
   readonly inside: Occupant | undefined
-  readonly grant: () => void
+  readonly grant: (leave: Leave) => void
 }
 
 /** How to ask for a place. */
@@ -40,20 +40,19 @@ export class ScopeLock {
   /** Takes a place that is free. */
   tryEnter(alone: boolean, inside: Occupant | undefined): Leave | undefined {
     if (inside === undefined && this.#waiting.length > 0) return undefined
-    if (!this.#fits(alone, inside)) return undefined
-    this.#take(alone)
-    return this.#leave(alone)
+    return this.#fits(alone, inside) ? this.#take(alone) : undefined
   }
 
   /** Waits for a place; the promise rejects with the signal's reason. */
   async enter({ alone, inside, signal }: PlaceOptions): Promise<Leave> {
     const free = this.tryEnter(alone, inside)
     if (free !== undefined) return free
-    await this.#wait(alone, inside, signal())
-    return this.#leave(alone)
+    return await this.#wait(alone, inside, signal())
   }
 
-  #leave(alone: boolean): Leave {
+  #take(alone: boolean): Leave {
+    if (alone) this.#isTaken = true
+    else this.#operations += 1
     let left = false
     return () => {
       if (left) return
@@ -80,13 +79,8 @@ export class ScopeLock {
     return stuck.size
   }
 
-  #take(alone: boolean): void {
-    if (alone) this.#isTaken = true
-    else this.#operations += 1
-  }
-
-  async #wait(alone: boolean, inside: Occupant | undefined, signal: AbortSignal): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
+  async #wait(alone: boolean, inside: Occupant | undefined, signal: AbortSignal): Promise<Leave> {
+    return await new Promise<Leave>((resolve, reject) => {
       const giveUp = (): void => {
         this.#waiting = this.#waiting.filter((other) => other !== request)
         reject(signal.reason instanceof Error ? signal.reason : new Error('aborted', { cause: signal.reason }))
@@ -95,9 +89,9 @@ export class ScopeLock {
       const request: Request = {
         alone,
         inside,
-        grant: () => {
+        grant: (leave) => {
           signal.removeEventListener('abort', giveUp)
-          resolve()
+          resolve(leave)
         },
       }
       if (inside === undefined) this.#waiting.push(request)
@@ -114,8 +108,7 @@ export class ScopeLock {
       first = this.#waiting[0]
     ) {
       this.#waiting.shift()
-      this.#take(first.alone)
-      first.grant()
+      first.grant(this.#take(first.alone))
     }
   }
 }

@@ -108,10 +108,11 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** @throws `TransactionClosedError` or `TransactionTimeoutError` when nothing can be done in this scope any more */
   assertUsable(): void {
-    this.session.life.checkDeadline()
-    if (!this.isOver) return
     this.session.life.assertOpen()
-    throw closedError('A statement was sent', this.title)
+    for (let scope: Scope<Connection> | undefined = this; scope !== undefined; scope = scope.parent) {
+      const state = scope.#state
+      if (state === 'committed' || state === 'rolledBack') throw closedError('A statement was sent', this.title)
+    }
   }
 
   /** From now on this scope can only roll back. @param why - completes "The transaction was rolled back: " */
@@ -185,8 +186,8 @@ export class Scope<Connection extends TransactionConnection> {
     isOfGuest: boolean = false,
   ): Promise<T> {
     try {
-      this.assertUsable()
       if (this.#state === 'idle') {
+        this.assertUsable()
         await this.#frame.open()
         this.#state = 'open'
       }

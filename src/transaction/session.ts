@@ -206,7 +206,8 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     this.#useCount += 1
     const endTurn = this.#turn.tryTake() ?? (await this.#turn.take())
     try {
-      this.life.assertOpen()
+      // It may have ended while others had the connection: this would be done outside of it, then.
+      user.assertUsable()
       if (this.#lost !== undefined) throw lostError(this.#lost.cause)
       const lone = reading === undefined ? undefined : this.lone
       if (lone !== undefined && reading !== undefined) {
@@ -216,9 +217,11 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
         }
         this.life.assertOpen()
       }
-      const connection = this.#connection ?? (await this.#connect())
-      // It may have ended while others had the connection: this would be done outside of it, then.
-      user.assertUsable()
+      let connection = this.#connection
+      if (connection === undefined) {
+        connection = await this.#connect()
+        user.assertUsable()
+      }
       this.#inFlight = work(connection)
       // The type of what is in flight is lost in the field.
       return (await this.#inFlight) as T
