@@ -2,7 +2,6 @@
 import type { Request, RequestHandler, Response } from 'express'
 import { callable, checkOptions } from '../src/checked-options.js'
 import { ProgrammingError } from '../src/index.js'
-import { serve } from './deferred-request.js'
 import type { ServedRequest } from './exchange.js'
 import { ExpressExchange } from './express-exchange.js'
 import { claimInRoute, claimsByItself } from './express-routes.js'
@@ -19,7 +18,7 @@ import {
 import { assertIdempotency } from './idempotency.js'
 import { type InterceptedContext, type InterceptedHandler, intercept } from './nest-interceptor.js'
 import { keepInTable } from './property-table.js'
-import { hasKey, RequestTransaction } from './request-transaction.js'
+import { hasKey, type RequestTransaction, serve } from './request-transaction.js'
 import { headersToKeep } from './stored-answer.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
@@ -129,14 +128,14 @@ function begin(
   const { handler, next, request, response } = exchange
   keepInTable(request)
   keepInTable(response)
-  let transaction: ServedRequest<Request>
+  let transaction: RequestTransaction<Request>
   try {
     transaction = serve(datastore, options, exchange)
   } catch (error) {
     next(error)
     return
   }
-  if (handler !== undefined && transaction instanceof RequestTransaction) {
+  if (handler !== undefined && transaction.hasBegun) {
     runAgain(transaction, exchange, handler)
     return
   }

@@ -3,7 +3,6 @@ import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyReque
 import fastifyPlugin from 'fastify-plugin'
 import { anything, checkOptions } from '../src/checked-options.js'
 import { ProgrammingError } from '../src/index.js'
-import { serve } from './deferred-request.js'
 import { withStatus } from './error-status.js'
 import type { ServedRequest } from './exchange.js'
 import { FastifyExchange, headersOf, resetHeaders } from './fastify-exchange.js'
@@ -21,7 +20,7 @@ import {
 import { assertIdempotency } from './idempotency.js'
 import { isHandlerOfNest, missingInterceptor, sameAs } from './nest-handlers.js'
 import { type InterceptedContext, type InterceptedHandler, intercept } from './nest-interceptor.js'
-import { hasKey, RequestTransaction } from './request-transaction.js'
+import { hasKey, RequestTransaction, serve } from './request-transaction.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
 export { problemDetails } from './fastify-problems.js'

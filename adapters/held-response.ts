@@ -1,9 +1,9 @@
 /** Holds what a handler sends until the transaction has ended: status line, headers and body leave after that, or never. */
 import type { ServerResponse } from 'node:http'
 import { ProgrammingError } from '../src/index.js'
-import { hasUnsentHead, ResponseHead } from './response-head.js'
+import { hasUnsentHead, type ResponseHead } from './response-head.js'
 import { type ResponseOwner, ResponseOwners } from './response-owners.js'
-import { cutSources, watchSources } from './response-sources.js'
+import { cutSources } from './response-sources.js'
 import { assertChunk, assertHead, headersIn, headersSentError, tellUnsent } from './sendable.js'
 import type { SendingCall, WholeResponse } from './whole-response.js'
 
@@ -35,9 +35,9 @@ export class HeldResponse {
   /** Changes when a response is dropped, so that who still writes it cannot write into the next one. */
   #turn = 0
 
-  private constructor(response: ServerResponse, head: ResponseHead | undefined) {
+  private constructor(response: ServerResponse, head: ResponseHead) {
     this.#response = response
-    this.#head = head ?? new ResponseHead(response)
+    this.#head = head
     // A response that has begun is not to be held any more.
     if (response.headersSent && !hasUnsentHead(response)) this.#state = 'passing'
     else this.#hasHead = response.headersSent
@@ -47,24 +47,18 @@ export class HeldResponse {
         (this.#ownBefore ??= new Map()).set(name, Reflect.get(response, name) as Method)
     }
     install(response, this)
-    // Who has noted the head has watched what is piped into it, too.
-    if (head === undefined) watchSources(response)
   }
 
   /**
    * Lets an owner decide about a response.
    *
    * @param datastore - whose transaction the owner is; another owner of the same datastore is replaced
-   * @param head - what it was before, where it was watched since then; default: what it is now
+   * @param head - what it was before; what is piped into it has been watched since then
    */
-  static hold(response: ServerResponse, datastore: object, owner: ResponseOwner, head?: ResponseHead): HeldResponse {
+  static hold(response: ServerResponse, datastore: object, owner: ResponseOwner, head: ResponseHead): HeldResponse {
     const held = heldOf(response) ?? new HeldResponse(response, head)
     held.owners.add(datastore, owner)
     return held
-  }
-
-  static isHeld(response: ServerResponse): boolean {
-    return heldOf(response) !== undefined
   }
 
   /** Whether nobody has asked yet to send anything. */

@@ -15,12 +15,11 @@ import {
   text,
 } from '../src/checked-options.js'
 import {
-  type DeferredTransaction,
   isEventSourcingError,
   type ManagedTransaction,
   ProgrammingError,
+  type TransactionHost,
   type TransactionOptions,
-  type TransactionToCome,
 } from '../src/index.js'
 import {
   hasStatus,
@@ -38,10 +37,8 @@ import type { Answer } from './whole-response.js'
 export interface TransactionalDatastore {
   /** What it is called in messages. */
   readonly name: string
-  /** Begins a transaction; nothing is sent before its first statement. */
-  begin(options?: TransactionOptions): ManagedTransaction
-  /** Prepares a transaction that begins when it is first used. */
-  defer(coming: TransactionToCome): DeferredTransaction
+  /** A transaction, which begins at its first use where it has a host. Nothing is sent before its first statement. */
+  begin(options?: TransactionOptions, host?: TransactionHost): ManagedTransaction
   /** Runs `fn` outside of its transactions, on purpose. */
   outside<T>(fn: () => T): T
 }

@@ -1,5 +1,11 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
-import { type ManagedTransaction, ProgrammingError, type RecordedResponse, withMetadata } from '../src/index.js'
+import {
+  type ManagedTransaction,
+  ProgrammingError,
+  type RecordedResponse,
+  type TransactionHost,
+  withMetadata,
+} from '../src/index.js'
 import { Attempt, refusedBy } from './attempt.js'
 import { withStatus } from './error-status.js'
 import type { Exchange, ServedRequest } from './exchange.js'
@@ -11,29 +17,57 @@ import {
   type RouteTransactionOptions,
   type TransactionalDatastore,
 } from './http.js'
-import { type ClaimPlace, IdempotentRequest } from './idempotency.js'
-import { goneAway, whyNobodyWaits } from './nobody-waits.js'
+import { assertIdempotency, type ClaimPlace, IdempotentRequest } from './idempotency.js'
+import { goneAway, isPast, whyNobodyWaits } from './nobody-waits.js'
 import { formatPositions, parsePositions, positionCookie, positionHeader } from './positions.js'
-import { bindRequest } from './request-context.js'
-import type { ResponseHead } from './response-head.js'
+import { bindRequest, bindResponse } from './request-context.js'
+import { ResponseHead } from './response-head.js'
 import type { ResponseOwner } from './response-owners.js'
+import { watchSources } from './response-sources.js'
 import { HeldAnswer, maxHeldBytes, WholeResponse } from './whole-response.js'
 
-/** A transaction and the response that waits for it. */
-export class RequestTransaction<Request> implements ResponseOwner, ServedRequest<Request> {
+/**
+ * Gives a request its transaction. It begins at once where something is done in it before the handler, where the handler can be run
+ * again, and where there are several, which have to end in their order; else at its first use.
+ *
+ * @throws why there is none, with its status: the datastore is closed, say
+ */
+export function serve<Request>(
+  datastore: TransactionalDatastore,
+  options: RouteTransactionOptions<Request>,
+  exchange: Exchange<Request>,
+): RequestTransaction<Request> {
+  assertIdempotency(options.idempotency)
+  bindResponse(exchange.response, datastore)
+  const others = exchange.served
+  for (const other of others) other.open()
+  if (others.length === 0) watchSources(exchange.response)
+  const served = new RequestTransaction(datastore, options, exchange)
+  if ((options.retries ?? 0) > 0 || (options.idempotency ?? false) !== false || others.length > 0) served.open()
+  exchange.addServed(served)
+  return served
+}
+
+/** A transaction and the response that waits for it. Before its first use there is nothing to hold, to end or to clean up, and many requests stay so. */
+export class RequestTransaction<Request> implements ResponseOwner, ServedRequest<Request>, TransactionHost {
   readonly options: RouteTransactionOptions<Request>
   readonly datastore: TransactionalDatastore
   rerun: (() => void) | undefined
   hasGivenWay = false
-  #attempt: Attempt<Request>
+  /** The transaction of the present attempt. */
+  managed: ManagedTransaction
   readonly #exchange: Exchange<Request>
-  readonly #held: HeldResponse
+  /** As it was before the handler, which may set headers before it uses the transaction. */
+  readonly #head: ResponseHead
+  // Those from here on are set when the transaction begins.
+  #held!: HeldResponse
+  #attempt!: Attempt<Request>
   /** Where the request has an idempotency key: `claim` comes before each attempt. */
-  readonly idempotent: IdempotentRequest<Request> | undefined
+  idempotent: IdempotentRequest<Request> | undefined
   /** Set where all of the response is to be there before its end is decided. */
-  readonly #whole: WholeResponse | undefined
+  #whole: WholeResponse | undefined
   /** Whether the body of the request had been read before the handler: what the handler reads itself, it reads once. */
-  readonly #isBodyRead: boolean
+  #isBodyRead = false
   /** Settled once the transaction has ended, undefined before its end has begun. */
   #end: Promise<unknown> | undefined
   #expired: Error | undefined
@@ -45,20 +79,45 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     datastore: TransactionalDatastore,
     options: RouteTransactionOptions<Request>,
     exchange: Exchange<Request>,
-    head?: ResponseHead,
   ) {
     this.options = options
     this.datastore = datastore
     this.#exchange = exchange
-    const { request, response } = exchange
-    const managed = this.#begin()
+    const { response } = exchange
+    this.#head = new ResponseHead(response)
+    try {
+      this.managed = datastore.begin(options, this)
+    } catch (error) {
+      throw this.refused(error)
+    }
+  }
+
+  get hasBegun(): boolean {
+    return this.#attempt !== undefined
+  }
+
+  get label(): string {
+    return this.#exchange.label
+  }
+
+  get isPast(): boolean {
+    return isPast(this.#exchange.response)
+  }
+
+  refused(error: unknown): Error {
+    return refusedBy(this.#described(error), this.#exchange.response)
+  }
+
+  begun(): void {
+    const { options, datastore } = this
+    const { request, response } = this.#exchange
     this.#isBodyRead = response.req.readableDidRead
-    this.#held = HeldResponse.hold(response, datastore, this, head)
+    this.#held = HeldResponse.hold(response, datastore, this, this.#head)
     const idempotency = options.readOnly === true ? false : options.idempotency
     if (idempotency) this.idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
     this.#whole = this.idempotent?.whole ?? (looksAtAnswers(options) ? new WholeResponse(maxHeldBytes) : undefined)
     if (this.#whole !== undefined) this.#held.whole = this.#whole
-    this.#attempt = this.#watched(managed)
+    this.#watch(this.managed)
     // Comes after every response, whether it was sent or not.
     response.once('close', () => this.#close())
     const reason = whyNobodyWaits(response, this.#held.isOpen)
@@ -73,7 +132,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   get isAnswered(): boolean {
-    return this.#held.isOver
+    return this.hasBegun && this.#held.isOver
   }
 
   get isOver(): boolean {
@@ -84,23 +143,25 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     return this.#attempt.isUsed
   }
 
-  /** It is there already. */
-  open(): void {}
+  open(): void {
+    this.managed.open()
+  }
 
   run<T>(fn: () => T): T {
-    const metadata = this.options.metadata?.(this.#exchange.request)
-    return this.managed.run(() =>
-      metadata === undefined ? this.#bound(fn) : withMetadata(metadata, () => this.#bound(fn)),
-    )
+    const { request, response } = this.#exchange
+    const metadata = this.options.metadata?.(request)
+    const bound = (): T => {
+      bindRequest(response.req)
+      return fn()
+    }
+    return this.managed.run(metadata === undefined ? bound : () => withMetadata(metadata, bound))
   }
 
   outside<T>(fn: () => T): T {
-    return this.managed.outside(() => this.#bound(fn))
-  }
-
-  #bound<T>(fn: () => T): T {
-    bindRequest(this.#exchange.response.req)
-    return fn()
+    return this.managed.outside(() => {
+      bindRequest(this.#exchange.response.req)
+      return fn()
+    })
   }
 
   /**
@@ -169,13 +230,9 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   #goOnWith(fresh: ManagedTransaction): void {
-    this.#attempt = this.#watched(fresh)
+    this.managed = fresh
+    this.#watch(fresh)
     this.#end = undefined
-  }
-
-  /** The transaction of the present attempt. */
-  get managed(): ManagedTransaction {
-    return this.#attempt.managed
   }
 
   /** Rolls back, because the request has failed; waits for the end when that has begun already. Never rejects. */
@@ -185,19 +242,20 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   async giveWay(): Promise<void> {
-    if (this.isUsed) {
+    if (this.hasBegun && this.isUsed) {
       throw new ProgrammingError(
         "Could not apply the route's own options: its transaction has been used already. Use the database only after the options are set.",
       )
     }
     await this.rollBack()
     this.hasGivenWay = true
+    if (!this.hasBegun) return
     this.#held.owners.remove(this.datastore)
     if (this.#held.whole === this.#whole) this.#held.whole = undefined
   }
 
   checkStream(): void {
-    if (this.#end === undefined && this.options.stream === 'refuse') this.#attempt.refuseUse()
+    if (this.hasBegun && this.#end === undefined && this.options.stream === 'refuse') this.#attempt.refuseUse()
   }
 
   /**
@@ -226,17 +284,9 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     this.#answer(this.#described(error))
   }
 
-  #begin(): ManagedTransaction {
-    try {
-      return this.datastore.begin({ label: () => this.#exchange.label, ...this.options })
-    } catch (error) {
-      throw refusedBy(this.#described(error), this.#exchange.response)
-    }
-  }
-
-  #watched(managed: ManagedTransaction): Attempt<Request> {
+  #watch(managed: ManagedTransaction): void {
     managed.onExpired((error) => this.#expire(error))
-    return new Attempt(managed, this.idempotent)
+    this.#attempt = new Attempt(managed, this.idempotent)
   }
 
   async #endAs(status: number, isStream: boolean): Promise<boolean> {
@@ -316,7 +366,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
 
 /** A transaction of a request with an idempotency key. */
 export type KeyedTransaction<Request> = RequestTransaction<Request> & {
-  readonly idempotent: IdempotentRequest<Request>
+  idempotent: IdempotentRequest<Request>
 }
 
 /** Whether a request has an idempotency key, to be claimed before it is served. */

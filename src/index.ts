@@ -224,11 +224,10 @@ export { PrismaProcessRecorder, type ProcessRecorderOptions } from './prisma/pro
 export { PrismaSubjectKeyRecorder, type SubjectKeyOptions } from './prisma/subject-key-recorder.js'
 export { PrismaTrackingRecorder, type TrackingOptions, type TrackingRecorderClass } from './prisma/tracking-recorder.js'
 export type {
-  DeferredTransaction,
   ManagedTransaction,
   RollbackOnlyOptions,
   Transaction,
-  TransactionToCome,
+  TransactionHost,
 } from './prisma/transaction.js'
 export { isTransient } from './prisma/transient.js'
 export { of, on, type ProjectedEvent, type ProjectionHandler } from './projection/handlers.js'

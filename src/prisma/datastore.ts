@@ -30,7 +30,7 @@ import { JoiningClients } from './joining-clients.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
 import { LogWatches } from './log-watch.js'
-import { DeferredManaged, type ManagedHost, ManagedScope } from './managed-transaction.js'
+import { type ManagedOwner, ManagedScope } from './managed-transaction.js'
 import {
   adapterOf,
   isPrismaClient,
@@ -41,12 +41,11 @@ import {
 import { ReplaceableConnections } from './replaceable-connections.js'
 import { newShadowClient } from './shadow-client.js'
 import {
-  type DeferredTransaction,
   type ManagedTransaction,
   NoTransaction,
   ScopeTransaction,
   type Transaction,
-  type TransactionToCome,
+  type TransactionHost,
 } from './transaction.js'
 
 /** How long the end of the connections may take beyond the limit, and once more when what is under way on them is abandoned. */
@@ -72,7 +71,7 @@ export class PrismaDatastore<Client extends object = object>
   readonly #watches = new LogWatches()
   readonly #clients: JoiningClients
   readonly #views = new WeakMap<Scope<DriverConnection>, Transaction<Client>>()
-  readonly #managedHost: ManagedHost<Client>
+  readonly #managedOwner: ManagedOwner<Client>
   #base: (Client & PrismaClientLike) | undefined
   #ambient: Client | undefined
   #disconnected: Promise<void> | undefined
@@ -90,13 +89,13 @@ export class PrismaDatastore<Client extends object = object>
     const escapes = new Escapes(options.onEscape ?? defaultOnEscape())
     const source = connectionSource(dialect, this.#connections)
     const telemetry = new Telemetry(this.name)
-    const transactions = new Transactions(source, defaultsOf(options, settings), telemetry, escapes)
-    this.#transactions = transactions
+    const defaults = defaultsOf(options, settings)
+    const transactions = (this.#transactions = new Transactions(source, defaults, telemetry, escapes))
     const outside = new OutsideWrites(this.name, transactions, options.outside)
     this.#clients = new JoiningClients(transactions, options)
     const host = { dialect, connections: this.#connections, transactions, guestOpening: this.#clients.opening, outside }
     this.adapter = new JoiningAdapterFactory(adapter, { ...settings, ...host })
-    this.#managedHost = { transactions, viewOf: (scope) => this.#viewOf(scope) }
+    this.#managedOwner = { transactions, connections: this.#connections, viewOf: (scope) => this.#viewOf(scope) }
     setEngine(this, {
       dialect,
       schema,
@@ -202,21 +201,14 @@ export class PrismaDatastore<Client extends object = object>
     return this.#transactions.within(undefined, () => started(fn()))
   }
 
-  /** Begins a transaction without a callback, for adapters of web frameworks. Nothing is sent until its first statement. */
-  begin(options: TransactionOptions = {}): ManagedTransaction<Client> {
-    return new ManagedScope(this.#managedHost, options)
-  }
-
   /**
-   * Prepares a transaction that begins when it is first used, for adapters of web frameworks.
+   * A transaction without a callback, for adapters of web frameworks. Nothing is sent until its first statement.
    *
+   * @param host - for whom it begins when it is first used; without one it begins at once
    * @throws `DatastoreClosedError` when the datastore is closed, or about to be
    */
-  defer(coming: TransactionToCome): DeferredTransaction {
-    const { rehearsal } = this.#connections
-    // A request that came during a test with rollback is a part of that, also when it goes on after its end.
-    const isLeftOver = (): boolean => rehearsal !== undefined && rehearsal !== this.#connections.rehearsal
-    return new DeferredManaged(this.#transactions, coming, isLeftOver)
+  begin(options: TransactionOptions = {}, host?: TransactionHost): ManagedTransaction<Client> {
+    return new ManagedScope(this.#managedOwner, options, { host })
   }
 
   /** Makes the recorders of the application whose environment this is: the option `datastore` of an application uses it. */

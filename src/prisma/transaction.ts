@@ -177,6 +177,8 @@ export interface ManagedTransaction<Client = unknown> {
   readonly rollsBackQuietly: boolean
   /** After the commit: the position of the last event in each log, by the names of the applications. */
   readonly positions: ReadonlyMap<string, bigint>
+  /** Begins it, where that has waited for its first use. */
+  open(): void
   /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
   run<T>(fn: () => T): T
   /** Runs `fn` as if this transaction were not there. */
@@ -203,16 +205,14 @@ export interface ManagedTransaction<Client = unknown> {
   onExpired(listener: (error: Error) => void): void
 }
 
-/** A transaction that begins at its first use. */
-export interface DeferredTransaction {
-  /** Runs `fn` with this transaction as the current one, for everything it calls, awaited or not. */
-  run<T>(fn: () => T): T
-}
-
-/** Who begins a transaction at its first use. */
-export interface TransactionToCome {
-  /** Gives what the datastore's `begin()` gives; called at most once, by whatever asks for the current transaction first. */
-  begin(): ManagedTransaction
+/** For whom a transaction begins at its first use. */
+export interface TransactionHost {
+  /** What messages call the transaction, where its options do not say. */
+  readonly label: string
   /** Whether it will not begin any more, such as after the response of a request: the close of the datastore waits for the others. */
   readonly isPast: boolean
+  /** Called when it begins, before anything is done in it. */
+  begun(): void
+  /** What is thrown to whoever asks for it, where it cannot begin. */
+  refused(error: unknown): unknown
 }

@@ -1,4 +1,4 @@
-/** A transaction that is begun when it is first asked for, as those of requests are: most things that a request does need none. */
+/** A transaction that begins when it is first asked for, as those of requests do: most things that a request does need none. */
 import type { TransactionConnection } from './connection.js'
 import type { Scope } from './scope.js'
 
@@ -8,8 +8,11 @@ export abstract class DeferredScope<Connection extends TransactionConnection> {
   #isBeginning = false
   #hasBegun = false
 
-  /** Called once, at the first use. */
-  protected abstract begin(): Scope<Connection> | undefined
+  /** Called at the first use. */
+  protected abstract begin(): Scope<Connection>
+
+  /** Called right after that, when the scope can be had. */
+  protected abstract hasBegun(scope: Scope<Connection>): void
 
   /** Whether nothing can ask for it any more. */
   protected abstract readonly isPast: boolean
@@ -30,6 +33,7 @@ export abstract class DeferredScope<Connection extends TransactionConnection> {
     this.#isBeginning = true
     try {
       this.#scope = this.begin()
+      this.hasBegun(this.#scope)
     } finally {
       this.#isBeginning = false
       this.#hasBegun = true

@@ -109,10 +109,9 @@ export class Scope<Connection extends TransactionConnection> {
   /** @throws `TransactionClosedError` or `TransactionTimeoutError` when nothing can be done in this scope any more */
   assertUsable(): void {
     this.session.life.assertOpen()
-    for (let scope: Scope<Connection> | undefined = this; scope !== undefined; scope = scope.parent) {
-      const state = scope.#state
-      if (state === 'committed' || state === 'rolledBack') throw closedError('A statement was sent', this.title)
-    }
+    const state = this.#state
+    if (state !== 'committed' && state !== 'rolledBack' && this.parent?.isOver !== true) return
+    throw closedError('A statement was sent', this.title)
   }
 
   /** From now on this scope can only roll back. @param why - completes "The transaction was rolled back: " */

@@ -12,7 +12,6 @@ export function mutated(datastore: TransactionalDatastore, mutation: Mutation | 
   const endsOf = endings[mutation]()
   return {
     name: datastore.name,
-    defer: (begin) => datastore.defer(begin),
     outside: (fn) => datastore.outside(fn),
     begin(options?: RouteTransactionOptions) {
       // A route with a deadline of its own is answered at it: it neither waits for ours nor is it broken.
