@@ -25,7 +25,7 @@ import { rawMariadb } from './raw-mariadb.js'
 import { rawPostgresql } from './raw-postgresql.js'
 import { rawSqlite, type SqliteDriver } from './raw-sqlite.js'
 import { runTelemetry } from './telemetry.js'
-import { type Effort, runWorkloads } from './workloads.js'
+import { type Effort, rowNames, runWorkloads } from './workloads.js'
 
 const require = createRequire(import.meta.url)
 const { values } = parseArgs({
@@ -39,9 +39,21 @@ const { values } = parseArgs({
 })
 const sizes = values.quick ? { rounds: 5, size: 0.5, logSize: 10_000 } : { rounds: 9, size: 1, logSize: 100_000 }
 const effort: Effort = { ...sizes, rounds: Number(values.rounds ?? sizes.rounds) }
-const isWanted = (row: string): boolean => values.only?.some((name) => `${row} `.startsWith(`${name} `)) ?? true
+const begins = (row: string, name: string): boolean => `${row} `.startsWith(`${name} `)
+const isWanted = (row: string): boolean => values.only?.some((name) => begins(row, name)) ?? true
 const isWantedDatabase = (name: string): boolean => values.database?.includes(name) ?? true
 const report: Array<{ database: string; workload: string; base: string; microseconds: object }> = []
+
+assertKnown('only', [...rowNames, 'load with a history', 'POST'])
+assertKnown('database', ['none', 'postgresql', 'postgresql-prepared', 'better-sqlite3', 'libsql', 'mariadb'])
+
+/** A run of nothing is no run. */
+function assertKnown(option: 'only' | 'database', known: readonly string[]): void {
+  for (const given of values[option] ?? []) {
+    if (known.some((name) => begins(name, given))) continue
+    throw new Error(`--${option} ${given}: there is no such. Give one of ${known.join(', ')}, or how it begins.`)
+  }
+}
 
 async function bench(database: string, base: string, contenders: readonly Contender[]): Promise<void> {
   console.log(`\n${database}`)

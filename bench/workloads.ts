@@ -32,6 +32,9 @@ const rows: Readonly<Record<string, Row>> = {
   'follow the log': followLog,
 }
 
+/** The names of all rows. */
+export const rowNames: readonly string[] = Object.keys(rows)
+
 /** Runs the rows that are wanted, on contenders that share one database. */
 export async function runWorkloads(
   contenders: readonly Contender[],
