@@ -30,8 +30,7 @@ export function rebuild<A extends Aggregate<object>>(
   let aggregate = begun
   for (const event of events) {
     if (aggregate === undefined) aggregate = constructFrom(aggregateClass, event)
-    else if (isEnded(aggregate) && creates(aggregateClass, event)) {
-      assertOwn(recordOf(aggregate), event, eventsOf(aggregateClass.prototype as object))
+    else if (isEnded(aggregate) && beginsLife(aggregate, event)) {
       aggregate = constructFrom(aggregateClass, event, aggregate.version + 1)
     } else applyEvent(aggregate, event)
   }
@@ -86,7 +85,7 @@ function constructFrom<A extends Aggregate<object>>(
   if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
   const { creation } = events
   const handler = events.handlers.get(name)
-  if (!creates(aggregateClass, stored)) {
+  if (!creates(events, name)) {
     throw new TopicError(
       `Cannot rebuild ${events.className} ${event.originatorId}: its first event is ${event.topic}, which does not create one`,
     )
@@ -102,11 +101,15 @@ function constructFrom<A extends Aggregate<object>>(
   return aggregate
 }
 
-/** Whether an event is one that can create an aggregate of this class. */
-function creates({ prototype }: AggregateClass, event: DomainEvent): boolean {
-  const events = eventsOf(prototype as object)
-  const name = nameOf(events, event)
-  const { creation, handlers } = events
+/** Whether an event creates the aggregate anew that has ended. @throws `OriginatorIdError` for an event of another originator */
+function beginsLife(ended: Aggregate<object>, event: DomainEvent): boolean {
+  const events = eventsOf(Object.getPrototypeOf(ended))
+  assertOwn(recordOf(ended), event, events)
+  return creates(events, nameOf(events, event))
+}
+
+/** Whether the event of this name is one that can create an aggregate. */
+function creates({ creation, handlers }: AggregateEvents, name: string): boolean {
   return creation === undefined ? handlers.has(name) || name === defaultCreationName : name === creation.name
 }
 
