@@ -1,7 +1,7 @@
 /** Datastores whose transactions do not keep their promise: they show that the torture run finds it. */
 import { setTimeout as delay } from 'node:timers/promises'
 import type { RouteTransactionOptions, TransactionalDatastore } from '../../../adapters/http.js'
-import type { ManagedTransaction } from '../../../src/index.js'
+import type { ManagedTransaction, TransactionHost } from '../../../src/index.js'
 import type { Mutation } from './plan.js'
 
 type Ends = Pick<ManagedTransaction, 'commit' | 'rollback'>
@@ -13,10 +13,10 @@ export function mutated(datastore: TransactionalDatastore, mutation: Mutation | 
   return {
     name: datastore.name,
     outside: (fn) => datastore.outside(fn),
-    begin(options?: RouteTransactionOptions) {
+    begin(options?: RouteTransactionOptions, host?: TransactionHost) {
       // A route with a deadline of its own is answered at it: it neither waits for ours nor is it broken.
-      if (options?.deadlineMs !== undefined) return datastore.begin(options)
-      return withEnds(datastore.begin({ ...options, begin: 'first-statement', deadlineMs }), endsOf)
+      if (options?.deadlineMs !== undefined) return datastore.begin(options, host)
+      return withEnds(datastore.begin({ ...options, begin: 'first-statement', deadlineMs }, host), endsOf)
     },
   }
 }
