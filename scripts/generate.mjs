@@ -8,7 +8,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /** The folder of each schema, and a file that generating it makes. */
 const schemas = [
-  ...['postgresql', 'sqlite', 'mysql'].map((provider) => ({
+  ...['postgresql', 'sqlite', 'mysql', 'previews'].map((provider) => ({
     schema: `test/support/prisma/${provider}`,
     generated: `test/support/generated/${provider}/client.ts`,
   })),

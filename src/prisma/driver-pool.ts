@@ -1,5 +1,6 @@
 /** The pool of a driver, as far as its public members let others look into it. */
 import type { Abandonable } from '../transaction/connection.js'
+import { outsideOfEverything } from '../transaction/context.js'
 import { settlesWithin } from '../transaction/patience.js'
 
 interface Client {
@@ -150,10 +151,15 @@ export function poolSizeOf(pool: unknown): number | undefined {
 /** A pool may serve several datastores. */
 const pools = new WeakMap<object, DriverPool>()
 
-/** Both destroy the socket of a connection on which something is under way; the MariaDB connector kills that on the server, too. */
+/**
+ * Both destroy the socket of a connection on which something is under way; the MariaDB connector kills that on the server, too. It
+ * connects at once for that, and for its pool: what stays belongs to no request.
+ */
 function abandon(connection: DriverConnection): void {
-  if (connection.destroy !== undefined) connection.destroy()
-  else void Promise.resolve(connection.end?.()).catch(ignore)
+  outsideOfEverything(() => {
+    if (connection.destroy !== undefined) connection.destroy()
+    else void Promise.resolve(connection.end?.()).catch(ignore)
+  })
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

@@ -155,6 +155,9 @@ export class Guest implements SessionGuest, TransactionTarget {
       await this.#done
     } catch (error) {
       if (error !== rolledBack && commit) throw error
+    } finally {
+      // Prisma keeps the last hundred transactions that have ended: nothing of a request is to be kept with them.
+      this.serve(undefined)
     }
   }
 }

@@ -65,6 +65,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   readonly #turn = new Turn()
   #connecting: Promise<Connection> | undefined
   #connection: Connection | undefined
+  #hasBegun = false
   /** What the pool has given, while BEGIN or a statement by itself is under way. */
   #acquired: Abandonable | undefined
   #inFlight: Promise<unknown> | undefined
@@ -93,14 +94,14 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     this.#onStopped()
   }
 
-  /** What it holds of the pool, undefined before BEGIN has been answered. */
+  /** What it holds of the pool, undefined before BEGIN has been answered, and after the end. */
   get connection(): object | undefined {
     return this.#connection
   }
 
   /** Whether BEGIN has been answered. */
   get begun(): boolean {
-    return this.#connection !== undefined
+    return this.#hasBegun
   }
 
   /** Whether the database has begun it: by BEGIN, or with the one statement that wrote everything. */
@@ -299,7 +300,16 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     const patienceMs = this.options.deadline.leftMs + commitPatienceMs
     this.life.close()
     const connection = this.#connection
-    if (connection !== undefined) await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
+    if (connection === undefined) return
+    try {
+      await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
+    } catch (error) {
+      // What has failed is rolled back.
+      if (!(error instanceof CommitUnknownError)) throw error
+      this.#letGo()
+      throw error
+    }
+    this.#letGo()
   }
 
   /**
@@ -326,6 +336,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     const connection = this.#connection
     if (connection !== undefined) {
       await this.options.telemetry.rollback(this, reason, () => connection.rollback()).catch(ignore)
+      this.#letGo()
     }
     // A BEGIN that has not been answered is not waited for: it is undone when it comes.
     else if (this.#connecting !== undefined) this.#undone = this.#undoBegin(this.#connecting)
@@ -335,6 +346,17 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     const undoing = undo(connecting)
     await this.#abandonUnless(undoing)
     await undoing
+    this.#letGo()
+  }
+
+  /**
+   * Forgets the connection. The context of a request lives on in whatever was made in it, such as the socket that a driver has made
+   * in the place of an abandoned connection: each would keep the one before.
+   */
+  #letGo(): void {
+    this.#connection = undefined
+    this.#connecting = undefined
+    this.#acquired = undefined
   }
 
   /** Resolves when a BEGIN that came after the end is undone, too. */
@@ -360,6 +382,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       const connection = await telemetry.begin(this, () => this.#source.begin(options))
       if (!this.life.isOver) {
         this.#connection = connection
+        this.#hasBegun = true
         telemetry.begun()
       } else telemetry.begunTooLate()
       return connection

@@ -61,6 +61,8 @@ export class CuttingProxy {
     }
     for (const socket of [near, far]) {
       this.#sockets.add(socket)
+      // Or each small part of what is passed on waits for some 40 ms, until what came before is acknowledged.
+      socket.setNoDelay(true)
       socket.on('error', closeBoth)
       socket.on('close', () => {
         this.#sockets.delete(socket)

@@ -59,6 +59,8 @@ export class FreezingProxy {
       [far, near],
     ] as const) {
       this.#sockets.add(socket)
+      // Or each small part of what is passed on waits for some 40 ms, until what came before is acknowledged.
+      socket.setNoDelay(true)
       socket.on('error', () => other.destroy())
       socket.on('close', () => {
         this.#sockets.delete(socket)

@@ -40,10 +40,10 @@ async function show(kind: TestDatabaseKind, framework: string): Promise<void> {
   }
   console.log(`\n${kind.name}, ${JSON.stringify(settings)}`)
   const result = await tortureHttp(kind, settings)
-  const { requests, seconds, acknowledged, unknownToClient, heap } = result
+  const { requests, seconds, acknowledged, unknownToClient, heap, longest } = result
   console.log(
     `${requests} requests in ${seconds.toFixed(0)} s: ${acknowledged} answered with success and stored, ` +
-      `${unknownToClient} stored whose client did not wait for the answer`,
+      `${unknownToClient} stored whose client did not wait for the answer; the longest wait was ${longest}`,
   )
   const megabytes = heap.map((bytes) => (bytes / 2 ** 20).toFixed(1)).join(', ')
   console.log(

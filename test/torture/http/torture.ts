@@ -15,6 +15,8 @@ import { type HttpVerdict, judgeRequests, readStored } from './verdict.js'
 export interface HttpTortureResult extends HttpVerdict {
   readonly seconds: number
   readonly requests: number
+  /** How long the client waited that waited longest, and for what. */
+  readonly longest: string
   /** Answered with success when another connection did not see the row yet; looked at for one in ten. */
   readonly early: readonly string[]
   /** Connections that were not idle in the end; 0 where there is no server to ask. */
@@ -96,6 +98,7 @@ async function run(
     ...verdict,
     seconds,
     requests: outcomes.length,
+    longest: longestOf(outcomes),
     early,
     busyConnections: busy,
     isWhole,
@@ -103,6 +106,11 @@ async function run(
     unhandled,
     heap,
   }
+}
+
+function longestOf(outcomes: readonly Outcome[]): string {
+  const [first] = outcomes.toSorted((one, other) => other.ms - one.ms)
+  return first === undefined ? 'none' : `${(first.ms / 1000).toFixed(1)} s for ${first.request.kind.path}`
 }
 
 /** Connections that are at work for good: a server may tell that a statement has ended before its list of connections does. */
