@@ -1,4 +1,4 @@
-/** Preview features of Prisma's, by a client beside a plain one: relations by one join, and typed SQL. */
+/** Preview features of Prisma's and values of all types, by a client beside a plain one: relations by one join, typed SQL, JSON, dates. */
 import { makeTypedQueryFactory, type TypedSql } from '@prisma/client/runtime/client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { PrismaDatastore } from '../../src/index.js'
@@ -34,6 +34,16 @@ const operations: Readonly<Record<string, (db: PrismaClient) => Promise<unknown>
       data: { name: 'Cem', dog: 'Ace', toys: { create: [{ name: 'bone' }] } },
       select: { dog: true, toys: { select: { name: true } } },
     }),
+  'values of all types': async (db) => {
+    const at = new Date('2026-02-28T23:59:59.999Z')
+    const value = { at, day: at, data: { list: [1, null, 'a'] }, amount: '12345678901234567890.5', big: 2n ** 62n }
+    const more = { bytes: new Uint8Array([0, 255]), tags: ['a', 'b'] }
+    await db.value.upsert({ where: { id: 1 }, create: { id: 1, ...value, ...more }, update: {} })
+    await db.value.upsert({ where: { id: 1 }, create: { id: 1, ...value, ...more }, update: { tags: { push: 'c' } } })
+    const where = { at: { gte: at }, data: { path: ['list', '2'], equals: 'a' }, big: { gt: 2n ** 61n } }
+    const found = await db.value.findFirstOrThrow({ where })
+    return { ...found, amount: found.amount.toFixed(), big: `${found.big}` }
+  },
   'typed SQL': async (db) => await db.$queryRawTyped(dogsOf('Ann')),
   'typed SQL that writes': async (db) => [
     await db.$queryRawTyped(addOwner('Ann', 'Ace')),
@@ -61,6 +71,9 @@ describe.each(databasesOf('postgresql'))('on $name', ({ createDatabase }) => {
 
   beforeAll(async () => {
     database = await createDatabase()
+    await database.query(
+      'CREATE TABLE "values" (id int PRIMARY KEY, at timestamptz(3), day date, data jsonb, amount numeric, bytes bytea, big bigint, tags text[])',
+    )
     plain = newClient(database.adapter())
     datastore = new PrismaDatastore({ adapter: database.adapter(), client: newClient })
     db = datastore.client
@@ -73,7 +86,7 @@ describe.each(databasesOf('postgresql'))('on $name', ({ createDatabase }) => {
 
   /** What comes of it on a fresh table, how many statements it takes, and what is stored. */
   async function outcomeOf(work: () => Promise<unknown>): Promise<unknown> {
-    await database.query('TRUNCATE owners, toys RESTART IDENTITY')
+    await database.query('TRUNCATE owners, toys, "values" RESTART IDENTITY')
     await plain.owner.create({ data: rex })
     await plain.owner.create({ data: { name: 'Bea', dog: 'Spot' } })
     queries = []
