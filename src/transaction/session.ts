@@ -301,14 +301,8 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     this.life.close()
     const connection = this.#connection
     if (connection === undefined) return
-    try {
-      await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
-    } catch (error) {
-      // What has failed is rolled back.
-      if (!(error instanceof CommitUnknownError)) throw error
-      this.#letGo()
-      throw error
-    }
+    // What has failed is rolled back, with its connection.
+    await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
     this.#letGo()
   }
 
@@ -354,9 +348,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
    * in the place of an abandoned connection: each would keep the one before.
    */
   #letGo(): void {
-    this.#connection = undefined
-    this.#connecting = undefined
-    this.#acquired = undefined
+    this.#connection = this.#connecting = this.#acquired = undefined
   }
 
   /** Resolves when a BEGIN that came after the end is undone, too. */
