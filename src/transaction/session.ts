@@ -300,10 +300,9 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     const patienceMs = this.options.deadline.leftMs + commitPatienceMs
     this.life.close()
     const connection = this.#connection
-    if (connection === undefined) return
+    if (connection !== undefined) await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
     // What has failed is rolled back, with its connection.
-    await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
-    this.#letGo()
+    if (this.begun) this.#letGo()
   }
 
   /**
@@ -337,10 +336,9 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   }
 
   async #undoBegin(connecting: Promise<TransactionConnection>): Promise<void> {
-    const undoing = undo(connecting)
+    const undoing = undo(connecting).then(() => this.#letGo())
     await this.#abandonUnless(undoing)
     await undoing
-    this.#letGo()
   }
 
   /**
