@@ -3,8 +3,8 @@
  * kept by a projection.
  */
 import { join } from 'node:path'
-import { prepare, root, run } from './install.mjs'
+import { prepareExamples, root, run } from './install.mjs'
 
-prepare()
+prepareExamples()
 const example = process.argv.includes('--list') ? 'serve-list.ts' : 'demo.ts'
 run(process.execPath, ['--import', 'tsx', join(root, 'examples', example)])

@@ -1,4 +1,4 @@
-/** Generates the Prisma clients of tests and examples, where they are missing or older than their schema. */
+/** Generates the Prisma clients of tests and examples, or of `examples` alone, where they are missing or older than their schema. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -19,7 +19,9 @@ function lastChange(folder) {
   return Math.max(...readdirSync(folder).map((file) => statSync(join(folder, file)).mtimeMs))
 }
 
+const [only = ''] = process.argv.slice(2)
 for (const { schema, generated } of schemas) {
+  if (!schema.startsWith(only)) continue
   const target = join(root, generated)
   if (existsSync(target) && statSync(target).mtimeMs > lastChange(join(root, schema))) continue
   const prisma = join(root, 'node_modules/prisma/build/index.js')
