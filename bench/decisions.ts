@@ -53,7 +53,7 @@ async function bench(place: Place): Promise<void> {
   await application.ready()
   console.log(`\n${place.name}`)
   try {
-    await compareSaves(place.name, application)
+    await compareSaves(place.name, datastore, application)
     await compareHot(place.name, datastore, application)
     await readLong(place, application, sent)
   } finally {
@@ -61,25 +61,47 @@ async function bench(place: Place): Promise<void> {
   }
 }
 
-async function compareSaves(database: string, application: DecidingApplication): Promise<void> {
-  const repeated = (work: () => Promise<unknown>) => async (): Promise<void> => {
-    for (let number = 0; number < perRound; number += 1) await work()
-  }
-  const timed = [
-    { contender: 'no tags', work: repeated(() => application.save(new Note(randomUUID()))) },
-    { contender: 'two tags', work: repeated(() => application.save(new TaggedNote(randomUUID()))) },
-    { contender: 'unless', work: repeated(() => application.saveUnless(randomUUID())) },
-    { contender: 'decide, four facts', work: repeated(() => application.subscribeStudent(randomUUID(), randomUUID())) },
+async function compareSaves(
+  database: string,
+  datastore: PrismaDatastore,
+  application: DecidingApplication,
+): Promise<void> {
+  const saves: ReadonlyArray<readonly [name: string, save: () => Promise<unknown>]> = [
+    ['no tags', () => application.save(new Note(randomUUID()))],
+    ['two tags', () => application.save(new TaggedNote(randomUUID()))],
+    ['unless', () => application.saveUnless(randomUUID())],
+    ['decide, four facts', () => application.subscribeStudent(randomUUID(), randomUUID())],
   ]
-  const found = await medians(rounds, timed, perRound)
-  const base = found.get('no tags')?.wall ?? Number.NaN
-  const rows = [...found].map(([save, { wall }]) => ({
-    save,
-    'per second': Math.round(1e6 / wall),
-    'of no tags': Number((base / wall).toFixed(2)),
-  }))
-  console.table(rows)
-  report.push({ database, rows })
+  // As a request that writes something else as well, before.
+  const inRequest = (save: () => Promise<unknown>) => () =>
+    datastore.transaction(async (tx) => {
+      await application.save(new Note(randomUUID()))
+      await tx.flush()
+      await save()
+    })
+  for (const [where, around] of [
+    ['alone', (save: () => Promise<unknown>) => save],
+    ['in a transaction that has written', inRequest],
+  ] as const) {
+    const timed = saves.map(([contender, save]) => {
+      const work = around(save)
+      return {
+        contender,
+        async work() {
+          for (let number = 0; number < perRound; number += 1) await work()
+        },
+      }
+    })
+    const found = await medians(rounds, timed, perRound)
+    const base = found.get('no tags')?.wall ?? Number.NaN
+    const rows = [...found].map(([save, { wall }]) => ({
+      [`save ${where}`]: save,
+      'per second': Math.round(1e6 / wall),
+      'of no tags': Number((base / wall).toFixed(2)),
+    }))
+    console.table(rows)
+    report.push({ database, where, rows })
+  }
 }
 
 async function compareHot(

@@ -1,5 +1,6 @@
 /** The end of a stream: an event that ends its aggregate, or a decider's originator. */
-import { describe, expect, it } from 'vitest'
+import { randomUUID } from 'node:crypto'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import {
   Aggregate,
   AggregateEndedError,
@@ -12,6 +13,8 @@ import {
   typed,
 } from '../../src/index.js'
 import { inMemory } from '../../src/testing/index.js'
+import { openDatabase } from '../prisma/open-database.js'
+import { databases } from '../support/databases.js'
 
 const Archived = defineEvent('Archived', typed<{ by: string }>(), { ends: true })
 
@@ -31,6 +34,23 @@ class Article extends Aggregate {
   @event('Renamed', 'title')
   rename(title: string): void {
     this.title = title
+  }
+
+  @event(Archived, 'by')
+  archive(_by: string): void {}
+}
+
+@event('Opened', 'id', 'title')
+class Page extends Aggregate {
+  readonly title: string
+
+  constructor(_id: string, title: string) {
+    super()
+    this.title = title
+  }
+
+  static createId(id: string): string {
+    return id
   }
 
   @event(Archived, 'by')
@@ -141,6 +161,34 @@ describe.each([{ cache: false }, { cache: true }])('the end of a stream, %o', ({
     await blog.execute(orders, 'o', 'archive', 'ann')
     await expect(blog.execute(orders, 'o', 'archive', 'ann')).rejects.toBeInstanceOf(AggregateEndedError)
     await expect(blog.execute(orders, 'p', 'twice', 'ann')).rejects.toBeInstanceOf(AggregateEndedError)
+  })
+})
+
+describe.each(databases)('a new life on $name', (kind) => {
+  it('begins where the events before are pending, and once', async () => {
+    const open = await openDatabase(kind)
+    onTestFinished(() => open.close())
+    const blog = new Application({ name: '', datastore: open.datastore })
+    const id = randomUUID()
+    const archive = async (): Promise<void> => {
+      const page = await blog.repository.get(Page, id)
+      page.archive('ann')
+      await blog.save(page)
+    }
+    await open.datastore.transaction(async () => {
+      await blog.save(new Page(id, 'first'))
+      await archive()
+      await blog.save(new Page(id, 'second'), { newLife: true })
+      expect(await blog.repository.get(Page, id)).toMatchObject({ title: 'second', version: 3 })
+    })
+    await archive()
+    const both = ['third', 'fourth'].map((title) =>
+      open.datastore.transaction(() => blog.save(new Page(id, title), { newLife: true })),
+    )
+    const results = await Promise.allSettled(both)
+    expect(results.map(({ status }) => status).toSorted()).toEqual(['fulfilled', 'rejected'])
+    expect(await blog.repository.get(Page, id)).toMatchObject({ version: 5 })
+    expect((await blog.repository.get(Page, id, { version: 4 })).title).toBe('second')
   })
 })
 
