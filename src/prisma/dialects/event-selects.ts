@@ -81,9 +81,11 @@ export function selectLogPart(
     conditions.push(`${topic} IN (${range.topics.map(() => '?').join(', ')})`)
     args.push(...range.topics)
   }
+  // By the tags' key, which one of these databases does not take for the same: it would read all of a tag, and sort it.
+  const order = range.tags.length > 0 ? 't0.notification_id' : 'id'
   args.push(BigInt(range.limit))
   return statement(
-    `SELECT ${notificationColumns(columns)} FROM ${events}${joined.join('')} WHERE ${conditions.join(' AND ')} ORDER BY id LIMIT ?`,
+    `SELECT ${notificationColumns(columns)} FROM ${events}${joined.join('')} WHERE ${conditions.join(' AND ')} ORDER BY ${order} LIMIT ?`,
     args,
   )
 }

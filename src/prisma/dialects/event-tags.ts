@@ -18,6 +18,8 @@ export interface Required {
 export interface TagSyntax extends LogTables {
   /** Puts a value into a statement. */
   readonly parameter: (args: unknown[], value: unknown, type: 'text' | 'bigint') => string
+  /** Joins the event `e` of a row `t0` of the tags; default: a plain join, which the database finds by itself by the key of the events. */
+  readonly eventOfTag?: (events: string) => string
   /** The end of a topic, so many characters long. */
   readonly endOfTopic: (topic: string, length: string) => string
   /** For a driver that does not read integers beyond 2^53. */
@@ -106,7 +108,8 @@ export class TagStatements {
       const name = `t${index + 1}`
       from += ` JOIN ${tags} AS ${name} ON ${name}.notification_id = t0.notification_id AND ${name}.tag = ${parameter(args, tag, 'text')}`
     }
-    if (withEvents || types.length > 0) from += ` JOIN ${events} AS e ON e.id = t0.notification_id`
+    if (withEvents || types.length > 0)
+      from += this.#syntax.eventOfTag?.(events) ?? ` JOIN ${events} AS e ON e.id = t0.notification_id`
     let where = ` WHERE t0.tag = ${parameter(args, first, 'text')}`
     if (after !== null) where += ` AND t0.notification_id > ${parameter(args, after, 'bigint')}`
     if (except.length > 0) {

@@ -79,6 +79,9 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
       events: this.reference,
       tags: this.#tags,
       parameter: (args, value, type) => `$${args.push(value)}::${type}`,
+      // The planner takes the end of a topic for something rare, and would read the whole table for it, at each check.
+      eventOfTag: (events) =>
+        ` JOIN LATERAL (SELECT * FROM ${events} WHERE id = t0.notification_id OFFSET 0) AS e ON true`,
       endOfTopic: (topic, length) => `right(${topic}, ${length})`,
       wide: (id) => id,
     })
