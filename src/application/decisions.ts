@@ -95,23 +95,27 @@ export class Decisions {
       onlyLast,
     }))
     if (lock) await this.#recorder.lockTags?.([...new Set(queries.flatMap(({ tags }) => tags))])
-    const reads = await this.#read(queries)
+    const merged = mergedQueries(queries)
+    const reads = await this.#read(merged)
     const stored = reads.flatMap(({ events }) => events.map(({ event }) => event))
     const events = await this.#store.toDomainEvents(stored)
-    let start = 0
-    const values = all.map(([name, each], index) => {
-      const count = reads[index]?.events.length ?? 0
-      const own = events.slice(start, start + count)
-      start += count
-      return [name, factsOf(each, own)] as const
+    const byRead = reads.map((read, index) => {
+      const start = reads.slice(0, index).reduce((sum, before) => sum + before.events.length, 0)
+      return events.slice(start, start + read.events.length)
     })
+    const readOf = queries.map((query) => merged.findIndex((each) => includes(each, query)))
+    const values = all.map(([name, each], index) => [name, factsOf(each, byRead[readOf[index] ?? -1] ?? [])] as const)
     // By the names of the items, each the value of its facts.
     const decided = decide(Object.fromEntries(values) as ValuesOf<Items>)
-    const conditions = queries.map(({ tags, types }, index) => conditionOf({ tags, types }, reads[index]))
+    const isLocked = lock && this.#recorder.lockTags !== undefined
+    const conditions = queries.map(({ tags, types }, index) => ({
+      ...conditionOf({ tags, types }, reads[readOf[index] ?? -1]),
+      isLocked,
+    }))
     return { events: storable(decided), conditions }
   }
 
-  async #read(queries: ReadonlyArray<TagQuery & { readonly onlyLast: boolean }>): Promise<TaggedRead[]> {
+  async #read(queries: readonly FactsQuery[]): Promise<TaggedRead[]> {
     if (this.#recorder.selectByTags === undefined) {
       throw new NotSupportedError('Could not decide by tags: the recorder of this application has no selectByTags().')
     }
@@ -133,6 +137,32 @@ export class Decisions {
     }
     return { events, after: page.after }
   }
+}
+
+/** What one of the facts asks for. */
+interface FactsQuery extends TagQuery {
+  readonly onlyLast: boolean
+}
+
+/** Reads events of the same tags once, of whatever types: each of the facts takes its own. */
+function mergedQueries(queries: readonly FactsQuery[]): FactsQuery[] {
+  const merged: FactsQuery[] = []
+  for (const query of queries) {
+    const index = query.onlyLast ? -1 : merged.findIndex((each) => !each.onlyLast && hasSameTags(each, query))
+    const same = merged[index]
+    if (same === undefined) merged.push(query)
+    else merged[index] = { ...same, types: [...new Set([...same.types, ...query.types])] }
+  }
+  return merged
+}
+
+function includes(read: FactsQuery, query: FactsQuery): boolean {
+  if (read.onlyLast || query.onlyLast) return read === query
+  return hasSameTags(read, query)
+}
+
+function hasSameTags(one: TagQuery, other: TagQuery): boolean {
+  return one.tags.length === other.tags.length && one.tags.every((tag, index) => tag === other.tags[index])
 }
 
 function conditionOf(query: TagQuery, read: TaggedRead | undefined): AppendCondition {

@@ -62,6 +62,8 @@ export interface AppendCondition extends TagQuery {
   readonly after: bigint | null
   /** Events of the current transaction that do not count, since who asks knows them. */
   readonly known?: ReadonlySet<StoredEvent>
+  /** Whether its tags were locked before, by `lockTags` in the same part of the current transaction: they need not be again. */
+  readonly isLocked?: boolean
 }
 
 /** Which part of what a read by tags would give. */

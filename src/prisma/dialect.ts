@@ -95,6 +95,8 @@ export interface TagCondition extends TagQuery {
   readonly after: bigint | null
   /** Ids that do not count. */
   readonly except: readonly bigint[]
+  /** Whether the transaction has the locks of its tags since before it was read. */
+  readonly isLocked: boolean
 }
 
 /** Which events to read by their tags. */

@@ -144,9 +144,9 @@ function noteIds(events: readonly StoredEvent[], ids: readonly bigint[]): void {
 
 /** Conditions as a statement checks them: what is pending is not in the table, and what was may be by now. */
 export function tagConditions(conditions: readonly AppendCondition[]): TagCondition[] {
-  return conditions.map(({ tags, types, after, known = [] }) => {
+  return conditions.map(({ tags, types, after, known = [], isLocked = false }) => {
     const except = [...known].flatMap((event) => idsOfTagged.get(event) ?? [])
-    return { tags, types, after, except }
+    return { tags, types, after, except, isLocked }
   })
 }
 

@@ -55,6 +55,14 @@ export class TagStatements {
     )
   }
 
+  /** Whether there is an event that must not be there. @param locking - ends selects that are to see the latest */
+  async meetsAny(runner: StatementRunner, conditions: readonly TagCondition[], locking: string): Promise<boolean> {
+    if (conditions.length === 0) return false
+    const args: unknown[] = []
+    const parts = conditions.map((condition) => `(SELECT 1 ${this.#matching(condition, args)} LIMIT 1${locking})`)
+    return (await runner.query(statement(parts.join(' UNION ALL '), args))).rows.length > 0
+  }
+
   /** Reads each query by itself, with the last position of its first tag: all in one statement, so as of one moment. */
   async read(runner: StatementRunner, queries: readonly TagsRead[], locking: string = ''): Promise<TaggedRead[]> {
     const args: unknown[] = []
@@ -100,7 +108,11 @@ export class TagStatements {
   }
 
   /** FROM and WHERE of the events that a query asks for. */
-  #matching({ tags: asked, types, after, except }: TagCondition, args: unknown[], withEvents: boolean = false): string {
+  #matching(
+    { tags: asked, types, after, except }: Omit<TagCondition, 'isLocked'>,
+    args: unknown[],
+    withEvents: boolean = false,
+  ): string {
     const { events, tags, parameter } = this.#syntax
     const [first, ...others] = asked
     let from = `FROM ${tags} AS t0`

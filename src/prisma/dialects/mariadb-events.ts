@@ -247,7 +247,7 @@ export class MariadbEventsTable implements EventsTable {
     const firstId = last - BigInt(count) + 1n
     const notificationIds = events.map((_, index) => firstId + BigInt(index))
     // After the counter is taken: whoever comes later sees what this one stores.
-    const isRefused = await this.#meetsAny(runner, conditions)
+    const isRefused = await this.#tagStatements.meetsAny(runner, conditions, latest(runner))
     if (!isRefused && (await this.#insertRows(runner, events, firstId))) {
       if (hasTags(events)) {
         for (const insert of this.#tagStatements.inserts(taggedIds(events, notificationIds)))
@@ -263,11 +263,6 @@ export class MariadbEventsTable implements EventsTable {
       ]),
     )
     return undefined
-  }
-
-  async #meetsAny(runner: StatementRunner, conditions: readonly TagCondition[]): Promise<boolean> {
-    for (const condition of conditions) if ((await this.firstUnwanted(runner, condition)) !== undefined) return true
-    return false
   }
 
   #holdsCounter(runner: StatementRunner | DriverConnection): boolean {

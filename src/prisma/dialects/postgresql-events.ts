@@ -111,7 +111,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   ): Promise<Inserted | undefined> {
     // Held until the end of the transaction, as the Python library holds it.
     if (this.#locksTable) await runner.execute(statement(`LOCK TABLE ${this.reference} IN EXCLUSIVE MODE`))
-    if (conditions.length > 0) await this.lockTags(runner, allTags(events, conditions))
+    if (conditions.some(({ isLocked }) => !isLocked)) await this.lockTags(runner, allTags(events, conditions))
     if (!needsChunks(events, chunkLimits) || !('savepoint' in runner)) {
       return await this.#insertAtOnce(runner, events, { predecessors, conditions })
     }
