@@ -2,13 +2,13 @@
 import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { EnvironmentError, isEventSourcingError, WaitTimeoutError } from '../errors.js'
+import { pauseProjection, resumeProjection } from '../persistence/projection-pause.js'
 import type { ParkedEvent, ProjectionRecorder, ProjectionRow } from '../persistence/projection-recorder.js'
 import { adapterFromUrl } from '../prisma/adapter-from-url.js'
 import { PrismaApplicationRecorder } from '../prisma/application-recorder.js'
 import { PrismaDatastore } from '../prisma/datastore.js'
 import { PrismaProjectionRecorder } from '../prisma/projection-recorder.js'
 import { tableNames } from '../prisma/table-names.js'
-import { pauseProjection, resumeProjection } from '../projection/pausing.js'
 import { isTransient } from '../transaction/retry.js'
 
 /** Whose tables. */

@@ -1,5 +1,5 @@
 /** Lets a projection rest, and go on as what it was. */
-import type { ProjectionRecorder, ProjectionRow } from '../persistence/projection-recorder.js'
+import type { ProjectionRecorder, ProjectionRow } from './projection-recorder.js'
 
 /**
  * @param parts - the rows of one version
