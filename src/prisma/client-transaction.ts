@@ -3,8 +3,8 @@
  * transactions, or a part of one.
  */
 import { isEventSourcingError, TransactionTimeoutError } from '../errors.js'
-import { closedError } from '../transaction/closed.js'
 import type { Scope } from '../transaction/scope.js'
+import { closedError } from '../transaction/state.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { SqlQuery } from './driver.js'
 import { type Savepoints, sendOfGuest, type TransactionTarget } from './driver-transaction.js'
@@ -37,9 +37,9 @@ export class ClientTransaction implements TransactionTarget {
     this.#limit = limit
     this.#usesPhantomQuery = usesPhantomQuery
     this.savepoints = {
-      set: async (name) => await scope.innermost.marks.set(name),
-      returnTo: async (name) => await scope.innermost.marks.returnTo(name),
-      remove: async (name) => await scope.innermost.marks.remove(name),
+      set: async (name) => await scope.innermost.savepoints.set(name),
+      returnTo: async (name) => await scope.innermost.savepoints.returnTo(name),
+      remove: async (name) => await scope.innermost.savepoints.remove(name),
     }
   }
 

@@ -1,7 +1,8 @@
 /** What Prisma is given for a transaction: in truth a part of ours, or a connection that the library has begun. */
-import { closedError } from '../transaction/closed.js'
+
 import { noteWrite } from '../transaction/operations.js'
 import type { Scope } from '../transaction/scope.js'
+import { closedError } from '../transaction/state.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import { isRead, type SqlDriverTransaction, type SqlQuery, type SqlQueryable, type SqlResultSet } from './driver.js'
 
@@ -72,7 +73,7 @@ export class DriverTransaction implements SqlDriverTransaction {
 export function partTarget(part: Scope<DriverConnection>): TransactionTarget {
   return {
     run: (_query, send) => part.execute(send),
-    savepoints: part.marks,
+    savepoints: part.savepoints,
     end: (commit) => (commit ? part.commit() : part.rollback()),
   }
 }

@@ -58,9 +58,9 @@ export class Guest implements SessionGuest, TransactionTarget {
   constructor(base: object, home: GuestHome) {
     this.#home = home
     this.savepoints = {
-      set: async (name) => await innermostOf(this.#scope).marks.set(name),
-      returnTo: async (name) => await innermostOf(this.#scope).marks.returnTo(name),
-      remove: async (name) => await innermostOf(this.#scope).marks.remove(name),
+      set: async (name) => await innermostOf(this.#scope).savepoints.set(name),
+      returnTo: async (name) => await innermostOf(this.#scope).savepoints.returnTo(name),
+      remove: async (name) => await innermostOf(this.#scope).savepoints.remove(name),
     }
     const finished = new Promise<void>((resolve, reject) => {
       this.#finish = (commit) => (commit ? resolve() : reject(rolledBack))

@@ -1,8 +1,8 @@
 /** Everything in one transaction that is rolled back in the end: for tests on a real database. */
 import { TransactionClosedError } from '../errors.js'
 import type { BeginOptions } from '../transaction/connection.js'
+import { type EndTurn, Turn } from '../transaction/locks.js'
 import type { Transactions } from '../transaction/transactions.js'
-import { type EndTurn, Turn } from '../transaction/turn.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
 import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from './driver.js'

@@ -1,6 +1,6 @@
 /** What encloses a scope's work in the database: a whole transaction, or a savepoint in one. */
 import type { TransactionConnection } from './connection.js'
-import type { Leave } from './scope-lock.js'
+import type { Leave } from './locks.js'
 import type { Session } from './session.js'
 
 /** How a scope begins and ends in the database. `open`, `commit` and `rollback` are called at most once, `open` only before the first statement. */

@@ -2,10 +2,8 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { abortSignal, milliseconds, type OptionTypesOf } from '../checked-options.js'
 import { DatastoreClosedError, ProgrammingError } from '../errors.js'
-import { Bag, type Membership } from './bag.js'
 import type { TransactionConnection } from './connection.js'
 import type { DeferredScope } from './deferred-scope.js'
-import { Expected } from './expected.js'
 import { settlesWithin } from './patience.js'
 import type { Scope } from './scope.js'
 
@@ -164,4 +162,83 @@ function stoppedError(): DatastoreClosedError {
   return new DatastoreClosedError(
     'The transaction was rolled back: its datastore was closed, and it had not ended in the time that close() gives.',
   )
+}
+
+/** A member of a bag, to take it out again. */
+interface Membership<T> {
+  readonly value: T
+  /** Undefined for one that is out. */
+  place: number | undefined
+}
+
+/**
+ * Takes things in and out, in no order.
+ *
+ * Why no `Set`: a set that is used for long makes its table anew now and then, and V8 lets the old table point to the new one.
+ * Once one of them is in the old generation, so are all that come after it, with everything that was in them, until the next
+ * full garbage collection: young requests did not die young. A `WeakMap` keeps its values in the same way.
+ */
+class Bag<T> {
+  readonly #members: Array<Membership<T>> = []
+
+  get size(): number {
+    return this.#members.length
+  }
+
+  /** Those that are in it now. */
+  get values(): T[] {
+    return this.#members.map(({ value }) => value)
+  }
+
+  add(value: T): Membership<T> {
+    const member = { value, place: this.#members.length }
+    this.#members.push(member)
+    return member
+  }
+
+  /** Takes one out; harmless when it is out. */
+  remove(member: Membership<T>): void {
+    const { place } = member
+    const last = this.#members.at(-1)
+    if (place === undefined || last === undefined) return
+    this.#members.pop()
+    member.place = undefined
+    if (last === member) return
+    last.place = place
+    this.#members[place] = last
+  }
+}
+
+/** What knows whether it is expected. */
+interface Expectable {
+  readonly isExpected: boolean
+}
+
+/** So many that are past may be kept. */
+const fewest = 4
+
+/**
+ * Asks now and then whether they are past, so that nobody has to tell: a listener for each request would cost more than this, and
+ * Node does not tell of all ends.
+ */
+class Expected {
+  #all: Expectable[] = []
+  #limit = fewest
+
+  add(one: Expectable): void {
+    this.#all.push(one)
+    if (this.#all.length > this.#limit) this.#forgetPast()
+  }
+
+  /** Whether there are any. */
+  get any(): boolean {
+    this.#forgetPast()
+    return this.#all.length > 0
+  }
+
+  #forgetPast(): void {
+    this.#all = this.#all.filter(({ isExpected }) => isExpected)
+    // So each is asked twice on average, however many there are.
+    this.#limit = Math.max(fewest, 2 * this.#all.length)
+  }
 }

@@ -2,17 +2,14 @@
 import { CommitUnknownError } from '../errors.js'
 import { Buffers, type PendingWork, type Run } from './buffers.js'
 import { Calls } from './calls.js'
-import { closedError } from './closed.js'
 import type { ConnectionSource, LoneStatements, Statements, TransactionConnection } from './connection.js'
-import { Doom } from './doom.js'
-import { EndListeners } from './end-listeners.js'
+import { EndListeners, Hooks } from './endings.js'
 import { type Frame, type Place, SavepointFrame, TransactionFrame } from './frame.js'
-import { Hooks } from './hooks.js'
-import { Marks } from './marks.js'
+import { type Leave, ScopeLock } from './locks.js'
 import { type Operation, Operations } from './operations.js'
-import { type Leave, ScopeLock } from './scope-lock.js'
+import { Failure, Savepoints } from './savepoints.js'
 import { type Reading, Session, type SessionOptions, type Work } from './session.js'
-import type { TransactionState } from './state.js'
+import { closedError, type TransactionState } from './state.js'
 import type { Ending } from './telemetry.js'
 import { reportUnfinished, runningWork, untilQuiet } from './unfinished.js'
 
@@ -32,7 +29,7 @@ export class Scope<Connection extends TransactionConnection> {
   /** The calls of applications and recorders in it. */
   readonly calls: Calls = new Calls()
   /** The savepoints of guests in it. */
-  readonly marks: Marks<Connection>
+  readonly savepoints: Savepoints<Connection>
   /** What is saved in it and not written yet. */
   readonly buffers: Buffers<Connection> = new Buffers()
   autoflush: boolean
@@ -40,7 +37,7 @@ export class Scope<Connection extends TransactionConnection> {
   readonly #frame: Frame
   readonly #name: string
   readonly #lock = new ScopeLock()
-  readonly #doom = new Doom()
+  readonly #failure = new Failure()
   #state: TransactionState = 'idle'
   #committing: Promise<void> | undefined
   #rollingBack: Promise<void> | undefined
@@ -55,7 +52,7 @@ export class Scope<Connection extends TransactionConnection> {
     this.session = inside?.parent.session ?? new Session(source, options, () => void this.#expire())
     this.#frame = inside === undefined ? new TransactionFrame(this.session) : new SavepointFrame(inside)
     this.operations = new Operations(options.escapes.areWatched)
-    this.marks = new Marks((work) => this.execute(work), this.#doom)
+    this.savepoints = new Savepoints((work) => this.execute(work), this.#failure)
   }
 
   /** A transaction of its own. Nothing is sent to the database yet. */
@@ -116,27 +113,27 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** From now on this scope can only roll back. @param why - completes "The transaction was rolled back: " */
   rollbackOnly(why: string = 'rollbackOnly() was called on it.'): void {
-    this.#doom.force(why)
+    this.#failure.force(why)
   }
 
   /** From now on this scope can only roll back, and its end does not reject because of that. */
   rollbackQuietly(): void {
-    this.#doom.forceQuietly()
+    this.#failure.forceQuietly()
   }
 
   /** Whether the end is a rollback that does not reject. */
   get rollsBackQuietly(): boolean {
-    return this.#doom.isQuiet
+    return this.#failure.isQuiet
   }
 
   /** An operation has failed after it had written something: that is in the transaction, which can only roll back. */
   failHalfWay(error: unknown): void {
-    this.#doom.record(error, this.marks.depth, halfWay)
+    this.#failure.record(error, this.savepoints.depth, halfWay)
   }
 
   /** The database has ended the transaction: neither this scope nor those around it can commit. */
   doom(error: unknown): void {
-    this.#doom.record(error, 0)
+    this.#failure.record(error, 0)
     this.session.lose(error)
     this.parent?.doom(error)
   }
@@ -234,8 +231,8 @@ export class Scope<Connection extends TransactionConnection> {
       await this.#prepare()
       const entered = await this.#enterLast(isFromInside)
       leave = entered.leave
-      if (this.#doom.isQuiet) return await this.rollback()
-      this.#doom.assertCommittable()
+      if (this.#failure.isQuiet) return await this.rollback()
+      this.#failure.assertCommittable()
       reportUnfinished(this, entered.running)
       if (this.parent === undefined && this.session.hasGuests) await this.session.dismissGuests(true)
       const lone = this.parent === undefined ? this.session.lone : undefined
@@ -269,14 +266,14 @@ export class Scope<Connection extends TransactionConnection> {
   async #commit(): Promise<void> {
     if (!this.buffers.empty) await this.flushInTurn()
     this.assertUsable()
-    this.#doom.assertCommittable()
+    this.#failure.assertCommittable()
     this.#state = 'committing'
     await (this.#committing = this.#frame.commit())
   }
 
   /** Sends the one statement that there is to send, without a transaction around it. */
   async #commitAlone(lone: LoneStatements<Connection>): Promise<void> {
-    this.#doom.assertCommittable()
+    this.#failure.assertCommittable()
     const counts = { events: this.buffers.eventCount, tables: 1 }
     const { telemetry } = this.session.options
     const write = async (run: Run<Statements<Connection>>): Promise<void> => {
@@ -299,15 +296,15 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** What is done before pending events are written sends statements in turns of its own. */
   async #prepare(): Promise<void> {
-    if (!this.buffers.needsPreparation || this.#doom.isQuiet) return
-    this.#doom.assertCommittable()
+    if (!this.buffers.needsPreparation || this.#failure.isQuiet) return
+    this.#failure.assertCommittable()
     await this.buffers.prepare()
   }
 
   /** @param wasAlone - whether it was sent without a transaction around it, which it cannot have spoilt then */
   #recordFailure(error: unknown, isOfGuest: boolean, wasAlone: boolean): void {
     const damage = this.session.hasEndedInDatabase ? 'transaction' : this.#source.damageOf(error)
-    if (damage === 'scope' && !wasAlone) this.#doom.record(error, this.marks.depth)
+    if (damage === 'scope' && !wasAlone) this.#failure.record(error, this.savepoints.depth)
     if (damage === 'transaction' && !wasAlone) this.doom(error)
     this.operations.recordFailure(
       (damage === 'transaction' ? this.#source.lossOf(error) : undefined) ?? error,

@@ -11,9 +11,9 @@ import type {
 } from './connection.js'
 import type { Escapes } from './escapes.js'
 import { Lifetime, type LifetimeOptions, type LifetimeOwner } from './lifetime.js'
+import { Turn } from './locks.js'
 import type { IsolationLevel } from './options.js'
 import { settlesWithin } from './patience.js'
-import { Turn } from './turn.js'
 
 /** How long the statement under way and the ROLLBACK may take together, before the connection is abandoned. */
 const rollbackPatienceMs = 300
