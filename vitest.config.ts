@@ -1,7 +1,10 @@
 import { fileURLToPath } from 'node:url'
-import { defineConfig } from 'vitest/config'
+import { configDefaults, defineConfig } from 'vitest/config'
+import { longTests } from './scripts/long-tests.mjs'
+import { recycledForks } from './test/support/recycled-forks.js'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+const isShort = process.env.TEST_SHORT === 'true'
 
 export default defineConfig({
   resolve: {
@@ -13,7 +16,11 @@ export default defineConfig({
   },
   test: {
     include: ['test/**/*.test.ts'],
-    pool: 'forks',
+    exclude: [...configDefaults.exclude, ...(isShort ? longTests.map(({ files }) => files) : [])],
+    globalSetup: ['test/support/global-setup.ts'],
+    setupFiles: ['test/support/each-file.ts'],
+    pool: recycledForks,
+    isolate: false,
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 120_000,

@@ -13,7 +13,8 @@ import { join } from 'node:path'
  * @returns its URL, and how to stop it and remove its files
  */
 export async function startPostgres() {
-  const { server, url, remove } = await newPostgres()
+  // Its files are removed at the end: nothing in them has to outlive the machine.
+  const { server, url, remove } = await newPostgres(['-c', 'fsync=off'])
   for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) process.on(signal, () => {})
   try {
     await server.initialise()
@@ -29,9 +30,10 @@ export async function startPostgres() {
 /**
  * Makes one for a free port and a folder of its own, with nothing in it yet.
  *
+ * @param flags - of the server's program
  * @returns the package's server, the folder of its files, its URL, and how to stop it and remove its files
  */
-export async function newPostgres() {
+export async function newPostgres(flags = []) {
   const EmbeddedPostgres = await importWithoutHooks()
   const port = await freePort()
   // Made by the server's own user, who cannot enter a folder that root keeps to itself.
@@ -41,6 +43,7 @@ export async function newPostgres() {
     user: 'postgres',
     password: 'postgres',
     port,
+    postgresFlags: flags,
     // So that it can be started again; `remove` removes the files.
     persistent: true,
     // The server refuses to run as root, so as root it gets a user of its own.

@@ -1,13 +1,19 @@
-/** Runs the tests: `npm test [-- arguments of vitest]`, from a fresh checkout with nothing but Node. */
+/**
+ * Runs the tests, from a fresh checkout with nothing but Node: `npm test` the short form, `npm run test:all` everything,
+ * `npm test -- arguments of vitest` what those ask for.
+ */
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
 import { prepare, root } from './install.mjs'
+import { longTests } from './long-tests.mjs'
 import { findMariadb, hasBetterSqlite3, unreachable } from './test-servers.mjs'
 
 const isCI = process.env.CI === 'true'
+const args = process.argv.slice(2).filter((arg) => arg !== '--all')
+const isShort = !isCI && process.argv.length === 2
 const missing = ['TEST_POSTGRES_URL', 'TEST_MARIADB_URL'].filter((name) => !process.env[name])
 if (isCI && missing.length > 0) refuse([`All databases are obligatory with CI=true: set ${missing.join(' and ')}.`])
 prepare()
@@ -28,7 +34,11 @@ for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM']) {
 }
 
 const server = process.env.TEST_POSTGRES_URL ? undefined : await startPostgres()
-const env = { ...process.env, ...(server === undefined ? {} : { TEST_POSTGRES_URL: server.url }) }
+const env = {
+  ...process.env,
+  ...(server === undefined ? {} : { TEST_POSTGRES_URL: server.url }),
+  TEST_SHORT: String(isShort),
+}
 // An empty variable names no server.
 if (!env.TEST_MARIADB_URL) delete env.TEST_MARIADB_URL
 const folder = mkdtempSync(join(tmpdir(), 'es-results-'))
@@ -49,7 +59,6 @@ function refuse(lines) {
 }
 
 function runVitest() {
-  const args = process.argv.slice(2)
   const reporters = args.some((arg) => arg.startsWith('--reporter')) ? [] : ['--reporter=default']
   reporters.push('--reporter=json', `--outputFile.json=${results}`)
   const vitest = join(root, 'node_modules/vitest/vitest.mjs')
@@ -70,6 +79,12 @@ function report() {
     )
   }
   if (!betterSqlite3) console.log('not run: SQLite through better-sqlite3 (the optional package is not built here)')
+  if (isShort) {
+    console.log('not run, but by npm run test:all:')
+    for (const { what } of longTests) console.log(`  ${what}`)
+    console.log('  each framework on each database: all run on the first database, one on the others')
+    if (betterSqlite3) console.log('  SQLite through libsql')
+  }
   if (interrupted) console.log('interrupted: not all tests have run')
   if (!existsSync(results)) {
     console.log('0 passed, 1 failed')

@@ -1,6 +1,6 @@
 /** The guide for GraphQL and tRPC does what it says. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { blocksOf, CompiledPackage, DocumentProject, readDocument } from '../support/document-project.js'
+import { blocksOf, DocumentProject, installCompiled, readDocument } from '../support/document-project.js'
 import { type EmptyDatabase, emptyDatabase, rowsOf, runAll } from '../support/empty-databases.js'
 
 const mutation = (query: string): object => ({ query: `mutation { ${query} }` })
@@ -49,7 +49,6 @@ const program = (file: string, path: string, bodies: readonly object[]): string 
   process.exit(0)
 `
 
-const compiled = new CompiledPackage()
 let database: EmptyDatabase
 let project: DocumentProject
 
@@ -60,13 +59,12 @@ beforeAll(async () => {
   ])
   const blocks = blocksOf(readDocument('docs/guides/graphql-trpc.md'))
   const env = { DATABASE_URL: database.url }
-  project = new DocumentProject({ name: 'graphql-trpc', blocks, install: compiled.install, env })
+  project = new DocumentProject({ name: 'graphql-trpc', blocks, install: installCompiled, env })
   project.generateClient('schema.prisma')
 }, 240_000)
 afterAll(async () => {
   project.remove()
   await database.drop()
-  compiled.remove()
 })
 
 const accounts = async (): Promise<unknown> =>

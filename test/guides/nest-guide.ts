@@ -1,7 +1,7 @@
 /** The guide for NestJS does what it says, with one version of Nest, on Express and on Fastify, with the decorators as Nest compiles them. */
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { blocksOf, CompiledPackage, DocumentProject, readDocument } from '../support/document-project.js'
+import { blocksOf, DocumentProject, installCompiled, readDocument } from '../support/document-project.js'
 import { type EmptyDatabase, emptyDatabase, rowsOf, runAll } from '../support/empty-databases.js'
 
 const schema = `
@@ -156,7 +156,6 @@ export interface NestGuideOptions {
 
 /** Describes the guide for one version. */
 export function describeNestGuide(version: string, { files, more, ...options }: NestGuideOptions = {}): void {
-  const compiled = new CompiledPackage()
   let database: EmptyDatabase
   let project: DocumentProject
   const run = (program: string, ...args: string[]): unknown =>
@@ -174,7 +173,7 @@ export function describeNestGuide(version: string, { files, more, ...options }: 
         ...Object.entries(programs).map(([name, code]) => [`${name}.ts`, code] as const),
         ...(files ?? []),
       ])
-      project = new DocumentProject({ name: 'nestjs', blocks, install: compiled.install, compilerOptions, ...options })
+      project = new DocumentProject({ name: 'nestjs', blocks, install: installCompiled, compilerOptions, ...options })
       project.write('schema.prisma', schema)
       project.generateClient('schema.prisma')
       project.checkTypes()
@@ -184,7 +183,6 @@ export function describeNestGuide(version: string, { files, more, ...options }: 
     })
     afterAll(async () => {
       project.remove()
-      compiled.remove()
       await database.drop()
     })
 

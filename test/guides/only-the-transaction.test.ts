@@ -1,6 +1,6 @@
 /** The guide for teams without event sourcing does what it says, in a database with their own tables only. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { blocksOf, CompiledPackage, DocumentProject, readDocument } from '../support/document-project.js'
+import { blocksOf, DocumentProject, installCompiled, readDocument } from '../support/document-project.js'
 import {
   type EmptyDatabase,
   emptyDatabase,
@@ -65,9 +65,6 @@ const starts = {
   const url = 'http://127.0.0.1:' + server.address().port`,
 }
 
-const compiled = new CompiledPackage()
-afterAll(() => compiled.remove())
-
 describe.each(providers.filter((provider) => provider !== 'mysql'))('the guide, on %s', (provider) => {
   let database: EmptyDatabase
   let project: DocumentProject
@@ -76,7 +73,7 @@ describe.each(providers.filter((provider) => provider !== 'mysql'))('the guide, 
     await runAll(database.url, tablesFor(provider))
     const blocks = blocksFor(provider)
     const env = { DATABASE_URL: database.url }
-    project = new DocumentProject({ name: 'only-the-transaction', blocks, install: compiled.install, env })
+    project = new DocumentProject({ name: 'only-the-transaction', blocks, install: installCompiled, env })
     project.generateClient('schema.prisma')
   }, 240_000)
   afterAll(async () => {
@@ -87,21 +84,30 @@ describe.each(providers.filter((provider) => provider !== 'mysql'))('the guide, 
   const count = async (table: string): Promise<number> =>
     Number((await rowsOf(database.url, `SELECT count(*) FROM "${table}"`))[0]?.[0])
 
-  it('has the types that it shows', () => {
-    project.checkTypes()
-  }, 120_000)
+  // What is about frameworks and types alone is the same on each database.
+  const isFirst = provider === providers[0]
+  it.runIf(isFirst)(
+    'has the types that it shows',
+    () => {
+      project.checkTypes()
+    },
+    120_000,
+  )
 
-  it.each(Object.entries(starts))('%s commits, refuses and undoes', async (_name, start) => {
-    await runAll(database.url, [
-      'DELETE FROM "Account"',
-      'DELETE FROM "Transfer"',
-      `INSERT INTO "Account" (owner, cents) VALUES ('Ida', 100), ('Jim', 0)`,
-    ])
-    project.write('requests.ts', requests(start))
-    expect(JSON.parse(project.run(['--import', 'tsx', 'requests.ts']))).toEqual([201, 422, 404, 70])
-    expect(await count('Transfer')).toBe(1)
-    project.write('requests.ts', '')
-  })
+  it.each(Object.entries(starts).slice(0, isFirst ? undefined : 1))(
+    '%s commits, refuses and undoes',
+    async (_name, start) => {
+      await runAll(database.url, [
+        'DELETE FROM "Account"',
+        'DELETE FROM "Transfer"',
+        `INSERT INTO "Account" (owner, cents) VALUES ('Ida', 100), ('Jim', 0)`,
+      ])
+      project.write('requests.ts', requests(start))
+      expect(JSON.parse(project.run(['--import', 'tsx', 'requests.ts']))).toEqual([201, 422, 404, 70])
+      expect(await count('Transfer')).toBe(1)
+      project.write('requests.ts', '')
+    },
+  )
 
   it('savepoints fail alone, and Prisma’s own transactions are savepoints', () => {
     project.runBlock('savepoints.ts')

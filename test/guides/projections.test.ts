@@ -5,7 +5,7 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { blocksOf, CompiledPackage, DocumentProject, readDocument } from '../support/document-project.js'
+import { blocksOf, DocumentProject, installCompiled, readDocument } from '../support/document-project.js'
 import { type EmptyDatabase, emptyDatabase, rowsOf, runAll } from '../support/empty-databases.js'
 
 const guide = blocksOf(readDocument('docs/guides/projections.md'))
@@ -28,16 +28,13 @@ const setUp = `
   await datastore.close()
 `
 
-const compiled = new CompiledPackage()
-afterAll(() => compiled.remove())
-
 /** A project of the guide with a database of its own. */
 async function guideProject(more: ReadonlyMap<string, string>): Promise<readonly [DocumentProject, EmptyDatabase]> {
   const database = await emptyDatabase('postgresql')
   await runAll(database.url, tables)
   const blocks = new Map([...guide, ...more, ['set-up.ts', setUp]])
   const env = { DATABASE_URL: database.url }
-  const project = new DocumentProject({ name: 'projections', blocks, install: compiled.install, env })
+  const project = new DocumentProject({ name: 'projections', blocks, install: installCompiled, env })
   project.generateClient('schema.prisma')
   project.runBlock('set-up.ts')
   return [project, database]

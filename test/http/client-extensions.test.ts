@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { PrismaDatastore } from '../../src/index.js'
 import type { TestClient } from '../prisma/open-database.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { casesOn, databases, type TestDatabase } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 /** An array form as extensions write it, of what `query` gives. */
@@ -52,7 +52,7 @@ describe.each(databases)('on $name', (kind) => {
   const names = async (): Promise<string[]> =>
     (await database.query('SELECT name FROM toys')).map(({ name }) => String(name))
 
-  describe.each(frameworks)('$name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('$name', (framework) => {
     let server: RunningServer
     const create = async (dog: string): Promise<unknown> =>
       await datastore.client.owner.create({ data: { name: 'Ann', dog } })

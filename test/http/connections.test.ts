@@ -13,7 +13,7 @@ import { problemDetails, transactions } from '../../adapters/express.js'
 import * as fastifyAdapter from '../../adapters/fastify.js'
 import { ConcurrencyError } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { listen, Signal } from './listening.js'
 import { type Exchange, frameworks, passingErrors, type Route, type RunningServer } from './servers.js'
 
@@ -36,7 +36,7 @@ describe.each(databases)('on $name', (kind) => {
   }
   const isOutside = (): boolean => open.datastore.tryCurrentTransaction === undefined
 
-  describe.each(frameworks)('$name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('$name', (framework) => {
     let server: RunningServer | undefined
     afterEach(async () => await server?.close())
     const serve = async (...routes: Route[]): Promise<RunningServer> => {

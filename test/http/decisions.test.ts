@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Aggregate, event } from '../../src/index.js'
 import { CourseFull, CourseSchool } from '../decisions/school.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 class Account extends Aggregate {
@@ -29,7 +29,7 @@ describe.each(databases)('on $name', (kind) => {
   })
   afterAll(async () => await open.close())
 
-  describe.each(frameworks)('decisions by tags on $name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('decisions by tags on $name', (framework) => {
     let server: RunningServer
     const routes: Route[] = [
       {

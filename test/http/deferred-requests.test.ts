@@ -12,7 +12,7 @@ import { problemDetails, transactions } from '../../adapters/express.js'
 import { transactions as plugin } from '../../adapters/fastify.js'
 import { ConcurrencyError, PrismaDatastore, TransactionClosedError, type TransactionTrace } from '../../src/index.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases, databasesOf, type TestDatabaseKind } from '../support/databases.js'
+import { casesOn, databases, databasesOf, type TestDatabaseKind } from '../support/databases.js'
 import { listen, Signal } from './listening.js'
 import { type Framework, frameworks, passingErrors, type Route, type ServerOptions } from './servers.js'
 
@@ -104,7 +104,7 @@ const cookies = ['a=1', ['a=1'], ['a=1', 'b=1']].map((set) => ({ set }))
 describe.each(databases)('a request on $name', (kind) => {
   useDatabase(kind)
 
-  describe.each(frameworks)('of $name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('of $name', (framework) => {
     it.each(['after the answer', 'in a stream'])('is refused a first use %s, with onAbort finish', async (place) => {
       const goOn = new Signal()
       let late: Promise<unknown> | undefined
@@ -245,7 +245,7 @@ describe.each(databases)('a request on $name', (kind) => {
 describe.each(databasesOf('sqlite'))('a request without the database on $name', (kind) => {
   useDatabase(kind)
 
-  describe.each(frameworks)('of $name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('of $name', (framework) => {
     it.each(['in a route without a transaction', 'once its answer has begun'])('holds up no close %s', async (when) => {
       const came = new Signal()
       const hasBegun = when === 'once its answer has begun'
@@ -277,7 +277,7 @@ describe.each(databasesOf('sqlite'))('a request without the database on $name', 
         response.end('made')
       })
       expect(await (await fetch(url)).text()).toBe('made')
-      await expect.poll(() => error, { timeout: 5_000 }).toBeUndefined()
+      await expect.poll(() => error, { timeout: 20_000 }).toBeUndefined()
     })
 
     it('is forgotten when it is over', async () => {
@@ -293,7 +293,7 @@ describe.each(databasesOf('sqlite'))('a request without the database on $name', 
         collect()
         return requests.filter((request) => request.deref() !== undefined).length
       }
-      await expect.poll(countKept, { timeout: 5_000 }).toBeLessThanOrEqual(10)
+      await expect.poll(countKept, { timeout: 20_000 }).toBeLessThanOrEqual(10)
     })
   })
 })

@@ -5,7 +5,7 @@ import { problemHeaders, problemOf } from '../../adapters/http.js'
 import { EscapeError, PoolExhaustedError, TransactionClosedError } from '../../src/index.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 describe.each(databases)('on $name', (kind) => {
@@ -18,7 +18,7 @@ describe.each(databases)('on $name', (kind) => {
 
   const newOwner = (dog: string) => open.db.owner.create({ data: { name: 'Ann', dog } })
 
-  describe.each(frameworks)('$name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('$name', (framework) => {
     let server: RunningServer | undefined
     let errors: unknown[] = []
     afterEach(async () => {

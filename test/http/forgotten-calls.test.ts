@@ -6,7 +6,7 @@ import { accounts, Dog, TrainingSchool } from '../application/dogs.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { warningsOf } from '../prisma/warnings.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { frameworks, type RunningServer } from './servers.js'
 
 const ann = Dog.createId('Ann')
@@ -56,7 +56,7 @@ describe.each(databases)('on $name', (kind) => {
     const events = async (): Promise<number> =>
       (await open.database.query(`SELECT 1 AS one FROM ${open.quoted('school_events')}`)).length - 1
 
-    describe.each(frameworks)('$name', (framework) => {
+    describe.each(casesOn(kind, frameworks))('$name', (framework) => {
       // Equal warnings are shown once.
       const pathOf = (name: string): string => `/${framework.name.replace(' ', '')}/${name.replace(/\W/g, '')}`
       let server: RunningServer

@@ -5,7 +5,7 @@ import { PrismaDatastore } from '../../src/index.js'
 import { newGate } from '../prisma/gate.js'
 import type { TestClient } from '../prisma/open-database.js'
 import { connectionCounts } from '../support/connections.js'
-import { databasesOf, type TestDatabase } from '../support/databases.js'
+import { casesOn, databasesOf, type TestDatabase } from '../support/databases.js'
 import { adapterOf } from '../support/pools.js'
 import { type Exchange, frameworks, type RunningServer } from './servers.js'
 
@@ -41,7 +41,7 @@ describe.each(databasesOf('postgresql', 'mysql'))('on $name', (kind) => {
     await datastore.client.owner.create({ data: { name: 'Ann', dog: String(dog) } })
   }
 
-  describe.each(frameworks)('$name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('$name', (framework) => {
     let server: RunningServer
     let isAnswered = newGate()
     const handlers: Record<string, (exchange: Exchange) => Promise<void>> = {

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { PrismaApplicationRecorder } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databasesOf } from '../support/databases.js'
+import { casesOn, oneOfEach } from '../support/databases.js'
 import { answeringFrameworks, pathOf } from './answering-servers.js'
 import { type Answer, failures, successes } from './answers.js'
 import type { Listening } from './listening.js'
@@ -14,8 +14,8 @@ const described = ['content-type', 'etag', 'location']
 
 const cases = ['none', 'before', 'after'] as const
 
-describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
-  describe.each(answeringFrameworks)('$name', (framework) => {
+describe.each(oneOfEach.filter(({ provider }) => provider !== 'mysql'))('on $name', (kind) => {
+  describe.each(casesOn(kind, answeringFrameworks))('$name', (framework) => {
     describe.each(kind.provider === 'sqlite' ? cases : cases.slice(0, 1))(
       'with a compressing middleware: %s',
       (place) => {

@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { oneOfEach, type TestDatabase } from '../support/databases.js'
 
 const worker = fileURLToPath(new URL('./idempotency-worker.ts', import.meta.url))
 
@@ -24,7 +24,7 @@ async function startWorker(url: string): Promise<Worker> {
   return { process: child, nextLine, url: await nextLine() }
 }
 
-describe.each(databases)('two processes on $name', (kind) => {
+describe.each(oneOfEach)('two processes on $name', (kind) => {
   let database: TestDatabase
   let workers: Worker[] = []
   beforeEach(async () => {

@@ -5,7 +5,7 @@ import { ConcurrencyError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { type Exchange, frameworks, type Route, type RunningServer } from './servers.js'
 
 const conflict = () => new ConcurrencyError('somebody was faster', { originatorId: 'x', expectedVersion: 1 })
@@ -24,7 +24,7 @@ describe.each(databases)('on $name', (kind) => {
   })
   afterAll(async () => await open.close())
 
-  describe.each(frameworks)('a request with an idempotency key on $name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('a request with an idempotency key on $name', (framework) => {
     let server: RunningServer
     let runs = 0
     let gate = newGate()

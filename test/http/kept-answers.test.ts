@@ -3,7 +3,7 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { RouteTransactionOptions } from '../../adapters/http.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 const hasErrors = (answer: unknown): boolean =>
@@ -19,7 +19,7 @@ describe.each(databases)('on $name', (kind) => {
 
   const newOwner = async (dog: string) => await open.db.owner.create({ data: { name: 'Ann', dog } })
 
-  describe.each(frameworks)('$name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('$name', (framework) => {
     let server: RunningServer | undefined
     afterEach(async () => await server?.close())
 

@@ -4,7 +4,7 @@ import { isEventSourcingError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { warningsOf } from '../prisma/warnings.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { type Exchange, frameworks, type RunningServer } from './servers.js'
 
 /** Calls back from one place for all requests, as an old client of a cache does. */
@@ -61,7 +61,7 @@ describe.each(databases)('on $name', (kind) => {
     { name: 'an application', write: save },
   ]
 
-  describe.each(frameworks)('$name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('$name', (framework) => {
     const lose =
       (write: () => Promise<unknown>) =>
       async ({ send }: Exchange) => {

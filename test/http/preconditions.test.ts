@@ -4,7 +4,7 @@ import { assertIfMatch, etagOf, isNotModified } from '../../adapters/preconditio
 import { EventDataError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 const id = Dog.createId('Fido')
@@ -18,7 +18,7 @@ describe.each(databases)('on $name', (kind) => {
   })
   afterAll(async () => await open.close())
 
-  describe.each(frameworks)('a precondition on $name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('a precondition on $name', (framework) => {
     let server: RunningServer
     const change =
       (required: boolean): Route['handle'] =>

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DataError, EventDataError, IntegrityError, ProgrammingError } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 const secret = 'secret_table'
@@ -46,7 +46,7 @@ describe.each(databases)('on $name', (kind) => {
   })
   afterAll(async () => await open.close())
 
-  describe.each(frameworks)('a problem on $name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('a problem on $name', (framework) => {
     let server: RunningServer
     const route = (name: string, handle: () => Promise<void>): Route => ({ method: 'POST', path: `/${name}`, handle })
     const rejecting = (error: unknown) => async (): Promise<void> => {

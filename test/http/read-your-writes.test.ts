@@ -11,7 +11,7 @@ import { databasesOf, type TestDatabase } from '../support/databases.js'
 import { type Running, starts } from './up-to-date-servers.js'
 
 /** How often a client stores something and reads it; more by hand. */
-const rounds = Number(process.env['READ_YOUR_WRITES'] ?? 40)
+const rounds = Number(process.env['READ_YOUR_WRITES'] ?? 20)
 const waiters = 200
 
 // A pool with a limit of our own: that of MariaDB has the same code below it, and is shown by hand.

@@ -16,7 +16,7 @@ import {
 import { Dog } from '../application/dogs.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { Signal } from './listening.js'
 import { type Exchange, frameworks, type Route, type RunningServer, type ServerOptions } from './servers.js'
 
@@ -54,7 +54,7 @@ describe.each(databases)('on $name', (database) => {
     expect(await events()).toBe(0)
   }
 
-  describe.each(frameworks)('$name', (framework) => {
+  describe.each(casesOn(database, frameworks))('$name', (framework) => {
     let server: RunningServer | undefined
     const serve = async (
       handle: (exchange: Exchange) => Promise<void>,
@@ -313,7 +313,7 @@ describe.each(databases)('on $name', (database) => {
         await expect(request).rejects.toThrow()
         await finished.given
         expect(isAborted).toBe(true)
-        await expect.poll(() => open.dogs(), { timeout: 5_000 }).toEqual(onAbort === 'finish' ? ['Fido'] : [])
+        await expect.poll(() => open.dogs(), { timeout: 20_000 }).toEqual(onAbort === 'finish' ? ['Fido'] : [])
       }
     })
 
@@ -339,7 +339,7 @@ describe.each(databases)('on $name', (database) => {
       await expect(fetch(url, { method: 'POST', signal: controller.signal })).rejects.toThrow()
       await finished.given
       expect(failure).toBeInstanceOf(TransactionClosedError)
-      await expect.poll(() => open.datastore.stats.open, { timeout: 5_000 }).toBe(0)
+      await expect.poll(() => open.datastore.stats.open, { timeout: 20_000 }).toBe(0)
       await expectNothing()
     })
 

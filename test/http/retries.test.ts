@@ -10,7 +10,7 @@ import { mergeOptions } from '../../adapters/http.js'
 import { ConcurrencyError, ProgrammingError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { listen } from './listening.js'
 import { type Exchange, frameworks, type Route, type RunningServer } from './servers.js'
 
@@ -25,7 +25,7 @@ describe.each(databases)('on $name', (kind) => {
   })
   afterAll(async () => await open.close())
 
-  describe.each(frameworks)('a handler with retries on $name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('a handler with retries on $name', (framework) => {
     let server: RunningServer
     let attempts: number[] = []
     /** As it was before somebody else changed it. */

@@ -12,7 +12,7 @@ import {
 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { casesOn, databases } from '../support/databases.js'
 import { postRaw, Signal } from './listening.js'
 import { type Exchange, frameworks, type Route, type RunningServer, type ServerOptions } from './servers.js'
 
@@ -49,7 +49,7 @@ describe.each(databases)('on $name', (kind) => {
   }
   const stored = async (): Promise<string[][]> => await Promise.all(all.map(async (open) => await open.dogs()))
 
-  describe.each(frameworks)('$name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('$name', (framework) => {
     let server: RunningServer
     let errors: unknown[] = []
     afterEach(async () => {

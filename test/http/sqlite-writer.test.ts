@@ -6,7 +6,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished }
 import { PrismaDatastore } from '../../src/index.js'
 import { newGate } from '../prisma/gate.js'
 import type { TestClient } from '../prisma/open-database.js'
-import { databasesOf, type TestDatabase } from '../support/databases.js'
+import { casesOn, databasesOf, type TestDatabase } from '../support/databases.js'
 import { frameworks, type RunningServer } from './servers.js'
 
 const worker = fileURLToPath(new URL('../prisma/holding-worker.ts', import.meta.url))
@@ -86,7 +86,7 @@ describe.each(databasesOf('sqlite'))('on $name', (kind) => {
     },
   ]
 
-  describe.each(frameworks)('$name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('$name', (framework) => {
     let server: RunningServer
     beforeAll(async () => {
       server = await framework.start(datastore, [

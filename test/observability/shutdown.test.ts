@@ -7,7 +7,7 @@ import { transactions } from '../../adapters/fastify.js'
 import { frameworks, type Route } from '../http/servers.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases, type TestDatabaseKind } from '../support/databases.js'
+import { casesOn, databases, type TestDatabaseKind } from '../support/databases.js'
 
 /** How many connections the database's server has, with those of the observer; 0 where it has no server. */
 async function connections(kind: TestDatabaseKind, { database }: OpenDatabase): Promise<number> {
@@ -116,11 +116,11 @@ describe.each(databases)('on $name', (kind) => {
       expect(order).toEqual(['preClose', 'onClose of another', 'onClose with 0 open'])
       expect(await open.dogs()).toEqual(numbers.map((number) => `slow${number}`))
       // A server takes a moment to forget one that was closed.
-      await expect.poll(() => connections(kind, open), { timeout: 5_000 }).toBe(before)
+      await expect.poll(() => connections(kind, open), { timeout: 20_000 }).toBe(before)
     })
   })
 
-  describe.each(frameworks)('behind $name a datastore that is closed', (framework) => {
+  describe.each(casesOn(kind, frameworks))('behind $name a datastore that is closed', (framework) => {
     it.each([true, false])(
       'lets requests end, and answers later ones with 503, with problem details: %s',
       async (problems) => {
@@ -264,7 +264,7 @@ describe.each(databases)('on $name', (kind) => {
         expect(reason).toMatchObject({ code: 'ES_DATASTORE_CLOSED' })
         expect(await open.dogs()).toEqual([])
         // A server takes a moment to forget one that was closed.
-        await expect.poll(() => connections(kind, open), { timeout: 5_000 }).toBe(before)
+        await expect.poll(() => connections(kind, open), { timeout: 20_000 }).toBe(before)
       } finally {
         await server.close()
       }

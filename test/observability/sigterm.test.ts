@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { databasesOf, type TestDatabase } from '../support/databases.js'
+import { oneOfEach, type TestDatabase } from '../support/databases.js'
 
 const worker = fileURLToPath(new URL('shutdown-worker.ts', import.meta.url))
 
@@ -47,7 +47,7 @@ class Client {
   }
 }
 
-describe.each(databasesOf('postgresql', 'sqlite'))('on $name', ({ provider, createDatabase }) => {
+describe.each(oneOfEach.filter(({ provider }) => provider !== 'mysql'))('on $name', ({ provider, createDatabase }) => {
   let database: TestDatabase
   let child: ChildProcessByStdio<null, Readable, Readable>
   let port: number

@@ -29,7 +29,7 @@ describe.each(databases)('on $name', (kind) => {
     expect(String(refused)).toMatch(/position 99, and its log ends at 5/)
     const warning = recorder.subscribe({ gt: 99n, topics: ['topic1'] })
     const next = warning[Symbol.asyncIterator]().next()
-    await vi.waitFor(() => expect(seen).toHaveLength(1))
+    await vi.waitFor(() => expect(seen).toHaveLength(1), { timeout: 20_000 })
     // Others are not held up by it.
     const others = recorder.subscribe({ gt: 3n })[Symbol.asyncIterator]()
     expect((await others.next()).value?.id).toBe(4n)
@@ -52,7 +52,7 @@ describe.each(databases)('on $name', (kind) => {
     const reading = (async () => {
       for await (const { id } of running) read.push(id)
     })()
-    await vi.waitFor(() => expect(read).toHaveLength(5))
+    await vi.waitFor(() => expect(read).toHaveLength(5), { timeout: 20_000 })
     if (kind.provider === 'postgresql') await open.database.query('TRUNCATE stored_events RESTART IDENTITY')
     else await open.database.query('DELETE FROM stored_events')
     if (kind.provider === 'sqlite')

@@ -129,7 +129,7 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     }
     await recorder.selectNotifications(null, 10)
     await recorder.maxNotificationId()
-    await vi.waitFor(() => expect(seen).toHaveLength(1))
+    await vi.waitFor(() => expect(seen).toHaveLength(1), { timeout: 20_000 })
     await open.database.query(`SELECT setval('stored_events_id_seq', (SELECT max(id) FROM stored_events))`)
     await recorder.insertEvents([storedEvent(dogId(20), 1)])
     expect(await recorder.selectNotifications(null, 20)).toHaveLength(9)
@@ -229,7 +229,7 @@ describe.each(databasesOf('mysql'))('on $name', (kind) => {
     const other = new PrismaDatastore<TestClient>({ adapter: open.database.adapter() })
     await new PrismaApplicationRecorder(other).maxNotificationId()
     await new PrismaApplicationRecorder(other).selectNotifications(null, 1)
-    await vi.waitFor(() => expect(seen).toHaveLength(1))
+    await vi.waitFor(() => expect(seen).toHaveLength(1), { timeout: 20_000 })
     await other.close()
     const attempts = [
       () => recorder.insertEvents([storedEvent(dogId(9), 1)]),

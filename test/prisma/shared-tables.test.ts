@@ -166,7 +166,7 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     })
     const recorder = new PrismaApplicationRecorder(datastore)
     await recorder.insertEvents([storedEvent(dogId('heard'), 1)])
-    await vi.waitFor(() => expect(heard).toEqual(['stored_events']))
+    await vi.waitFor(() => expect(heard).toEqual(['stored_events']), { timeout: 20_000 })
     const subscription = recorder.subscribe({ gt: 1n })[Symbol.asyncIterator]()
     const next = subscription.next()
     await writeAsPython(listener, 'quick', 0)

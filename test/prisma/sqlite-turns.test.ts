@@ -156,10 +156,13 @@ describe.each(databasesOf('sqlite'))('on $name', (kind) => {
           await mayEnd.opened
         })
         running.push(Promise.resolve(work))
-        await vi.waitFor(() => {
-          const waiting = all().reduce((sum, { stats }) => sum + stats.waiting, 0)
-          expect(stored.length + waiting).toBe(n + 1)
-        })
+        await vi.waitFor(
+          () => {
+            const waiting = all().reduce((sum, { stats }) => sum + stats.waiting, 0)
+            expect(stored.length + waiting).toBe(n + 1)
+          },
+          { timeout: 20_000 },
+        )
       }
       mayEnd.open()
       await Promise.all(running)

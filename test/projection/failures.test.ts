@@ -79,7 +79,9 @@ describe.each(databases)('on $name', (kind) => {
     await runner.start()
     await expect(runner.wait('tricks', 4n, { timeoutMs })).rejects.toBeInstanceOf(ProjectionBlockedError)
     // The runner warns after the commit that a wait sees.
-    await vi.waitFor(() => expect(seen).toEqual([expect.stringMatching(/tricks .*event 3.*no such trick/s)]))
+    await vi.waitFor(() => expect(seen).toEqual([expect.stringMatching(/tricks .*event 3.*no such trick/s)]), {
+      timeout: 20_000,
+    })
     await runner.wait('other', 4n, { timeoutMs })
     await runner.wait('tricks', 2n, { timeoutMs })
     expect([await tricks(), runner.healthy(), runner.stats['tricks']?.state]).toEqual([['sit'], false, 'blocked'])
@@ -106,7 +108,9 @@ describe.each(databases)('on $name', (kind) => {
     await runner.start()
     await runner.wait('tricks', 6n, { timeoutMs })
     expect(await tricks()).toEqual(['sit', 'beg'])
-    await vi.waitFor(() => expect(runner.stats['tricks']).toMatchObject({ parked: 1, state: 'running' }))
+    await vi.waitFor(() => expect(runner.stats['tricks']).toMatchObject({ parked: 1, state: 'running' }), {
+      timeout: 20_000,
+    })
     await addTricks('Fido', 'jump')
     await runner.wait('tricks', 7n, { timeoutMs })
     await runner.retry('tricks')

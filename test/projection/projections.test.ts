@@ -98,8 +98,9 @@ describe.each(databases)('on $name', (kind) => {
     await school.addTrick('Fido', 'sit')
     await runner.wait('counts', await school.recorder.maxNotificationId(), { timeoutMs: 20_000 })
     expect(await allCounts()).toEqual([['Fido', 1]])
-    await vi.waitFor(() =>
-      expect(runner.stats['counts']).toMatchObject({ state: 'running', position: 2n, events: 2, retries: 0 }),
+    await vi.waitFor(
+      () => expect(runner.stats['counts']).toMatchObject({ state: 'running', position: 2n, events: 2, retries: 0 }),
+      { timeout: 20_000 },
     )
     expect(runner.healthy()).toBe(true)
   })
@@ -151,10 +152,10 @@ describe.each(databases)('on $name', (kind) => {
     await second.wait('owners', await elsewhere.register('Fido'), { timeoutMs: 20_000 })
     const events = () => [first.stats['owners']?.events, second.stats['owners']?.events]
     // The position is seen by others before the runner has counted the batch.
-    await vi.waitFor(() => expect(events()).toEqual([1, 0]))
+    await vi.waitFor(() => expect(events()).toEqual([1, 0]), { timeout: 20_000 })
     await first.stop()
     await second.wait('owners', await elsewhere.register('Rex'), { timeoutMs: 20_000 })
-    await vi.waitFor(() => expect(events()).toEqual([1, 1]))
+    await vi.waitFor(() => expect(events()).toEqual([1, 1]), { timeout: 20_000 })
     expect(await open.dogs()).toHaveLength(2)
   })
 

@@ -121,8 +121,8 @@ describe.each(databases)('on $name', (kind) => {
       expect(reads.length).toBeLessThan(50)
       await delay(4_000)
       statements.length = 0
-      await delay(5_000)
-      expect(statements.length, statements.join('\n')).toBeLessThanOrEqual(6)
+      await delay(3_000)
+      expect(statements.length, statements.join('\n')).toBeLessThanOrEqual(4)
     })
   }
 })

@@ -13,6 +13,7 @@ import type { PrismaDatastoreOptions } from '../../src/index.js'
 import { PrismaClient as MysqlClient } from './generated/mysql/client.js'
 import { PrismaClient as PostgresqlClient } from './generated/postgresql/client.js'
 import { PrismaClient as SqliteClient } from './generated/sqlite/client.js'
+import { giveBack, keep, takeKept } from './kept-databases.js'
 import { tableStatements } from './tables.js'
 
 /** A driver adapter as a datastore takes it. */
@@ -52,27 +53,36 @@ export interface TestDatabaseKind {
 const require = createRequire(import.meta.url)
 const newName = (): string => `es_test_${randomBytes(6).toString('hex')}`
 
-/** PostgreSQL at a URL. */
-export function postgresql(server: string): TestDatabaseKind {
+/**
+ * PostgreSQL at a URL.
+ *
+ * @param isKept - that a database which a test has left clean is kept for another
+ */
+export function postgresql(server: string, isKept = false): TestDatabaseKind {
   return {
     name: 'PostgreSQL',
     provider: 'postgresql',
     async createDatabase() {
-      const name = newName()
+      let kept = isKept ? takeKept() : undefined
+      const name = kept?.name ?? newName()
       const url = new URL(server)
       url.pathname = `/${name}`
-      await onServer(server, `CREATE DATABASE ${name}`)
+      if (kept === undefined) await onServer(server, `CREATE DATABASE ${name}`)
       const pool = new pg.Pool({ connectionString: url.href, max: 2 })
       pool.on('error', () => undefined)
-      for (const sql of tableStatements('postgresql')) await pool.query(sql)
+      if (kept === undefined) {
+        await pool.query(tableStatements('postgresql').join('; '))
+        if (isKept) kept = await keep(name, pool)
+      }
       return {
         url: url.href,
         adapter: () => new PrismaPg({ connectionString: url.href }),
         newClient: (adapter, options) => new PostgresqlClient({ ...options, adapter }),
         query: async (sql, params = []) => (await pool.query<Row>(sql, params)).rows,
         async drop() {
+          const isGivenBack = kept !== undefined && (await giveBack(kept, pool))
           await pool.end()
-          await onServer(server, `DROP DATABASE ${name} WITH (FORCE)`)
+          if (!isGivenBack) await onServer(server, `DROP DATABASE ${name} WITH (FORCE)`)
         },
       }
     },
@@ -197,15 +207,33 @@ if (process.env.CI === 'true' && (TEST_POSTGRES_URL === undefined || TEST_MARIAD
   throw new Error('All databases are obligatory here: set TEST_POSTGRES_URL and TEST_MARIADB_URL.')
 }
 
+/** Whether this run is the short form of the suite: fewer databases, and fewer cases on them. */
+const isShort = process.env.TEST_SHORT === 'true'
+
+/** SQLite through each of its drivers; in the short form through one. */
+function sqlites(): TestDatabaseKind[] {
+  const all = [...betterSqlite3(), sqlite('SQLite (libsql)', (url) => new PrismaLibSql({ url }), require('libsql'))]
+  return isShort ? all.slice(0, 1) : all
+}
+
 /** All that this run has: SQLite always, the others where a server is named. */
 export const databases: readonly TestDatabaseKind[] = [
-  ...(TEST_POSTGRES_URL === undefined ? [] : [postgresql(TEST_POSTGRES_URL)]),
-  ...betterSqlite3(),
-  sqlite('SQLite (libsql)', (url) => new PrismaLibSql({ url }), require('libsql')),
+  ...(TEST_POSTGRES_URL === undefined ? [] : [postgresql(TEST_POSTGRES_URL, true)]),
+  ...sqlites(),
   ...(TEST_MARIADB_URL === undefined ? [] : [mariadb(TEST_MARIADB_URL)]),
 ]
 
 /** Those of the databases that are of one kind. */
 export function databasesOf(...providers: ReadonlyArray<TestDatabaseKind['provider']>): TestDatabaseKind[] {
   return databases.filter((database) => providers.includes(database.provider))
+}
+
+/** One of each kind: for what is about processes and servers, to which drivers of SQLite make no difference. */
+export const oneOfEach: readonly TestDatabaseKind[] = databases.filter(
+  ({ provider }, index) => databases.findIndex((other) => other.provider === provider) === index,
+)
+
+/** All of some cases, frameworks for example; in the short form all of them on the first database, and one on the others. */
+export function casesOn<T>(kind: TestDatabaseKind, cases: readonly T[]): readonly T[] {
+  return isShort && kind !== databases[0] ? cases.slice(0, 1) : cases
 }

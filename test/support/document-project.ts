@@ -1,6 +1,6 @@
 /** A user's project made of the code of a document: every block that names a file becomes that file. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -44,25 +44,27 @@ export function installPacked(project: string): void {
   if (status !== 0) throw new Error(`tar failed: ${String(stderr)}`)
 }
 
-/** The package compiled for one test file, whose projects each get a copy. */
-export class CompiledPackage {
-  #folder: string | undefined
-
-  readonly install: Install = (project) => {
-    this.#folder ??= compilePackage()
-    cpSync(this.#folder, join(project, 'node_modules/eventsourcing-prisma'), { recursive: true })
-  }
-
-  remove(): void {
-    if (this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true })
-  }
+/** From what is compiled, once in a run of the tests. */
+export function installCompiled(project: string): void {
+  cpSync(compiledPackage(), join(project, 'node_modules/eventsourcing-prisma'), { recursive: true })
 }
 
-function compilePackage(): string {
-  const folder = mkdtempSync(join(root, '.tmp/package-'))
-  cpSync(join(root, 'package.json'), join(folder, 'package.json'))
+/** @returns the folder of the package as `tsc` makes it, without its documents */
+function compiledPackage(): string {
+  const run = process.env.TEST_RUN_FOLDER
+  if (run === undefined) throw new Error('Only a run of the tests has a compiled package.')
+  const folder = join(run, 'package')
+  if (existsSync(folder)) return folder
+  const made = mkdtempSync(join(run, 'making-'))
+  cpSync(join(root, 'package.json'), join(made, 'package.json'))
   const tsc = join(root, 'node_modules/typescript/bin/tsc')
-  runNode([tsc, '-p', 'tsconfig.build.json', '--outDir', join(folder, 'dist')], { cwd: root, env: process.env })
+  runNode([tsc, '-p', 'tsconfig.build.json', '--outDir', join(made, 'dist')], { cwd: root, env: process.env })
+  try {
+    renameSync(made, folder)
+  } catch (error) {
+    // Another file has compiled it meanwhile.
+    if (!existsSync(folder)) throw error
+  }
   return folder
 }
 

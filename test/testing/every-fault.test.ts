@@ -8,7 +8,7 @@ import { checkEveryFault, type FaultCheckOptions, type FaultyAdapter, faultyAdap
 import { storedEvent } from '../contracts/stored-events.js'
 import { frameworks, type Route } from '../http/servers.js'
 import type { TestClient } from '../prisma/open-database.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { casesOn, databases, type TestDatabase } from '../support/databases.js'
 import { inMemorySqlites } from '../support/in-memory-sqlite.js'
 
 const namespace = uuid5('6ba7b811-9dad-11d1-80b4-00c04fd430c8', '/every-fault')
@@ -58,11 +58,12 @@ describe.each(databases)('on $name', (kind) => {
     return error instanceof Error ? error.message : ''
   }
 
-  describe.each(frameworks)('a route of $name', (framework) => {
+  describe.each(casesOn(kind, frameworks))('a route of $name', (framework) => {
     const route = (retries: number): Route => ({
       method: 'POST',
       path: '/',
-      transaction: { retries },
+      // The first request of a process may take a second on a loaded machine.
+      transaction: { retries, deadlineMs: 20_000 },
       async handle({ body, send }) {
         await app.write(String(body['name']))
         send(201)

@@ -1,11 +1,12 @@
 /** The decorators compile and run by each toolchain that docs/decorators.md names, as standard and as legacy ones. */
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { transform as bySwc } from '@swc/core'
 import { build, transform as byEsbuild } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { installCompiled } from '../support/document-project.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const sample = readFileSync(join(root, 'test/toolchains/sample.ts'), 'utf8')
@@ -31,13 +32,7 @@ let project: string
 beforeAll(() => {
   mkdirSync(join(root, '.tmp'), { recursive: true })
   project = mkdtempSync(join(root, '.tmp/toolchains-'))
-  const installed = join(project, 'node_modules/eventsourcing-prisma')
-  mkdirSync(installed, { recursive: true })
-  cpSync(join(root, 'package.json'), join(installed, 'package.json'))
-  run(
-    [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--outDir', join(installed, 'dist')],
-    root,
-  )
+  installCompiled(project)
   writeFileSync(join(project, 'package.json'), JSON.stringify({ type: 'module', private: true }))
   writeFileSync(join(project, 'sample.ts'), sample)
   for (const [name, experimentalDecorators] of [

@@ -1,13 +1,13 @@
 /** A short torture of projections: each event counts once, whatever happens to the runners; and without the compare-and-set it does not. */
 import { randomInt } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import { databases, databasesOf } from '../../support/databases.js'
+import { databasesOf, oneOfEach } from '../../support/databases.js'
 import { tortureProjections } from './torture.js'
 
 const seed = Number(process.env['TORTURE_SEED'] ?? randomInt(2 ** 31))
 const told = `TORTURE_SEED=${seed}`
 
-describe.each(databases)('projections on $name', (kind) => {
+describe.each(oneOfEach)('projections on $name', (kind) => {
   it('double nothing and miss nothing, although their runners are killed, and stopped beyond their lease', async () => {
     const settings = { events: 1_500, runners: 2, kills: 1, stops: 1, seed, rebuilds: true }
     const { doubled, missed, wrongSums, kills, stops } = await tortureProjections(kind, settings)

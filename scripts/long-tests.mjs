@@ -1,0 +1,20 @@
+/** The test files that `npm test` leaves out on a developer's machine. `npm run test:all`, and CI, run them. */
+
+/** Each with what is said to be missing; a pattern as Vitest has them. */
+export const longTests = [
+  { files: 'test/torture/**', what: 'torture: processes that are killed while they write' },
+  { files: 'test/restarts/**', what: 'restarts: servers that are stopped, frozen or replaced' },
+  {
+    files:
+      'test/{http/{pool,read-your-writes,idempotency-processes},observability/sigterm,projection/rolling-over}.test.ts',
+    what: 'processes and pools under load',
+  },
+  { files: 'test/{bounds/bounds,application/load-cost}.test.ts', what: 'bounds: a million events, states of many MiB' },
+  { files: 'test/faults/**', what: 'faults of each statement of each kind of work' },
+  { files: 'test/properties/**', what: 'properties: random commands against a model' },
+  { files: 'test/guides/**', what: 'guides: their code, compiled and run as projects' },
+  { files: 'test/readme/**', what: 'README: its code, compiled and run against the packed package' },
+  { files: 'test/stories/**', what: 'stories: whole applications' },
+  { files: 'test/toolchains/**', what: 'toolchains: decorators by each compiler' },
+  { files: 'test/third-party/**', what: 'third parties: other middlewares and frameworks' },
+]
