@@ -153,7 +153,8 @@ export class ProjectionPart {
       await this.#emptyFirst(work)
       const asked = rangeOf(await askedOf(source, projection))
       while (work.position < end) {
-        const page = await source.page({ ...asked, after: work.position, limit: this.host.limits.maxEvents })
+        const range = { ...asked, after: work.position, limit: this.host.limits.maxEvents, stop: end }
+        const page = await source.page(range)
         const outcome = await this.#process(work, { ...page, end: page.end > work.position ? page.end : end })
         if ('error' in outcome) throw outcome.error
         if (!outcome.done) return
