@@ -12,7 +12,7 @@ const layers = {
   application: ['domain', 'persistence', 'transaction'],
   projection: ['domain', 'persistence', 'application'],
   testing: ['domain', 'persistence', 'application', 'prisma', 'projection'],
-  cli: ['domain', 'persistence', 'transaction', 'prisma', 'application', 'projection'],
+  cli: ['domain', 'persistence', 'transaction', 'prisma', 'application'],
 }
 
 const layerRules = Object.entries(layers).map(([layer, below]) => ({
