@@ -50,18 +50,25 @@ export interface ProjectionRow extends ProjectionKey {
 
 /** What is to change in the state of a projection; null empties a column. */
 export interface ProjectionStateChange {
+  /** Whether it is to run; unchanged by default, as are the others. */
   readonly wanted?: ProjectionWanted
+  /** What it is doing. */
   readonly status?: ProjectionStatus
+  /** The position up to which it is being built; null once it is. */
   readonly target?: bigint | null
+  /** Why it is blocked, in words; null where it is not. */
   readonly reason?: string | null
+  /** The position of the event that blocks it; null where none does. */
   readonly failedPosition?: bigint | null
 }
 
 /** How a position is to move on. */
 export interface ProjectionMove {
+  /** Of the lease, as it was when that was taken: another one means that somebody else has taken it. */
   readonly epoch: bigint
   /** Where it is. */
   readonly from: bigint
+  /** Where it is to be. */
   readonly to: bigint
   /** For so long the lease is in force from now on. */
   readonly leaseMs: number
