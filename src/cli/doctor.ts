@@ -7,9 +7,10 @@ import { dialectOf } from '../prisma/dialects/by-provider.js'
 import { type SqlDriverAdapter, statement } from '../prisma/driver.js'
 import type { Finding, Query } from '../prisma/inspection.js'
 import { LogWatch } from '../prisma/log-watch.js'
-import { checkIdentifier, tableNames } from '../prisma/table-names.js'
+import { checkIdentifier, type TableNames, tableNames } from '../prisma/table-names.js'
 import { translateError } from '../prisma/translate-error.js'
 import { examineMigrations } from './migrate.js'
+import { projectionFindings } from './projection-findings.js'
 
 export type { Finding }
 
@@ -74,6 +75,7 @@ class Examination {
   async findings(): Promise<Finding[]> {
     const findings: Finding[] = []
     const logs = new Map<string, bigint | null>()
+    // All logs first: an application can have read that of another one.
     for (const application of this.#options.applications) {
       const names = tableNames(application)
       const events = await this.#table({ name: names.events, columns: ['id', ...eventColumns], key: positionColumns })
@@ -83,8 +85,11 @@ class Examination {
         findings.push(...found)
         logs.set(application.toLowerCase(), last)
       }
+    }
+    for (const application of this.#options.applications) {
+      const names = tableNames(application)
       for (const table of otherTables(names)) findings.push(...(await this.#table(table)))
-      findings.push(...(await this.#tracking(names.tracking, logs)))
+      findings.push(...(await this.#tracking(names.tracking, logs)), ...(await this.#projections(names, logs)))
     }
     findings.push(...(await this.#table(idempotencyKeys)))
     findings.push(...(await examineMigrations(this.#adapter, this.#options.migrations)))
@@ -166,7 +171,8 @@ class Examination {
     const positions = await tracking.all(this.#runner)
     return positions.map(({ applicationName, notificationId }) => {
       const subject = `${table}, ${applicationName}`
-      const last = logs.get(applicationName.toLowerCase())
+      // A reader's positions are stored as `reader@application`, and no reader has an `@` in its name.
+      const last = logs.get(applicationName.slice(applicationName.indexOf('@') + 1).toLowerCase())
       if (last === undefined || notificationId <= (last ?? 0n)) {
         return { check: 'tracking', subject, status: 'ok', message: `processed up to ${notificationId}` }
       }
@@ -180,6 +186,14 @@ class Examination {
     })
   }
 
+  /** How projections are doing, and who works on them. */
+  async #projections(names: TableNames, logs: ReadonlyMap<string, bigint | null>): Promise<Finding[]> {
+    const found = await Promise.all(projectionTables(names).map(async (table) => await this.#table(table)))
+    if (found.flat().some(({ status }) => status !== 'ok')) return found.flat()
+    const tables = this.#dialect.projectionTables({ names, schema: this.#options.schema })
+    return [...found.flat(), ...(await projectionFindings({ table: names.projections, tables, logs }, this.#runner))]
+  }
+
   get #runner(): StatementRunner {
     const adapter = this.#adapter
     return {
@@ -191,7 +205,7 @@ class Examination {
   }
 }
 
-function otherTables({ eventTags, snapshots, tracking, subjectKeys }: ReturnType<typeof tableNames>): ExpectedTable[] {
+function otherTables({ eventTags, snapshots, tracking, subjectKeys }: TableNames): ExpectedTable[] {
   return [
     {
       name: eventTags,
@@ -207,6 +221,19 @@ function otherTables({ eventTags, snapshots, tracking, subjectKeys }: ReturnType
       neededFor: 'tracking what was processed',
     },
     { name: subjectKeys, columns: ['subject', 'key', 'created_at'], key: ['subject'], neededFor: 'personal data' },
+  ]
+}
+
+function projectionTables({ projections, projectionStates, parkedEvents }: TableNames): ExpectedTable[] {
+  const neededFor = 'projections'
+  const leases = ['position', 'epoch', 'owner', 'leased_until']
+  const position = ['name', 'version', 'upstream', 'partition']
+  const state = ['wanted', 'status', 'target', 'reason', 'failed_position', 'updated_at']
+  const event = ['name', 'version', 'notification_id']
+  return [
+    { name: projections, columns: [...position, 'partitions', ...leases], key: position, neededFor },
+    { name: projectionStates, columns: ['name', 'version', ...state], key: ['name', 'version'], neededFor },
+    { name: parkedEvents, columns: [...event, 'key', 'attempts', 'error', 'parked_at'], key: event, neededFor },
   ]
 }
 

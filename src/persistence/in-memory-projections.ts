@@ -48,6 +48,7 @@ export class InMemoryProjectionRecorder implements ProjectionRecorder {
       position,
       owner,
       isLeased: owner !== undefined && leasedUntil > now,
+      leasedUntil: owner === undefined ? undefined : new Date(leasedUntil),
       ...this.#stateOf(key.name, key.version),
     }))
   }

@@ -36,6 +36,8 @@ export interface ProjectionRow extends ProjectionKey {
   readonly owner: string | undefined
   /** Whether the lease is in force, by the database's clock. */
   readonly isLeased: boolean
+  /** When the lease ends or has ended, by the database's clock; undefined where nobody has it. */
+  readonly leasedUntil: Date | undefined
   /** What somebody wants of it. */
   readonly wanted: ProjectionWanted
   /** What it is doing. */

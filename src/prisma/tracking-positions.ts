@@ -22,19 +22,24 @@ export interface TrackingPositionsOptions {
   readonly reader: string | undefined
 }
 
+/** The subscriptions that have stored positions, by table and key: recorders of one datastore know of each other. */
+const originsOf = new WeakMap<Engine, Map<string, TrackingOrigin>>()
+
 /** Works in the current transaction; outside of one, each call is stored by itself. */
 export class TrackingPositions implements TrackingRecorder {
   readonly createStatements: readonly string[]
   readonly #engine: Engine
   readonly #table: TrackingTable
   readonly #prefix: string
-  readonly #origins = new Map<string, TrackingOrigin>()
+  readonly #place: string
 
   /** @throws `ProgrammingError` when the table's name is no identifier, or too long for one, or the reader's is none */
   constructor(engine: Engine, options: TrackingPositionsOptions) {
     this.#engine = engine
     this.#prefix = prefixOf(options.reader)
-    this.#table = engine.dialect.trackingTable({ name: options.name, schema: options.schema ?? engine.schema })
+    const schema = options.schema ?? engine.schema
+    this.#place = JSON.stringify([schema, options.name])
+    this.#table = engine.dialect.trackingTable({ name: options.name, schema })
     this.createStatements = this.#table.createStatements
   }
 
@@ -48,7 +53,9 @@ export class TrackingPositions implements TrackingRecorder {
       if (await this.#table.advance(runner, { applicationName: key, notificationId })) return
       throw alreadyProcessed(tracking, await this.#table.lastPosition(runner, key))
     })
-    noticeSharing(this.#origins, key, tracking)
+    const origins = originsOf.get(this.#engine) ?? new Map<string, TrackingOrigin>()
+    originsOf.set(this.#engine, origins)
+    noticeSharing(origins, `${this.#place} ${key}`, tracking)
   }
 
   async maxTrackingId(applicationName: string): Promise<bigint | null> {

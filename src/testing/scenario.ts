@@ -4,12 +4,13 @@ import { inspect } from 'node:util'
 import { type Aggregate, type AggregateClass, isAggregate } from '../domain/aggregate.js'
 import { eventsOf } from '../domain/aggregate-events.js'
 import { type CommandArguments, type Decider, type DeciderEvent, decide, fold, initial } from '../domain/decider.js'
+import { isEnded } from '../domain/ended.js'
 import { type DomainEvent, domainEvent } from '../domain/event.js'
 import { pinned } from '../domain/kept-values.js'
 import { newEvent } from '../domain/new-event.js'
 import { shapesOf } from '../domain/read-event.js'
 import { rebuild } from '../domain/rebuild.js'
-import type { SnapshotKind } from '../domain/snapshot.js'
+import { type SnapshotKind, type Snapshotted, takeSnapshot } from '../domain/snapshot.js'
 import { Timestamp } from '../domain/timestamp.js'
 import { eventTopic } from '../domain/topic.js'
 import { microsecondsOf, nextTime } from './fixed-sources.js'
@@ -86,11 +87,10 @@ function aggregateScenario(
       }
       const state = actedOn(before, result)
       const events = state.pendingEvents
-      return outcomeOf(story, {
-        state,
-        events,
-        change: unrecordedChange(state.constructor as AggregateClass, [...stored, ...events], state), // of an aggregate
-      })
+      const kind = state.constructor as AggregateClass // of an aggregate
+      const error = refusalOfSave(kind, state, events)
+      if (error !== undefined) return outcomeOf(story, { error, pending: [] })
+      return outcomeOf(story, { state, events, change: unrecordedChange(kind, [...stored, ...events], state) })
     },
   }
 }
@@ -118,6 +118,8 @@ function deciderScenario(
       try {
         const decision = decide(decider, before, { name, args } as never) // checked by the types of `given`
         const events = decision.pendingEvents
+        const refusal = refusalOfSave(decider, decision, events)
+        if (refusal !== undefined) return outcomeOf(story, { error: refusal, pending: [] })
         const change =
           unrecordedChangeOfState(decider, stored, before) ??
           unrecordedChangeOfState(decider, [...stored, ...events], decision)
@@ -126,6 +128,17 @@ function deciderScenario(
         return outcomeOf(story, { error, pending: [] })
       }
     },
+  }
+}
+
+/** Why a save of the events would store nothing: there is no snapshot of the state. Kinds without snapshots have any state. */
+function refusalOfSave(kind: SnapshotKind, originator: Snapshotted, events: readonly DomainEvent[]): unknown {
+  if (kind.snapshots === undefined || events.length === 0 || isEnded(originator)) return undefined
+  try {
+    takeSnapshot(kind, originator)
+    return undefined
+  } catch (error) {
+    return error
   }
 }
 

@@ -33,6 +33,12 @@ class AverageBag extends Bag {
     this.average = this.items.length / 0
   }
 }
+class DatedBag extends Bag {
+  static readonly snapshots = { every: 50 }
+  @event('Put', 'sku') override put(_sku: string): void {
+    this.items.push(new Date('+012025-01-01'))
+  }
+}
 class CircularBag extends Bag {
   static readonly snapshots = {}
   @event('Put', 'sku') override put(_sku: string): void {
@@ -41,9 +47,10 @@ class CircularBag extends Bag {
 }
 
 describe('a state that could not be read again', () => {
-  it.each<[string, typeof ItemBag | typeof AverageBag | typeof CircularBag, string]>([
+  it.each<[string, typeof ItemBag | typeof AverageBag | typeof DatedBag | typeof CircularBag, string]>([
     ['an instance of a class without a transcoding', ItemBag, 'items[0] is an instance of Item'],
     ['not a number', AverageBag, 'average is NaN, and JSON has no such number'],
+    ['a date after the year 9999', DatedBag, 'items[0] is the date +012025-01-01T00:00:00+00:00: a time has to be in'],
     ['what contains itself', CircularBag, 'nested deeper than 256 levels, or contains itself'],
   ])('is refused by the first save of it, and not when a snapshot is due: %s', async (_name, kind, message) => {
     const app = new Application()

@@ -1,6 +1,8 @@
 /** Events that cannot be read: the error says which they are, and a subscription passes over them where it is told to. */
+import { randomUUID } from 'node:crypto'
 import { describe, expect, it, vi } from 'vitest'
-import { Aggregate, Application, event, MapperError, type StoredEvent } from '../../src/index.js'
+import { Aggregate, Application, event, MapperError, PrismaDatastore, type StoredEvent } from '../../src/index.js'
+import { databases } from '../support/databases.js'
 
 class Person extends Aggregate {
   static readonly topic = 'Person'
@@ -110,5 +112,40 @@ describe('an event that cannot be read', () => {
     await expect(app.repository.get(Person, person.id)).rejects.toMatchObject({ code: 'ES_MAPPER', ...where })
     const following = app.subscribe({ gt: 2n })[Symbol.asyncIterator]()
     await expect(following.next()).rejects.toMatchObject({ ...where, notificationId: 3n })
+  })
+})
+
+describe.each(databases)('on $name', (kind) => {
+  it('is passed over with a warning, and the position behind it is tracked', async () => {
+    const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+    const database = await kind.createDatabase()
+    const datastore = new PrismaDatastore({ adapter: database.adapter() })
+    const app = new Application({ name: '', datastore })
+    const ids: string[] = [randomUUID(), randomUUID()]
+    const save = async (): Promise<void> => {
+      const person = new Person()
+      ids.push(person.id)
+      await app.save(person)
+    }
+    await save()
+    await app.recorder.insertEvents([stored(ids[0] ?? '', 'no JSON'), stored(ids[1] ?? '', deep)])
+    await save()
+    const seen: Array<[string, bigint]> = []
+    for await (const { event: read, tracking } of app.subscribe({ onUnreadable: 'skip' })) {
+      seen.push([read.originatorId, tracking.notificationId])
+      if (seen.length === 2) break
+    }
+    const warnings = warn.mock.calls.map(([message]) => String(message))
+    warn.mockRestore()
+    await datastore.close()
+    await database.drop()
+    expect(seen).toEqual([
+      [ids[2], 1n],
+      [ids[3], 4n],
+    ])
+    expect(warnings).toEqual([
+      expect.stringContaining(`${ids[0]}, notification 2: `),
+      expect.stringContaining(`${ids[1]}, notification 3: `),
+    ])
   })
 })

@@ -6,7 +6,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { doctor, type Finding } from '../../src/cli/doctor.js'
 import { migrate } from '../../src/cli/migrate.js'
 import { run } from '../../src/cli/program.js'
-import { PrismaDatastore, PrismaProcessRecorder } from '../../src/index.js'
+import { PrismaDatastore, PrismaProcessRecorder, PrismaTrackingRecorder } from '../../src/index.js'
+import { PrismaProjectionRecorder } from '../../src/prisma/projection-recorder.js'
+import { tableNames } from '../../src/prisma/table-names.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { newGate } from '../prisma/gate.js'
 import { databases, databasesOf, type TestDatabase } from '../support/databases.js'
@@ -37,6 +39,7 @@ describe.each(databases)('on $name', (kind) => {
     const datastore = new PrismaDatastore({ adapter: database.adapter() })
     const recorder = new PrismaProcessRecorder(datastore)
     await recorder.insertEvents([storedEvent('1e1d7398-8986-57af-bb01-11a89b2f8b02', 1)])
+    await new PrismaProjectionRecorder(datastore, { names: tableNames('') }).createTable()
     const school = new PrismaProcessRecorder(datastore, {
       eventsTable: 'school_events',
       trackingTable: 'school_tracking',
@@ -46,6 +49,8 @@ describe.each(databases)('on $name', (kind) => {
     for (const applicationName of ['School', 'Elsewhere']) {
       await school.insertTracking({ applicationName, notificationId: 5n })
     }
+    const letters = new PrismaTrackingRecorder(datastore, { trackingTable: 'school_tracking', reader: 'letters' })
+    await letters.insertTracking({ applicationName: 'School', notificationId: 7n })
     await datastore.close()
     const isAboutMigrations = ({ check }: Finding): boolean => check === 'migrations'
     const sound = await look()
@@ -62,7 +67,41 @@ describe.each(databases)('on $name', (kind) => {
       expect.stringMatching(
         /^error tracking school_tracking, School: it says that 5 was processed, and the log ends at 1/,
       ),
+      expect.stringMatching(
+        /^error tracking school_tracking, letters@School: it says that 7 was processed, and the log ends at 1/,
+      ),
     ])
+  })
+
+  it('tells how projections are doing, who has their leases and until when, and what stands still', async () => {
+    database = await kind.createDatabase()
+    const datastore = new PrismaDatastore({ adapter: database.adapter() })
+    const log = new PrismaProcessRecorder(datastore)
+    await log.insertEvents([storedEvent('1e1d7398-8986-57af-bb01-11a89b2f8b02', 1)])
+    const projections = new PrismaProjectionRecorder(datastore, { names: tableNames('') })
+    await projections.createTable()
+    const keyOf = (name: string) => ({ name, version: 1, upstream: '', partition: 0 })
+    for (const name of ['beyond', 'blocked', 'idle', 'leased']) await projections.add(keyOf(name), 1)
+    const before = Date.now()
+    await projections.claim(keyOf('leased'), 'host-1', 600_000)
+    const lease = await projections.claim(keyOf('beyond'), 'host-2', 600_000)
+    if (lease === undefined) throw new Error('nobody has the lease, and it was refused')
+    await projections.reposition(keyOf('beyond'), lease.epoch, 4n)
+    await projections.change('blocked', 1, { status: 'blocked', reason: 'Error: no owner', failedPosition: 1n })
+    await projections.park('leased', 1, { notificationId: 1n, key: 'a', attempts: 2, error: 'Error: late' })
+    await datastore.close()
+    const found = (await look()).filter(({ subject }) => subject.startsWith('projections, '))
+    expect(faults(found)).toEqual([
+      expect.stringMatching(/^error projection projections, beyond, version 1, .*: it has processed 4, .*ends at 1/),
+      expect.stringMatching(
+        /^error projection projections, blocked, .*: it stands still at event 1: Error: no owner; .*projections retry blocked/,
+      ),
+      expect.stringMatching(/^warning projection projections, idle, .*nobody works on it.*building, at 0, nobody has/),
+      expect.stringMatching(/^warning parked events projections, leased, .*: 1 event put aside/),
+    ])
+    const leased = found.find(({ status }) => status === 'ok')
+    const [, until = ''] = /^building, at 0, the lease of host-1 lasts until (\S+Z)$/.exec(leased?.message ?? '') ?? []
+    expect(Math.abs(Date.parse(until) - before - 600_000)).toBeLessThan(300_000)
   })
 
   it('prints the same as text and as JSON, and exits with 1 for an error', async () => {
@@ -98,6 +137,11 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     const recorder = new PrismaProcessRecorder(new PrismaDatastore({ adapter: database.adapter() }))
     await recorder.insertEvents([storedEvent('1e1d7398-8986-57af-bb01-11a89b2f8b02', 1)])
     expect(await recorder.selectNotifications(null, 10)).toHaveLength(2)
+    await new PrismaProjectionRecorder(recorder.datastore, { names: tableNames('') }).createTable()
+    await database.query('ALTER TABLE projections DROP COLUMN owner')
+    expect(faults(await look())).toContainEqual(
+      expect.stringMatching(/^error columns projections: it has no column owner: every statement fails/),
+    )
     if (recorder.datastore instanceof PrismaDatastore) await recorder.datastore.close()
   })
 
@@ -150,5 +194,26 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     expect(await aboutMigrations()).toMatchObject([
       { status: 'error', message: expect.stringMatching(/2_cats has failed/) },
     ])
+  })
+})
+
+describe.each(databasesOf('mysql'))('on $name', (kind) => {
+  it('finds a counter row that is behind its table, and says how to move it', async () => {
+    database = await kind.createDatabase()
+    const datastore = new PrismaDatastore({ adapter: database.adapter() })
+    const recorder = new PrismaProcessRecorder(datastore)
+    const insert = async (version: number): Promise<unknown> =>
+      await recorder.insertEvents([storedEvent('1e1d7398-8986-57af-bb01-11a89b2f8b02', version)])
+    await insert(1)
+    await database.query('UPDATE stored_events SET id = 9')
+    const [fault = '', ...others] = faults(await look()).filter((line) => line.includes('stored_events:'))
+    expect(others).toEqual([])
+    expect(fault).toMatch(/^error ids stored_events: /)
+    const [cure = ''] = /UPDATE notification_positions SET [^;.]*/.exec(fault) ?? []
+    await database.query(cure)
+    expect(faults(await look()).filter((line) => line.includes('stored_events:'))).toEqual([])
+    await insert(2)
+    expect(await recorder.maxNotificationId()).toBe(10n)
+    await datastore.close()
   })
 })

@@ -1,5 +1,5 @@
 /** docs/errors.md lists just the errors that there are, with their codes and bases. */
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import * as errors from '../../src/errors.js'
 import * as requestErrors from '../../src/request-errors.js'
@@ -35,6 +35,23 @@ it('lists every error with its code and its base, and no other', () => {
 
 it('gives every error a code of its own', () => {
   expect(new Set(existing.map(({ code }) => code)).size).toBe(existing.length)
+})
+
+it('lists every process warning, and no other', () => {
+  const root = new URL('../../', import.meta.url)
+  const sources = ['src', 'adapters'].flatMap((folder) =>
+    readdirSync(new URL(folder, root), { recursive: true, encoding: 'utf8' })
+      .filter((name) => name.endsWith('.ts'))
+      .map((name) => readFileSync(new URL(`${folder}/${name}`, root), 'utf8')),
+  )
+  // The codes of errors are members of their classes, which are declared by `=`.
+  const emitted = new Set(
+    sources.flatMap((source) => [...source.matchAll(/\bcode: '(ES_\w+)'/g)].map(([, code]) => code)),
+  )
+  const warnings = [...document.matchAll(/^\| `(ES_\w+)`\s+\|[^|\n]*\|$/gm)].map(([, code]) => code)
+  expect(emitted.size).toBeGreaterThan(10)
+  expect(new Set(warnings)).toEqual(emitted)
+  expect(new Set(warnings).size).toBe(warnings.length)
 })
 
 it('keeps the cause, and is recognised by shape', () => {

@@ -78,6 +78,8 @@ describe.each(databases)('on $name', (kind) => {
   it('says so where two readers store one position', async () => {
     const views = new PrismaTrackingRecorder(open.datastore)
     const take = async (topics: string[]): Promise<Tracking> => {
+      // Each has a recorder of its own, as readers have that do not know of each other.
+      const views = new PrismaTrackingRecorder(open.datastore)
       const gt = await views.maxTrackingId(school.name)
       for await (const { tracking } of school.subscribe({ gt, topics })) {
         await views.insertTracking(tracking)

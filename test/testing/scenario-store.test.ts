@@ -71,6 +71,30 @@ describe('a scenario of an aggregate', () => {
     }
   })
 
+  it('refuses a state of which no snapshot could be kept, as the first save of it does', async () => {
+    class Average extends Aggregate {
+      static readonly snapshots = { every: 50 }
+      average = 0
+      @event('Counted', 'by') count(by: number): void {
+        this.average = by / 0
+      }
+      @event('Closed', { ends: true }) close(): void {}
+    }
+    const refusal = /^Cannot take a snapshot of Average .*, version 2: .*average is Infinity/
+    const average = new Average()
+    average.count(1)
+    await expect(new Application().save(average)).rejects.toThrow(refusal)
+    const outcome = given(Average, created).when((each) => each.count(1))
+    outcome.thenThrows(DataError).thenThrows(refusal)
+    expect(() => outcome.thenState({})).toThrow(refusal)
+    given(Average, created)
+      .when((each) => {
+        each.count(1)
+        each.close()
+      })
+      .thenEvents({ type: 'Counted', data: { by: 1 } }, { type: 'Closed' })
+  })
+
   it('finds it in a new aggregate, too, and in one that keeps its own state', () => {
     expect(() =>
       given(Box)
@@ -109,6 +133,19 @@ describe('a scenario of a decider', () => {
         return []
       },
     },
+  })
+
+  it('refuses a state of which no snapshot could be kept', () => {
+    const averages = defineDecider({
+      name: 'AverageDecider',
+      snapshots: { every: 50 },
+      initialState: () => ({ average: 0 }),
+      evolve: { Counted: (_state, { by }: { by: number }) => ({ average: by / 0 }) },
+      decide: { count: (_state, by: number) => [{ type: 'Counted', data: { by } }] },
+    })
+    given(averages)
+      .when('count', 1)
+      .thenThrows(/average is Infinity/)
   })
 
   it('finds a command that changes the state', () => {

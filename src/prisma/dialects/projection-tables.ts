@@ -57,7 +57,7 @@ export class ProjectionStatements implements ProjectionTables {
     const args: unknown[] = []
     const sql =
       `SELECT p.name, p.version, p.upstream, ${this.#part('p')}, p.partitions, ${wide('p.position')}, p.owner, ` +
-      `CASE WHEN p.leased_until > ${now(args)} THEN 1 ELSE 0 END, s.wanted, s.status, ${wide('s.target')}, s.reason, ` +
+      `CASE WHEN p.leased_until > ${now(args)} THEN 1 ELSE 0 END, p.leased_until, s.wanted, s.status, ${wide('s.target')}, s.reason, ` +
       `${wide('s.failed_position')} FROM ${projections} AS p JOIN ${states} AS s ON s.name = p.name AND s.version = p.version ` +
       `ORDER BY p.name, p.version, p.upstream, ${this.#part('p')}`
     const { rows } = await runner.query(statement(sql, args))
@@ -284,7 +284,7 @@ async function changes(runner: StatementRunner, { sql, args }: SqlQuery, guards:
 }
 
 function toRow(row: readonly unknown[]): ProjectionRow {
-  const [name, version, upstream, partition, partitions, position, owner, isLeased, ...state] = row
+  const [name, version, upstream, partition, partitions, position, owner, isLeased, leasedUntil, ...state] = row
   const [wanted, status, target, reason, failedPosition] = state
   return {
     name: toText(name),
@@ -295,6 +295,7 @@ function toRow(row: readonly unknown[]): ProjectionRow {
     position: toBigInt(position),
     owner: optional(owner, toText),
     isLeased: Number(isLeased) === 1,
+    leasedUntil: optional(leasedUntil, toDate),
     wanted: toText(wanted) as ProjectionWanted, // written by us
     status: toText(status) as ProjectionStatus, // written by us
     target: optional(target, toBigInt),

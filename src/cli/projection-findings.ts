@@ -1,0 +1,100 @@
+/** What the doctor finds in the tables of projections: how they are doing, and who has their leases. */
+import type { ProjectionRow } from '../persistence/projection-recorder.js'
+import type { StatementRunner } from '../prisma/connections.js'
+import type { ProjectionTables } from '../prisma/dialect.js'
+import type { Finding } from '../prisma/inspection.js'
+import { counted } from './output.js'
+
+/** Where to look. */
+export interface ProjectionPlace {
+  /** The name of the table of their positions, for the findings. */
+  readonly table: string
+  readonly tables: ProjectionTables
+  /** The ends of the logs that were looked at, by the names of their applications in lower case. */
+  readonly logs: ReadonlyMap<string, bigint | null>
+}
+
+const command = 'npx eventsourcing-prisma projections'
+
+/** Looks at each version of each projection; the tables have to be in order. */
+export async function projectionFindings(place: ProjectionPlace, runner: StatementRunner): Promise<Finding[]> {
+  const versions = new Map<string, ProjectionRow[]>()
+  for (const row of await place.tables.rows(runner)) {
+    const subject = `${place.table}, ${row.name}, version ${row.version}, log of ${row.upstream || 'the application'}`
+    versions.set(subject, [...(versions.get(subject) ?? []), row])
+  }
+  const findings: Finding[] = []
+  for (const [subject, parts] of versions) {
+    const last = place.logs.get(parts[0]?.upstream.toLowerCase() ?? '')
+    findings.push(conditionOf(subject, parts, last))
+    const aside = await parkedFinding(place, subject, parts, runner)
+    if (aside !== undefined) findings.push(aside)
+  }
+  return findings
+}
+
+/** @param last - the end of the log; undefined for one that was not looked at, null for an empty one */
+function conditionOf(subject: string, parts: readonly ProjectionRow[], last: bigint | null | undefined): Finding {
+  const check = 'projection'
+  const message = parts.map(partText).join('; ')
+  const blocked = parts.find(({ status }) => status === 'blocked')
+  if (blocked !== undefined) {
+    const { name, failedPosition, reason } = blocked
+    const event = failedPosition === undefined ? '' : ` at event ${failedPosition}`
+    return {
+      check,
+      subject,
+      status: 'error',
+      message: `it stands still${event}: ${reason ?? 'no reason is stored'}; ${message}`,
+      cure: `Mend its handler, then: ${command} retry ${name}; or pass over the event: ${command} skip ${name}`,
+    }
+  }
+  const end = last ?? 0n
+  const beyond = last === undefined ? undefined : parts.find(({ position }) => position > end)
+  if (beyond !== undefined) {
+    return {
+      check,
+      subject,
+      status: 'error',
+      message: `it has processed ${beyond.position}, and the log ends at ${end}: it was restored, or emptied; new events are passed over`,
+      cure: 'Restore all tables from one backup; or rebuild the projection.',
+    }
+  }
+  const isIdle = parts.some(
+    (part) => part.position < end && !part.isLeased && (part.status === 'live' || part.status === 'building'),
+  )
+  if (!isIdle) return { check, subject, status: 'ok', message }
+  const cure = 'Start its runner. One that was killed is replaced when its lease has ended.'
+  return {
+    check,
+    subject,
+    status: 'warning',
+    message: `nobody works on it, and the log goes on to ${end}; ${message}`,
+    cure,
+  }
+}
+
+function partText({ partition, partitions, status, position, owner, isLeased, leasedUntil }: ProjectionRow): string {
+  const part = partitions === 1 ? '' : `part ${partition + 1} of ${partitions}, `
+  const until = leasedUntil?.toISOString()
+  if (owner === undefined || until === undefined) return `${part}${status}, at ${position}, nobody has the lease`
+  return `${part}${status}, at ${position}, the lease of ${owner} ${isLeased ? 'lasts until' : 'ended at'} ${until}`
+}
+
+async function parkedFinding(
+  { tables }: ProjectionPlace,
+  subject: string,
+  [first]: readonly ProjectionRow[],
+  runner: StatementRunner,
+): Promise<Finding | undefined> {
+  if (first === undefined || first.status === 'superseded') return undefined
+  const { length } = await tables.parked(runner, first.name, first.version)
+  if (length === 0) return undefined
+  return {
+    check: 'parked events',
+    subject,
+    status: 'warning',
+    message: `${counted(length, 'event')} put aside, of which its rows know nothing`,
+    cure: `${command} parked ${first.name} lists them; ${command} retry ${first.name} --module … tries them again`,
+  }
+}
