@@ -14,6 +14,7 @@ export function openTortured(plan: WorkerPlan): PrismaDatastore {
   const datastore = new PrismaDatastore({
     adapter: adapterOf(plan),
     deadlineMs: 60_000,
+    order: plan.order,
     ...(plan.role === 'listening' ? { listen: () => new pg.Client({ connectionString: plan.url }) } : {}),
     // Whoever writes has to notify for the one that listens.
     ...(plan.role === 'writer' && plan.provider === 'postgresql' ? { listen: neverConnected } : {}),

@@ -1,8 +1,9 @@
 /** What a torture run is to do: the settings that the parent gives to its writers and readers. */
+import type { LogOrder } from '../../src/index.js'
 import type { TestDatabaseKind } from '../support/databases.js'
 
 /** Who follows the log, and how. */
-export const readerRoles = ['polling', 'subscribing', 'listening', 'crowd', 'restarting'] as const
+export const readerRoles = ['polling', 'subscribing', 'listening', 'crowd', 'restarting', 'plain'] as const
 
 export type ReaderRole = (typeof readerRoles)[number]
 
@@ -14,6 +15,10 @@ export interface TorturePlan {
   readonly provider: TestDatabaseKind['provider']
   /** How many writer processes. */
   readonly writers: number
+  /** How many processes write as the Python library does, by plain SQL under its table lock; PostgreSQL alone. */
+  readonly pythonWriters: number
+  /** What keeps the log in order on PostgreSQL. */
+  readonly order: LogOrder
   /** How many events, at least, by the count of the database. */
   readonly events: number
   readonly seed: number
@@ -23,13 +28,13 @@ export interface TorturePlan {
   readonly longestOpenMs: number
   /** How many times a writer is killed and replaced, and, at most, the reader that restarts. */
   readonly kills: number
-  /** Those that follow the log; only PostgreSQL knows `listening`. */
+  /** Those that follow the log; only PostgreSQL knows `listening` and `plain`. */
   readonly readers: readonly ReaderRole[]
 }
 
 /** What one process is told. */
 export interface WorkerPlan extends TorturePlan {
-  readonly role: 'writer' | ReaderRole
+  readonly role: 'writer' | 'python' | ReaderRole
   /** Which of its role it is. */
   readonly number: number
   /** How often the process was replaced before. */

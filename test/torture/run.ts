@@ -1,6 +1,7 @@
 /** `npm run torture`: tortures one database, prints what came of it, and fails unless nothing was lost, repeated or out of order. */
 import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import type { LogOrder } from '../../src/index.js'
 import { databases, type TestDatabaseKind } from '../support/databases.js'
 import { readerRoles } from './plan.js'
 import { measureThroughput } from './throughput.js'
@@ -17,6 +18,8 @@ const { values } = parseArgs({
   options: {
     database: { type: 'string', default: 'sqlite' },
     writers: { type: 'string', default: '8' },
+    'python-writers': { type: 'string', default: '0' },
+    order: { type: 'string' },
     events: { type: 'string', default: '100000' },
     seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
     kills: { type: 'string', default: '8' },
@@ -49,11 +52,16 @@ async function showThroughput(postgresql: TestDatabaseKind): Promise<void> {
 async function showTorture(tortured: TestDatabaseKind): Promise<void> {
   const settings = {
     writers: Number(values.writers),
+    pythonWriters: Number(values['python-writers']),
+    ...(values.order === undefined ? {} : { order: chosenOrder(values.order) }),
     events: Number(values.events),
     seed: Number(values.seed),
     kills: Number(values.kills),
     isProtected: !values.unprotected,
     ...(values.readers === undefined ? {} : { readers: chosenReaders(values.readers, tortured) }),
+  }
+  if (settings.pythonWriters > 0 && tortured.provider !== 'postgresql') {
+    throw new Error('Writers like those of the Python library take a lock that PostgreSQL alone has.')
   }
   console.log(`${tortured.name}, ${JSON.stringify(settings)}`)
   const result = await torture(tortured, settings)
@@ -82,9 +90,14 @@ async function showTorture(tortured: TestDatabaseKind): Promise<void> {
 function chosenReaders(names: string, { name, provider }: TestDatabaseKind) {
   return names.split(',').map((wanted) => {
     const role = readerRoles.find((known) => known === wanted)
-    if (role !== undefined && (role !== 'listening' || provider === 'postgresql')) return role
+    if (role !== undefined && ((role !== 'listening' && role !== 'plain') || provider === 'postgresql')) return role
     throw new Error(`There is no reader '${wanted}' on ${name}: use some of ${readerRoles.join(', ')}.`)
   })
+}
+
+function chosenOrder(name: string): LogOrder {
+  if (name === 'floor-lock' || name === 'table-lock') return name
+  throw new Error(`There is no order '${name}': use floor-lock or table-lock.`)
 }
 
 function shown(milliseconds: number | undefined): string {

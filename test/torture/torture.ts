@@ -13,7 +13,7 @@ import { holesOf, judge, type PlacedEvent, positionOf, type SeenEvent, type Verd
 
 /** How hard to torture. */
 export type TortureSettings = Pick<TorturePlan, 'writers' | 'events' | 'seed'> &
-  Partial<Pick<TorturePlan, 'isProtected' | 'longestOpenMs' | 'kills' | 'readers'>>
+  Partial<Pick<TorturePlan, 'isProtected' | 'longestOpenMs' | 'kills' | 'readers' | 'pythonWriters' | 'order'>>
 
 /** What came of it. */
 export interface TortureResult {
@@ -44,8 +44,13 @@ export async function torture(kind: TestDatabaseKind, settings: TortureSettings)
         'originator_id VARCHAR(36) NOT NULL, originator_version BIGINT NOT NULL, seen_at DOUBLE PRECISION NOT NULL)',
     )
     const { name, provider } = kind
-    const readers = readerRoles.filter((role) => role !== 'listening' || provider === 'postgresql')
-    const defaults = { isProtected: true, kills: 4, longestOpenMs: provider === 'sqlite' ? 20 : 200, readers }
+    const { pythonWriters = 0 } = settings
+    const readers = readerRoles.filter(
+      (role) => (role !== 'listening' || provider === 'postgresql') && (role !== 'plain' || pythonWriters > 0),
+    )
+    const order = pythonWriters > 0 ? 'table-lock' : 'floor-lock'
+    const longestOpenMs = provider === 'sqlite' ? 20 : 200
+    const defaults = { isProtected: true, kills: 4, longestOpenMs, readers, pythonWriters, order } as const
     const plan: TorturePlan = { ...defaults, ...settings, database: name, provider, url: database.url }
     return await new Torture(plan, database, folder).run()
   } finally {
@@ -69,10 +74,12 @@ class Torture {
   }
 
   async run(): Promise<TortureResult> {
-    const { readers: roles, writers: count } = this.#plan
+    const { readers: roles, writers: count, pythonWriters } = this.#plan
     const start = performance.now()
     const readers = roles.map((role) => new Worker(this.#workerPlan(role, 0)))
-    const writers = Array.from({ length: count }, (_, number) => new Worker(this.#workerPlan('writer', number)))
+    const writersOf = (role: 'writer' | 'python', length: number): Worker[] =>
+      Array.from({ length }, (_, number) => new Worker(this.#workerPlan(role, number)))
+    const writers = [...writersOf('writer', count), ...writersOf('python', pythonWriters)]
     const all = [...readers, ...writers]
     try {
       await Promise.all(all.map((worker) => worker.started()))
@@ -135,7 +142,7 @@ class Torture {
     const stored = await this.#stored()
     const positions = new Set(stored.map(positionOf))
     const committedAt = new Map<string, number>()
-    for (const file of readdirSync(this.#folder).filter((name) => name.startsWith('writer-'))) {
+    for (const file of readdirSync(this.#folder).filter((name) => /^(writer|python)-/.test(name))) {
       for (const [originatorId = '', version, at] of readReport(join(this.#folder, file))) {
         committedAt.set(positionOf({ originatorId, originatorVersion: Number(version) }), Number(at))
       }
@@ -216,8 +223,9 @@ class Worker {
     this.#process.kill('SIGKILL')
     await exited
     const incarnation = this.#plan.incarnation + 1
+    const isWriter = this.#plan.role === 'writer' || this.#plan.role === 'python'
     const report = this.#plan.report.replace(/(\.\d+)?$/, `.${incarnation}`)
-    this.#plan = { ...this.#plan, incarnation, report: this.#plan.role === 'writer' ? report : this.#plan.report }
+    this.#plan = { ...this.#plan, incarnation, report: isWriter ? report : this.#plan.report }
     this.#process = start(this.#plan)
     this.#isEnding = false
     await this.started()
