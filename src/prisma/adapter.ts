@@ -6,7 +6,8 @@ import { TransactionClosedError } from '../errors.js'
 import type { AsyncContext } from '../transaction/context.js'
 import { seemsInsideOperation } from '../transaction/operations.js'
 import type { OutsideWrites } from '../transaction/outside-writes.js'
-import type { Transactions } from '../transaction/transactions.js'
+import { heldBy } from '../transaction/session.js'
+import { openAround, type Transactions } from '../transaction/transactions.js'
 import { withBulkUpdate } from './bulk-update.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
@@ -104,7 +105,8 @@ class JoiningAdapter implements SqlDriverAdapter {
       isolationLevel: isolationLevel === undefined ? undefined : isolationLevels[isolationLevel],
       readOnly: false,
       deadlineMs,
-      heldAround: [...transactions.around()].flatMap(({ connection: held }) => held ?? []),
+      heldAround: heldBy(transactions.around()),
+      heldByAny: heldBy(openAround()),
       maxWaitMs,
       signal: () => new AbortController().signal,
     })

@@ -3,6 +3,8 @@ import { ProgrammingError, TransactionTimeoutError } from '../errors.js'
 import type { BeginOptions, LoneStatements } from '../transaction/connection.js'
 import { AsyncContext } from '../transaction/context.js'
 import { checkedDeadline } from '../transaction/options.js'
+import { heldBy } from '../transaction/session.js'
+import { openAround } from '../transaction/transactions.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { SqlDriverAdapter, SqlQuery, SqlResultSet } from './driver.js'
 import type { RehearsalLimits } from './engine.js'
@@ -55,6 +57,7 @@ export class ReplaceableConnections implements Connections {
         readOnly: false,
         deadlineMs,
         heldAround: [],
+        heldByAny: heldBy(openAround()),
         maxWaitMs: patienceMs,
         signal: () => new AbortController().signal,
       })

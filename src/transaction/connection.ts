@@ -37,6 +37,8 @@ export type Statements<Connection extends TransactionConnection> = Omit<Connecti
 export interface WaitOptions {
   /** The connections of the transactions around it: they are not given back before it ends. */
   readonly heldAround: readonly object[]
+  /** The same of the transactions of all datastores. */
+  readonly heldByAny: readonly object[]
   /** Milliseconds that it may wait for a connection. */
   readonly maxWaitMs: number
   /** Makes the signal that gives up waiting for a connection: called only by who has to wait. */

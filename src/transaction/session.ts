@@ -29,7 +29,7 @@ export interface Guest {
 }
 
 /** A transaction around another one. */
-interface Holder {
+export interface Holder {
   readonly connection: object | undefined
   notePosition(log: string, position: bigint): void
 }
@@ -47,6 +47,8 @@ export interface SessionOptions extends LifetimeOptions {
   readonly escapes: Escapes
   /** The transactions that are open around this one. */
   readonly around: readonly Holder[]
+  /** The same of all datastores, as it was when the transaction was made: Prisma sends some statements in the context of another. */
+  readonly aroundOfAny: readonly Holder[]
 }
 
 /** A piece of work on the connection of a transaction. */
@@ -264,9 +266,10 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
 
   /** How it waits for a connection. */
   #waiting(): WaitOptions {
-    const { maxWaitMs, around, telemetry } = this.options
+    const { maxWaitMs, around, aroundOfAny, telemetry } = this.options
     return {
-      heldAround: around.flatMap(({ connection }) => connection ?? []),
+      heldAround: heldBy(around),
+      heldByAny: heldBy(aroundOfAny),
       maxWaitMs,
       signal: () => this.life.endSignal,
       waits: () => {
@@ -396,6 +399,11 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
 }
 
 const noPositions: ReadonlyMap<string, bigint> = new Map()
+
+/** What transactions hold of their pools. */
+export function heldBy(holders: Iterable<Holder>): object[] {
+  return [...holders].flatMap(({ connection }) => connection ?? [])
+}
 
 function lostError(cause: unknown): Error {
   return new RollbackOnlyError(

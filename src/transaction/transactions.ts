@@ -19,7 +19,7 @@ import {
 } from './options.js'
 import { backOffMs } from './retry.js'
 import { Scope } from './scope.js'
-import type { Session } from './session.js'
+import type { Holder, Session } from './session.js'
 import type { Telemetry } from './telemetry.js'
 
 /** What holds for every transaction that does not say otherwise. */
@@ -124,6 +124,7 @@ export class Transactions<Connection extends TransactionConnection> {
       maxWaitMs: checkedMaxWait(options.maxWaitMs ?? this.defaults.maxWaitMs),
       label: options.label,
       around: [...this.around()],
+      aroundOfAny: openAround(),
       escapes: this.#escapes,
       autoflush: options.autoflush ?? this.defaults.autoflush,
       attempt: (failed?.attempt ?? 0) + 1,
@@ -275,13 +276,14 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 }
 
-/** What the transactions around this code hold of their pools, those of every datastore, also where it has stepped out of them. */
-export function* heldAround(): Generator<object> {
+/** The transactions of all datastores around this code that have not ended, also where it has stepped out of them. */
+export function openAround(): Holder[] {
+  const open: Holder[] = []
   for (const value of AsyncContext.everything()) {
-    const scope = value instanceof DeferredScope ? value.begun : value
-    if (!(scope instanceof Scope) || scope.session.life.ended !== undefined) continue
-    if (scope.session.connection !== undefined) yield scope.session.connection
+    const scope: unknown = value instanceof DeferredScope ? value.begun : value
+    if (scope instanceof Scope && scope.session.life.ended === undefined) open.push(scope.session)
   }
+  return open
 }
 
 /** What was answered inside of parts that are open tells of what they do: when one of them is undone, so is the whole. */

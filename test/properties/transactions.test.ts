@@ -73,6 +73,17 @@ describe.each(databases)('on $name', (kind) => {
   )
 })
 
+/** Of transactions side by side: Prisma has sent the statement of one in the context of another, which had the only writer. */
+const failedBefore = { seed: -364492268, path: '6:1:2:2:2:2:2:2:2:2:3:3:9:3:4:5:6:6:6:6:6:7:7', endOnFailure: true }
+
+describe.each(databasesOf('sqlite'))('on $name,', (kind) => {
+  it('what has failed before holds', async () => {
+    const world = await World.on(kind)
+    await fc.assert(storesWhatWasCommitted(world), failedBefore)
+    await world.close()
+  })
+})
+
 /** The databases whose transactions are statements; one of them is always there. */
 describe.each(databasesOf('sqlite').slice(-1))('the property, on $name,', (kind) => {
   const untilFound = { numRuns: 1_000, endOnFailure: true }

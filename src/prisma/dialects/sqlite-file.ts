@@ -2,11 +2,10 @@
 import { realpathSync } from 'node:fs'
 import { NotSupportedError } from '../../errors.js'
 import type { BeginOptions } from '../../transaction/connection.js'
-import { heldAround } from '../../transaction/transactions.js'
 import { WaitingLine, type WaitOptions } from '../waiting-line.js'
 
 /** How to wait for the turn. */
-type TurnOptions = Pick<BeginOptions, 'maxWaitMs' | 'signal' | 'waits'> & Pick<WaitOptions, 'maxWaiting'>
+type TurnOptions = Pick<BeginOptions, 'heldByAny' | 'maxWaitMs' | 'signal' | 'waits'> & Pick<WaitOptions, 'maxWaiting'>
 
 /** After so long in a row the file is left alone for a moment, where others want it. */
 const longestStretchMs = 50
@@ -53,9 +52,9 @@ export class SqliteFile {
    *
    * @throws `NotSupportedError` inside of the transaction that has the turn, which would wait for itself; `OverloadedError`
    */
-  async takeTurn({ maxWaitMs, maxWaiting, signal, waits }: TurnOptions): Promise<void> {
+  async takeTurn({ heldByAny, maxWaitMs, maxWaiting, signal, waits }: TurnOptions): Promise<void> {
     if (this.#line.tryEnter()) return this.#taken()
-    for (const connection of heldAround()) if (connection === this.#writer) throw insideError()
+    if (heldByAny.some((connection) => connection === this.#writer)) throw insideError()
     const hasWaited = waits?.()
     try {
       await this.#line.enter({ maxWaitMs, maxWaiting, signal: signal() })
