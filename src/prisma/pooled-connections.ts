@@ -122,7 +122,12 @@ export class PooledConnections implements Connections {
 
   async #byItself<T>(run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
     const { maxWaitMs } = this.#settings
-    const pool = await this.#take({ heldAround: [], heldByAny: [], maxWaitMs, signal: () => new AbortController().signal })
+    const pool = await this.#take({
+      heldAround: [],
+      heldByAny: [],
+      maxWaitMs,
+      signal: () => new AbortController().signal,
+    })
     try {
       return await run(await this.adapter())
     } finally {
