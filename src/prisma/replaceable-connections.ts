@@ -1,9 +1,8 @@
 /** The connections of a datastore, in whose place a rehearsal can be for a while. */
 import { ProgrammingError, TransactionTimeoutError } from '../errors.js'
-import type { BeginOptions, LoneStatements } from '../transaction/connection.js'
+import { type BeginOptions, heldBy, type LoneStatements } from '../transaction/connection.js'
 import { AsyncContext } from '../transaction/context.js'
 import { checkedDeadline } from '../transaction/options.js'
-import { heldBy } from '../transaction/session.js'
 import { openAround } from '../transaction/transactions.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { SqlDriverAdapter, SqlQuery, SqlResultSet } from './driver.js'

@@ -33,6 +33,17 @@ export interface TransactionConnection extends Partial<Abandonable> {
 /** What a connection can do that sends each statement as a transaction of its own. */
 export type Statements<Connection extends TransactionConnection> = Omit<Connection, keyof TransactionConnection>
 
+/** A transaction around another one. */
+export interface Holder {
+  readonly connection: object | undefined
+  notePosition(log: string, position: bigint): void
+}
+
+/** What transactions hold of their pools. */
+export function heldBy(holders: Iterable<Holder>): object[] {
+  return [...holders].flatMap(({ connection }) => connection ?? [])
+}
+
 /** How to wait for a connection. */
 export interface WaitOptions {
   /** The connections of the transactions around it: they are not given back before it ends. */

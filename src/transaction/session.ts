@@ -1,13 +1,15 @@
 /** One database transaction from its first statement to its end: the connection, the deadline and the guests in it. */
 import { CommitUnknownError, OverloadedError, RollbackOnlyError } from '../errors.js'
 import type { Run } from './buffers.js'
-import type {
-  Abandonable,
-  ConnectionSource,
-  LoneStatements,
-  Statements,
-  TransactionConnection,
-  WaitOptions,
+import {
+  type Abandonable,
+  type ConnectionSource,
+  type Holder,
+  heldBy,
+  type LoneStatements,
+  type Statements,
+  type TransactionConnection,
+  type WaitOptions,
 } from './connection.js'
 import type { Escapes } from './escapes.js'
 import { Lifetime, type LifetimeOptions, type LifetimeOwner } from './lifetime.js'
@@ -26,12 +28,6 @@ const commitPatienceMs = 500
 export interface Guest {
   /** @param commit - whether the transaction is about to commit */
   leave(commit: boolean): Promise<void>
-}
-
-/** A transaction around another one. */
-export interface Holder {
-  readonly connection: object | undefined
-  notePosition(log: string, position: bigint): void
 }
 
 /** What a session needs to know when it starts. */
@@ -399,11 +395,6 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
 }
 
 const noPositions: ReadonlyMap<string, bigint> = new Map()
-
-/** What transactions hold of their pools. */
-export function heldBy(holders: Iterable<Holder>): object[] {
-  return [...holders].flatMap(({ connection }) => connection ?? [])
-}
 
 function lostError(cause: unknown): Error {
   return new RollbackOnlyError(

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { checkOptions } from '../checked-options.js'
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
-import type { ConnectionSource, TransactionConnection } from './connection.js'
+import type { ConnectionSource, Holder, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
 import { DeferredScope } from './deferred-scope.js'
 import type { Escapes } from './escapes.js'
@@ -19,7 +19,7 @@ import {
 } from './options.js'
 import { backOffMs } from './retry.js'
 import { Scope } from './scope.js'
-import type { Holder, Session } from './session.js'
+import type { Session } from './session.js'
 import type { Telemetry } from './telemetry.js'
 
 /** What holds for every transaction that does not say otherwise. */
