@@ -5,7 +5,6 @@ import {
   type Abandonable,
   type ConnectionSource,
   type Holder,
-  heldBy,
   type LoneStatements,
   type Statements,
   type TransactionConnection,
@@ -264,8 +263,8 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   #waiting(): WaitOptions {
     const { maxWaitMs, around, aroundOfAny, telemetry } = this.options
     return {
-      heldAround: heldBy(around),
-      heldByAny: heldBy(aroundOfAny),
+      heldAround: around.flatMap(({ connection }) => connection ?? []),
+      heldByAny: aroundOfAny.flatMap(({ connection }) => connection ?? []),
       maxWaitMs,
       signal: () => this.life.endSignal,
       waits: () => {
