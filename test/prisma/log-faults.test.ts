@@ -10,6 +10,7 @@ import {
   uuid5,
 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
+import { ofThisDatabase } from '../support/connections.js'
 import { databasesOf } from '../support/databases.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
@@ -35,7 +36,7 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
   const newRecorder = (): PrismaApplicationRecorder<TestClient> => new PrismaApplicationRecorder(open.datastore)
   const floors = async (): Promise<number> => {
     const rows = await open.database.query(
-      `SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND classid = 'stored_events'::regclass::oid`,
+      `SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND classid = 'stored_events'::regclass::oid AND ${ofThisDatabase}`,
     )
     return Number(rows[0]?.['n'])
   }

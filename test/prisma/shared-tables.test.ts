@@ -13,6 +13,7 @@ import {
   uuid5,
 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
+import { ofThisDatabase } from '../support/connections.js'
 import { databasesOf } from '../support/databases.js'
 import { pythonSets } from '../support/python-rows.js'
 import { newGate } from './gate.js'
@@ -235,7 +236,7 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
         await recorder.appendEvents([storedEvent(dogId(`guarded-${n}`), 1)])
         await tx.flush()
       }
-      const sql = `SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'`
+      const sql = `SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock' AND ${ofThisDatabase}`
       expect(await open.database.query(sql)).toEqual([{ n: 1 }])
     })
     await client.end()

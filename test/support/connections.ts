@@ -22,3 +22,6 @@ export async function connectionCounts(
   const idle = rows.filter((row) => Number(row['idle']) === 1).length
   return { idle, busy: rows.length - idle }
 }
+
+/** A condition on rows of `pg_locks`: other tests lock things on the same server. */
+export const ofThisDatabase = 'database = (SELECT oid FROM pg_database WHERE datname = current_database())'

@@ -76,10 +76,11 @@ export async function catalogOf(provider: Provider, url: string, schema: string 
     `SELECT c.relname::text, pg_get_indexdef(i.indexrelid) FROM ${named} JOIN pg_catalog.pg_index AS i ON i.indexrelid = c.oid ` +
       `JOIN pg_catalog.pg_class AS t ON t.oid = i.indrelid ${among} AND t.relname <> '_prisma_migrations' ORDER BY 1`,
   )
+  // From version 18 on NOT NULL is one as well, whose name has a number by the order of the tables; the columns tell of it.
   const constraints = await rowsOf(
     url,
     `SELECT c.relname::text, o.conname::text, pg_get_constraintdef(o.oid) FROM ${named} JOIN pg_catalog.pg_constraint AS o ` +
-      `ON o.conrelid = c.oid ${among} ORDER BY 1, 2`,
+      `ON o.conrelid = c.oid ${among} AND o.contype <> 'n' ORDER BY 1, 2`,
   )
   const sequences = await rowsOf(
     url,
