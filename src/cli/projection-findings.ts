@@ -1,4 +1,4 @@
-/** What the doctor finds in the tables of projections: how they are doing, and who has their leases. */
+/** The doctor's findings in the tables of projections: their status, and the owners of their leases. */
 import type { ProjectionRow } from '../persistence/projection-recorder.js'
 import type { StatementRunner } from '../prisma/connections.js'
 import type { ProjectionTables } from '../prisma/dialect.js'

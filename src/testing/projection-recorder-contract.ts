@@ -139,7 +139,7 @@ const cases: Cases<ProjectionRecorder> = {
     expect(await recorder.seize(counts, 'a', leaseMs)).toEqual(undefined)
   },
 
-  async 'changes what it is told of a state, and empties what is null'({ recorder, expect }) {
+  async 'changes the given members of a state, and empties those that are null'({ recorder, expect }) {
     await recorder.add(counts, 1)
     const state = async (): Promise<unknown[]> =>
       (await recorder.rows()).map((row) => [row.wanted, row.status, row.target, row.reason, row.failedPosition])

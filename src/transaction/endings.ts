@@ -1,4 +1,4 @@
-/** What is to be done, and who is told, when a unit of work ends. */
+/** Hooks and listeners for the end of a unit of work. */
 import { outsideOfTransactions } from './context.js'
 
 /** Those of one scope. */

@@ -1,4 +1,4 @@
-/** The states of a unit of work, and what is said to who uses it after its end. */
+/** The states of a unit of work, and the error for its use after the end. */
 import { TransactionClosedError } from '../errors.js'
 
 /** Where a unit of work is: `idle` until its first statement; the last two are final. */

@@ -274,7 +274,7 @@ interface BusyLimits {
   readonly patienceMs: number
   /** Makes the signal that gives up before: called only by who has to wait. */
   readonly signal?: () => AbortSignal
-  /** Is told each time. */
+  /** Called each time that the file is busy. */
   readonly onBusy?: () => void
 }
 
