@@ -253,25 +253,29 @@ export {
 } from './request-errors.js'
 export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
 export { type CapturedContext, captureContext } from './transaction/context.js'
-export type { OnEscape } from './transaction/escapes.js'
+export type { OnEscape, Outside } from './transaction/escapes.js'
 export type { CloseOptions } from './transaction/open-scopes.js'
-export type {
-  BeginAt,
-  IsolationLevel,
-  Propagation,
-  TransactionLabel,
-  TransactionOptions,
+export {
+  type BeginAt,
+  type IsolationLevel,
+  type Propagation,
+  type TransactionalDecorator,
+  type TransactionLabel,
+  type TransactionOptions,
+  type TransactionRunner,
+  type TransactionState,
+  transactional,
 } from './transaction/options.js'
-export type { Outside } from './transaction/outside-writes.js'
-export type { TransactionState } from './transaction/state.js'
-export type { DatastoreStats, LogGauges, TransactionCounts } from './transaction/telemetry.js'
+
 export type {
   ConflictTrace,
+  DatastoreStats,
   EscapeTrace,
   FlushTrace,
+  LogGauges,
   RetryTrace,
   RollbackTrace,
   TracedTransaction,
+  TransactionCounts,
   TransactionTrace,
-} from './transaction/tracing.js'
-export { type TransactionalDecorator, type TransactionRunner, transactional } from './transaction/transactional.js'
+} from './transaction/telemetry.js'

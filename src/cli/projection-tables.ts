@@ -9,7 +9,7 @@ import { PrismaApplicationRecorder } from '../prisma/application-recorder.js'
 import { PrismaDatastore } from '../prisma/datastore.js'
 import { PrismaProjectionRecorder } from '../prisma/projection-recorder.js'
 import { tableNames } from '../prisma/table-names.js'
-import { isTransient } from '../transaction/retry.js'
+import { isTransient } from '../transaction/options.js'
 
 /** Whose tables. */
 export interface ProjectionTablesOptions {

@@ -3,10 +3,10 @@
  * and those sent inside one of our transactions join it.
  */
 import { TransactionClosedError } from '../errors.js'
+import { seemsInsideOperation } from '../transaction/calls.js'
 import { heldBy } from '../transaction/connection.js'
 import type { AsyncContext } from '../transaction/context.js'
-import { seemsInsideOperation } from '../transaction/operations.js'
-import type { OutsideWrites } from '../transaction/outside-writes.js'
+import type { OutsideWrites } from '../transaction/escapes.js'
 import { openAround, type Transactions } from '../transaction/transactions.js'
 import { withBulkUpdate } from './bulk-update.js'
 import type { Connections, DriverConnection } from './connections.js'

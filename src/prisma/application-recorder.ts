@@ -13,7 +13,7 @@ import type {
 } from '../persistence/recorder.js'
 import type { Notification, StoredEvent } from '../persistence/stored-event.js'
 import { LogSubscription } from '../persistence/subscription.js'
-import { isTransient } from '../transaction/retry.js'
+import { isTransient } from '../transaction/options.js'
 import { PrismaAggregateRecorder } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
 import type { LogRange } from './dialect.js'

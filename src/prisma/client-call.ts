@@ -1,5 +1,5 @@
 /** What was called on a PrismaClient, and where. */
-import type { Call } from '../transaction/operations.js'
+import type { Call } from '../transaction/calls.js'
 
 /** Any method of a client. */
 export type AnyMethod = (...args: unknown[]) => unknown

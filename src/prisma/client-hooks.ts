@@ -2,7 +2,7 @@
  * What the library puts on the user's PrismaClient, so that extensions join the transaction also by the client that they know, which
  * is not the ambient one: the client that all extended ones are made from.
  */
-import { closedError } from '../transaction/state.js'
+import { closedError } from '../transaction/options.js'
 import { type AnyMethod, ClientCall } from './client-call.js'
 import { type ClientTransactions, isWork, optionsOf } from './client-transactions.js'
 import { carryOutIn, carryOutWork, type GuestPlace, takeOver } from './guest-operation.js'

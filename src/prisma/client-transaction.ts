@@ -3,8 +3,8 @@
  * transactions, or a part of one.
  */
 import { isEventSourcingError, TransactionTimeoutError } from '../errors.js'
+import { closedError } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
-import { closedError } from '../transaction/state.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { SqlQuery } from './driver.js'
 import { type Savepoints, sendOfGuest, type TransactionTarget } from './driver-transaction.js'

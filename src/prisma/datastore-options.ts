@@ -13,7 +13,7 @@ import {
 } from '../checked-options.js'
 import { ProgrammingError } from '../errors.js'
 import type { LogOrder } from '../persistence/recorder.js'
-import type { OnEscape } from '../transaction/escapes.js'
+import type { OnEscape, Outside } from '../transaction/escapes.js'
 import {
   type BeginAt,
   checkedBegin,
@@ -21,7 +21,6 @@ import {
   defaultDeadlineMs,
   defaultMaxWaitMs,
 } from '../transaction/options.js'
-import type { Outside } from '../transaction/outside-writes.js'
 import type { TransactionDefaults } from '../transaction/transactions.js'
 import type { ConnectionSettings, Dialect, Durability } from './dialect.js'
 import type { SqlDriverAdapterFactory } from './driver.js'

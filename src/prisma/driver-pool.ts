@@ -1,7 +1,7 @@
 /** The pool of a driver, as far as its public members let others look into it. */
 import type { Abandonable } from '../transaction/connection.js'
 import { outsideOfEverything } from '../transaction/context.js'
-import { settlesWithin } from '../transaction/patience.js'
+import { settlesWithin } from '../transaction/locks.js'
 
 interface Client {
   query(query: { readonly text: string; readonly rowMode: 'array' }): Promise<{ readonly rows: unknown[][] }>

@@ -1,8 +1,8 @@
 /** What Prisma is given for a transaction: in truth a part of ours, or a connection that the library has begun. */
 
-import { noteWrite } from '../transaction/operations.js'
+import { noteWrite } from '../transaction/calls.js'
+import { closedError } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
-import { closedError } from '../transaction/state.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import { isRead, type SqlDriverTransaction, type SqlQuery, type SqlQueryable, type SqlResultSet } from './driver.js'
 

@@ -1,6 +1,6 @@
 /** A statement that passes by the transaction that is open around it. */
 import { EscapeError } from '../errors.js'
-import { callSite } from '../transaction/call-site.js'
+import { callSite } from '../transaction/escapes.js'
 import type { Session } from '../transaction/session.js'
 import type { DriverConnection } from './connections.js'
 

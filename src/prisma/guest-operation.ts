@@ -5,9 +5,9 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ProgrammingError } from '../errors.js'
-import type { Operation } from '../transaction/operations.js'
+import type { Operation } from '../transaction/calls.js'
+import { closedError } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
-import { closedError } from '../transaction/state.js'
 import { type AnyMethod, ClientCall } from './client-call.js'
 import type { ClientTransaction } from './client-transaction.js'
 import type { DriverConnection } from './connections.js'

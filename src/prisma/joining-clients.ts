@@ -1,7 +1,7 @@
 /** How a PrismaClient joins the transactions of a datastore: the clients that users get, and the guests that work for them. */
 import { NotSupportedError } from '../errors.js'
+import { seemsInsideOperation } from '../transaction/calls.js'
 import { AsyncContext } from '../transaction/context.js'
-import { seemsInsideOperation } from '../transaction/operations.js'
 import { checkedDeadline, checkedMaxWait, type IsolationLevel } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'

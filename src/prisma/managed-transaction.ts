@@ -1,6 +1,6 @@
 /** A transaction without a callback, on the scope that it is once it has begun. */
 import { InternalError } from '../errors.js'
-import { DeferredScope } from '../transaction/deferred-scope.js'
+import { DeferredScope } from '../transaction/open-scopes.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'

@@ -1,8 +1,8 @@
 /** Connections of a database server: the adapter's pool, and one of its connections for each transaction. */
 import { CommitUnknownError } from '../errors.js'
 import type { Abandonable, BeginOptions, LoneStatements, WaitOptions } from '../transaction/connection.js'
+import { settlesWithin } from '../transaction/locks.js'
 import type { IsolationLevel } from '../transaction/options.js'
-import { settlesWithin } from '../transaction/patience.js'
 import { ConnectionPool } from './connection-pool.js'
 import { type Connections, closedError, type DriverConnection } from './connections.js'
 import type { ConnectionSettings, Dialect } from './dialect.js'

@@ -12,7 +12,7 @@ import type {
   ProjectionStateChange,
   ProjectionWanted,
 } from '../persistence/projection-recorder.js'
-import { isTransient } from '../transaction/retry.js'
+import { isTransient } from '../transaction/options.js'
 import type { RecorderDatastore } from './aggregate-recorder.js'
 import { bulkUpdate } from './bulk-update.js'
 import type { StatementRunner } from './connections.js'

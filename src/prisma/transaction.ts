@@ -1,8 +1,8 @@
 /** A transaction as user code sees it. */
 import { NoTransactionError } from '../errors.js'
 import { Hooks } from '../transaction/endings.js'
+import type { TransactionState } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
-import type { TransactionState } from '../transaction/state.js'
 import type { DriverConnection } from './connections.js'
 import type { TransactionClient } from './prisma-client.js'
 

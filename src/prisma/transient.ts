@@ -1,6 +1,6 @@
 /** Which failures may pass: also those that a call of Prisma met, which are Prisma's own errors. */
 import { isEventSourcingError } from '../errors.js'
-import { isTransient as isOwnTransient } from '../transaction/retry.js'
+import { isTransient as isOwnTransient } from '../transaction/options.js'
 import type { Dialect } from './dialect.js'
 import { dialectNamed } from './dialects/by-provider.js'
 import { readDriverError } from './driver-error.js'

@@ -1,9 +1,144 @@
-/** Calls that belong to a scope from when they are made, before they have sent anything: those of applications and recorders. */
+/** The calls that belong to a scope from when they are made: those of clients and of applications, and what a commit finds that is not done. */
+
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { Call } from './operations.js'
+import { EscapeError, type EventSourcingError, isEventSourcingError } from '../errors.js'
+import { AsyncContext } from './context.js'
+import type { Escapes } from './escapes.js'
+import type { Observed, Telemetry } from './telemetry.js'
+
+/** What was called, for messages: made into text only when there is one. */
+export interface Call {
+  toString(): string
+}
+
+/** One operation, from when it is made to its end. */
+export interface Operation {
+  readonly all: Operations
+  readonly call: Call
+  /** Whether all that the guest sends for it reads, and locks nothing. */
+  readonly isRead: boolean
+  /** Guests are lazy: what is made does nothing before it is awaited. */
+  isStarted: boolean
+  /** The one of the same scope that it runs inside of. */
+  outer: Operation | undefined
+  /** Whether something that it has sent may have written. */
+  hasWritten: boolean
+  /** An error of ours, which the guest may hide in one of its own. */
+  failure?: EventSourcingError
+}
+
+/** The operation that the code runs in. */
+const currentOperation = new AsyncContext<Operation>()
+
+/**
+ * Whether the code runs in an operation of some scope, or seems to: Prisma sends what is asked for in one tick in the
+ * context of the first that asked.
+ */
+export function seemsInsideOperation(): boolean {
+  return currentOperation.get() !== undefined
+}
+
+/** The operation that the code runs in has written something. */
+export function noteWrite(): void {
+  const operation = currentOperation.get()
+  if (operation !== undefined) operation.hasWritten = true
+}
+
+/** Those of one scope. */
+export class Operations {
+  readonly #areWatched: boolean
+  /** Made and not ended, where they are watched. */
+  readonly #unfinished = new Set<Operation>()
+  readonly #running = new Set<Operation>()
+  /** How many of those may write. */
+  #runningWrites = 0
+  #onIdle: () => void = nothing
+
+  /** @param areWatched - whether those are remembered that have not ended */
+  constructor(areWatched: boolean) {
+    this.#areWatched = areWatched
+  }
+
+  /** The one that the code runs in. */
+  get around(): Operation | undefined {
+    const operation = currentOperation.get()
+    return operation?.all === this ? operation : undefined
+  }
+
+  /** Whether something runs, and all of it reads. Which operation a statement belongs to is not known. */
+  get areReading(): boolean {
+    return this.#running.size > 0 && this.#runningWrites === 0
+  }
+
+  /** What was made and never awaited. */
+  get neverStarted(): Call[] {
+    return this.#calls(false)
+  }
+
+  /** What was started and has not ended. */
+  get started(): Call[] {
+    return this.#calls(true)
+  }
+
+  /** Makes one: nothing is done before it is started. */
+  make(call: Call, isRead: boolean): Operation {
+    const operation: Operation = { all: this, call, isRead, isStarted: false, hasWritten: false, outer: undefined }
+    if (this.#areWatched) this.#unfinished.add(operation)
+    return operation
+  }
+
+  /** Somebody starts it. */
+  start(operation: Operation): void {
+    operation.isStarted = true
+  }
+
+  /** It has ended, or something else is done in its place. */
+  forget(operation: Operation): void {
+    this.#unfinished.delete(operation)
+  }
+
+  /** Runs one. When it fails after an error of ours, it rejects with that. */
+  async run<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+    operation.outer = this.around
+    this.#running.add(operation)
+    if (!operation.isRead) this.#runningWrites += 1
+    try {
+      return await currentOperation.run(operation, work)
+    } catch (error) {
+      throw operation.failure ?? error
+    } finally {
+      this.#running.delete(operation)
+      if (!operation.isRead) this.#runningWrites -= 1
+      if (this.#running.size === 0) this.#onIdle()
+    }
+  }
+
+  /** Resolves once none of them runs. Called by whoever lets no others begin. */
+  async idle(): Promise<void> {
+    if (this.#running.size === 0) return
+    await new Promise<void>((resolve) => {
+      this.#onIdle = resolve
+    })
+  }
+
+  /** @param isOfGuest - whether what failed was sent by one of them, in whatever context */
+  recordFailure(error: unknown, isOfGuest: boolean): void {
+    if (!isEventSourcingError(error)) return
+    const operation = this.around
+    if (operation !== undefined) operation.failure = error
+    else if (isOfGuest) for (const running of this.#running) running.failure ??= error
+  }
+
+  #calls(areStarted: boolean): Call[] {
+    if (this.#unfinished.size === 0) return []
+    return [...this.#unfinished].filter(({ isStarted }) => isStarted === areStarted).map(({ call }) => call)
+  }
+}
+
+function nothing(): void {}
 
 /** A call that has failed. */
-export interface FailedCall {
+interface FailedCall {
   readonly call: Call
   readonly error: unknown
 }
@@ -87,4 +222,82 @@ function noticed<T>(promise: Promise<T>, onNoticed: () => void): Promise<T> {
   })
 }
 
-function nothing(): void {}
+/** A scope that is about to commit. */
+interface Ending {
+  readonly calls: Calls
+  /** Which one, for messages. */
+  readonly title: string
+  readonly operations: Operations
+  readonly session: Observed & {
+    readonly life: { readonly endSignal: AbortSignal }
+    readonly options: { readonly escapes: Escapes; readonly telemetry: Telemetry }
+  }
+}
+
+/** How many calls a message names. */
+const mostNamed = 5
+
+/**
+ * Says what still runs in a scope in which something does.
+ *
+ * @param hasPart - whether a nested scope is open
+ */
+export function runningWork({ calls, operations }: Ending, hasPart: boolean): string {
+  const names = named([...calls.running, ...operations.started])
+  if (hasPart) names.push('a nested transaction')
+  return names.length === 0 ? 'a read or write of a recorder' : names.join(', ')
+}
+
+/**
+ * Waits for the calls that are not awaited, of which some run, and for what goes on after them.
+ *
+ * @returns what ran
+ */
+export async function untilQuiet(ending: Ending, hasPart: boolean): Promise<string> {
+  const running = runningWork(ending, hasPart)
+  await ending.calls.quiet(ending.session.life.endSignal)
+  return running
+}
+
+/**
+ * Reports what was found: of work that runs, what is not started may only be waiting for it.
+ *
+ * @param running - what still ran when the commit was asked for, undefined for nothing
+ * @throws `EscapeError` where escapes are refused, and for a call that has failed unseen: what it was to store is missing
+ */
+export function reportUnfinished(ending: Ending, running: string | undefined): void {
+  const { calls, operations, session } = ending
+  const failed = calls.unnoticed
+  if (failed !== undefined) {
+    throw new EscapeError(
+      `A call in ${ending.title} has failed, and nobody has awaited it: ${String(failed.call)}. Await every call; why it failed is the cause.`,
+      { cause: failed.error },
+    )
+  }
+  if (running !== undefined) {
+    report(
+      session,
+      `Work was still running in ${ending.title} when it was to commit: ${running}. Await everything before the end, with ` +
+        'Promise.all for what runs side by side; what is to go on longer needs a transaction of its own (propagation "requiresNew").',
+    )
+    return
+  }
+  const { neverStarted } = operations
+  if (neverStarted.length === 0) return
+  report(
+    session,
+    `An operation was made in ${ending.title} and not awaited before its commit, so it did not run: ${named(neverStarted).join(', ')}. ` +
+      'Await it, or give it to $transaction([…]): Prisma sends nothing before that.',
+  )
+}
+
+function report(session: Ending['session'], message: string): void {
+  const { escapes, telemetry } = session.options
+  telemetry.escaped(session, message)
+  escapes.report(message)
+}
+
+function named(calls: readonly Call[]): string[] {
+  const names = calls.slice(0, mostNamed).map((call) => String(call))
+  return calls.length > mostNamed ? [...names, `${calls.length - mostNamed} more`] : names
+}

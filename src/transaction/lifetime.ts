@@ -1,8 +1,6 @@
 /** How long a transaction can be used: until its deadline, or until its end has begun. */
 import { TransactionTimeoutError } from '../errors.js'
-import type { Deadline } from './deadline.js'
-import { type TransactionLabel, textOf } from './options.js'
-import { closedError } from './state.js'
+import { closedError, type Deadline, type TransactionLabel, textOf } from './options.js'
 import type { Telemetry } from './telemetry.js'
 
 /** From when on a deadline that comes late tells that the process has stood still. */

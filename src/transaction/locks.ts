@@ -1,4 +1,4 @@
-/** Who may do something now: one at a time, or several side by side in a scope. */
+/** Who may do something now, and how long others wait for it: nothing that hangs may keep them waiting. */
 
 /** Ends a turn; a second call does nothing. */
 export type EndTurn = () => void
@@ -65,7 +65,7 @@ function asError(reason: unknown): Error {
 export type Leave = () => void
 
 /** Something that is in, as far as the lock knows it. */
-export interface Occupant {
+interface Occupant {
   /** What it was asked for from, if that is in as well. */
   readonly outer: Occupant | undefined
 }
@@ -77,7 +77,7 @@ interface Request {
 }
 
 /** How to ask for a place. */
-export interface PlaceOptions {
+interface PlaceOptions {
   /** Whether nobody else may be in. */
   readonly alone: boolean
   /** The operation, which is in already, that the asking code runs inside of. */
@@ -172,4 +172,25 @@ export class ScopeLock {
       first.grant(this.#take(first.alone))
     }
   }
+}
+
+// Node's timers fire at once beyond.
+const longestMs = 2_147_483_647
+
+/**
+ * Whether a promise settles within so many milliseconds, however it does. Never rejects.
+ *
+ * @param ms - `Infinity` for no limit
+ */
+export function settlesWithin(promise: Promise<unknown>, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    // When something has kept the process busy, the timer comes before the answer that is there already.
+    const limit = (): void => void setImmediate(() => resolve(false))
+    const timer = ms > longestMs ? undefined : setTimeout(limit, ms)
+    const settled = (): void => {
+      clearTimeout(timer)
+      resolve(true)
+    }
+    promise.then(settled, settled)
+  })
 }

@@ -1,11 +1,51 @@
-/** The transactions of a datastore that are open, and the end of them all. */
+/** The transactions of a datastore that are open, or will begin when they are first asked for, and the end of them all. */
+
 import { setTimeout as delay } from 'node:timers/promises'
 import { abortSignal, milliseconds, type OptionTypesOf } from '../checked-options.js'
 import { DatastoreClosedError, ProgrammingError } from '../errors.js'
 import type { TransactionConnection } from './connection.js'
-import type { DeferredScope } from './deferred-scope.js'
-import { settlesWithin } from './patience.js'
+import { settlesWithin } from './locks.js'
 import type { Scope } from './scope.js'
+
+/** Stands where a scope would stand. One for each request, so it keeps functions to none: who extends it says how to begin. */
+export abstract class DeferredScope<Connection extends TransactionConnection> {
+  #scope: Scope<Connection> | undefined
+  #isBeginning = false
+  #hasBegun = false
+
+  /** Called at the first use. */
+  protected abstract begin(): Scope<Connection>
+
+  /** Called right after that, when the scope can be had. */
+  protected abstract hasBegun(scope: Scope<Connection>): void
+
+  /** Whether nothing can ask for it any more. */
+  protected abstract readonly isPast: boolean
+
+  /** Whether it may still be begun: whoever waits for the end of all transactions waits for it. */
+  get isExpected(): boolean {
+    return !this.#hasBegun && !this.isPast
+  }
+
+  /** The scope, where it has been asked for. */
+  get begun(): Scope<Connection> | undefined {
+    return this.#scope
+  }
+
+  /** The scope, begun now if need be; undefined for what runs while it begins, such as who listens to that. */
+  scope(): Scope<Connection> | undefined {
+    if (this.#scope !== undefined || this.#isBeginning) return this.#scope
+    this.#isBeginning = true
+    try {
+      this.#scope = this.begin()
+      this.hasBegun(this.#scope)
+    } finally {
+      this.#isBeginning = false
+      this.#hasBegun = true
+    }
+    return this.#scope
+  }
+}
 
 /** How long to wait when a datastore is closed. */
 export interface CloseOptions {

@@ -1,7 +1,102 @@
-/** How a transaction is to be run. */
-import { callable, count, either, flag, milliseconds, type OptionTypesOf, text } from '../checked-options.js'
-import { ProgrammingError } from '../errors.js'
-import { Deadline } from './deadline.js'
+/** How a transaction is to be run: options and their checks, deadlines, retries, states, and `@transactional`. */
+
+import { types } from 'node:util'
+import {
+  callable,
+  checkOptions,
+  count,
+  either,
+  flag,
+  milliseconds,
+  type OptionTypesOf,
+  text,
+} from '../checked-options.js'
+import { ConcurrencyError, OperationalError, ProgrammingError, TransactionClosedError } from '../errors.js'
+
+/** How long a piece of work may take: all attempts at it together, from the first use of the database on, without the waiting for connections. */
+export class Deadline {
+  /** Milliseconds. */
+  readonly ms: number
+  /** When it is over, on the clock of `performance.now()`; `Infinity` while nothing is counted. Compared with before each statement. */
+  endsAt: number = Infinity
+  /** Milliseconds that are left while nothing is counted. */
+  #restMs: number
+  #hasStarted = false
+
+  constructor(ms: number) {
+    this.ms = ms
+    this.#restMs = ms
+  }
+
+  /** Whether the database has been used, in this attempt or in one before. */
+  get hasStarted(): boolean {
+    return this.#hasStarted
+  }
+
+  /** Milliseconds that are left, from 0; all of them before the first use. */
+  get leftMs(): number {
+    return Math.max(0, this.#difference)
+  }
+
+  /** Milliseconds by which it is exceeded, from 0. */
+  get overMs(): number {
+    return Math.max(0, -this.#difference)
+  }
+
+  get #difference(): number {
+    return this.endsAt === Infinity ? this.#restMs : this.endsAt - performance.now()
+  }
+
+  /** Starts to count, or goes on with it. */
+  start(): void {
+    this.#hasStarted = true
+    if (this.endsAt === Infinity) this.endsAt = performance.now() + this.#restMs
+  }
+
+  /** Counts nothing until it is started again. */
+  pause(): void {
+    this.#restMs = this.#difference
+    this.endsAt = Infinity
+  }
+}
+
+const firstDelayMs = 5
+const longestDelayMs = 250
+
+/**
+ * Tells whether running the same work again in a fresh transaction may succeed: a conflict with another writer, a
+ * serialisation failure, a deadlock, a lock that was not granted in time.
+ */
+export function isTransient(error: unknown): boolean {
+  if (error instanceof ConcurrencyError) return true
+  return error instanceof OperationalError && error.retryable
+}
+
+/**
+ * How long to wait before the next attempt: longer each time, and by chance, so that two who met do not meet again.
+ *
+ * @param attempt - the attempt that failed, from 1
+ * @returns milliseconds, from 2.5 to 250
+ */
+export function backOffMs(attempt: number): number {
+  const ceiling = Math.min(longestDelayMs, firstDelayMs * 2 ** (attempt - 1))
+  return ceiling / 2 + (Math.random() * ceiling) / 2
+}
+
+/** Where a unit of work is: `idle` until its first statement; the last two are final. */
+export type TransactionState = 'idle' | 'open' | 'committing' | 'committed' | 'rolledBack'
+
+/**
+ * @param what - a clause that says what was attempted: "owner.create was called"
+ * @param title - which transaction: "the transaction"
+ */
+export function closedError(what: string, title: string): TransactionClosedError {
+  return new TransactionClosedError(
+    `${what} after ${title} had ended. Await every database call before the transaction, or the response of its request, ends. ` +
+      'What is to go on after that is given to tx.afterCommit(), or runs in datastore.transaction() with propagation "requiresNew". ' +
+      'A middleware that writes when the response has been sent, such as a session or an access log, comes before that of the transactions.',
+  )
+}
 
 /** The isolation levels by the names that Prisma gives them; which ones exist depends on the database. */
 export type IsolationLevel = 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable'
@@ -161,4 +256,79 @@ export function checkedDeadline(deadlineMs: number): number {
 /** @throws `ProgrammingError` as `checkedDeadline` does */
 export function newDeadline(deadlineMs: number): Deadline {
   return new Deadline(checkedDeadline(deadlineMs))
+}
+
+/** What the method's transactions are begun on; a `PrismaDatastore` is one. */
+export interface TransactionRunner {
+  /** Runs work in a transaction. */
+  transaction<T>(work: () => Promise<T>, options?: TransactionOptions): Promise<T>
+}
+
+/** The decorator that `transactional` makes: standard, or legacy (`experimentalDecorators`). */
+export interface TransactionalDecorator {
+  /** A method, by a standard decorator. */
+  <This, Parameters extends readonly unknown[], Result>(
+    method: (this: This, ...args: Parameters) => Promise<Result>,
+    context: ClassMethodDecoratorContext<This, (this: This, ...args: Parameters) => Promise<Result>>,
+  ): (this: This, ...args: Parameters) => Promise<Result>
+  /** A method, by a legacy decorator. */
+  <Parameters extends readonly unknown[], Result>(
+    target: object,
+    key: string | symbol,
+    descriptor: TypedPropertyDescriptor<(...args: Parameters) => Promise<Result>>,
+  ): TypedPropertyDescriptor<(...args: Parameters) => Promise<Result>>
+}
+
+type AsyncMethod = (...args: unknown[]) => Promise<unknown>
+
+/**
+ * Makes the calls of an asynchronous method transactions: what is stored in one is stored when it resolves, and not when it rejects.
+ * Inside another transaction of the datastore it joins that, or does what `propagation` says. Its `label` is the name of the method.
+ *
+ * @param datastore - whose transactions they are; a function where it is made later, called at each call of the method with the
+ * object that the method was called on: `@transactional((kennel: Kennel) => kennel.datastore)` where it is injected
+ * @param options - as for `datastore.transaction`
+ * @throws `TypeError`, when the class is defined, for anything but a method; `ProgrammingError` for options that there are not
+ *
+ * @example
+ * class Kennel {
+ *   @transactional(datastore, { retries: 3 }) async register(name: string) {
+ *     await school.register(name)
+ *     await db.owner.create({ data: { name: 'Ann', dog: name } })
+ *   }
+ * }
+ */
+export function transactional<Owner = unknown>(
+  datastore: TransactionRunner | ((owner: Owner) => TransactionRunner),
+  options?: TransactionOptions,
+): TransactionalDecorator {
+  if (options !== undefined) checkOptions('make @transactional', options, transactionOptionTypes)
+  const wrapped = (method: unknown, member: string): AsyncMethod => {
+    if (typeof method !== 'function') throw new TypeError(`@transactional cannot be on ${member}: it is no method`)
+    if (types.isGeneratorFunction(method))
+      throw new TypeError(`@transactional cannot be on ${member}: it is a generator, whose body runs after the call`)
+    function transactionalMethod(this: unknown, ...args: unknown[]): Promise<unknown> {
+      const runner = typeof datastore === 'function' ? datastore(this as Owner) : datastore // which the caller has named
+      // A method that is typed as asynchronous.
+      const work = async (): Promise<unknown> => await Reflect.apply(method as AsyncMethod, this, args)
+      return runner.transaction(work, { label: () => nameOf(this, member), ...options })
+    }
+    Object.defineProperty(transactionalMethod, 'name', { value: method.name || member, configurable: true })
+    Object.defineProperty(transactionalMethod, 'length', { value: method.length, configurable: true })
+    return transactionalMethod
+  }
+  const decorate = (target: unknown, place: unknown, descriptor?: PropertyDescriptor): unknown => {
+    if (typeof place !== 'object' || place === null)
+      return { ...descriptor, value: wrapped(descriptor?.value, String(place)) }
+    const { kind, name } = place as ClassMethodDecoratorContext // what a standard decorator is given
+    if (kind !== 'method') throw new TypeError(`@transactional cannot be on ${String(name)}: it is a ${String(kind)}`)
+    return wrapped(target, String(name))
+  }
+  return decorate as TransactionalDecorator // its overloads say which arguments come together
+}
+
+/** `Kennel.register`, for messages. */
+function nameOf(owner: unknown, member: string): string {
+  const ofClass: unknown = typeof owner === 'function' ? owner : Object(owner).constructor
+  return typeof ofClass === 'function' ? `${ofClass.name}.${member}` : member
 }

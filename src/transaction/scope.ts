@@ -1,17 +1,13 @@
 /** A unit of work: the whole of a transaction, or a nested part of one that can fail alone. */
 import { CommitUnknownError } from '../errors.js'
-import { Buffers, type PendingWork, type Run } from './buffers.js'
-import { Calls } from './calls.js'
+import { Calls, type Operation, Operations, reportUnfinished, runningWork, untilQuiet } from './calls.js'
 import type { ConnectionSource, LoneStatements, Statements, TransactionConnection } from './connection.js'
-import { EndListeners, Hooks } from './endings.js'
-import { type Frame, type Place, SavepointFrame, TransactionFrame } from './frame.js'
+import { Buffers, EndListeners, Hooks, type PendingWork, type Run } from './endings.js'
 import { type Leave, ScopeLock } from './locks.js'
-import { type Operation, Operations } from './operations.js'
-import { Failure, Savepoints } from './savepoints.js'
+import { closedError, type TransactionState } from './options.js'
+import { Failure, type Frame, type Place, SavepointFrame, Savepoints, TransactionFrame } from './savepoints.js'
 import { type Reading, Session, type SessionOptions, type Work } from './session.js'
-import { closedError, type TransactionState } from './state.js'
 import type { Ending } from './telemetry.js'
-import { reportUnfinished, runningWork, untilQuiet } from './unfinished.js'
 
 /** What an outermost scope is made from. */
 export interface ScopeOptions extends SessionOptions {

@@ -1,6 +1,5 @@
 /** One database transaction from its first statement to its end: the connection, the deadline and the guests in it. */
 import { CommitUnknownError, OverloadedError, RollbackOnlyError } from '../errors.js'
-import type { Run } from './buffers.js'
 import {
   type Abandonable,
   type ConnectionSource,
@@ -10,11 +9,11 @@ import {
   type TransactionConnection,
   type WaitOptions,
 } from './connection.js'
+import type { Run } from './endings.js'
 import type { Escapes } from './escapes.js'
 import { Lifetime, type LifetimeOptions, type LifetimeOwner } from './lifetime.js'
-import { Turn } from './locks.js'
+import { settlesWithin, Turn } from './locks.js'
 import type { IsolationLevel } from './options.js'
-import { settlesWithin } from './patience.js'
 
 /** How long the statement under way and the ROLLBACK may take together, before the connection is abandoned. */
 const rollbackPatienceMs = 300

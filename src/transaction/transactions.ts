@@ -4,12 +4,12 @@ import { checkOptions } from '../checked-options.js'
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { ConnectionSource, Holder, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
-import { DeferredScope } from './deferred-scope.js'
 import type { Escapes } from './escapes.js'
-import { type CloseOptions, OpenScopes } from './open-scopes.js'
+import { type CloseOptions, DeferredScope, OpenScopes } from './open-scopes.js'
 import {
   assertKnown,
   type BeginAt,
+  backOffMs,
   checkedMaxWait,
   type IsolationLevel,
   newDeadline,
@@ -17,7 +17,6 @@ import {
   type TransactionOptions,
   transactionOptionTypes,
 } from './options.js'
-import { backOffMs } from './retry.js'
 import { Scope } from './scope.js'
 import type { Session } from './session.js'
 import type { Telemetry } from './telemetry.js'

@@ -1,7 +1,7 @@
 /** Which line of a stack is told to the user. */
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { foreignSite } from '../../src/transaction/call-site.js'
+import { foreignSite } from '../../src/transaction/escapes.js'
 
 const ours = fileURLToPath(new URL('../../src/prisma/adapter.ts', import.meta.url))
 const inside = [
