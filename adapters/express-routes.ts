@@ -1,9 +1,21 @@
-/** Express: idempotency keys are claimed just before the handler of a route, when whatever guards the route has let the request pass. */
-import type { Request, RequestHandler, Response } from 'express'
-import { servedBy } from './express-served.js'
+/** Express: what routes are given: idempotency keys, answers to errors, waiting for projections and their health. */
+import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
+import { callable, checkOptions } from '../src/checked-options.js'
+import type { ProjectionRunner } from '../src/index.js'
+import { withStatus } from './error-status.js'
+import { servedBy } from './express-exchange.js'
+import { type Problem, type ProblemOptions, problemHeadersFor, problemOf, problemOptionTypes } from './http.js'
 import type { ClaimPlace, MissingClaim } from './idempotency.js'
 import { isHandlerOfNest, missingInterceptor } from './nest-handlers.js'
 import { hasKey, type KeyedTransaction, type RequestTransaction } from './request-transaction.js'
+import {
+  assertProjections,
+  projectionHealth as healthOf,
+  positionHeader,
+  type UpToDateOptions,
+  upToDateOptionTypes,
+  waitUntilUpToDate,
+} from './up-to-date.js'
 
 /** A function in a route, as the routers of Express 4 and 5 keep it. */
 interface Layer {
@@ -123,4 +135,135 @@ async function afterClaim(
     return
   }
   await goOn(undefined, isToBeServed)
+}
+
+/** How errors become problems in Express. */
+export interface ExpressProblemOptions extends ProblemOptions {
+  /**
+   * Is given each error that is answered with a status from 500 on; default: writes it to standard error, except where the
+   * app's setting `env` is `test`. What it throws goes to the next error handler.
+   */
+  readonly log?: (error: unknown, request: Request) => void
+}
+
+/** Passes errors on after it has rolled back: for apps whose error handlers answer with a status below 400. */
+export function rollbackOnError(): ErrorRequestHandler {
+  return async (error, _request, response, next) => {
+    await rollBack(response)
+    next(error)
+  }
+}
+
+/**
+ * An error handler that answers with problem details (RFC 9457): 404 for an aggregate that is not there, 409 for a conflict,
+ * 412 for another version than If-Match has, of Prisma's errors 409 for P2002 and 404 for P2025, 503 with Retry-After for what may pass; the status that an error says itself; else 500. Errors from 500 on are written to
+ * standard error, as Express does it, except where the app's setting `env` is `test`, or given to `log`; and they are `response.err`,
+ * where loggers of requests such as pino-http look for the cause.
+ *
+ * @param options - `describe` says what errors of your own mean
+ *
+ * @example
+ * app.use(problemDetails({ describe: (error) => (error instanceof EventDataError ? { status: 422 } : undefined) }))
+ */
+export function problemDetails(options: ExpressProblemOptions = {}): ErrorRequestHandler {
+  checkOptions('make `problemDetails`', options, { ...problemOptionTypes, log: callable })
+  return async (error, request, response, next) => {
+    await rollBack(response)
+    let problem: Problem
+    let body: string
+    try {
+      problem = problemOf(error, options)
+      body = JSON.stringify(problem)
+      if (problem.status >= 500) {
+        // Where loggers of requests look for it, such as pino-http.
+        Object.assign(response, { err: error })
+        const { log = logToStandardError } = options
+        log(error, request)
+      }
+    } catch (failure) {
+      // What `describe` or `log` did. Express 4 does not catch it.
+      next(failure)
+      return
+    }
+    // A handler that went on after its request had been answered: at the deadline, say.
+    if (isAnswered(response)) return
+    // Half a response cannot become another one: Express closes the connection.
+    if (response.headersSent) return next(error)
+    response.status(problem.status).statusMessage = ''
+    for (const [name, value] of Object.entries(problemHeadersFor(error, problem, options)))
+      response.setHeader(name, value)
+    response.end(body)
+  }
+}
+
+async function rollBack(response: Response): Promise<void> {
+  for (const transaction of servedBy(response)) await transaction.rollBack()
+}
+
+function isAnswered(response: Response): boolean {
+  return servedBy(response).some((transaction) => transaction.isAnswered)
+}
+
+function logToStandardError(error: unknown, request: Request): void {
+  if (request.app.get('env') === 'test') return
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+}
+
+/**
+ * Lets a request that says `es-wait-for: TrainingSchool/4711`, or has the cookie of an earlier answer, wait until projections
+ * show what that position holds. It waits before the transaction of the request has begun, and holds no connection.
+ *
+ * @param names - of the projections that the route shows
+ * @throws `ProgrammingError` for projections that the runner does not have
+ *
+ * @example
+ * app.get('/dogs', upToDate(runner, ['counts']), async (request, response) => response.json(await db.trickCount.findMany()))
+ */
+export function upToDate(
+  runner: ProjectionRunner,
+  names: readonly string[],
+  options: UpToDateOptions = {},
+): RequestHandler {
+  checkOptions('make the middleware `upToDate`', options, upToDateOptionTypes)
+  assertProjections(runner, names)
+  const wait = async (request: Request, response: Response): Promise<void> => {
+    const gone = new AbortController()
+    const leave = (): void => gone.abort()
+    response.once('close', leave)
+    try {
+      const position = await waitUntilUpToDate({
+        ...options,
+        runner,
+        names,
+        headers: request.headers,
+        signal: gone.signal,
+      })
+      if (position !== undefined) response.setHeader(positionHeader, position)
+    } finally {
+      response.off('close', leave)
+    }
+  }
+  // Express 4 does not wait for promises.
+  return async (request, response, next) => {
+    try {
+      await wait(request, response)
+    } catch (error) {
+      next(withStatus(error))
+      return
+    }
+    next()
+  }
+}
+
+/**
+ * Answers 200 while every projection of a runner goes on, else 503; the body says how far each has come.
+ *
+ * @example
+ * app.get('/health/projections', projectionHealth(runner))
+ */
+export function projectionHealth(runner: ProjectionRunner): RequestHandler {
+  return (_request, response) => {
+    const { status, body } = healthOf(runner)
+    response.status(status).type('json').send(body)
+  }
 }

@@ -2,10 +2,8 @@
 import type { Request, RequestHandler, Response } from 'express'
 import { callable, checkOptions } from '../src/checked-options.js'
 import { ProgrammingError } from '../src/index.js'
-import type { ServedRequest } from './exchange.js'
-import { ExpressExchange } from './express-exchange.js'
+import { ExpressExchange, keepInTable, servedBy } from './express-exchange.js'
 import { claimInRoute, claimsByItself } from './express-routes.js'
-import { servedBy } from './express-served.js'
 import {
   assertBodyFits,
   assertDatastore,
@@ -13,36 +11,42 @@ import {
   mergeOptions,
   type RouteTransactionOptions,
   routeOptionTypes,
+  type ServedRequest,
   type TransactionalDatastore,
 } from './http.js'
 import { assertIdempotency } from './idempotency.js'
 import { type InterceptedContext, type InterceptedHandler, intercept } from './nest-interceptor.js'
-import { keepInTable } from './property-table.js'
 import { hasKey, type RequestTransaction, serve } from './request-transaction.js'
 import { headersToKeep } from './stored-answer.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
-export { type ExpressProblemOptions, problemDetails, rollbackOnError } from './express-problems.js'
-export { projectionHealth, upToDate } from './express-projections.js'
 export {
+  type ExpressProblemOptions,
+  problemDetails,
+  projectionHealth,
+  rollbackOnError,
+  upToDate,
+} from './express-routes.js'
+
+export {
+  assertIfMatch,
+  etagOf,
+  type IdentifiedRequest,
+  type IfMatchOptions,
+  isNotModified,
   type Problem,
   type ProblemOptions,
   problemHeaders,
   problemOf,
+  type RequestWithHeaders,
   type RouteTransactionOptions,
+  requestMetadata,
   type TransactionalDatastore,
+  type Versioned,
 } from './http.js'
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
 export type { InterceptedContext, InterceptedHandler } from './nest-interceptor.js'
-export {
-  assertIfMatch,
-  etagOf,
-  type IfMatchOptions,
-  isNotModified,
-  type RequestWithHeaders,
-  type Versioned,
-} from './preconditions.js'
-export { type IdentifiedRequest, requestMetadata } from './request-metadata.js'
+
 export type { UpToDateOptions } from './up-to-date.js'
 export type { Answer } from './whole-response.js'
 

@@ -1,16 +1,15 @@
-/** One request of Fastify. */
+/** One request of Fastify, and its transactions. */
 import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { RecordedResponse } from '../src/index.js'
 import { retryAfterIn, statusIn } from './error-status.js'
-import type { Exchange, ServedRequest } from './exchange.js'
-import { addServed, servedOf } from './fastify-served.js'
+import type { Exchange, ServedRequest } from './http.js'
 import { replayedHeader } from './idempotency.js'
 import { copyOf } from './response-head.js'
 
 /** The headers that Fastify keeps of a reply. */
-export type ReplyHeaders = ReturnType<FastifyReply['getHeaders']>
+type ReplyHeaders = ReturnType<FastifyReply['getHeaders']>
 
 /** A request and its reply. */
 export class FastifyExchange implements Exchange<FastifyRequest> {
@@ -82,4 +81,31 @@ export function resetHeaders(reply: FastifyReply, before: ReplyHeaders): void {
   for (const [name, value] of Object.entries(before)) {
     if (reply.getHeader(name) !== value) void reply.header(name, copyOf(value))
   }
+}
+
+type ServedRequests = ReadonlyArray<ServedRequest<FastifyRequest>>
+
+/** They are a property of the request: a `WeakMap` would keep requests alive for long. */
+const key: unique symbol = Symbol('transactions of the request')
+const none: ServedRequests = []
+
+interface WithServed {
+  [key]?: ServedRequests | null
+}
+
+/** Lets all requests of a server have the property from their beginning. */
+export function prepareRequests(fastify: FastifyInstance): void {
+  if (!fastify.hasRequestDecorator(key)) fastify.decorateRequest(key, null)
+}
+
+/** In the order in which they were added. */
+export function servedOf(request: FastifyRequest): ServedRequests {
+  // Nobody else has the key.
+  return (request as WithServed)[key] ?? none
+}
+
+/** Gives a request another one. */
+function addServed(request: FastifyRequest, served: ServedRequest<FastifyRequest>): void {
+  // Nobody else has the key.
+  ;(request as WithServed)[key] = [...servedOf(request), served]
 }

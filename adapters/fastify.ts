@@ -4,9 +4,7 @@ import fastifyPlugin from 'fastify-plugin'
 import { anything, checkOptions } from '../src/checked-options.js'
 import { ProgrammingError } from '../src/index.js'
 import { withStatus } from './error-status.js'
-import type { ServedRequest } from './exchange.js'
-import { FastifyExchange, headersOf, resetHeaders } from './fastify-exchange.js'
-import { prepareRequests, servedOf } from './fastify-served.js'
+import { FastifyExchange, headersOf, prepareRequests, resetHeaders, servedOf } from './fastify-exchange.js'
 import {
   assertBodyFits,
   assertDatastore,
@@ -15,6 +13,7 @@ import {
   mergeOptions,
   type RouteTransactionOptions,
   routeOptionTypes,
+  type ServedRequest,
   type TransactionalDatastore,
 } from './http.js'
 import { assertIdempotency } from './idempotency.js'
@@ -23,27 +22,27 @@ import { type InterceptedContext, type InterceptedHandler, intercept } from './n
 import { hasKey, RequestTransaction, serve } from './request-transaction.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
-export { problemDetails } from './fastify-problems.js'
-export { type ProjectionsOptions, projections } from './fastify-projections.js'
+export { type ProjectionsOptions, problemDetails, projections } from './fastify-routes.js'
+
 export {
+  assertIfMatch,
+  etagOf,
+  type IdentifiedRequest,
+  type IfMatchOptions,
+  isNotModified,
   type Problem,
   type ProblemOptions,
   problemHeaders,
   problemOf,
+  type RequestWithHeaders,
   type RouteTransactionOptions,
+  requestMetadata,
   type TransactionalDatastore,
+  type Versioned,
 } from './http.js'
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
 export type { InterceptedContext, InterceptedHandler } from './nest-interceptor.js'
-export {
-  assertIfMatch,
-  etagOf,
-  type IfMatchOptions,
-  isNotModified,
-  type RequestWithHeaders,
-  type Versioned,
-} from './preconditions.js'
-export { type IdentifiedRequest, requestMetadata } from './request-metadata.js'
+
 export type { UpToDateOptions } from './up-to-date.js'
 export type { Answer } from './whole-response.js'
 

@@ -1,7 +1,5 @@
 /** GraphQL: rolls back the request of an operation that failed, although the server answers 200. */
-import { type OutcomeDatastore, undo } from './outcome.js'
-
-export type { OutcomeDatastore } from './outcome.js'
+import type { RollbackOnlyOptions } from '../src/index.js'
 
 /** What an operation has come to, in any GraphQL server. */
 interface OperationResult {
@@ -100,4 +98,20 @@ export function mercuriusTransactions(...datastores: readonly OutcomeDatastore[]
 
 function undoFailed(datastores: readonly OutcomeDatastore[], { errors }: OperationResult): void {
   if (errors !== undefined && errors.length > 0) undo(datastores)
+}
+
+/** What these plugins need of a datastore. */
+export interface OutcomeDatastore {
+  /** Undefined outside of a transaction. */
+  readonly tryCurrentTransaction:
+    | {
+        /** Lets it end in a rollback. */
+        rollbackOnly(options?: RollbackOnlyOptions): void
+      }
+    | undefined
+}
+
+/** Rolls the current transactions back, and keeps the answer. */
+function undo(datastores: readonly OutcomeDatastore[]): void {
+  for (const datastore of datastores) datastore.tryCurrentTransaction?.rollbackOnly({ answer: 'keep' })
 }

@@ -1,11 +1,16 @@
 /** Holds what a handler sends until the transaction has ended: status line, headers and body leave after that, or never. */
 import type { ServerResponse } from 'node:http'
 import { ProgrammingError } from '../src/index.js'
-import { hasUnsentHead, type ResponseHead } from './response-head.js'
-import { type ResponseOwner, ResponseOwners } from './response-owners.js'
-import { cutSources } from './response-sources.js'
-import { assertChunk, assertHead, headersIn, headersSentError, tellUnsent } from './sendable.js'
-import type { SendingCall, WholeResponse } from './whole-response.js'
+import { hasUnsentHead, type ResponseHead, type ResponseOwner, ResponseOwners } from './response-head.js'
+import {
+  assertChunk,
+  assertHead,
+  headersIn,
+  headersSentError,
+  type SendingCall,
+  tellUnsent,
+  type WholeResponse,
+} from './whole-response.js'
 
 type Method = (...args: unknown[]) => unknown
 type Sending = SendingCall['method']
@@ -318,4 +323,32 @@ function view(name: string, isHeld: (held: HeldResponse) => boolean): PropertyDe
     return isHeld(this[heldBy]) || Reflect.get(Object.getPrototypeOf(this), name, this)
   }
   return { get, configurable: true, enumerable: false }
+}
+
+interface Source {
+  unpipe(destination: unknown): unknown
+}
+
+const sourcesKey = Symbol('sources')
+
+/** Notes from now on what is piped into the response; to be called once. */
+export function watchSources(response: ServerResponse): void {
+  response.on('pipe', addSource)
+}
+
+/** Cuts off what was piped into the response so far. */
+function cutSources(response: ServerResponse): void {
+  const sources = sourcesOf(response)
+  if (sources.length === 0) return
+  Reflect.set(response, sourcesKey, [])
+  for (const source of sources) source.unpipe(response)
+}
+
+function addSource(this: ServerResponse, source: Source): void {
+  Reflect.set(this, sourcesKey, [...sourcesOf(this), source])
+}
+
+function sourcesOf(response: ServerResponse): readonly Source[] {
+  // Nobody else has the key.
+  return (Reflect.get(response, sourcesKey) as readonly Source[] | undefined) ?? []
 }

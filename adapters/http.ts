@@ -1,6 +1,5 @@
-/** The rules of HTTP, once for all frameworks: how a route says what it wants, and what errors mean to a client. */
-
-import { STATUS_CODES } from 'node:http'
+/** The rules of HTTP, once for all frameworks: how a route says what it wants, what a request says, and what errors mean to a client. */
+import { type ServerResponse, STATUS_CODES } from 'node:http'
 import {
   callable,
   checkOptions,
@@ -17,7 +16,10 @@ import {
 import {
   isEventSourcingError,
   type ManagedTransaction,
+  PreconditionFailedError,
+  PreconditionRequiredError,
   ProgrammingError,
+  type RecordedResponse,
   type TransactionHost,
   type TransactionOptions,
 } from '../src/index.js'
@@ -278,4 +280,188 @@ export function problemHeadersFor(
   const headers = problemHeaders(problem, options)
   const own = options.retryAfterSeconds === undefined && problem.status === 503 ? retryAfterIn(error) : undefined
   return own === undefined ? headers : { ...headers, 'retry-after': own }
+}
+
+/** What a framework keeps of a request: its transaction, or what gives it one at the first use. */
+export interface ServedRequest<Request> {
+  readonly datastore: TransactionalDatastore
+  readonly options: RouteTransactionOptions<Request>
+  /** Whether the request was answered with an error, in place of a response that was dropped. */
+  readonly isAnswered: boolean
+  /** Whether another one has taken its place. */
+  readonly hasGivenWay: boolean
+  /** Runs `fn`, and all that it calls, in the transaction. */
+  run<T>(fn: () => T): T
+  /** Runs `fn`, and all that it calls, as if there were no transaction. */
+  outside<T>(fn: () => T): T
+  /** Lets the transaction be there from now on. */
+  open(): void
+  /** Rolls back, because the request has failed. Never rejects. */
+  rollBack(): Promise<void>
+  /** Ends what is unused, so that another one can take its place. @throws `ProgrammingError` when something was done in it */
+  giveWay(): Promise<void>
+  /** To be called for a body that is a stream. @throws `ProgrammingError` when the options refuse one, and it has been used */
+  checkStream(): void
+}
+
+/** One request in the framework that serves it. */
+export interface Exchange<Request> {
+  readonly request: Request
+  /** The response of Node below the framework's. */
+  readonly response: ServerResponse
+  /** What messages call its transactions. */
+  readonly label: string
+  /** The transactions that the request has so far, of all datastores, without those that another one has taken the place of. */
+  readonly served: ReadonlyArray<ServedRequest<Request>>
+  /** Gives the request another one. */
+  addServed(served: ServedRequest<Request>): void
+  /** Whether a body that is written part by part is a stream in the sense of the option `stream`; else the framework looks at it. */
+  readonly streamsByWriting: boolean
+  /**
+   * Hands an error to the framework's error handlers, which answer in place of a response that was dropped.
+   *
+   * @returns false when the framework cannot answer this request any more
+   */
+  fail(error: Error): boolean
+  /** Answers, in the way of the framework, as the request was answered before. */
+  replay(response: RecordedResponse): void
+}
+
+/** A request as far as its ids go, in any framework. */
+export interface IdentifiedRequest {
+  /** What the framework has numbered it with. */
+  readonly id?: unknown
+  /** By name, in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+}
+
+/** Visible ASCII: no spaces and line breaks, which would forge lines of a log. */
+const idPattern = /^[\x21-\x7e]{1,128}$/
+
+/** Version, trace id, parent id and flags; later versions may add fields after these. */
+const traceparentPattern = /^(?!ff)[\da-f]{2}-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}(?=$|-)/
+
+/**
+ * What identifies a request: as `correlationId` its header `x-request-id`, else the framework's own id; and its `traceparent`.
+ *
+ * Any client can send these headers. An id counts that has 1 to 128 visible ASCII characters; a traceparent of the form that
+ * W3C gives it, of which the four fields of version 00 are kept. What has another form is left out.
+ *
+ * @see https://www.w3.org/TR/trace-context/#traceparent-header
+ *
+ * @example
+ * app.use(transactions(datastore, { metadata: (request) => ({ ...requestMetadata(request), user: request.user.id }) }))
+ */
+export function requestMetadata({ id, headers }: IdentifiedRequest): Readonly<Record<string, unknown>> {
+  const correlationId = idOf(headers['x-request-id']) ?? idOf(id)
+  const traceparent = traceparentOf(headers['traceparent'])
+  return {
+    ...(correlationId === undefined ? {} : { correlationId }),
+    ...(traceparent === undefined ? {} : { traceparent }),
+  }
+}
+
+function idOf(given: unknown): string | number | undefined {
+  if (typeof given === 'number' && Number.isFinite(given)) return given
+  return typeof given === 'string' && idPattern.test(given) ? given : undefined
+}
+
+function traceparentOf(header: unknown): string | undefined {
+  if (typeof header !== 'string') return undefined
+  const [fields] = traceparentPattern.exec(header) ?? []
+  // Version 00 has no more than these.
+  return header.startsWith('00') && fields !== header ? undefined : fields
+}
+
+/* Preconditions of requests: the version of an originator is its ETag, and If-Match says which version is expected. @see RFC 9110, section 13 */
+
+/** What has a version: an aggregate, or the state of a decider's originator. */
+export interface Versioned {
+  /** For messages. */
+  readonly id: string
+  /** The version of its last event. */
+  readonly version: number
+}
+
+/** A request as far as its headers go, in any framework. */
+export interface RequestWithHeaders {
+  /** By name, in lower case. */
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+}
+
+/** What is asked of a request beside the match. */
+export interface IfMatchOptions {
+  /** Whether a request without If-Match is refused; default false. */
+  readonly required?: boolean
+}
+
+const ifMatchOptionTypes: OptionTypesOf<IfMatchOptions> = { required: flag }
+
+/**
+ * The ETag of an originator's present version, such as `"7"`: a strong one, for the header of that name.
+ *
+ * @example
+ * reply.header('etag', etagOf(dog))
+ */
+export function etagOf({ version }: Pick<Versioned, 'version'>): string {
+  return `"${version}"`
+}
+
+/**
+ * Refuses a request whose If-Match does not have the version of the originator as it was read, before something is done to
+ * it. What is saved after that is a conflict as ever if somebody else is faster.
+ *
+ * @throws `PreconditionFailedError` for another version, which error handlers answer with 412; `PreconditionRequiredError` where one
+ *   is required and there is none, 428; `ProgrammingError` for a header that is none
+ *
+ * @example
+ * const dog = await school.repository.get(Dog, request.params.id)
+ * assertIfMatch(request, dog)
+ */
+export function assertIfMatch({ headers }: RequestWithHeaders, originator: Versioned, options?: IfMatchOptions): void {
+  if (options !== undefined) checkOptions('compare If-Match', options, ifMatchOptionTypes)
+  const required = options?.required ?? false
+  const given = headers['if-match']
+  if (given === undefined) {
+    if (!required) return
+    throw new PreconditionRequiredError(
+      `Could not change ${originator.id} without an If-Match: send the ETag of the version that the change is for.`,
+    )
+  }
+  const expected = Array.isArray(given) ? given.join(', ') : given
+  // If-Match compares strongly: a weak tag matches nothing.
+  if (entityTags('If-Match', expected).some((tag) => tag === '*' || tag === etagOf(originator))) return
+  throw new PreconditionFailedError(
+    `Could not change ${originator.id}: If-Match is ${expected}, and the version is ${etagOf(originator)}. Get it again.`,
+    { originatorId: originator.id, actualVersion: originator.version },
+  )
+}
+
+/**
+ * Whether a client has the present version already, as its If-None-Match says: the answer to its GET is 304 then, without a body.
+ *
+ * @throws `ProgrammingError` for a header that is none, which error handlers answer with 400
+ *
+ * @example
+ * if (isNotModified(request, dog)) return reply.code(304).send()
+ */
+export function isNotModified({ headers }: RequestWithHeaders, originator: Pick<Versioned, 'version'>): boolean {
+  const given = headers['if-none-match']
+  if (given === undefined) return false
+  // If-None-Match compares weakly: a proxy may have compressed what the tag was given for.
+  const etag = etagOf(originator)
+  return entityTags('If-None-Match', String(given)).some((tag) => tag === '*' || tag.replace(/^W\//, '') === etag)
+}
+
+const entityTag = String.raw`(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"`
+const entityTagList = new RegExp(`^${entityTag}(?:\\s*,\\s*${entityTag})*$`)
+
+/** The tags in a header, weak ones as well; they may have commas in them. */
+function entityTags(name: string, header: string): string[] {
+  const list = header.trim()
+  if (list === '*') return [list]
+  if (entityTagList.test(list)) return list.match(new RegExp(entityTag, 'g')) ?? []
+  throw Object.assign(new ProgrammingError(`Could not read ${name}: ${header} is no list of entity tags.`), {
+    statusCode: 400,
+  })
 }

@@ -23,8 +23,7 @@ import {
   ProgrammingError,
   type RecordedResponse,
 } from '../src/index.js'
-import { fingerprintOf } from './request-fingerprint.js'
-import { decodedFor, headersToKeep } from './stored-answer.js'
+import { decodedFor, fingerprintOf, headersToKeep } from './stored-answer.js'
 import { type ResponseToRecord, recordOf, WholeResponse } from './whole-response.js'
 
 /** Whose keys they are: a client's own, by what identifies it; or everybody's. */

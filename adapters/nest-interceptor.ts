@@ -1,5 +1,5 @@
 /** NestJS: idempotency keys are claimed by an interceptor, which Nest runs after the guards of a route. */
-import type { ServedRequest } from './exchange.js'
+import type { ServedRequest } from './http.js'
 import { hasKey } from './request-transaction.js'
 
 /** What an interceptor is told of its request; `ExecutionContext` of Nest is one. */

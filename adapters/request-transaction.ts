@@ -6,24 +6,21 @@ import {
   type TransactionHost,
   withMetadata,
 } from '../src/index.js'
-import { Attempt, refusedBy } from './attempt.js'
+import { Attempt, bindRequest, bindResponse, refusedBy } from './attempt.js'
 import { withStatus } from './error-status.js'
-import type { Exchange, ServedRequest } from './exchange.js'
-import { HeldResponse } from './held-response.js'
+import { HeldResponse, watchSources } from './held-response.js'
 import {
+  type Exchange,
   isSuccess,
   problemHeadersFor,
   problemOf,
   type RouteTransactionOptions,
+  type ServedRequest,
   type TransactionalDatastore,
 } from './http.js'
 import { assertIdempotency, type ClaimPlace, IdempotentRequest } from './idempotency.js'
-import { goneAway, isPast, whyNobodyWaits } from './nobody-waits.js'
-import { formatPositions, parsePositions, positionCookie, positionHeader } from './positions.js'
-import { bindRequest, bindResponse } from './request-context.js'
-import { ResponseHead } from './response-head.js'
-import type { ResponseOwner } from './response-owners.js'
-import { watchSources } from './response-sources.js'
+import { goneAway, isPast, ResponseHead, type ResponseOwner, whyNobodyWaits } from './response-head.js'
+import { formatPositions, parsePositions, positionCookie, positionHeader } from './up-to-date.js'
 import { HeldAnswer, maxHeldBytes, WholeResponse } from './whole-response.js'
 
 /**

@@ -1,6 +1,6 @@
 /** If-Match and ETag, and problems that say more, on each framework. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { assertIfMatch, etagOf, isNotModified } from '../../adapters/preconditions.js'
+import { assertIfMatch, etagOf, isNotModified } from '../../adapters/http.js'
 import { EventDataError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'

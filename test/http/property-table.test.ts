@@ -1,6 +1,6 @@
 /** Tables of properties are a matter of speed: nobody can tell an object that has one. */
 import { describe, expect, it } from 'vitest'
-import { keepInTable } from '../../adapters/property-table.js'
+import { keepInTable } from '../../adapters/express-exchange.js'
 
 describe('keepInTable', () => {
   it('leaves keys, their order, values and attributes as they are', () => {

@@ -1,6 +1,6 @@
 /** The ids of a request become metadata only in the form that they have by their standards. */
 import { describe, expect, it } from 'vitest'
-import { requestMetadata } from '../../adapters/request-metadata.js'
+import { requestMetadata } from '../../adapters/http.js'
 
 const trace = '4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
 

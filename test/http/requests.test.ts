@@ -5,7 +5,7 @@ import { connect } from 'node:net'
 import { Readable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type IdentifiedRequest, requestMetadata } from '../../adapters/request-metadata.js'
+import { type IdentifiedRequest, requestMetadata } from '../../adapters/http.js'
 import {
   Application,
   NAMESPACE_URL,

@@ -1,12 +1,13 @@
-/** Fastify: runs projections as long as the server runs, and lets routes wait for them. */
+/** Fastify: runs projections as long as the server runs, lets routes wait for them, and answers errors. */
 import type { FastifyInstance, FastifyPluginCallback } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { anything, checkOptions, flag, having, type OptionTypesOf, text } from '../src/checked-options.js'
 import type { ProjectionRunner } from '../src/index.js'
 import { withStatus } from './error-status.js'
-import { positionHeader } from './positions.js'
+import { type ProblemOptions, problemHeadersFor, problemOf, problemOptionTypes } from './http.js'
 import {
   assertProjections,
+  positionHeader,
   projectionHealth,
   type UpToDateOptions,
   upToDateOptionTypes,
@@ -94,4 +95,40 @@ function registerProjections(
     fastify.addHook('onClose', async () => await runner.stop())
   }
   done()
+}
+
+/** What an error handler needs of a request, whatever the server and its type provider are. */
+interface FailedRequest {
+  readonly log: { error(error: unknown): void }
+}
+
+/** What an error handler needs of a reply. */
+interface ErrorReply {
+  code(status: number): ErrorReply
+  headers(values: Readonly<Record<string, string>>): ErrorReply
+  send(body: string): unknown
+}
+
+/**
+ * An error handler that answers with problem details (RFC 9457): 404 for an aggregate that is not there, 409 for a conflict,
+ * 412 for another version than If-Match has, of Prisma's errors 409 for P2002 and 404 for P2025, 503 with Retry-After for what may pass; the status that an error says itself;
+ * else 500.
+ *
+ * @param options - `describe` says what errors of your own mean
+ *
+ * @example
+ * fastify.setErrorHandler(problemDetails({ describe: (error) => (error instanceof EventDataError ? { status: 422 } : undefined) }))
+ */
+export function problemDetails(
+  options: ProblemOptions = {},
+): (error: unknown, request: FailedRequest, reply: ErrorReply) => unknown {
+  checkOptions('make `problemDetails`', options, problemOptionTypes)
+  return (error, request, reply) => {
+    const problem = problemOf(error, options)
+    if (problem.status >= 500) request.log.error(error)
+    return reply
+      .code(problem.status)
+      .headers(problemHeadersFor(error, problem, options))
+      .send(JSON.stringify(problem))
+  }
 }
