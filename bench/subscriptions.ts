@@ -13,7 +13,7 @@ const { values } = parseArgs({
   },
 })
 const [rounds, saves, crowd] = [Number(values.rounds), Number(values.saves), Number(values.crowd)]
-const sizes = [0, 30, 300]
+const sizes = [0, 1, 30, 300]
 const warmUp = 20
 
 class Walk extends Aggregate {
@@ -87,6 +87,8 @@ async function bench(kind: TestDatabaseKind): Promise<void> {
       })),
     )
     const followers = new Followers(application, await application.recorder.maxNotificationId(), crowd)
+    // Until they have come to the end of the log, they are not idle.
+    await new Promise((resolve) => setTimeout(resolve, 2_000))
     const start = performance.now()
     await application.save(new Walk())
     const saved = performance.now() - start

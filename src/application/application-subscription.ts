@@ -59,12 +59,17 @@ export interface OpenedSubscription {
   readonly store: EventStore
 }
 
+type NextEvent = IteratorResult<SubscribedEvent, undefined>
+
+const over: { readonly done: true; readonly value: undefined } = { done: true, value: undefined }
+
 /** A subscription to the recorder, whose notifications are turned into events as they are taken. */
 export class ApplicationSubscription implements Subscription<SubscribedEvent> {
   readonly #applicationName: string
   readonly #open: () => Promise<OpenedSubscription>
   readonly #origin: TrackingOrigin
   readonly #skipsUnreadable: boolean
+  readonly #signal: AbortSignal | undefined
   #opened: OpenedSubscription | undefined
   #isIterated = false
   #isStopped = false
@@ -75,7 +80,7 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
    */
   constructor(
     applicationName: string,
-    { topics = [], tags, onUnreadable = 'throw' }: Omit<ApplicationSubscribeOptions, 'tags'> & AskedTags,
+    { topics = [], tags, signal, onUnreadable = 'throw' }: Omit<ApplicationSubscribeOptions, 'tags'> & AskedTags,
     open: () => Promise<OpenedSubscription>,
   ) {
     if (onUnreadable !== 'throw' && onUnreadable !== 'skip') {
@@ -83,6 +88,7 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
     }
     this.#skipsUnreadable = onUnreadable === 'skip'
     this.#applicationName = applicationName
+    this.#signal = signal
     this.#open = open
     const isOver = (): boolean => this.#isStopped
     this.#origin = {
@@ -95,24 +101,61 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
 
   /** Follows the log from where it is. */
   [Symbol.asyncIterator](): AsyncIterator<SubscribedEvent, undefined> {
-    return this.#iterate(
-      ({ notifications }) => notifications,
-      async (notification, store) => (await this.#read([notification], store))[0],
-    )
+    const pages = this.#iterate({ ends: false })
+    let items: readonly Notification[] = []
+    let taken = 0
+    let taking: Promise<unknown> | undefined
+    const take = async (): Promise<NextEvent> => {
+      for (;;) {
+        const notification = items[taken]
+        if (this.#isOver) return over
+        if (notification === undefined) {
+          const page = await pages.next()
+          if (page === undefined) return over
+          items = page.items
+          taken = 0
+        } else {
+          taken += 1
+          const [value] = await this.#read([notification])
+          // Nothing is left of one that was skipped.
+          if (value !== undefined) return { done: false, value }
+        }
+      }
+    }
+    return {
+      next: () => {
+        // Most events need no promise but the one that is returned, which counts where hundreds of subscriptions follow a log.
+        const value = taking === undefined ? this.#readAtOnce(items[taken]) : undefined
+        if (value !== undefined) {
+          taken += 1
+          return Promise.resolve({ done: false, value })
+        }
+        const next = taking === undefined ? take() : taking.then(take)
+        const settled = next.then(ignore, ignore).then(() => {
+          if (taking === settled) taking = undefined
+        })
+        taking = settled
+        return next
+      },
+      return: async () => await pages.return(),
+    }
   }
 
   /** The same in pages, each with the tracking of its end. */
   pages(): AsyncIterable<SubscribedPage> {
     return {
-      [Symbol.asyncIterator]: () =>
-        this.#iterate(
-          ({ notifications }) => notifications.pages(),
-          async ({ items, end }, store) => ({
-            items: await this.#read(items, store),
-            end,
-            tracking: this.#trackingOf(end),
-          }),
-        ),
+      [Symbol.asyncIterator]: () => {
+        const pages = this.#iterate({ ends: true })
+        return {
+          next: async () => {
+            const page = await pages.next()
+            if (page === undefined) return over
+            const { items, end } = page
+            return { done: false, value: { items: await this.#read(items), end, tracking: this.#trackingOf(end) } }
+          },
+          return: async () => await pages.return(),
+        }
+      },
     }
   }
 
@@ -127,35 +170,27 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
     await this.#opened?.notifications[Symbol.asyncDispose]()
   }
 
-  #iterate<Source, Item>(
-    sourceOf: (opened: OpenedSubscription) => AsyncIterable<Source>,
-    read: (source: Source, store: EventStore) => Promise<Item | undefined>,
-  ): AsyncIterator<Item, undefined> {
+  #iterate(options: { readonly ends: boolean }): NotificationPages {
     if (this.#isIterated) {
       throw new ProgrammingError(
         `Could not iterate over a subscription to ${this.#applicationName} a second time: subscribe again, after the last event that was processed.`,
       )
     }
     this.#isIterated = true
-    let opening: Promise<AsyncIterator<Source>> | undefined
-    const begin = async (): Promise<AsyncIterator<Source>> => {
+    let opening: Promise<AsyncIterator<SubscriptionPage<Notification>, undefined>> | undefined
+    const begin = async (): Promise<AsyncIterator<SubscriptionPage<Notification>, undefined>> => {
       this.#opened = await this.#open()
-      return sourceOf(this.#opened)[Symbol.asyncIterator]()
+      return this.#opened.notifications.pages(options)[Symbol.asyncIterator]()
     }
     return {
       next: async () => {
+        if (this.#isStopped) return undefined
         try {
-          if (this.#isStopped) return { done: true, value: undefined }
           const iterator = await (opening ??= begin())
           // It may have been stopped while it was opened.
           if (this.#isStopped) this.#opened?.notifications.stop()
-          for (;;) {
-            const next = await iterator.next()
-            if (next.done === true || this.#opened === undefined) return { done: true, value: undefined }
-            const value = await read(next.value, this.#opened.store)
-            // Nothing is left of one that was skipped.
-            if (value !== undefined) return { done: false, value }
-          }
+          const next = await iterator.next()
+          return next.done === true ? undefined : next.value
         } catch (error) {
           this.stop()
           throw error
@@ -164,40 +199,50 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
       return: async () => {
         this.stop()
         if (this.#opened !== undefined) await (await opening)?.return?.()
-        return { done: true, value: undefined }
+        return over
       },
     }
   }
 
-  async #read(notifications: readonly Notification[], store: EventStore): Promise<SubscribedEvent[]> {
-    let events: readonly DomainEvent[]
+  /** @returns undefined where there is none, or reading it takes longer, or fails */
+  #readAtOnce(notification: Notification | undefined): SubscribedEvent | undefined {
+    if (notification === undefined || this.#isOver) return undefined
     try {
-      events = await store.toDomainEvents(notifications)
-    } catch (error) {
-      if (!(error instanceof MapperError)) throw error
-      return await this.#readEach(error, notifications, store)
+      const event = this.#opened?.store.toSharedEvent(notification)
+      return event === undefined ? undefined : this.#subscribed(event, notification)
+    } catch {
+      return undefined
     }
-    return events.flatMap((event, index) => {
-      const notification = notifications[index]
-      return notification === undefined ? [] : [{ event, notification, tracking: this.#trackingOf(notification.id) }]
-    })
+  }
+
+  async #read(notifications: readonly Notification[]): Promise<SubscribedEvent[]> {
+    try {
+      const events = (await this.#opened?.store.toDomainEvents(notifications)) ?? []
+      return events.flatMap((event, index) => {
+        const notification = notifications[index]
+        return notification === undefined ? [] : [this.#subscribed(event, notification)]
+      })
+    } catch (error) {
+      if (error instanceof MapperError) return await this.#readEach(error, notifications)
+      this.stop()
+      throw error
+    }
   }
 
   /** One of them cannot be read. */
-  async #readEach(
-    error: MapperError,
-    notifications: readonly Notification[],
-    store: EventStore,
-  ): Promise<SubscribedEvent[]> {
+  async #readEach(error: MapperError, notifications: readonly Notification[]): Promise<SubscribedEvent[]> {
     const [first, ...others] = notifications
     if (first === undefined) return []
     if (others.length > 0) {
       const events: SubscribedEvent[] = []
-      for (const notification of notifications) events.push(...(await this.#read([notification], store)))
+      for (const notification of notifications) events.push(...(await this.#read([notification])))
       return events
     }
     const located = error.notificationId === undefined ? unreadable(error.cause ?? error, first) : error
-    if (!this.#skipsUnreadable) throw located
+    if (!this.#skipsUnreadable) {
+      this.stop()
+      throw located
+    }
     process.emitWarning(
       `A subscription to ${this.#applicationName} passes over an event, because of onUnreadable: 'skip'. ${located.message}`,
       { code: 'ES_UNREADABLE_SKIPPED' },
@@ -205,7 +250,25 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
     return []
   }
 
+  get #isOver(): boolean {
+    return this.#isStopped || this.#signal?.aborted === true
+  }
+
+  #subscribed(event: DomainEvent, notification: Notification): SubscribedEvent {
+    return { event, notification, tracking: this.#trackingOf(notification.id) }
+  }
+
   #trackingOf(notificationId: bigint): Tracking {
     return new SubscribedTracking(this.#origin, this.#applicationName, notificationId)
   }
 }
+
+/** The pages of a subscription to the recorder. */
+interface NotificationPages {
+  /** @returns undefined when it has ended */
+  next(): Promise<SubscriptionPage<Notification> | undefined>
+  /** Ends it. */
+  return(): Promise<{ readonly done: true; readonly value: undefined }>
+}
+
+function ignore(): void {}

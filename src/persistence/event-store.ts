@@ -80,6 +80,8 @@ export class EventStore {
   readonly recorder: AggregateRecorder
   /** Writes tags. */
   readonly tagTexts: TagTexts
+  /** Events that are the same for all who read them, by what they were read from. */
+  readonly #shared = new WeakMap<StoredEvent, DomainEvent>()
   readonly #keys: PersonalDataKeys
   readonly #hasLog: boolean
   readonly #log: string | undefined
@@ -161,6 +163,21 @@ export class EventStore {
   async toDomainEvents(stored: readonly StoredEvent[]): Promise<readonly DomainEvent[]> {
     const events = stored.map((event) => this.mapper.toDomainEvent(event))
     return events.some(hasPlaceholder) ? await this.#keys.opened(events) : events
+  }
+
+  /**
+   * Reads a stored event at once, and once for all who come with the same one, where none of them could change what the others have.
+   *
+   * @returns undefined for one with personal data, which `toDomainEvents` reads
+   * @throws `MapperError` when its state cannot be read
+   */
+  toSharedEvent(stored: StoredEvent): DomainEvent | undefined {
+    const known = this.#shared.get(stored)
+    if (known !== undefined) return known
+    const event = this.mapper.toDomainEvent(stored)
+    if (hasPlaceholder(event)) return undefined
+    if (isFlat(event)) this.#shared.set(stored, event)
+    return event
   }
 
   /**
@@ -318,6 +335,15 @@ export class EventStore {
       position = { ...range, gt: last.originatorVersion }
     }
   }
+}
+
+/** Whether its data, which are frozen, have nothing inside that is not. */
+function isFlat({ data }: DomainEvent): boolean {
+  for (const name in data) {
+    const value = data[name]
+    if (typeof value === 'object' && value !== null) return false
+  }
+  return true
 }
 
 function hasPlaceholder({ data }: DomainEvent): boolean {

@@ -1,5 +1,5 @@
 /** The end of a log, read once for all in this process who follow it there. */
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { type FollowedLog, type LogPage, Patience, readPage, withinTime } from './followed-log.js'
 import { PageSize } from './page-size.js'
 import { Rest } from './rest.js'
@@ -21,6 +21,7 @@ interface Wait {
 /** A page as it was read, for those who come for it a little later. */
 interface KeptPage extends LogPage {
   readonly after: bigint
+  readonly isFull: boolean
   readonly topics: ReadonlySet<string> | undefined
 }
 
@@ -34,6 +35,12 @@ const keptBytes = 8 * 1024 * 1024
 
 /** So many are told of a page before other work has its turn. */
 const toldAtOnce = 8
+
+/** For so long they are told, turn after turn; then other work has a millisecond or more, so that hundreds of them cannot hold it up. */
+const longestTellingMs = 0.25
+
+/** For so long at least it reads nothing after a page that was not full. */
+const betweenReadsMs = 2
 
 /** How often, at most, one looks whether the log still has what was read. */
 const betweenComparisonsMs = 5_000
@@ -156,6 +163,10 @@ export class LogTail {
         this.#rest.shorten()
         this.#keep(page)
         await this.#tell(page)
+        if (page.isFull) continue
+        // Whoever records more wakes it; one read for a few of them leaves writers the time.
+        await delay(betweenReadsMs)
+        if (this.#waits.size > 0) this.#isTold = await this.#rest.take()
       }
       for (const follower of this.#waits.keys()) this.#settle(follower)?.resolve(undefined)
     } catch (error) {
@@ -173,10 +184,11 @@ export class LogTail {
     const topics = this.#wantedTopics()
     try {
       if (!this.#isTold && (await this.#hasNothing(after, topics))) return undefined
-      const { items, end } = await withinTime(readPage(this.log, { after, limit: this.#pageSize.limit, topics }))
+      const { limit } = this.#pageSize
+      const { items, end } = await withinTime(readPage(this.log, { after, limit, topics }))
       this.#patience.renew()
       this.#pageSize.adapt(items)
-      return end > after ? { after, items, end, topics } : undefined
+      return end > after ? { after, items, end, topics, isFull: items.length === limit } : undefined
     } catch (error) {
       if (this.log.isClosed || this.#waits.size === 0 || this.#patience.lasts(error)) return undefined
       throw error
@@ -238,13 +250,18 @@ export class LogTail {
 
   async #tell(page: KeptPage): Promise<void> {
     let told = 0
+    let begun = performance.now()
     for (const [follower, wait] of this.#waits) {
       if (page.end <= wait.after) continue
       const part = partAfter(wait.after, page, follower)
       if (part === undefined || part.items.length > 0 || follower.wantsEnds) this.#settle(follower)?.resolve(part)
       else wait.after = part.end
       told += 1
-      if (told % toldAtOnce === 0) await nextTurn()
+      if (told % toldAtOnce > 0) continue
+      await nextTurn()
+      if (performance.now() - begun < longestTellingMs) continue
+      await delay(1)
+      begun = performance.now()
     }
   }
 

@@ -257,9 +257,10 @@ export interface Subscription<Item> extends AsyncIterable<Item>, AsyncDisposable
    * The same in pages, each with the position up to which the log was read. For who stores how far it has come: with `topics`, or `tags`,
    * the end of a page is beyond its last item, and a page may have no items.
    *
+   * @param options - `ends: false` where pages without items are of no use, and need not come
    * @throws `ProgrammingError` when it is iterated, where the subscription was iterated before
    */
-  pages(): AsyncIterable<SubscriptionPage<Item>>
+  pages(options?: { readonly ends?: boolean }): AsyncIterable<SubscriptionPage<Item>>
   /** Ends the iteration, also one that has not begun; harmless when it has ended. */
   stop(): void
 }

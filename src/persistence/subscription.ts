@@ -50,8 +50,8 @@ export class LogSubscription implements Subscription<Notification> {
     return this.#iterate(this.#items())
   }
 
-  pages(): AsyncIterable<SubscriptionPage<Notification>> {
-    return { [Symbol.asyncIterator]: () => this.#iterate(this.#follow(true)) }
+  pages({ ends = true }: { readonly ends?: boolean } = {}): AsyncIterable<SubscriptionPage<Notification>> {
+    return { [Symbol.asyncIterator]: () => this.#iterate(this.#follow(ends)) }
   }
 
   stop(): void {
@@ -107,7 +107,7 @@ export class LogSubscription implements Subscription<Notification> {
       while (!this.#isStopped && !tail.log.isClosed) {
         const isReached = tail.reaches(this.#position)
         const shared = isReached ? await tail.next(this.#follower, this.#position) : undefined
-        const page = this.#isWhole(shared) ? shared : await this.#fromHistory(tail, patience, shared)
+        const page = this.#isWhole(shared) ? shared : await this.#fromHistory(tail, patience, isReached, shared)
         if (this.#isStopped) return
         if (page !== undefined && page.end > this.#position) {
           this.#position = page.end
@@ -144,16 +144,23 @@ export class LogSubscription implements Subscription<Notification> {
   }
 
   /**
+   * @param isReached - whether the end of the log should have had it, and has not
    * @param shared - a page that the end of the log has, of which the tags are still to be asked for
    * @returns undefined when there is nothing new, or the database cannot tell at the moment
    */
-  async #fromHistory(tail: LogTail, patience: Patience, shared?: LogPage): Promise<LogPage | undefined> {
+  async #fromHistory(
+    tail: LogTail,
+    patience: Patience,
+    isReached: boolean,
+    shared?: LogPage,
+  ): Promise<LogPage | undefined> {
     if (this.#isStopped || tail.log.isClosed) return undefined
     const limit = shared?.items.length ?? this.#pageSize.limit
     const upTo = shared === undefined ? {} : { stop: shared.end }
     const range = { after: this.#position, limit, topics: this.#follower.topics, tags: this.#tags, ...upTo }
     const reading = tail.history(async () => {
-      if (this.#isStopped) return undefined
+      // Another one may have come to the end of the log while this one waited for its turn.
+      if (this.#isStopped || (!isReached && tail.reaches(this.#position))) return undefined
       return await withinTime(readPage(tail.log, range))
     })
     this.#reading = reading

@@ -107,6 +107,18 @@ describe('a subscription', () => {
     ])
   })
 
+  it('reads no history of its own where another one came to the end of the log while it waited for its turn', async () => {
+    await recorder.insertEvents([event(1)])
+    const { log, reads } = watchedLog(recorder)
+    const tail = new LogTail(log)
+    const subscriptions = Array.from({ length: 50 }, () => new LogSubscription(() => tail, { gt: 1n }))
+    const taken = subscriptions.map((subscription) => takeAll(subscription, 1))
+    await delay(5)
+    expect(reads.length).toBeLessThan(10)
+    await recorder.insertEvents([event(2)])
+    for (const each of await Promise.all(taken)) expect(each.map(({ id }) => id)).toEqual([2n])
+  })
+
   it('goes on after a failure that may pass, from where it was, and says so once', async () => {
     const warnings = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
     await recorder.insertEvents(Array.from({ length: 60 }, (_, n) => event(n + 1)))
