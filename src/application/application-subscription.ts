@@ -131,10 +131,10 @@ export class ApplicationSubscription implements Subscription<SubscribedEvent> {
           return Promise.resolve({ done: false, value })
         }
         const next = taking === undefined ? take() : taking.then(take)
-        const settled = next.then(ignore, ignore).then(() => {
-          if (taking === settled) taking = undefined
+        const turn = next.catch(ignore).finally(() => {
+          if (taking === turn) taking = undefined
         })
-        taking = settled
+        taking = turn
         return next
       },
       return: async () => await pages.return(),
