@@ -11,6 +11,7 @@ const layers = {
   prisma: ['domain', 'persistence', 'transaction'],
   application: ['domain', 'persistence', 'transaction'],
   projection: ['domain', 'persistence', 'application'],
+  systems: ['domain', 'persistence', 'transaction', 'application', 'projection'],
   testing: ['domain', 'persistence', 'application', 'prisma', 'projection'],
   cli: ['domain', 'persistence', 'transaction', 'prisma', 'application'],
 }

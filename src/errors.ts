@@ -302,3 +302,51 @@ export class LeaseLostError extends PersistenceError {
 export class ProjectionBlockedError extends EventSourcingError {
   override readonly code: string = 'ES_PROJECTION_BLOCKED'
 }
+
+/** What went wrong in a running system, with the one that it stands still for. */
+export interface SystemErrorDetails extends ErrorDetails {
+  /** The name of the application whose log was read. */
+  readonly leader: string
+  /** The name of the application that follows it; undefined where that concerns all of them. */
+  readonly follower?: string | undefined
+  /** The position in the leader's log; undefined where it is not known. */
+  readonly notificationId?: bigint | undefined
+}
+
+/** A follower of a running system stands still: the base of the three errors that say at what. */
+export class SystemError extends EventSourcingError {
+  override readonly code: string = 'ES_SYSTEM'
+  /** The name of the application whose log was read. */
+  readonly leader: string
+  /** The name of the application that follows it; undefined where that concerns all of them. */
+  readonly follower: string | undefined
+  /** The position in the leader's log; undefined where it is not known. */
+  readonly notificationId: bigint | undefined
+
+  constructor(message: string, details: SystemErrorDetails) {
+    super(message, details)
+    this.leader = details.leader
+    this.follower = details.follower
+    this.notificationId = details.notificationId
+  }
+}
+
+/** A leader's log cannot be read. */
+export class NotificationPullingError extends SystemError {
+  override readonly code: string = 'ES_NOTIFICATION_PULLING'
+}
+
+/** An event of a leader's log cannot be read by its follower: its state is damaged, or encrypted with another key. */
+export class NotificationConvertingError extends SystemError {
+  override readonly code: string = 'ES_NOTIFICATION_CONVERTING'
+}
+
+/** A follower's policy has failed on an event, or what it has collected cannot be stored. */
+export class EventProcessingError extends SystemError {
+  override readonly code: string = 'ES_EVENT_PROCESSING'
+}
+
+/** A runner was started a second time. */
+export class RunnerAlreadyStartedError extends ProgrammingError {
+  override readonly code: string = 'ES_RUNNER_ALREADY_STARTED'
+}

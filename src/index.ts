@@ -110,6 +110,7 @@ export {
   type EventDataDetails,
   EventDataError,
   type EventDataIssue,
+  EventProcessingError,
   EventSourcingError,
   IntegrityError,
   InterfaceError,
@@ -119,6 +120,8 @@ export {
   MapperError,
   type MapperErrorDetails,
   NoTransactionError,
+  NotificationConvertingError,
+  NotificationPullingError,
   NotSupportedError,
   OperationalError,
   type OperationalErrorDetails,
@@ -130,6 +133,9 @@ export {
   ProgrammingError,
   ProjectionBlockedError,
   RollbackOnlyError,
+  RunnerAlreadyStartedError,
+  SystemError,
+  type SystemErrorDetails,
   TopicError,
   TransactionClosedError,
   TransactionTimeoutError,
@@ -251,6 +257,17 @@ export {
   PreconditionRequiredError,
   ProjectionStaleError,
 } from './request-errors.js'
+export { Follower, ProcessingEvent, type ProcessingJob } from './systems/follower.js'
+export {
+  type ApplicationClass,
+  EventSourcedProjection,
+  Leader,
+  type Leading,
+  ProcessApplication,
+} from './systems/leader.js'
+export type { RecordingEvent, RecordingEventReceiver } from './systems/prompts.js'
+export { System, type SystemOptions } from './systems/system.js'
+export { SystemRunner, type SystemRunnerOptions } from './systems/system-runner.js'
 export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
 export { type CapturedContext, captureContext } from './transaction/context.js'
 export type { OnEscape, Outside } from './transaction/escapes.js'

@@ -11,6 +11,7 @@ import { queriedTags } from '../domain/tags.js'
 import { AggregateEndedError, AggregateNotFoundError, ProgrammingError } from '../errors.js'
 import { checkVariables, Environment, type EnvironmentVariables } from '../persistence/environment.js'
 import type { EventStore, Recording } from '../persistence/event-store.js'
+import type { Mapper } from '../persistence/mapper.js'
 import { logPosition } from '../persistence/positions.js'
 import type { LogOrder } from '../persistence/recorder.js'
 import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
@@ -34,7 +35,7 @@ import {
 } from './decisions.js'
 import { Infrastructure } from './infrastructure.js'
 import { originatorIds } from './listing.js'
-import { warnOfNamesake } from './namesakes.js'
+import { assertKeptName, warnOfNamesake } from './namesakes.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
 import { configuredCache } from './originator-cache.js'
 import { type GetOptions, getOriginator, Repository } from './repository.js'
@@ -62,6 +63,9 @@ export class Application<Client = unknown> {
 
   /** Transcodings for the events of every application of this class; those in the options count before them. */
   static readonly transcodings?: readonly Transcoding[]
+
+  /** Whether the recorder also keeps how far the logs of other applications were processed; a `Follower` has that. Default false. */
+  static readonly keepsTracking: boolean = false
 
   /** The variables of this application. */
   readonly environment: Environment
@@ -98,6 +102,7 @@ export class Application<Client = unknown> {
     const infrastructure = new Infrastructure<Client>(this.environment, {
       ...options,
       transcodings: [...(applicationClass.transcodings ?? []), ...(options.transcodings ?? [])],
+      keepsTracking: applicationClass.keepsTracking,
     })
     this.#infrastructure = infrastructure
     if (infrastructure.isStored) assertKeptName(applicationClass, options)
@@ -108,17 +113,15 @@ export class Application<Client = unknown> {
       hasSnapshots: (kind) => this.#snapshots.isFor(kind),
       onAhead: (id) => this.#snapshots.noteAhead(id),
       cache: configuredCache(this.environment, options.cache),
-      afterCommit(fn) {
-        const { recorder } = infrastructure
-        if (recorder.afterCommit === undefined) fn()
-        else recorder.afterCommit(fn)
-      },
+      afterCommit: (fn) => infrastructure.afterCommit(fn),
       isProvisional: () => infrastructure.recorder.isProvisional?.() ?? false,
       onUndone: (id, fn) => infrastructure.recorder.onUndone?.(id, fn),
       watched: (call, work) => infrastructure.watched(call, work),
     })
-    this.inline = (options.inline ?? []).map(({ name }) => name)
-    this.#saves = new Saves(infrastructure, this.repository, this.#snapshots, options.inline ?? [])
+    const { inline = [] } = options
+    this.inline = inline.map(({ name }) => name)
+    const listeners = { inline, onRecorded: this.recorded?.bind(this) }
+    this.#saves = new Saves(infrastructure, this.repository, this.#snapshots, listeners)
     this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize, infrastructure.textsOf)
   }
 
@@ -392,6 +395,17 @@ export class Application<Client = unknown> {
     })
   }
 
+  /**
+   * Told what a save has stored, once that is committed, where a class has this method: what `Leader` prompts its followers by. What it
+   * throws changes nothing that is stored.
+   */
+  protected recorded?(recordings: readonly Recording[]): void
+
+  /** Makes the mapper that reads events of another application: by the variables with that one's name in front, else by those of this one. */
+  protected async mapperOf(name: string): Promise<Mapper> {
+    return await this.#infrastructure.mapperOf(name)
+  }
+
   /** Gives up what the application opened itself: a datastore that was given to it stays open. */
   async close(): Promise<void> {
     await this.#infrastructure.close()
@@ -457,17 +471,6 @@ function nameOf(applicationClass: { readonly name: string }, options: Applicatio
   }
   if (typeof options?.name === 'string') return options.name
   return applicationClass === Application ? '' : applicationClass.name
-}
-
-/** @throws `ProgrammingError` for a name that a bundler has made, whose tables would be others after the next change of the code */
-function assertKeptName(applicationClass: { readonly name: string }, options: ApplicationOptions): void {
-  const { value, writable } = Object.getOwnPropertyDescriptor(applicationClass, 'name') ?? {}
-  // The name that a class has by itself cannot be written; a static member can, or has a getter.
-  if (options.name !== undefined || writable !== false || String(value).length > 2) return
-  throw new ProgrammingError(
-    `Could not set up the application ${String(value)}: a bundler seems to have shortened the name of its class, and its tables are named after ` +
-      "it. Give the class a name that stays: `static override readonly name = 'TrainingSchool'`, or the option `name`.",
-  )
 }
 
 /** Recorders are made from variables alone. */

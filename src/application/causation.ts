@@ -19,7 +19,7 @@ export interface Causation {
  * @example
  * for await (const subscribed of school.subscribe()) await causedBy(subscribed, () => accounts.bill(subscribed.event))
  */
-export function causedBy<T>({ event, tracking }: SubscribedEvent, fn: () => T): T {
+export function causedBy<T>({ event, tracking }: Pick<SubscribedEvent, 'event' | 'tracking'>, fn: () => T): T {
   const causationId = `${tracking.applicationName}/${tracking.notificationId}`
   const causation: Causation = { causationId, correlationId: event.metadata?.['correlationId'] ?? causationId }
   return withMetadata({ ...causation }, fn)

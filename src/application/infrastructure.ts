@@ -21,6 +21,8 @@ export interface InfrastructureOptions<Client> extends MapperParts {
   readonly datastore?: InfrastructureSource<Client>
   readonly factory?: InfrastructureFactory<Client>
   readonly store?: 'memory'
+  /** Whether the recorder keeps how far the logs of others were processed as well. */
+  readonly keepsTracking?: boolean
 }
 
 /** An application's factory, recorder and event store, each made once. */
@@ -30,6 +32,7 @@ export class Infrastructure<Client> {
   readonly #tagTexts: TagTexts
   readonly #environment: Environment
   readonly #parts: MapperParts
+  readonly #keepsTracking: boolean
   #factory: InfrastructureFactory<Client> | undefined
   #recorder: ManagedApplicationRecorder<Client> | undefined
   #eventStore: EventStore | undefined
@@ -44,6 +47,7 @@ export class Infrastructure<Client> {
     this.#tagTexts = new TagTexts(environment)
     this.textsOf = (tags) => this.#tagTexts.of(tags)
     this.#parts = options
+    this.#keepsTracking = options.keepsTracking === true
     const given = (['datastore', 'factory', 'store'] as const).filter((option) => options[option] !== undefined)
     if (given.length > 1) {
       throw new ProgrammingError(`Could not set up ${this.#label} with both ${given.join(' and ')}: give one of them.`)
@@ -62,7 +66,8 @@ export class Infrastructure<Client> {
   /** @throws `ProgrammingError` when the factory is still to be loaded, or the application was closed */
   get recorder(): ManagedApplicationRecorder<Client> {
     this.#assertOpen()
-    this.#recorder ??= this.#madeFactory.applicationRecorder()
+    const factory = this.#madeFactory
+    this.#recorder ??= this.#keepsTracking ? factory.processRecorder() : factory.applicationRecorder()
     return this.#recorder
   }
 
@@ -100,6 +105,13 @@ export class Infrastructure<Client> {
     }
   }
 
+  /** Runs `fn` after the current transaction has committed, or at once where there is none. */
+  afterCommit(fn: () => void): void {
+    const { recorder } = this
+    if (recorder.afterCommit === undefined) fn()
+    else recorder.afterCommit(fn)
+  }
+
   /** Runs a call of the application, at once: the current transaction knows of it, unless the recorder is still to be loaded. */
   watched<T>(call: WatchedCall<T>, work: () => Promise<T>): Promise<T> {
     if (this.#isClosed || this.#factory === undefined) return work()
@@ -130,6 +142,11 @@ export class Infrastructure<Client> {
       this.#keysWith(mapper),
     )
     return this.#snapshotStore
+  }
+
+  /** Makes the mapper of another application from its variables, else from those of this one, with the parts that this one was given. */
+  async mapperOf(name: string): Promise<Mapper> {
+    return await configuredMapper(this.#environment.named(name), this.#parts)
   }
 
   /** The keys of personal data. */

@@ -31,24 +31,33 @@ export interface SaveRequest {
   readonly again?: (() => Promise<Saveable>) | undefined
 }
 
+/** Who takes part in each save. */
+export interface SaveListeners {
+  /** Handle its events in its transaction. */
+  readonly inline: readonly InlineProjection[]
+  /** Told what it has stored, once that is committed; it costs a hook of each transaction. */
+  readonly onRecorded: ((recordings: readonly Recording[]) => void) | undefined
+}
+
 /** Saves what belongs to one application. */
 export class Saves<Client> {
   readonly #infrastructure: Infrastructure<Client>
   readonly #repository: Repository
   readonly #snapshots: Snapshots
   readonly #inline: readonly InlineProjection[]
+  readonly #onRecorded: ((recordings: readonly Recording[]) => void) | undefined
 
-  /** @param inline - handle the events of each save in its transaction */
   constructor(
     infrastructure: Infrastructure<Client>,
     repository: Repository,
     snapshots: Snapshots,
-    inline: readonly InlineProjection[],
+    { inline, onRecorded }: SaveListeners,
   ) {
     this.#infrastructure = infrastructure
     this.#repository = repository
     this.#snapshots = snapshots
     this.#inline = inline
+    this.#onRecorded = onRecorded
   }
 
   /**
@@ -59,7 +68,10 @@ export class Saves<Client> {
   async save(objects: readonly Saveable[], request: SaveRequest = {}): Promise<Recording[]> {
     const collected = new Collected(objects, (id) => this.#repository.cache?.lose(id))
     if (collected.events.length === 0) return []
-    return await collected.inOrder(() => this.#storing(collected, request))
+    const recordings = await collected.inOrder(() => this.#storing(collected, request))
+    const tell = this.#onRecorded
+    if (tell !== undefined) this.#infrastructure.afterCommit(() => tell(recordings))
+    return recordings
   }
 
   /** What stores the events, with the snapshots and the cached states of now. */

@@ -31,6 +31,11 @@ export class Environment {
     this.#variables = variables
   }
 
+  /** The same variables as they count for an application of another name. */
+  named(name: string): Environment {
+    return new Environment(name, this.#variables)
+  }
+
   /** The names under which a variable is looked up, in this order. */
   names(key: string): string[] {
     return this.name === '' ? [key] : [`${this.name.toUpperCase()}_${key}`, key]

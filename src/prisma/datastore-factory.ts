@@ -4,7 +4,7 @@ import type { Environment } from '../persistence/environment.js'
 import type { InfrastructureFactory, RecorderPurpose } from '../persistence/factory.js'
 import { resolveVariable } from '../persistence/module-topic.js'
 import type { LogOrder } from '../persistence/recorder.js'
-import { PrismaAggregateRecorder, type RecorderDatastore } from './aggregate-recorder.js'
+import { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './aggregate-recorder.js'
 import { PrismaApplicationRecorder } from './application-recorder.js'
 import type { OriginatorIdType } from './dialect.js'
 import { noteTables } from './missing-tables.js'
@@ -29,11 +29,10 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
   }
 
   applicationRecorder(): PrismaApplicationRecorder<Client> {
-    const companions = [this.aggregateRecorder('snapshots'), this.subjectKeyRecorder()]
     return new PrismaApplicationRecorder(this.#datastore, {
       eventsTable: this.#tables.events,
       tagsTable: this.#tables.eventTags,
-      companions,
+      companions: this.#companions(),
       ...this.#options,
     })
   }
@@ -63,8 +62,13 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
       eventsTable: events,
       tagsTable: eventTags,
       trackingTable: tracking,
+      companions: this.#companions(),
       ...this.#options,
     })
+  }
+
+  #companions(): NonNullable<RecorderOptions['companions']> {
+    return [this.aggregateRecorder('snapshots'), this.subjectKeyRecorder()]
   }
 
   subjectKeyRecorder(): PrismaSubjectKeyRecorder<Client> {

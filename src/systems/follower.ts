@@ -1,0 +1,294 @@
+/** Applications that follow the logs of others: each event is processed together with its position, once. */
+import { Application } from '../application/application.js'
+import { causedBy } from '../application/causation.js'
+import type { Saveable } from '../application/collected.js'
+import { type NotificationLog, NotificationLogReader } from '../application/notification-log.js'
+import type { DomainEvent } from '../domain/event.js'
+import { ProgrammingError } from '../errors.js'
+import { EventStore, type Recording } from '../persistence/event-store.js'
+import { logPosition } from '../persistence/positions.js'
+import type { ManagedProcessRecorder } from '../persistence/recorder-transaction.js'
+import type { LoggedNotification, Tracking } from '../persistence/stored-event.js'
+import type { RecordingEvent, RecordingEventReceiver } from './prompts.js'
+
+/** The longest that one event may take. */
+const deadlineMs = 30_000
+
+const defaultPullSectionSize = 10
+
+/** An event of a leader, with what is stored when it was processed. */
+export interface ProcessingJob {
+  /** The event, as the leader's mapper reads it. */
+  readonly event: DomainEvent
+  /** The leader's name, and the position in its log. */
+  readonly tracking: Tracking
+}
+
+/** What a log is read by. */
+interface FollowedLog {
+  readonly reader: NotificationLogReader
+  readonly store: () => Promise<Pick<EventStore, 'toDomainEvents'>>
+}
+
+/** What a policy is given beside the event: it collects what is to be stored with the event's position. */
+export class ProcessingEvent {
+  /** The leader's name, and the position of the event in its log. */
+  readonly tracking: Tracking
+  #objects: Saveable[] | undefined = []
+
+  constructor(tracking: Tracking) {
+    this.tracking = tracking
+  }
+
+  /**
+   * Collects what is to be stored, in this order, when the policy has ended: the pending events of aggregates, what deciders have decided,
+   * and events. All of it is stored together with the position, or nothing.
+   *
+   * @throws `ProgrammingError` after the policy has ended: what it does is to be awaited
+   */
+  collectEvents(...objects: readonly Saveable[]): void {
+    if (this.#objects === undefined) {
+      const { applicationName, notificationId } = this.tracking
+      throw new ProgrammingError(
+        `Could not collect events for event ${notificationId} of ${applicationName}: its policy has ended. Await in the policy what it does.`,
+      )
+    }
+    this.#objects.push(...objects)
+  }
+
+  /**
+   * The same as `collectEvents`, with a process warning `ES_PROCESSING_SAVE`.
+   *
+   * @deprecated Call `collectEvents`: nothing is saved by this call.
+   */
+  save(...objects: readonly Saveable[]): void {
+    process.emitWarning(
+      'save() of a processing event is deprecated, and saves nothing by itself. Call collectEvents(), which does the same.',
+      { type: 'DeprecationWarning', code: 'ES_PROCESSING_SAVE' },
+    )
+    this.collectEvents(...objects)
+  }
+
+  /** Ends the collection. @returns what was collected */
+  end(): readonly Saveable[] {
+    const objects = this.#objects ?? []
+    this.#objects = undefined
+    return objects
+  }
+}
+
+/**
+ * The base of applications that follow the logs of others. For each event its `policy` says what happens; what that collects, and
+ * what it writes to the database, commits in one transaction with the position of the event: each is processed once, also by several processes.
+ *
+ * @example
+ * class Emails extends Follower {
+ *   override async policy(event: DomainEvent, processing: ProcessingEvent) {
+ *     if (readEvent(Dog, 'Registered', event)) processing.collectEvents(new Email(event.originatorId))
+ *   }
+ * }
+ */
+export abstract class Follower<Client = unknown> extends Application<Client> implements RecordingEventReceiver {
+  static override readonly keepsTracking: boolean = true
+
+  /** The topics of the events that are processed, of every application of this class; empty, the default, for all. See `topicsOf`. */
+  static readonly followTopics: readonly string[] = []
+
+  /** How many events `pullAndProcess` asks a log for at once; the log may give less. Default 10. */
+  static readonly pullSectionSize: number = defaultPullSectionSize
+
+  readonly #followed = new Map<string, FollowedLog>()
+  #processing: Promise<unknown> = Promise.resolve()
+  #pulling: Promise<unknown> = Promise.resolve()
+
+  /**
+   * Says what happens when an event was recorded. It runs in the transaction that moves the position on, right after that statement; a recorder in memory
+   * has none, so there only what is collected belongs together. It may run again, after a conflict or where the transaction cannot commit.
+   *
+   * @param event - as the leader has stored it; `readEvent` gives it its type
+   * @param processing - collects what is to be stored
+   */
+  abstract policy(event: DomainEvent, processing: ProcessingEvent): unknown
+
+  /** The topics of the events that are processed; empty for all. */
+  get followTopics(): readonly string[] {
+    return (this.constructor as typeof Follower).followTopics // of the class of this object
+  }
+
+  /** The application's recorder, which also keeps positions. */
+  override get recorder(): ManagedProcessRecorder<Client> {
+    return super.recorder as ManagedProcessRecorder<Client> // `keepsTracking` asks the factory for one
+  }
+
+  /** The names of the applications that it follows. */
+  get leaders(): readonly string[] {
+    return [...this.#followed.keys()]
+  }
+
+  /**
+   * Lets it follow an application. Nothing is read here.
+   *
+   * @param name - of the application there: positions are kept under it
+   * @param source - the application itself, or its log, such as a `RemoteNotificationLog`. Events of a log are read by the variables with
+   *   `name` in front, such as `TRAININGSCHOOL_CIPHER_KEY`, else by those and the options of this application; personal data in it are `Erased`
+   */
+  follow(name: string, source: Application | NotificationLog): void {
+    const { pullSectionSize } = this.constructor as typeof Follower // of the class of this object
+    if (source instanceof Application) {
+      const reader = new NotificationLogReader(source.notificationLog, pullSectionSize)
+      this.#followed.set(name, { reader, store: async () => await source.eventStore() })
+      return
+    }
+    let store: Promise<EventStore> | undefined
+    const made = async (): Promise<EventStore> => new EventStore(await this.mapperOf(name), this.recorder)
+    this.#followed.set(name, {
+      reader: new NotificationLogReader(source, pullSectionSize),
+      store: async () => await (store ??= made()),
+    })
+  }
+
+  /**
+   * Reads the log of a leader to its end, and processes each event.
+   *
+   * @param start - the first position; default the one after what was processed
+   * @param stop - the last position; default the end of the log
+   * @throws what the log, the mapper and the policy throw; events before that one are processed then
+   * @throws `IntegrityError` where the event at `start` was processed before, or what follows from an event is in conflict with what is stored
+   */
+  async pullAndProcess(leaderName: string, start?: bigint | null, stop?: bigint | null): Promise<void> {
+    await this.ready()
+    const first = logPosition(start, 'start') ?? ((await this.recorder.maxTrackingId(leaderName)) ?? 0n) + 1n
+    for await (const notifications of this.pullNotifications(leaderName, first, stop)) {
+      for (const job of await this.convertNotifications(leaderName, notifications)) {
+        await this.processEvent(job.event, job.tracking)
+      }
+      const last = notifications.at(-1)
+      if (last !== undefined) await this.passOver(leaderName, last.id)
+    }
+  }
+
+  /**
+   * Reads the log of a leader, of all topics, in batches.
+   *
+   * @param start - the first position
+   * @param stop - the last one; default the end of the log
+   */
+  async *pullNotifications(
+    leaderName: string,
+    start: bigint,
+    stop?: bigint | null,
+  ): AsyncGenerator<readonly LoggedNotification[], void, undefined> {
+    const upTo = logPosition(stop, 'stop')
+    yield* this.#find(leaderName).reader.select({ start, ...(upTo === null ? {} : { stop: upTo }) })
+  }
+
+  /**
+   * Reads those notifications of a leader that this application follows.
+   *
+   * @throws `MapperError` for one that cannot be read
+   */
+  async convertNotifications(
+    leaderName: string,
+    notifications: readonly LoggedNotification[],
+  ): Promise<ProcessingJob[]> {
+    const topics = this.followTopics
+    const wanted = notifications.filter(({ topic }) => topics.length === 0 || topics.includes(topic))
+    if (wanted.length === 0) return []
+    const store = await this.#find(leaderName).store()
+    const events = await store.toDomainEvents(wanted.map(withTime))
+    return events.map((event, index) => ({
+      event,
+      tracking: { applicationName: leaderName, notificationId: wanted[index]?.id ?? 0n },
+    }))
+  }
+
+  /**
+   * Processes one event: its position moves on, the policy runs, and what that has collected is stored, all of it or nothing. One event at a time.
+   * Events that follow from it have the `causationId` and `correlationId` that `causedBy` gives.
+   *
+   * @returns one recording for each event that was stored
+   * @throws `IntegrityError` where it was processed before; `ConcurrencyError` where what was collected is in conflict with what is stored;
+   *   whatever the policy throws
+   */
+  async processEvent(event: DomainEvent, tracking: Tracking): Promise<Recording[]> {
+    await this.ready()
+    const own = inTurn(this.#processing, async () => await this.#process(event, tracking))
+    this.#processing = own
+    return await own
+  }
+
+  /** Counts what is in a leader's log up to a position as processed: what this application does not follow. Harmless where it is. */
+  async passOver(leaderName: string, position: bigint): Promise<void> {
+    const { recorder } = this
+    if (await recorder.hasTrackingId(leaderName, position)) return
+    try {
+      await recorder.insertTracking({ applicationName: leaderName, notificationId: position })
+    } catch (error) {
+      // Somebody else may have been there meanwhile.
+      if (!(await recorder.hasTrackingId(leaderName, position))) throw error
+    }
+  }
+
+  /**
+   * Processes what a leader has recorded, and what came before it: for `leader.lead(follower)`, where no runner does that. What was processed
+   * already is passed over. Prompts are served one after the other.
+   */
+  async receiveRecordingEvent({ applicationName, recordings }: RecordingEvent): Promise<void> {
+    const last = recordings.at(-1)?.notification?.id ?? null
+    const own = inTurn(this.#pulling, async () => {
+      await this.ready()
+      if (last !== null && (await this.recorder.hasTrackingId(applicationName, last))) return
+      await this.pullAndProcess(applicationName)
+    })
+    this.#pulling = own
+    await own
+  }
+
+  async #process(event: DomainEvent, tracking: Tracking): Promise<Recording[]> {
+    const { recorder } = this
+    const react = async (): Promise<Recording[]> => {
+      const processing = new ProcessingEvent(tracking)
+      try {
+        return await causedBy({ event, tracking }, async () => {
+          await this.policy(event, processing)
+          return await this.save(...processing.end())
+        })
+      } finally {
+        processing.end()
+      }
+    }
+    const track = async (): Promise<void> => await recorder.insertTracking(tracking)
+    if (recorder.hasTransactions === false) {
+      // Nobody else comes between: each application in memory has a recorder of its own, and processes one event at a time.
+      if (await recorder.hasTrackingId(tracking.applicationName, tracking.notificationId)) await track()
+      const recordings = await react()
+      await track()
+      return recordings
+    }
+    // The position first: of two processes one waits there, and has done nothing yet.
+    const work = async (): Promise<Recording[]> => {
+      await track()
+      return await react()
+    }
+    return await recorder.transaction(work, { propagation: 'nested', deadlineMs })
+  }
+
+  #find(leaderName: string): FollowedLog {
+    const followed = this.#followed.get(leaderName)
+    if (followed !== undefined) return followed
+    throw new ProgrammingError(
+      `${this.name} does not follow ${leaderName}: call follow('${leaderName}', …) first. It follows ${this.leaders.join(', ') || 'nobody'}.`,
+    )
+  }
+}
+
+/** Mappers take no notice of it. */
+function withTime(notification: LoggedNotification): LoggedNotification & { readonly recordedAt: Date } {
+  return { ...notification, recordedAt: notification.recordedAt ?? new Date(0) }
+}
+
+/** Does work when other work has ended, well or not. */
+async function inTurn<T>(before: Promise<unknown>, work: () => Promise<T>): Promise<T> {
+  await Promise.allSettled([before])
+  return await work()
+}
