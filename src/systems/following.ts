@@ -12,7 +12,7 @@ import {
 } from '../errors.js'
 import type { SubscriptionPage, WaitOptions } from '../persistence/recorder.js'
 import type { Notification } from '../persistence/stored-event.js'
-import { backOffMs } from '../transaction/retry.js'
+import { backOffMs } from '../transaction/options.js'
 import type { Follower, ProcessingJob } from './follower.js'
 
 /** So often an event is tried that is in conflict with what others store. */

@@ -3,16 +3,20 @@ import {
   Aggregate,
   Application,
   type DomainEvent,
+  defineEvent,
   event,
   NAMESPACE_URL,
   ProcessApplication,
   type ProcessingEvent,
   type Recording,
   readEvent,
+  typed,
   uuid5,
 } from '../../src/index.js'
 
-@event('Opened', 'owner')
+export const Opened = defineEvent('Opened', typed<{ owner: string }>())
+
+@event(Opened, 'owner')
 export class Account extends Aggregate {
   readonly owner: string
   balance = 0
@@ -60,7 +64,7 @@ export class Bank extends Application {
 
 export class Emails extends ProcessApplication {
   override policy(event: DomainEvent, processing: ProcessingEvent): void {
-    const opened = readEvent(Account, 'Opened', event)
+    const opened = readEvent(Account, Opened, event)
     if (opened !== undefined) processing.collectEvents(new Email(opened.data.owner))
   }
 
@@ -71,7 +75,10 @@ export class Emails extends ProcessApplication {
   }
 }
 
-@event('Given', 'text')
+const Given = defineEvent('Given', typed<{ text: string }>())
+const Created = defineEvent('Created', typed<{ command: string; output: string; error: string }>())
+
+@event(Given, 'text')
 export class Command extends Aggregate {
   readonly text: string
   output = ''
@@ -89,7 +96,7 @@ export class Command extends Aggregate {
   }
 }
 
-@event('Created', 'command', 'output', 'error')
+@event(Created, 'command', 'output', 'error')
 export class Result extends Aggregate {
   readonly command: string
   readonly output: string
@@ -112,7 +119,7 @@ export class Commands extends ProcessApplication {
   }
 
   override async policy(event: DomainEvent, processing: ProcessingEvent): Promise<void> {
-    const result = readEvent(Result, 'Created', event)
+    const result = readEvent(Result, Created, event)
     if (result === undefined) return
     const command = await this.repository.get(Command, result.data.command)
     command.done(result.data.output, result.data.error)
@@ -123,7 +130,7 @@ export class Commands extends ProcessApplication {
 /** Carries commands out. */
 export class Results extends ProcessApplication {
   override policy(event: DomainEvent, processing: ProcessingEvent): void {
-    const given = readEvent(Command, 'Given', event)
+    const given = readEvent(Command, Given, event)
     if (given === undefined) return
     const [, echoed] = /^echo '(.*)'$/.exec(given.data.text) ?? []
     const result = echoed === undefined ? ['', `unknown command: ${given.data.text}`] : [`${echoed}\n`, '']
