@@ -10,7 +10,7 @@ const layers = {
   transaction: [],
   prisma: ['domain', 'persistence', 'transaction'],
   application: ['domain', 'persistence', 'transaction'],
-  projection: ['domain', 'persistence', 'application'],
+  projection: ['domain', 'persistence', 'transaction', 'application'],
   systems: ['domain', 'persistence', 'transaction', 'application', 'projection'],
   testing: ['domain', 'persistence', 'application', 'prisma', 'projection'],
   cli: ['domain', 'persistence', 'transaction', 'prisma', 'application'],
@@ -31,6 +31,12 @@ export default {
       severity: 'error',
       from: { path: '^src/application/' },
       to: { path: '^src/transaction/', pathNot: '^src/transaction/ambient-metadata\\.ts$' },
+    },
+    {
+      name: 'of-transactions-projections-know-the-context-only',
+      severity: 'error',
+      from: { path: '^src/projection/' },
+      to: { path: '^src/transaction/', pathNot: '^src/transaction/context\\.ts$' },
     },
     { name: 'no-circles', severity: 'error', from: {}, to: { circular: true } },
     {

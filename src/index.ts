@@ -238,8 +238,15 @@ export type {
 export { isTransient } from './prisma/transient.js'
 export { of, on, type ProjectedEvent, type ProjectionHandler } from './projection/handlers.js'
 export type { ProjectionProgress, ProjectionRunnerStats } from './projection/progress.js'
-export { defineProjection, type Projection, type ProjectionOptions } from './projection/projection.js'
+export {
+  defineProjection,
+  type OutsideWork,
+  type Projection,
+  type ProjectionOptions,
+  type ReactionTraits,
+} from './projection/projection.js'
 export { ProjectionRunner } from './projection/projection-runner.js'
+export { defineReaction, type Reaction, type ReactionOptions } from './projection/reaction.js'
 export type { RebuildOptions, RebuildWay } from './projection/rebuild.js'
 export type { RebuildProgress, RebuildResult } from './projection/rebuild-pages.js'
 export { type RowsDelegate, rows } from './projection/rows.js'

@@ -1,4 +1,5 @@
 /** What links an event to the one that it follows from. */
+import type { Metadata } from '../persistence/stored-event.js'
 import { withMetadata } from '../transaction/ambient-metadata.js'
 import type { SubscribedEvent } from './application-subscription.js'
 
@@ -20,7 +21,18 @@ export interface Causation {
  * for await (const subscribed of school.subscribe()) await causedBy(subscribed, () => accounts.bill(subscribed.event))
  */
 export function causedBy<T>({ event, tracking }: Pick<SubscribedEvent, 'event' | 'tracking'>, fn: () => T): T {
-  const causationId = `${tracking.applicationName}/${tracking.notificationId}`
-  const causation: Causation = { causationId, correlationId: event.metadata?.['correlationId'] ?? causationId }
+  return following({ id: `${tracking.applicationName}/${tracking.notificationId}`, metadata: event.metadata }, fn)
+}
+
+/**
+ * Runs what follows from an event, or from whatever else has an id.
+ *
+ * @param cause - its id, and its metadata, which may have a `correlationId`
+ */
+export function following<T>(cause: { readonly id: string; readonly metadata: Metadata | undefined }, fn: () => T): T {
+  const causation: Causation = {
+    causationId: cause.id,
+    correlationId: cause.metadata?.['correlationId'] ?? cause.id,
+  }
   return withMetadata({ ...causation }, fn)
 }

@@ -3,6 +3,7 @@
 import type { DomainEvent } from '../domain/event.js'
 import { takeSnapshot } from '../domain/snapshot.js'
 import { hasAllTags, type Tag } from '../domain/tags.js'
+import { ProgrammingError } from '../errors.js'
 import type { PutOptions, Recording } from '../persistence/event-store.js'
 import type { AppendCondition } from '../persistence/recorder.js'
 import { currentMetadata, withMetadata } from '../transaction/ambient-metadata.js'
@@ -17,6 +18,8 @@ export interface InlineProjection {
   readonly name: string
   /** Those that its events have, all of them; undefined for any. */
   readonly tags?: readonly Tag[] | undefined
+  /** What makes it a reaction, which is refused here. */
+  readonly reaction?: object | undefined
   /** Handles events in order, in the current transaction, before they are written. */
   readonly apply: (
     events: ReadonlyArray<{ readonly event: DomainEvent; readonly position: bigint | undefined }>,
@@ -47,12 +50,19 @@ export class Saves<Client> {
   readonly #inline: readonly InlineProjection[]
   readonly #onRecorded: ((recordings: readonly Recording[]) => void) | undefined
 
+  /** @throws `ProgrammingError` for a reaction among the inline projections */
   constructor(
     infrastructure: Infrastructure<Client>,
     repository: Repository,
     snapshots: Snapshots,
     { inline, onRecorded }: SaveListeners,
   ) {
+    const reaction = inline.find((each) => each.reaction !== undefined)
+    if (reaction !== undefined) {
+      throw new ProgrammingError(
+        `Could not set up an application with the reaction '${reaction.name}' inline: it acts on what is stored. Give it to a ProjectionRunner, in \`projections\`.`,
+      )
+    }
     this.#infrastructure = infrastructure
     this.#repository = repository
     this.#snapshots = snapshots

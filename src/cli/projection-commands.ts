@@ -255,9 +255,9 @@ function positionOf(text: string | undefined): bigint | undefined {
 }
 
 function statusLine(report: ProjectionReport): string {
-  const { name, version, status, position, end, target, lagEvents, lagMs, rate, owners, parked: aside } = report
+  const { name, kind, version, status, position, end, target, lagEvents, lagMs, rate, owners, parked: aside } = report
   const parts = [
-    `${status === 'blocked' ? 'BLOCKED' : status.padEnd(7)} ${name}, version ${version}: at ${position}`,
+    `${status === 'blocked' ? 'BLOCKED' : status.padEnd(7)} ${kind === 'reaction' ? `reaction ${name}` : `${name}, version ${version}`}: at ${position}`,
     status === 'building' ? progress(position, target ?? end) : undefined,
     lagEvents === undefined
       ? undefined

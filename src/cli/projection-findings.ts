@@ -1,5 +1,5 @@
 /** The doctor's findings in the tables of projections: their status, and the owners of their leases. */
-import type { ProjectionRow } from '../persistence/projection-recorder.js'
+import { type ProjectionRow, reactionVersion } from '../persistence/projection-recorder.js'
 import type { StatementRunner } from '../prisma/connections.js'
 import type { ProjectionTables } from '../prisma/dialect.js'
 import type { Finding } from '../prisma/inspection.js'
@@ -20,7 +20,8 @@ const command = 'npx eventsourcing-prisma projections'
 export async function projectionFindings(place: ProjectionPlace, runner: StatementRunner): Promise<Finding[]> {
   const versions = new Map<string, ProjectionRow[]>()
   for (const row of await place.tables.rows(runner)) {
-    const subject = `${place.table}, ${row.name}, version ${row.version}, log of ${row.upstream || 'the application'}`
+    const title = row.version === reactionVersion ? `reaction ${row.name}` : `${row.name}, version ${row.version}`
+    const subject = `${place.table}, ${title}, log of ${row.upstream || 'the application'}`
     versions.set(subject, [...(versions.get(subject) ?? []), row])
   }
   const findings: Finding[] = []

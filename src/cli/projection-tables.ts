@@ -3,7 +3,12 @@ import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { EnvironmentError, isEventSourcingError, WaitTimeoutError } from '../errors.js'
 import { pauseProjection, resumeProjection } from '../persistence/projection-pause.js'
-import type { ParkedEvent, ProjectionRecorder, ProjectionRow } from '../persistence/projection-recorder.js'
+import {
+  type ParkedEvent,
+  type ProjectionRecorder,
+  type ProjectionRow,
+  reactionVersion,
+} from '../persistence/projection-recorder.js'
 import { adapterFromUrl } from '../prisma/adapter-from-url.js'
 import { PrismaApplicationRecorder } from '../prisma/application-recorder.js'
 import { PrismaDatastore } from '../prisma/datastore.js'
@@ -24,6 +29,8 @@ export interface ProjectionTablesOptions {
 /** How one version of a projection is doing. */
 export interface ProjectionReport {
   readonly name: string
+  readonly kind: 'projection' | 'reaction'
+  /** 0 for a reaction, which has none. */
   readonly version: number
   /** The application whose log it is built from. */
   readonly upstream: string
@@ -220,6 +227,7 @@ export class ProjectionTablesAccess {
     const owners = parts.flatMap(({ owner, isLeased }) => (isLeased && owner !== undefined ? [owner] : []))
     return {
       name,
+      kind: version === reactionVersion ? 'reaction' : 'projection',
       version,
       upstream,
       status,

@@ -57,11 +57,11 @@ export class InMemoryProjectionRecorder implements ProjectionRecorder {
     return this.#states.get(versionKey(name, version))?.wanted
   }
 
-  async add(key: ProjectionKey, partitions: number): Promise<void> {
+  async add(key: ProjectionKey, partitions: number, position: bigint = 0n): Promise<void> {
     const name = partKey(key)
     if (this.#parts.has(name)) return
     const { version } = key
-    this.#parts.set(name, { key, partitions, position: 0n, epoch: 0n, owner: undefined, leasedUntil: 0 })
+    this.#parts.set(name, { key, partitions, position, epoch: 0n, owner: undefined, leasedUntil: 0 })
     this.#states.set(versionKey(key.name, version), this.#stateOf(key.name, version))
   }
 

@@ -4,13 +4,16 @@
 export interface ProjectionKey {
   /** The projection's. */
   readonly name: string
-  /** From 1. */
+  /** From 1; 0 for a reaction. */
   readonly version: number
   /** The application whose log is read. */
   readonly upstream: string
   /** From 0. */
   readonly partition: number
 }
+
+/** The version of every reaction: it is never built anew, so that it has no other. */
+export const reactionVersion = 0
 
 /** What the right to work on a part comes with. */
 export interface ProjectionLease {
@@ -123,8 +126,8 @@ export interface ProjectionRecorder<Client = unknown> {
   rows(): Promise<ProjectionRow[]>
   /** What somebody wants of a projection now; undefined where it has no state yet. Outside of the current transaction. */
   wanted(name: string, version: number): Promise<ProjectionWanted | undefined>
-  /** Makes the rows of a part that has none, at the beginning of the log. */
-  add(key: ProjectionKey, partitions: number): Promise<void>
+  /** Makes the rows of a part that has none. @param position - where it begins; default 0, the beginning of the log */
+  add(key: ProjectionKey, partitions: number, position?: bigint): Promise<void>
   /**
    * Divides a projection into another number of parts, where it is paused and all its parts are at one position: whoever works on one of them
    * finds that out.

@@ -226,7 +226,7 @@ export interface ProjectionTablesOptions {
 export interface ProjectionTables {
   rows(runner: StatementRunner): Promise<ProjectionRow[]>
   wanted(runner: StatementRunner, name: string, version: number): Promise<ProjectionWanted | undefined>
-  add(runner: StatementRunner, key: ProjectionKey, partitions: number): Promise<void>
+  add(runner: StatementRunner, key: ProjectionKey, partitions: number, position?: bigint): Promise<void>
   /** Divides a projection anew, in the runner's transaction; false where it is not paused, or its parts differ in their positions. */
   repartition(
     runner: StatementRunner,

@@ -70,8 +70,8 @@ export class PrismaProjectionRecorder<Client extends object = object>
     )
   }
 
-  async add(key: ProjectionKey, partitions: number): Promise<void> {
-    await this.#outside(`add projection ${key.name}`, (runner) => this.#tables.add(runner, key, partitions))
+  async add(key: ProjectionKey, partitions: number, position?: bigint): Promise<void> {
+    await this.#outside(`add projection ${key.name}`, (runner) => this.#tables.add(runner, key, partitions, position))
   }
 
   async repartition(projection: Omit<ProjectionKey, 'partition'>, partitions: number): Promise<boolean> {

@@ -14,7 +14,7 @@ import { Alarm } from './alarm.js'
 import type { PositionedEvent } from './handlers.js'
 import { ParkedKeys, reasonOf } from './parked-keys.js'
 import { partitionOf } from './partition-of.js'
-import type { Projection } from './projection.js'
+import type { OutsideWork, Projection } from './projection.js'
 import type { ProjectionSource } from './source.js'
 import { publish } from './traces.js'
 
@@ -37,6 +37,8 @@ export interface BatchHost {
   readonly limits: BatchLimits
   /** Whether to leave off between two batches. */
   mayGoOn(): Promise<boolean>
+  /** Aborts when the runner stops, for work outside of transactions. */
+  readonly signal?: AbortSignal
 }
 
 /** Why the work has left off: there is nothing left to do, somebody asked for it, or an event fails. */
@@ -68,6 +70,8 @@ export class BatchWork {
   readonly #epoch: bigint
   readonly #parked: ParkedKeys
   readonly #alarm = new Alarm()
+  /** How many events a batch has at most. */
+  readonly #most: number
   #position: bigint
   #size: number
   #failures = 0
@@ -79,7 +83,8 @@ export class BatchWork {
     this.#host = host
     this.#position = position
     this.#epoch = epoch
-    this.#size = host.limits.maxEvents
+    this.#most = Math.min(host.limits.maxEvents, host.projection.reaction?.outside?.maxEvents ?? host.limits.maxEvents)
+    this.#size = this.#most
     this.#parked = new ParkedKeys(host)
   }
 
@@ -126,8 +131,10 @@ export class BatchWork {
       const items = left.slice(0, this.#size)
       const last = items.at(-1)
       const to = last === undefined || items.length === left.length ? page.end : last.id
+      const outside = this.#host.projection.reaction?.outside
       try {
-        await this.#run(items, to)
+        if (outside === undefined) await this.#run(items, to)
+        else await this.#runOutside(outside, items, to)
       } catch (error) {
         if (error instanceof LeaseLostError || error instanceof DatastoreClosedError) throw error
         const outcome = await this.#recover(error, items)
@@ -163,6 +170,33 @@ export class BatchWork {
     this.#moved(reached, { begun, from, handled })
   }
 
+  /** Lets events be handled outside of any transaction, and moves the position when that has succeeded. */
+  async #runOutside(outside: OutsideWork, items: readonly Notification[], to: bigint): Promise<void> {
+    const { key, recorder, limits, source, signal = new AbortController().signal } = this.#host
+    const from = this.#position
+    const begun = performance.now()
+    // A process that was stopped for so long would do what another one has done meanwhile.
+    if (begun - this.#renewedAt > limits.leaseMs) throw leaseRanOut(key)
+    const { free, waiting } = await this.#parked.sorted(await this.#read(items))
+    if (free.length > 0) await outside.handle(free, source.name, signal)
+    let isChanged = false
+    this.#isWorking = true
+    try {
+      await recorder.batch(key, { epoch: this.#epoch, from, to, leaseMs: limits.leaseMs, deadlineMs }, async () => {
+        const left = await this.#parked.withoutBlocked(waiting.map(({ each }) => each))
+        if (left.length === 0) return
+        isChanged = true
+        throw new Error('What it was to wait behind was taken back meanwhile')
+      })
+    } catch (error) {
+      if (!isChanged) throw error
+      return
+    } finally {
+      this.#isWorking = false
+    }
+    this.#moved(to, { begun, from, handled: free.length })
+  }
+
   async #read(items: readonly Notification[]): Promise<PositionedEvent[]> {
     const { projection, key, source } = this.#host
     const events = await source.read(items)
@@ -175,7 +209,8 @@ export class BatchWork {
 
   async #apply(events: readonly PositionedEvent[], until: number, changeRows: ChangeRows | undefined): Promise<number> {
     if (events.length === 0) return 0
-    return await this.#host.projection.apply(events, () => performance.now() > until, changeRows)
+    const isOver = (): boolean => performance.now() > until
+    return await this.#host.projection.apply(events, { log: this.#host.source.name, isOver, changeRows })
   }
 
   #moved(position: bigint, { begun, from, handled }: { begun: number; from: bigint; handled: number }): void {
@@ -184,7 +219,7 @@ export class BatchWork {
     this.#failures = 0
     this.#attempts = 0
     // After a failure batches are small: they grow again with each that succeeds.
-    this.#size = Math.min(this.#host.limits.maxEvents, this.#size * 2)
+    this.#size = Math.min(this.#most, this.#size * 2)
     this.counts.batches += 1
     this.counts.events += handled
     publish('batch', { ...this.#trace(), from, to: position, events: handled, durationMs: performance.now() - begun })
@@ -196,7 +231,8 @@ export class BatchWork {
     this.counts.retries += 1
     publish('retry', { ...this.#trace(), error, events: items.length })
     const [only] = items
-    if (recorder.mayPass(error) || only === undefined) {
+    const mayPass = recorder.mayPass(error) || projection.reaction?.outside?.mayPass?.(error) === true
+    if (mayPass || only === undefined) {
       this.#failures += 1
       if (this.#failures === failuresToTell) this.#warn(error)
       await this.#alarm.wait(backOffMs(this.#failures, firstBackOffMs, longestBackOffMs))
@@ -244,7 +280,7 @@ export class BatchWork {
 
   #warn(error: unknown): void {
     process.emitWarning(
-      `The projection ${this.#host.key.name} fails again and again, and goes on trying. ${reasonOf(error)}`,
+      `The ${titleOf(this.#host.projection)} fails again and again, and goes on trying. ${reasonOf(error)}`,
       { code: 'ES_PROJECTION_FAILED' },
     )
   }
@@ -253,6 +289,17 @@ export class BatchWork {
     const { name, version, partition } = this.#host.key
     return { projection: name, version, partition }
   }
+}
+
+/** What a projection is called in messages. */
+export function titleOf({ name, reaction }: Pick<Projection, 'name' | 'reaction'>): string {
+  return `${reaction === undefined ? 'projection' : 'reaction'} ${name}`
+}
+
+function leaseRanOut({ name }: ProjectionKey): LeaseLostError {
+  return new LeaseLostError(
+    `Could not go on with reaction ${name}: this process was stopped for longer than its lease lasts, and another one may work on it.`,
+  )
 }
 
 /** Milliseconds before an event is tried again that was tried so often. */

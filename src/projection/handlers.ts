@@ -23,6 +23,11 @@ export interface ProjectedEvent<Data = object> {
   readonly metadata: Metadata | undefined
   /** Its position in the log; undefined inline, where it has none yet. */
   readonly position: bigint | undefined
+  /**
+   * Its log and position, such as `TrainingSchool/4711`: the same each time that it is handled, so that others can tell what they have had
+   * already. Inline, where it has no position yet, its stream and version.
+   */
+  readonly id: string
   /** As it was stored, such as `Dog.TrickAdded`. */
   readonly topic: string
 }
@@ -33,18 +38,18 @@ export interface PositionedEvent {
   readonly position: bigint | undefined
 }
 
-/**
- * Handles events in order.
- *
- * @param isOver - asked after each event: whether to leave the rest
- * @param changeRows - changes many rows at once, where that can be done
- * @returns how many were handled
- */
-export type ApplyEvents = (
-  events: readonly PositionedEvent[],
-  isOver?: () => boolean,
-  changeRows?: ChangeRows,
-) => Promise<number>
+/** What handlers are run with, beside the events. */
+export interface ApplyOptions {
+  /** The name of the log that the events are of; undefined inline. */
+  readonly log?: string | undefined
+  /** Asked after each event: whether to leave the rest. Default never. */
+  readonly isOver?: () => boolean
+  /** Changes many rows at once, where that can be done. */
+  readonly changeRows?: ChangeRows | undefined
+}
+
+/** Handles events in order. @returns how many were handled */
+export type ApplyEvents = (events: readonly PositionedEvent[], options?: ApplyOptions) => Promise<number>
 
 /** One handler with the events that it takes; made by `on`. */
 export interface ProjectionHandler {
@@ -142,8 +147,9 @@ function handlerOf(
   return { kind, topics: topicsOf(kind, event), read: (stored) => read(kind, event, stored), handle }
 }
 
-/** An event as a handler is given it. */
-export function projected(event: DomainEvent, position: bigint | undefined): ProjectedEvent {
+/** An event as a handler is given it. @param log - the name of its log; undefined inline */
+export function projected(event: DomainEvent, position: bigint | undefined, log: string | undefined): ProjectedEvent {
   const { originatorId, originatorVersion, timestamp, data, metadata, topic } = event
-  return { originatorId, originatorVersion, timestamp, data, metadata, position, topic }
+  const id = position === undefined ? `${originatorId}/${originatorVersion}` : `${log ?? ''}/${position}`
+  return { originatorId, originatorVersion, timestamp, data, metadata, position, id, topic }
 }

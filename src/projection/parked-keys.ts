@@ -33,24 +33,49 @@ export class ParkedKeys {
 
   /** Puts those events aside, in the current transaction, whose key has one that was put aside before. @returns the others */
   async withoutBlocked(events: readonly PositionedEvent[]): Promise<readonly PositionedEvent[]> {
+    const { free, waiting } = await this.sorted(events)
+    for (const { position, key, behind } of waiting) {
+      await this.add(position, key, { attempts: 0, error: `it waits behind event ${behind}` })
+    }
+    return free
+  }
+
+  /** Tells which events are to wait behind one of their key that was put aside. */
+  async sorted(events: readonly PositionedEvent[]): Promise<SortedEvents> {
     const { projection, recorder, key } = this.#host
-    if (projection.onError !== 'park' || !this.#mayExist || events.length === 0) return events
+    if (projection.onError !== 'park' || !this.#mayExist || events.length === 0) return { free: events, waiting: [] }
     const parked = await recorder.parked(key.name, key.version)
     this.#mayExist = parked.length > 0
-    if (!this.#mayExist) return events
+    if (!this.#mayExist) return { free: events, waiting: [] }
     const firstOf = new Map<string, bigint>()
     for (const { key: parkedKey, notificationId } of parked) {
       if (!firstOf.has(parkedKey)) firstOf.set(parkedKey, notificationId)
     }
     const free: PositionedEvent[] = []
+    const waiting: WaitingEvent[] = []
     for (const each of events) {
       const eventKey = projection.keyOf(each.event)
-      const first = firstOf.get(eventKey)
-      if (first === undefined || each.position === undefined) free.push(each)
-      else await this.add(each.position, eventKey, { attempts: 0, error: `it waits behind event ${first}` })
+      const behind = firstOf.get(eventKey)
+      if (behind === undefined || each.position === undefined) free.push(each)
+      else waiting.push({ each, position: each.position, key: eventKey, behind })
     }
-    return free
+    return { free, waiting }
   }
+}
+
+/** An event that is to be put aside, since one of its key was. */
+export interface WaitingEvent {
+  readonly each: PositionedEvent
+  readonly position: bigint
+  readonly key: string
+  /** The first of its key that was put aside. */
+  readonly behind: bigint
+}
+
+/** Events, and those of them that have to wait. */
+export interface SortedEvents {
+  readonly free: readonly PositionedEvent[]
+  readonly waiting: readonly WaitingEvent[]
 }
 
 /** What is said of a failure, in a few lines. */

@@ -1,6 +1,8 @@
 /** How far projections have come in this process, and what has been done for that. */
+
+import type { PartState } from './part-rows.js'
 import type { Projection } from './projection.js'
-import type { PartState, ProjectionPart } from './projection-part.js'
+import type { ProjectionPart } from './projection-part.js'
 
 /** How far one projection has come. */
 export interface ProjectionProgress {

@@ -1,5 +1,5 @@
 /** One part of a projection in this process: it takes the lease where that is free, and follows the log while it has it. */
-import { DatastoreClosedError, LeaseLostError, ProgrammingError } from '../errors.js'
+import { DatastoreClosedError, LeaseLostError } from '../errors.js'
 import type { LogPage } from '../persistence/followed-log.js'
 import type {
   ProjectionKey,
@@ -9,15 +9,14 @@ import type {
 } from '../persistence/projection-recorder.js'
 import type { Subscription } from '../persistence/recorder.js'
 import type { Notification } from '../persistence/stored-event.js'
-import { type BatchCounts, type BatchLimits, BatchWork, type Outcome } from './batch-work.js'
+import { type BatchCounts, type BatchLimits, BatchWork, type Outcome, titleOf } from './batch-work.js'
 import { ParkedAttempts } from './parked-attempts.js'
 import { reasonOf } from './parked-keys.js'
+import { assertOneKind, hindranceOf, isDividedAnew, isSame, type PartState } from './part-rows.js'
 import type { Projection } from './projection.js'
+import { renewing } from './rebuild-leases.js'
 import { askedOf, type ProjectionSource, rangeOf } from './source.js'
 import { publish } from './traces.js'
-
-/** What a part is doing in this process: `waiting` where another process has the lease. */
-export type PartState = 'stopped' | 'running' | 'waiting' | 'paused' | 'blocked' | 'superseded'
 
 /** What a part stands on. */
 export interface PartHost {
@@ -52,6 +51,8 @@ export class ProjectionPart {
   #subscription: Subscription<Notification> | undefined
   #askedAt = Number.NEGATIVE_INFINITY
   #isStopping = false
+  /** Aborts what handlers do outside of transactions. */
+  #abort = new AbortController()
   #isHeld = false
   #isTriedAgain = true
   #restsUntil = 0
@@ -127,11 +128,13 @@ export class ProjectionPart {
   /** Ends the batch under way, and gives the lease up. */
   async stop(): Promise<void> {
     this.#isStopping = true
+    this.#abort.abort()
     this.#subscription?.stop()
     this.#work?.wake()
     await this.#running
     this.state = 'stopped'
     this.#isStopping = false
+    this.#abort = new AbortController()
     this.#isTriedAgain = true
   }
 
@@ -141,7 +144,7 @@ export class ProjectionPart {
    * @throws the error of the handler where an event fails; `LeaseLostError` where another runner has the lease
    */
   async runTo(end: bigint): Promise<void> {
-    const { recorder, key, source, projection } = this.host
+    const { recorder, key, source, projection, owner, limits } = this.host
     this.#isTriedAgain = true
     const lease = await this.#leaseBy(await recorder.rows())
     if (lease === undefined) {
@@ -149,6 +152,8 @@ export class ProjectionPart {
       throw new LeaseLostError(`Could not run projection ${key.name}: another runner works on it. Stop that one first.`)
     }
     const work = this.#begin(lease)
+    // Nobody else renews it, and handlers outside of transactions take the time that they take.
+    const endRenewal = renewing(recorder, owner, key.name, { leaseMs: limits.leaseMs, onRenewed: () => work.renewed() })
     try {
       await this.#emptyFirst(work)
       const asked = rangeOf(await askedOf(source, projection))
@@ -161,54 +166,47 @@ export class ProjectionPart {
       }
       await this.#becomeLive(work, end)
     } finally {
+      endRenewal()
       await this.#end(work)
     }
   }
 
+  /**
+   * Sees to it that a part begins somewhere, where nobody has run it: a reaction, unless it is `from: 'start'`, behind what the log has now.
+   *
+   * @param end - of the log
+   */
+  async begin(end: () => Promise<bigint>): Promise<void> {
+    const { recorder, key, projection } = this.host
+    const isFromNow = projection.reaction?.from === 'now'
+    await recorder.add(key, projection.partitions, isFromNow ? await end() : undefined)
+  }
+
   /** @returns undefined where it may not run, which `state` tells of */
   async #leaseBy(rows: readonly ProjectionRow[]): Promise<ProjectionLease | undefined> {
-    const { key, recorder, owner, limits } = this.host
+    const { key, recorder, owner, limits, source } = this.host
     const versions = rows.filter(({ name }) => name === key.name)
+    assertOneKind(versions, key)
     if (versions.some(({ version }) => version > key.version)) return this.#rest('superseded')
     const row = versions.find((each) => isSame(each, key))
-    if (await this.#isDividedAnew(versions)) return this.#rest('paused')
-    if (row === undefined) await recorder.add(key, this.host.projection.partitions)
+    if (await isDividedAnew(this.host, versions)) return this.#rest('paused')
+    if (row === undefined) await this.begin(async () => await source.end())
     const former = versions.filter(({ version }) => version < key.version)
     if (former.some(({ status }) => status !== 'superseded')) await recorder.supersede(key.name, key.version)
     this.#emptiesFirst = former.length > 0 && (row?.position ?? 0n) === 0n
-    const hindrance = this.#hindranceOf(row, versions)
+    const hindrance = hindranceOf({
+      key,
+      row,
+      versions,
+      emptiesFirst: this.#emptiesFirst,
+      isTriedAgain: this.#isTriedAgain,
+    })
     if (hindrance !== undefined) return this.#rest(hindrance)
     const lease = await recorder.claim(key, owner, limits.leaseMs)
     if (lease === undefined) return this.#rest('waiting')
     this.#isTriedAgain = false
     publish('lease', { ...traceOf(key), event: 'taken', epoch: lease.epoch })
     return lease
-  }
-
-  /** Why it may not run now. */
-  #hindranceOf(row: ProjectionRow | undefined, versions: readonly ProjectionRow[]): PartState | undefined {
-    const { key } = this.host
-    if (row?.wanted === 'paused') return 'paused'
-    // The rows of former versions are deleted by one part, before the others begin.
-    const isFirstEmptied = versions.some((each) => isFirst(each, key) && each.position > 0n)
-    if (this.#emptiesFirst && key.partition > 0 && !isFirstEmptied) return 'waiting'
-    if (row?.status === 'blocked' && !this.#isTriedAgain) return 'blocked'
-    return row?.isLeased === true ? 'waiting' : undefined
-  }
-
-  /**
-   * Sees to the number of parts.
-   *
-   * @throws `ProgrammingError` where positions are kept for another number of parts, and the projection is not paused and level
-   */
-  async #isDividedAnew(versions: readonly ProjectionRow[]): Promise<boolean> {
-    const { key, recorder, projection } = this.host
-    const isOther = (row: ProjectionRow): boolean =>
-      row.version === key.version && row.upstream === key.upstream && row.partitions !== projection.partitions
-    const other = versions.find(isOther)
-    if (other === undefined) return false
-    if (await recorder.repartition(key, projection.partitions)) return true
-    throw otherPartitions(other, projection.partitions)
   }
 
   #rest(state: PartState): undefined {
@@ -218,7 +216,15 @@ export class ProjectionPart {
   #begin(lease: ProjectionLease): BatchWork {
     const { projection, key, recorder, source, limits } = this.host
     const work = new BatchWork(
-      { projection, key, recorder, source, limits, mayGoOn: async () => await this.#mayGoOn() },
+      {
+        projection,
+        key,
+        recorder,
+        source,
+        limits,
+        mayGoOn: async () => await this.#mayGoOn(),
+        signal: this.#abort.signal,
+      },
       lease,
     )
     this.#work = work
@@ -268,7 +274,7 @@ export class ProjectionPart {
     const { key, projection } = this.host
     if (projection.onError !== 'park') return undefined
     const keys = Array.from({ length: projection.partitions }, (_, partition) => ({ ...key, partition }))
-    return new ParkedAttempts({ ...this.host, keys })
+    return new ParkedAttempts({ ...this.host, keys, signal: this.#abort.signal })
   }
 
   async #process(work: BatchWork, page: LogPage): Promise<Outcome> {
@@ -311,7 +317,7 @@ export class ProjectionPart {
     })
     publish('blocked', { ...traceOf(key), position: failedAt, error })
     process.emitWarning(
-      `The projection ${key.name} stands still at event ${failedAt} of ${key.upstream}: ${reasonOf(error)}. The others go on. ` +
+      `The ${titleOf(this.host.projection)} stands still at event ${failedAt} of ${key.upstream}: ${reasonOf(error)}. The others go on. ` +
         "Mend its handler and begin again, or call retry(). With onError: 'park' such an event is put aside.",
       { code: 'ES_PROJECTION_BLOCKED' },
     )
@@ -328,7 +334,7 @@ export class ProjectionPart {
     this.#rest('waiting')
     this.error = error
     this.#restsUntil = performance.now() + restartMs
-    process.emitWarning(`The projection ${key.name} has failed, and begins again. ${reasonOf(error)}`, {
+    process.emitWarning(`The ${titleOf(this.host.projection)} has failed, and begins again. ${reasonOf(error)}`, {
       code: 'ES_PROJECTION_FAILED',
     })
   }
@@ -344,25 +350,10 @@ export class ProjectionPart {
   }
 }
 
-function isSame(row: ProjectionRow, key: ProjectionKey): boolean {
-  return row.version === key.version && row.upstream === key.upstream && row.partition === key.partition
-}
-
-function isFirst(row: ProjectionRow, key: ProjectionKey): boolean {
-  return row.version === key.version && row.upstream === key.upstream && row.partition === 0
-}
-
 function traceOf({ name, version, partition }: ProjectionKey): {
   readonly projection: string
   readonly version: number
   readonly partition: number
 } {
   return { projection: name, version, partition }
-}
-
-function otherPartitions(row: ProjectionRow, partitions: number): ProgrammingError {
-  return new ProgrammingError(
-    `Could not run projection ${row.name} in ${partitions} partitions: its positions are kept in ${row.partitions}. ` +
-      'Let it come to the end of the log, pause it, and begin again; or give it a greater version, so that it is built anew.',
-  )
 }

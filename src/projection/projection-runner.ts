@@ -1,12 +1,13 @@
 /** Runs projections: in this process, beside any number of others that run the same. */
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
-import { DatastoreClosedError, ProgrammingError } from '../errors.js'
+import { DatastoreClosedError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { Recording } from '../persistence/event-store.js'
 import { logPosition } from '../persistence/positions.js'
 import { pauseProjection, resumeProjection } from '../persistence/projection-pause.js'
 import type { ProjectionRecorder, ProjectionRow } from '../persistence/projection-recorder.js'
 import type { WaitOptions } from '../persistence/recorder.js'
+import { outsideOfEverything } from '../transaction/context.js'
 import { Alarm } from './alarm.js'
 import type { BatchLimits } from './batch-work.js'
 import { retryParked } from './parked-retry.js'
@@ -80,7 +81,7 @@ export class ProjectionRunner {
     this.#running = running
   }
 
-  /** The projections that it runs. */
+  /** The projections that it runs, reactions with them. */
   get projections(): readonly Projection[] {
     return [...this.#running.values()].map(({ projection }) => projection)
   }
@@ -117,7 +118,13 @@ export class ProjectionRunner {
     await this.#source.ready()
     if (this.#supervision !== undefined) return
     this.#isStopping = false
-    this.#supervision = this.#supervise()
+    // It outlives whatever request or transaction has called this.
+    const pinned = this.#pinReactions().catch(warnOfSupervision)
+    this.#supervision = outsideOfEverything(async () => {
+      await pinned
+      await this.#supervise()
+    })
+    await pinned
   }
 
   /** Ends the batches under way and gives the leases up, so that others take over at once; harmless when it does not run. */
@@ -173,7 +180,8 @@ export class ProjectionRunner {
   async pause(name: string): Promise<void> {
     const { projection, parts } = this.#find(name)
     if ((await this.#rowsOf(projection)).length === 0) {
-      for (const { host } of parts) await this.#recorder.add(host.key, projection.partitions)
+      await this.#source.ready()
+      await this.#begin(parts)
     }
     await this.#source.ready()
     await pauseProjection(this.#recorder, await this.#rowsOf(projection), await this.#source.end())
@@ -213,6 +221,7 @@ export class ProjectionRunner {
    *
    * @param options - `way`: `atomic`, the default, in one transaction, so that readers see the old rows until all are there; `in-place`; or
    *   `shadow`, beside the rows in use. `onProgress`, `signal`, `resume`, `deadlineMs`
+   * @throws `NotSupportedError` for a reaction: what it has done would be done again
    * @throws what a handler throws; `WaitInterruptedError` when the signal aborts. An atomic rebuild, or one in a shadow, has changed nothing
    *   then; one in place is finished by whoever runs the projection next
    * @throws `ProgrammingError` where the projection does not name its models; `NotSupportedError` for an atomic one of a long log
@@ -221,6 +230,7 @@ export class ProjectionRunner {
    */
   async rebuild(name: string, options: RebuildOptions = {}): Promise<RebuildResult> {
     const { projection, parts } = this.#find(name)
+    if (projection.reaction !== undefined) throw neverAgain(name)
     await this.#source.ready()
     const keys = parts.map(({ host }) => host.key)
     const hold = async (): Promise<() => void> => {
@@ -273,6 +283,22 @@ export class ProjectionRunner {
     })
   }
 
+  /** Keeps the beginning of reactions that are new: what is stored after that is theirs, whatever happens to this process. */
+  async #pinReactions(): Promise<void> {
+    const reactions = [...this.#running.values()].filter(({ projection }) => projection.reaction !== undefined)
+    if (reactions.length === 0) return
+    const rows = await this.#recorder.rows()
+    for (const { projection, parts } of reactions) {
+      if (!rows.some(({ name }) => name === projection.name)) await this.#begin(parts)
+    }
+  }
+
+  /** All parts of a projection begin at the same position. */
+  async #begin(parts: readonly ProjectionPart[]): Promise<void> {
+    const end = await this.#source.end()
+    for (const part of parts) await part.begin(async () => end)
+  }
+
   /** Looks after the parts: takes leases that are free, and keeps those that it has. */
   async #supervise(): Promise<void> {
     let isWarned = false
@@ -320,6 +346,13 @@ export class ProjectionRunner {
       if (renewed < parts.length) await part.leaveOffIfPaused()
     }
   }
+}
+
+function neverAgain(name: string): NotSupportedError {
+  return new NotSupportedError(
+    `Could not rebuild reaction ${name}: it acts, and what it has done would be done again. To act on the past once, define another one with a ` +
+      "name of its own and from: 'start'.",
+  )
 }
 
 function isInline(name: string): ProgrammingError {

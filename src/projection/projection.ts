@@ -3,7 +3,13 @@ import { anything, callable, checkOptions, having, listOf, type OptionTypesOf, t
 import type { DomainEvent } from '../domain/event.js'
 import { queriedTags, type Tag, type Tags } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
-import { type ApplyEvents, type ProjectionHandler, projected } from './handlers.js'
+import {
+  type ApplyEvents,
+  type PositionedEvent,
+  type ProjectedEvent,
+  type ProjectionHandler,
+  projected,
+} from './handlers.js'
 import type { RowsFold } from './rows.js'
 
 /** What a projection is made from. */
@@ -73,6 +79,31 @@ export interface Projection {
   readonly empty: ((client: unknown) => Promise<void>) | undefined
   /** Handles events in order, in the current transaction. */
   readonly apply: ApplyEvents
+  /** What makes it a reaction, as `defineReaction` does; undefined for what builds rows. */
+  readonly reaction?: ReactionTraits | undefined
+}
+
+/** What a reaction has beyond a projection. */
+export interface ReactionTraits {
+  /** Where it begins when nobody has run it: at the end of the log as it is then, or at the beginning. */
+  readonly from: 'now' | 'start'
+  /** What it does outside of transactions; undefined where its handlers run in the transaction of the batch. */
+  readonly outside: OutsideWork | undefined
+}
+
+/** Handles events outside of any transaction, at least once: the position moves when it has succeeded. */
+export interface OutsideWork {
+  /** How many events it is given at once, at most. */
+  readonly maxEvents: number
+  /**
+   * Handles events in order; what it throws has them handled again.
+   *
+   * @param log - the name of the log that they are of
+   * @param signal - aborts when the runner stops: events that are given up then are handled again by the next one
+   */
+  readonly handle: (events: readonly PositionedEvent[], log: string, signal: AbortSignal) => Promise<void>
+  /** Whether a failure has nothing to do with an event: it is repeated for ever then. Beside those of the database. */
+  readonly mayPass?: ((error: unknown) => boolean) | undefined
 }
 
 /**
@@ -106,11 +137,18 @@ export function defineProjection(options: ProjectionOptions): Projection {
     rows,
     keyOf: options.key ?? originatorIdOf,
     apply: rows?.apply ?? applierOf(handlers),
+    reaction: undefined,
     empty: emptierOf(options),
   })
 }
 
-function checkNumbers({ name, version = 1, partitions = 1, onError = 'block' }: ProjectionOptions): void {
+/** @throws `ProgrammingError` for what cannot be */
+export function checkNumbers({
+  name,
+  version = 1,
+  partitions = 1,
+  onError = 'block',
+}: Pick<ProjectionOptions, 'name' | 'version' | 'partitions' | 'onError'>): void {
   if (typeof name !== 'string' || !/^[\w.-]{1,100}$/.test(name)) {
     throw cannot(name, "its name has 1 to 100 letters, digits, '_', '-' and '.'")
   }
@@ -123,12 +161,14 @@ function checkNumbers({ name, version = 1, partitions = 1, onError = 'block' }: 
   if (onError !== 'block' && onError !== 'park') throw cannot(name, "onError is 'block' or 'park'")
 }
 
-function topicsOf(handlers: readonly ProjectionHandler[]): readonly string[] | undefined {
+/** Undefined where any may be one. */
+export function topicsOf(handlers: readonly ProjectionHandler[]): readonly string[] | undefined {
   if (handlers.some(({ topics }) => topics === undefined)) return undefined
   return [...new Set(handlers.flatMap(({ topics }) => topics ?? []))]
 }
 
-function originatorIdOf({ originatorId }: DomainEvent): string {
+/** The key of events where nothing else is said. */
+export function originatorIdOf({ originatorId }: DomainEvent): string {
   return originatorId
 }
 
@@ -153,15 +193,20 @@ function cannot(name: string, why: string): ProgrammingError {
   return new ProgrammingError(`Could not define the projection '${name}': ${why}.`)
 }
 
-/** Handles events one by one. */
-function applierOf(handlers: readonly ProjectionHandler[]): Projection['apply'] {
-  return async (events, isOver = () => false) => {
+/** Handles events one by one. @param around - runs the handlers of each */
+export function applierOf(
+  handlers: readonly ProjectionHandler[],
+  around?: (event: ProjectedEvent, handle: () => unknown) => unknown,
+): Projection['apply'] {
+  return async (events, { log, isOver = () => false } = {}) => {
     let handled = 0
     for (const { event, position } of events) {
       for (const { read, handle } of handlers) {
         const present = read(event)
+        if (present === undefined) continue
+        const given = projected(present, position, log)
         // In order, since an event may build on the rows of the one before.
-        if (present !== undefined) await handle(projected(present, position))
+        await (around === undefined ? handle(given) : around(given, () => handle(given)))
       }
       handled += 1
       if (isOver()) break

@@ -56,10 +56,13 @@ export function renewing(
   recorder: ProjectionRecorder,
   owner: string,
   name: string,
-  { leaseMs }: BatchLimits,
+  { leaseMs, onRenewed }: { readonly leaseMs: number; readonly onRenewed?: () => void },
 ): () => void {
   const timer = setInterval(() => {
-    recorder.renew(owner, [name], leaseMs).catch(() => undefined)
+    recorder
+      .renew(owner, [name], leaseMs)
+      .then(onRenewed)
+      .catch(() => undefined)
   }, leaseMs / 3)
   return () => clearInterval(timer)
 }

@@ -124,7 +124,8 @@ async function atomically(
     for (let page = await pages.next(); page !== undefined; page = await pages.next()) {
       const { items } = page
       const events = await source.read(items)
-      await projection.apply(events.map((event, index) => ({ event, position: items[index]?.id })))
+      const positioned = events.map((event, index) => ({ event, position: items[index]?.id }))
+      await projection.apply(positioned, { log: source.name })
       pages.moved(page)
     }
     const status = await statusAfter(recorder, projection)

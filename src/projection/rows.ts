@@ -133,9 +133,10 @@ export function rows<Delegate extends RowsDelegate>(
     rows: {
       unique,
       models: () => modelsOf(delegate()),
-      fold: (all, events) => foldInto(all, stepsOf(handlers, events)),
+      fold: (all, events) => foldInto(all, stepsOf(handlers, events, undefined)),
       empty: async () => void (await table().deleteMany({ where: {} })),
-      apply: async (events, _isOver, changeRows) => await applyRows(handlers, { table, unique, changeRows }, events),
+      apply: async (events, { log, changeRows } = {}) =>
+        await applyRows(handlers, { table, unique, log, changeRows }, events),
     },
   }
 }
@@ -164,6 +165,7 @@ function rowsOn(...args: readonly unknown[]): RowsHandler {
 interface RowsOf {
   readonly table: () => AnyDelegate
   readonly unique: string
+  readonly log: string | undefined
   readonly changeRows: ChangeRows | undefined
 }
 
@@ -179,7 +181,7 @@ async function applyRows(
   events: readonly PositionedEvent[],
 ): Promise<number> {
   const { table, unique } = of
-  const steps = stepsOf(handlers, events)
+  const steps = stepsOf(handlers, events, of.log)
   if (steps.length === 0) return events.length
   const keys = [...new Set(steps.map(({ key }) => key))]
   const before = new Map(
@@ -195,13 +197,17 @@ function foldInto(all: Map<unknown, object | undefined>, steps: readonly Step[])
   for (const { key, fold, event } of steps) all.set(key, fold(all.get(key), event))
 }
 
-function stepsOf(handlers: readonly RowsHandler[], events: readonly PositionedEvent[]): Step[] {
+function stepsOf(
+  handlers: readonly RowsHandler[],
+  events: readonly PositionedEvent[],
+  log: string | undefined,
+): Step[] {
   const steps: Step[] = []
   for (const { event, position } of events) {
     for (const { read, keyOf, fold } of handlers) {
       const present = read(event)
       if (present === undefined) continue
-      const given = projected(present, position)
+      const given = projected(present, position, log)
       steps.push({ key: keyOf(given), fold, event: given })
     }
   }

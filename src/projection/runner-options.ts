@@ -36,7 +36,7 @@ export interface ProjectionRunnerOptions {
    * `RemoteNotificationLog`, whose events the mapper of `application` reads. The leases and positions stand in `datastore`. Who waits gives positions in this log.
    */
   readonly source?: ProjectedApplication | ProjectedLog
-  /** What to run. */
+  /** What to run: projections and reactions. */
   readonly projections: readonly Projection[]
   /** How long a runner that does not answer keeps others from its projections; from 1,000, default 15,000. */
   readonly leaseMs?: number

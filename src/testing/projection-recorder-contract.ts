@@ -52,6 +52,13 @@ const cases: Cases<ProjectionRecorder> = {
     expect(await recorder.wanted('counts', 1)).toEqual('running')
   },
 
+  async 'adds a part where it is to begin, unless it is there'({ recorder, expect }) {
+    await recorder.add(counts, 1, 7n)
+    await recorder.add(counts, 1, 9n)
+    expect((await recorder.rows()).map(({ position }) => position)).toEqual([7n])
+    expect((await claimed(recorder, counts, 'a')).position).toEqual(7n)
+  },
+
   async 'gives a lease to one at a time, with a greater epoch each time'({ recorder, expect }) {
     await recorder.add(counts, 1)
     const first = await claimed(recorder, counts, 'a')

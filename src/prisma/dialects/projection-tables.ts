@@ -73,16 +73,17 @@ export class ProjectionStatements implements ProjectionTables {
     return optional(rows[0]?.[0], toText) as ProjectionWanted | undefined // written by us
   }
 
-  async add(runner: StatementRunner, key: ProjectionKey, partitions: number): Promise<void> {
+  async add(runner: StatementRunner, key: ProjectionKey, partitions: number, position: bigint = 0n): Promise<void> {
     const { projections, states, parameter, ifNew, quote } = this.#words
-    const types: ProjectionValue[] = ['name', 'integer', 'name', 'integer', 'integer']
+    const types: ProjectionValue[] = ['name', 'integer', 'name', 'integer', 'integer', 'bigint']
     const values = types.map((type, index) => parameter(index + 1, type))
     const sql =
       `INSERT INTO ${projections} (name, version, upstream, ${quote('partition')}, partitions, position, epoch) ` +
-      `VALUES (${values.join(', ')}, 0, 0) ${ifNew}`
+      `VALUES (${values.join(', ')}, 0) ${ifNew}`
     const state = `INSERT INTO ${states} (name, version, wanted, status) VALUES (${values.slice(0, 2).join(', ')}, 'running', 'building') ${ifNew}`
     await runner.execute(statement(state, [key.name, key.version]))
-    await runner.execute(statement(sql, [key.name, key.version, key.upstream, key.partition, partitions]))
+    const row = [key.name, key.version, key.upstream, key.partition, partitions, position]
+    await runner.execute(statement(sql, row))
   }
 
   async repartition(
@@ -108,9 +109,9 @@ export class ProjectionStatements implements ProjectionTables {
     await runner.execute(send((its) => `DELETE FROM ${projections} WHERE ${its}`))
     for (let partition = 0; partition < partitions; partition += 1) {
       const key = { ...projection, partition }
-      await this.add(runner, key, partitions)
+      await this.add(runner, key, partitions, position)
       const { args, put } = this.#parameters()
-      const set = `position = ${put(position, 'bigint')}, epoch = ${put(epoch, 'bigint')}`
+      const set = `epoch = ${put(epoch, 'bigint')}`
       await runner.execute(statement(`UPDATE ${projections} SET ${set} WHERE ${this.#isKey(key, put)}`, args))
     }
     return true

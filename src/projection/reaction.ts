@@ -1,0 +1,131 @@
+/** Definitions of reactions: names with handlers that act on what was stored, once for each event. */
+import { following } from '../application/causation.js'
+import { anything, callable, checkOptions, flag, listOf, type OptionTypesOf } from '../checked-options.js'
+import { queriedTags } from '../domain/tags.js'
+import { ProgrammingError } from '../errors.js'
+import { reactionVersion } from '../persistence/projection-recorder.js'
+import { outsideOfTransactions } from '../transaction/context.js'
+import { type ProjectedEvent, type ProjectionHandler, projected } from './handlers.js'
+import {
+  applierOf,
+  checkNumbers,
+  type OutsideWork,
+  originatorIdOf,
+  type Projection,
+  type ProjectionOptions,
+  type ReactionTraits,
+  topicsOf,
+} from './projection.js'
+
+/** What a reaction is made from. */
+export interface ReactionOptions
+  extends Pick<ProjectionOptions, 'name' | 'on' | 'onError' | 'key' | 'partitions' | 'tags'> {
+  /**
+   * Where it begins when nobody has run it yet: `now`, the default, behind what is stored when a runner with it starts for the first time, which
+   * is kept in the database; or `start`, with the first event of the log, so that it acts on all of the past.
+   */
+  readonly from?: 'now' | 'start'
+  /**
+   * False for work outside of the database, such as a mail: handlers run one event at a time outside of any transaction, and the position moves
+   * when they have succeeded. So each event is handled at least once: after a crash in between, once more, with the same `id`.
+   * Default true: what handlers save and write is stored with the position in one transaction, exactly once.
+   */
+  readonly transaction?: boolean
+}
+
+const optionTypes: OptionTypesOf<ReactionOptions> = {
+  name: anything,
+  on: listOf(anything, 'a list of handlers, as on(…) gives them'),
+  onError: anything,
+  key: callable,
+  partitions: anything,
+  tags: anything,
+  from: anything,
+  transaction: flag,
+}
+
+/** A reaction: made by `defineReaction`, for the `projections` of a `ProjectionRunner`. */
+export interface Reaction extends Projection {
+  readonly reaction: ReactionTraits
+}
+
+/**
+ * Defines a reaction: what is done after an event was stored. It goes into the `projections` of a `ProjectionRunner`. Its handlers may call
+ * methods of applications and the client of the datastore: events, rows and the position are stored in one transaction, and the events
+ * have the `causationId` and `correlationId` that follow from the one that is handled. No rebuild runs it again.
+ *
+ * @throws `TypeError` for tags that are none
+ * @throws `ProgrammingError` for a name, number of partitions or `from` that cannot be, and where it has no handlers
+ *
+ * @example
+ * export const billing = defineReaction({
+ *   name: 'billing',
+ *   on: [on(Order, Placed, async ({ data }) => await accounts.bill(data.customer, data.total))],
+ * })
+ */
+export function defineReaction(options: ReactionOptions): Reaction {
+  checkOptions(() => `define the reaction ${options.name}`, options, optionTypes)
+  const handlers = (options.on ?? []).flat()
+  if (handlers.length === 0) throw cannot(options.name, 'it has no handlers')
+  const outside: OutsideWork | undefined = options.transaction === false ? oneByOne(handlers) : undefined
+  return reactionOf(options, handlers, outside)
+}
+
+/** What a reaction to whole pages is made from. */
+export interface PageReactionOptions extends Omit<ReactionOptions, 'on' | 'transaction'> {
+  /**
+   * Handles the next events of the log, all of them and in order, outside of any transaction; the position moves when it has succeeded, and
+   * else they come again, in smaller pages. The signal aborts when the runner stops.
+   */
+  readonly handlePage: (events: readonly ProjectedEvent[], signal: AbortSignal) => Promise<void>
+  /** How many events a page has at most; default as many as a batch of the runner. */
+  readonly maxEvents?: number
+  /** Whether a failure has nothing to do with an event, such as a broker that cannot be reached: it is repeated for ever, with a back-off. */
+  readonly mayPass?: (error: unknown) => boolean
+}
+
+/** Defines a reaction that is given pages of events, as they are stored, outside of any transaction: what a relay is. */
+export function definePageReaction({ handlePage, maxEvents, mayPass, ...options }: PageReactionOptions): Reaction {
+  return reactionOf(options, [], {
+    maxEvents: maxEvents ?? Number.POSITIVE_INFINITY,
+    mayPass,
+    handle: async (events, log, signal) => {
+      const given = events.map(({ event, position }) => projected(event, position, log))
+      await outsideOfTransactions(async () => await handlePage(given, signal))
+    },
+  })
+}
+
+function reactionOf(
+  options: Omit<ReactionOptions, 'on'>,
+  handlers: readonly ProjectionHandler[],
+  outside: OutsideWork | undefined,
+): Reaction {
+  const { name, from = 'now', onError = 'block', partitions = 1, key, tags } = options
+  checkNumbers({ name, onError, partitions })
+  if (from !== 'now' && from !== 'start') throw cannot(name, "`from` is 'now' or 'start'")
+  return Object.freeze({
+    name,
+    version: reactionVersion,
+    models: [],
+    onError,
+    partitions,
+    topics: handlers.length === 0 ? undefined : topicsOf(handlers),
+    tags: tags === undefined ? undefined : queriedTags(tags, `define the reaction ${name}`),
+    handlers,
+    rows: undefined,
+    keyOf: key ?? originatorIdOf,
+    empty: undefined,
+    apply: applierOf(handlers, following),
+    reaction: { from, outside },
+  })
+}
+
+function oneByOne(handlers: readonly ProjectionHandler[]): OutsideWork {
+  const apply = applierOf(handlers, (event, handle) => outsideOfTransactions(() => following(event, handle)))
+  return { maxEvents: 1, handle: async (events, log) => void (await apply(events, { log })) }
+}
+
+function cannot(name: string, why: string): ProgrammingError {
+  return new ProgrammingError(`Could not define the reaction '${name}': ${why}.`)
+}
