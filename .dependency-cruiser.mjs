@@ -61,7 +61,7 @@ export default {
       name: 'one-place-names-the-dialects',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/(prisma/dialects/|cli/)' },
-      to: { path: '^src/prisma/dialects/', pathNot: '^src/prisma/dialects/(by-provider|provider)\\.ts$' },
+      to: { path: '^src/prisma/dialects/', pathNot: '^src/prisma/dialects/by-provider\\.ts$' },
     },
     {
       name: 'one-place-touches-async-hooks',

@@ -219,23 +219,28 @@ export {
 } from './persistence/transcodings.js'
 export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './prisma/aggregate-recorder.js'
 export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
+export { isTransient } from './prisma/connection-source.js'
 export { PrismaDatastore } from './prisma/datastore.js'
 export type { PrismaDatastoreOptions } from './prisma/datastore-options.js'
+export { preparedStatementName } from './prisma/driver.js'
 export { PrismaFactory } from './prisma/factory.js'
 export { type IdempotencyStoreOptions, PrismaIdempotencyStore } from './prisma/idempotency-store.js'
 export type { ListenConnection } from './prisma/listener.js'
-export { preparedStatementName } from './prisma/prepared-statements.js'
 export type { TransactionClient } from './prisma/prisma-client.js'
-export { PrismaProcessRecorder, type ProcessRecorderOptions } from './prisma/process-recorder.js'
 export { PrismaSubjectKeyRecorder, type SubjectKeyOptions } from './prisma/subject-key-recorder.js'
-export { PrismaTrackingRecorder, type TrackingOptions, type TrackingRecorderClass } from './prisma/tracking-recorder.js'
+export {
+  PrismaProcessRecorder,
+  PrismaTrackingRecorder,
+  type ProcessRecorderOptions,
+  type TrackingOptions,
+  type TrackingRecorderClass,
+} from './prisma/tracking-recorder.js'
 export type {
   ManagedTransaction,
   RollbackOnlyOptions,
   Transaction,
   TransactionHost,
 } from './prisma/transaction.js'
-export { isTransient } from './prisma/transient.js'
 export { of, on, type ProjectedEvent, type ProjectionHandler } from './projection/handlers.js'
 export type { ProjectionProgress, ProjectionRunnerStats } from './projection/progress.js'
 export {

@@ -1,9 +1,9 @@
 /** Applies a folder of migrations without Prisma's native engine, keeping the history as the engine does. */
 import { EnvironmentError, IntegrityError } from '../errors.js'
 import { adapterFromUrl } from '../prisma/adapter-from-url.js'
+import type { Finding } from '../prisma/dialect.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import type { SqlDriverAdapter } from '../prisma/driver.js'
-import type { Finding } from '../prisma/inspection.js'
 import { translateError } from '../prisma/translate-error.js'
 import { type Attempt, MigrationHistory } from './migration-history.js'
 import { type Migration, matchesChecksum, readMigrations } from './migrations-folder.js'

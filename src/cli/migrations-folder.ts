@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvironmentError } from '../errors.js'
-import { providersByName } from '../prisma/dialects/provider.js'
+import { providersByName } from '../prisma/driver.js'
 
 /** One migration of the folder. */
 export interface Migration {

@@ -1,8 +1,7 @@
 /** The doctor's findings in the tables of projections: their status, and the owners of their leases. */
 import { type ProjectionRow, reactionVersion } from '../persistence/projection-recorder.js'
 import type { StatementRunner } from '../prisma/connections.js'
-import type { ProjectionTables } from '../prisma/dialect.js'
-import type { Finding } from '../prisma/inspection.js'
+import type { Finding, ProjectionTables } from '../prisma/dialect.js'
 import { counted } from './output.js'
 
 /** Where to look. */

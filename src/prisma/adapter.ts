@@ -2,29 +2,29 @@
  * The driver adapter that a PrismaClient is given: every statement of every client on the datastore comes through it,
  * and those sent inside one of our transactions join it.
  */
-import { TransactionClosedError } from '../errors.js'
+import { EscapeError, TransactionClosedError } from '../errors.js'
 import { seemsInsideOperation } from '../transaction/calls.js'
 import { heldBy } from '../transaction/connection.js'
 import type { AsyncContext } from '../transaction/context.js'
-import type { OutsideWrites } from '../transaction/escapes.js'
+import { callSite, type OutsideWrites } from '../transaction/escapes.js'
+import type { Session } from '../transaction/session.js'
 import { openAround, type Transactions } from '../transaction/transactions.js'
 import { withBulkUpdate } from './bulk-update.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
-import type {
-  SqlConnectionInfo,
-  SqlDriverAdapter,
-  SqlDriverAdapterFactory,
-  SqlDriverTransaction,
-  SqlIsolationLevel,
-  SqlQuery,
-  SqlResultSet,
+import {
+  isolationLevels,
+  isWrite,
+  type SqlConnectionInfo,
+  type SqlDriverAdapter,
+  type SqlDriverAdapterFactory,
+  type SqlDriverTransaction,
+  type SqlIsolationLevel,
+  type SqlQuery,
+  type SqlResultSet,
 } from './driver.js'
 import { connectionTarget, DriverTransaction, partTarget } from './driver-transaction.js'
-import { reportEscape } from './escape.js'
 import type { OpenGuest } from './guest.js'
-import { isolationLevels } from './isolation-levels.js'
-import { isWrite } from './statement-kind.js'
 
 /** What the adapter needs of its datastore. */
 export interface AdapterHost {
@@ -133,4 +133,25 @@ class JoiningAdapter implements SqlDriverAdapter {
     const { outside } = this.#host
     if (outside.areWatched && isWrite(sql)) outside.check(sql)
   }
+}
+
+/**
+ * Reports a statement of a client that does not join the transaction around it.
+ *
+ * @param wouldWait - true when the statement waits for that transaction to end, and that one for the statement
+ * @throws `EscapeError` where escapes are refused, and for a statement that would wait
+ */
+function reportEscape(session: Session<DriverConnection>, sql: string, wouldWait: boolean): void {
+  const { options } = session
+  const { title } = session.life
+  const caller = callSite()
+  const shown = `${sql.length > 120 ? `${sql.slice(0, 117)}...` : sql}${caller === undefined ? '' : ` (${caller})`}`
+  const message =
+    `A statement was sent by a PrismaClient that does not join ${title}, which is open around it, so it would neither see ` +
+    `its work nor be undone with it: ${shown} — use datastore.client (or tx.client) instead of the client that you made.`
+  options.telemetry.escaped(session, message)
+  if (wouldWait) {
+    throw new EscapeError(`${message} It would also wait for that transaction for ever: this database has one writer.`)
+  }
+  options.escapes.report(message)
 }

@@ -19,16 +19,13 @@ import type {
 import type { StoredEvent } from '../persistence/stored-event.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
+import { watchCall } from './client-call.js'
 import type { DriverConnection } from './connections.js'
 import type { EventsTable, OriginatorIdType, TagCondition } from './dialect.js'
-import { type Engine, engineOf } from './engine.js'
-import { EventsWriter, type RunWith } from './events-writer.js'
-import { type InPart, PendingEvents, tagConditions } from './pending-events.js'
+import { createTables, type Engine, engineOf, runIn } from './engine.js'
+import { EventsWriter, type InPart, PendingEvents, type RunWith, tagConditions } from './pending-events.js'
 import { tagsTableName } from './table-names.js'
-import { createTables, runIn } from './tables.js'
 import type { Transaction } from './transaction.js'
-import { watchCall } from './watched-call.js'
-import { noteWritten, onUndone } from './written-streams.js'
 
 /** Which table a recorder uses. */
 export interface RecorderOptions {
@@ -56,7 +53,7 @@ export interface RecorderOptions {
 }
 
 /** A recorder whose tables are made together with those of another one. */
-export interface CompanionRecorder {
+interface CompanionRecorder {
   /** Makes its tables; harmless where they exist. */
   createTable(): Promise<void>
 }
@@ -352,4 +349,30 @@ function notingPosition(scope: Scope<DriverConnection>, options: AppendOptions):
 
 function originatorsOf(events: readonly StoredEvent[]): Set<string> {
   return new Set(events.map(({ originatorId }) => originatorId))
+}
+
+type OpenScope = Scope<DriverConnection>
+
+/** By session; a stream has the scopes that have written to it. */
+const writers = new WeakMap<OpenScope['session'], Map<string, Set<OpenScope>>>()
+
+/** Events of these originators are stored in a scope, or wait for its flush. */
+function noteWritten(scope: OpenScope, originatorIds: Iterable<string>): void {
+  const streams = writers.get(scope.session) ?? new Map<string, Set<OpenScope>>()
+  writers.set(scope.session, streams)
+  for (const id of originatorIds) {
+    const scopes = streams.get(id) ?? new Set()
+    streams.set(id, scopes.add(scope))
+  }
+}
+
+/** Runs `fn` when something is undone that the transaction around has written to a stream so far. */
+function onUndone(scope: OpenScope, originatorId: string, fn: () => void): void {
+  const scopes = writers.get(scope.session)?.get(originatorId) ?? []
+  for (const writer of new Set([...scopes].map(stillOpen))) writer.hooks.afterRollback(fn)
+}
+
+/** What a part has written that has ended well is what is around it. */
+function stillOpen(scope: OpenScope): OpenScope {
+  return scope.ended && scope.parent !== undefined ? stillOpen(scope.parent) : scope
 }

@@ -17,8 +17,8 @@ import { isTransient } from '../transaction/options.js'
 import { PrismaAggregateRecorder } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
 import type { LogRange } from './dialect.js'
+import { runIn } from './engine.js'
 import type { PendingEvents } from './pending-events.js'
-import { runIn } from './tables.js'
 
 /** An `ApplicationRecorder` on a datastore. */
 export class PrismaApplicationRecorder<Client extends object = object>

@@ -4,8 +4,7 @@
  */
 import type { ProjectedRowChanges } from '../persistence/projection-recorder.js'
 import { AsyncContext } from '../transaction/context.js'
-import { DelegatedTransaction } from './delegated-transaction.js'
-import type { SqlDriverTransaction, SqlQuery } from './driver.js'
+import { DelegatedTransaction, type SqlDriverTransaction, type SqlQuery } from './driver.js'
 import { isUnextended, type PrismaClientLike } from './prisma-client.js'
 
 /** How a database lets an insert change rows that exist. @param key - the unique column @param columns - what is changed; all quoted */

@@ -29,7 +29,6 @@ import { JoiningClients } from './joining-clients.js'
 import { type ListenConnection, Listener } from './listener.js'
 import { LogSignals } from './log-signals.js'
 import { LogWatches } from './log-watch.js'
-import { type ManagedOwner, ManagedScope } from './managed-transaction.js'
 import {
   adapterOf,
   isPrismaClient,
@@ -40,6 +39,8 @@ import {
 import { ReplaceableConnections } from './replaceable-connections.js'
 import { newShadowClient } from './shadow-client.js'
 import {
+  type ManagedOwner,
+  ManagedScope,
   type ManagedTransaction,
   NoTransaction,
   ScopeTransaction,

@@ -27,10 +27,7 @@ import type { Overwriting } from './bulk-update.js'
 import type { Connections, DriverConnection, StatementRunner } from './connections.js'
 import type { SqlDriverAdapterFactory, SqlQuery, SqlQueryable } from './driver.js'
 import type { DriverErrorFacts } from './driver-error.js'
-import type { FaultDialect } from './fault-dialect.js'
-import type { Inspector } from './inspection.js'
 import type { LogWatch } from './log-watch.js'
-import type { ShadowDialect } from './shadow-dialect.js'
 
 /** How the database keeps what was committed: `full` through a loss of power, `normal` through a crash of the process. */
 export type Durability = 'full' | 'normal'
@@ -344,4 +341,111 @@ export interface Dialect {
   readonly inspector: Inspector
   /** For the test kit. */
   readonly faults: FaultDialect
+}
+
+/** Connections that a server could end. */
+interface ServerConnections {
+  /** Asks a connection for its id. */
+  readonly idQuery: SqlQuery
+  /** Ends another connection; refused to users who may not. */
+  endQuery(connectionId: unknown): SqlQuery
+}
+
+/** What differs between databases. */
+export interface FaultDialect {
+  /** Reads all rows of a table; what is before a dot in its name is its schema. */
+  rowsQuery(table: string): SqlQuery
+  /** Undefined where the database is a file: no connection is lost there, and every answer comes. */
+  readonly server: ServerConnections | undefined
+  /**
+   * Rejects as a statement does that has to give way to another transaction, and leaves the connection as that would.
+   *
+   * @param atCommit - whether it happens in place of COMMIT, after which no transaction is left
+   */
+  giveWay(connection: SqlQueryable, atCommit: boolean): Promise<never>
+}
+
+/** For what has to be refused: when the database accepts it, the kit has lost its footing. */
+export async function refused(connection: SqlQueryable, query: SqlQuery): Promise<never> {
+  await connection.executeRaw(query)
+  throw new TypeError(`The database has accepted what it was to refuse: ${query.sql}`)
+}
+
+/** One thing that was looked at. */
+export interface Finding {
+  /** What was looked at, such as `sequence`. */
+  readonly check: string
+  /** On which table, migration or server. */
+  readonly subject: string
+  readonly status: 'ok' | 'warning' | 'error'
+  readonly message: string
+  /** What to do. */
+  readonly cure?: string
+}
+
+/** Runs a statement. */
+export type Query = (sql: string, args?: unknown[]) => Promise<unknown[][]>
+
+/** Where a table is. */
+export interface TablePlace {
+  readonly table: string
+  readonly schema: string | undefined
+}
+
+/** What is known of a database of one kind. */
+export interface Inspector {
+  /** The columns of a table; none where there is no table. */
+  columns(query: Query, place: TablePlace): Promise<string[]>
+  /** The columns of each unique index, or primary key, in their order. */
+  uniqueKeys(query: Query, place: TablePlace): Promise<string[][]>
+  /** How the columns are declared that a table of Python's library lacks. */
+  readonly addedColumns: { readonly metadata: string; readonly recorded_at: string }
+  /** Looks, for about half a second, who writes a log besides this library, and what keeps it from being final. */
+  writers(query: Query, place: TablePlace, order: LogOrder | undefined): Promise<Finding[]>
+}
+
+/** The columns of an index, from rows of its name and one of its columns. */
+export function keysOf(rows: ReadonlyArray<readonly unknown[]>): string[][] {
+  const keys = new Map<string, string[]>()
+  for (const [name, column] of rows) {
+    const key = keys.get(String(name)) ?? []
+    keys.set(String(name), [...key, String(column)])
+  }
+  return [...keys.values()]
+}
+
+/** The tables that have a shadow, parents first. */
+export interface ShadowTables {
+  /** The schema or database of those in use. */
+  readonly live: string
+  /** Where those like them are. */
+  readonly shadow: string
+  readonly tables: readonly string[]
+}
+
+/** A foreign key that refers to one of the tables from outside. */
+export interface OutsideReference {
+  readonly table: string
+  readonly to: string
+}
+
+/** What a shadow takes. Each statement stands for itself: where one fails, what was made before stays. */
+export interface ShadowDialect {
+  /** How a statement names a table of a schema or database. */
+  qualified(schema: string, table: string): string
+  /** How a statement that Prisma makes names the schema or database, up to the dot. */
+  quoted(schema: string): string
+  /** Where the client's tables are, when its adapter does not say so. */
+  defaultSchema(runner: StatementRunner): Promise<string>
+  exists(runner: StatementRunner, shadow: string): Promise<boolean>
+  /** Makes the schema or database; fails where it exists. */
+  create(runner: StatementRunner, shadow: string): Promise<void>
+  /** Makes tables like those in use, with the foreign keys between them, and views of all others that can only be read. */
+  furnish(runner: StatementRunner, tables: ShadowTables): Promise<void>
+  /** The foreign keys of other tables to these. */
+  outsideReferences(runner: StatementRunner, tables: ShadowTables): Promise<OutsideReference[]>
+  /** Deletes the rows in use, and copies those of the shadow. */
+  replaceRows(runner: StatementRunner, tables: ShadowTables): Promise<void>
+  /** Removes the schema or database with everything in it; harmless where there is none. */
+  drop(runner: StatementRunner, shadow: string): Promise<void>
 }

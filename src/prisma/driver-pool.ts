@@ -1,7 +1,12 @@
-/** The pool of a driver, as far as its public members let others look into it. */
-import type { Abandonable } from '../transaction/connection.js'
+/** The pool of a driver, as far as its public members let others look into it, and the statements that are sent on it without a transaction. */
+import type { Abandonable, LoneStatements, WaitOptions } from '../transaction/connection.js'
 import { outsideOfEverything } from '../transaction/context.js'
 import { settlesWithin } from '../transaction/locks.js'
+import type { DriverConnection, StatementRunner } from './connections.js'
+import type { Dialect } from './dialect.js'
+import type { SqlDriverAdapter, SqlQuery, SqlResultSet } from './driver.js'
+import { checkedEffect } from './transaction-guard.js'
+import { translateError } from './translate-error.js'
 
 interface Client {
   query(query: { readonly text: string; readonly rowMode: 'array' }): Promise<{ readonly rows: unknown[][] }>
@@ -11,14 +16,14 @@ interface Client {
 type Listener = (connection: Abandonable) => void
 
 /** What both drivers' connections have some of. */
-interface DriverConnection {
+interface DriverClient {
   query(sql: string): Promise<unknown>
   end?(): unknown
   destroy?(): void
 }
 
 /** Statements for each new connection. */
-export interface NewConnectionOptions {
+interface NewConnectionOptions {
   /** A connection on which one of them fails is not used. */
   readonly guards: readonly string[]
   /** Those that not every server knows. */
@@ -33,7 +38,7 @@ export interface NewConnectionOptions {
  */
 export class DriverPool {
   readonly #pool: Record<string, unknown>
-  readonly #busy = new Set<DriverConnection>()
+  readonly #busy = new Set<DriverClient>()
   #listener: Listener | undefined
 
   /** @returns undefined for what is no pool of these */
@@ -49,8 +54,8 @@ export class DriverPool {
     for (const method of ['connect', 'getConnection']) this.#listenTo(method)
     // The other driver ends what is busy by itself.
     if ('options' in pool && typeof pool['on'] === 'function') {
-      pool['on']('acquire', (connection: DriverConnection) => void this.#busy.add(connection))
-      pool['on']('release', (_error: unknown, connection: DriverConnection) => void this.#busy.delete(connection))
+      pool['on']('acquire', (connection: DriverClient) => void this.#busy.add(connection))
+      pool['on']('release', (_error: unknown, connection: DriverClient) => void this.#busy.delete(connection))
     }
   }
 
@@ -87,14 +92,14 @@ export class DriverPool {
 
   /** Sends statements on each new connection: by the hook that one driver's pool awaits, or at the event of the other's. */
   prepareNew({ guards, courtesies, patienceMs }: NewConnectionOptions): void {
-    const prepare = async (connection: DriverConnection): Promise<void> => {
+    const prepare = async (connection: DriverClient): Promise<void> => {
       for (const sql of guards) await connection.query(sql)
       for (const sql of courtesies) await connection.query(sql).catch(ignore)
     }
     const { options, on } = this.#pool
     if (isRecord(options)) {
       const { onConnect } = options
-      options['onConnect'] = async (connection: DriverConnection) => {
+      options['onConnect'] = async (connection: DriverClient) => {
         const prepared = prepare(connection)
         if (!(await settlesWithin(prepared, patienceMs))) abandon(connection)
         await prepared
@@ -104,7 +109,7 @@ export class DriverPool {
       options['connectionTimeoutMillis'] ||= patienceMs
     } else if (typeof on === 'function') {
       // Queued before the first statement of whoever gets the connection; without the guard it works as it would without us.
-      on.call(this.#pool, 'connection', (connection: DriverConnection) => void prepare(connection).catch(ignore))
+      on.call(this.#pool, 'connection', (connection: DriverClient) => void prepare(connection).catch(ignore))
     }
   }
 
@@ -118,7 +123,7 @@ export class DriverPool {
       // As `query` of the pool does for a statement by itself.
       if (listener !== undefined && typeof callback === 'function') {
         return Reflect.apply(original, this.#pool, [
-          (error: unknown, connection: DriverConnection | undefined, ...others: unknown[]) => {
+          (error: unknown, connection: DriverClient | undefined, ...others: unknown[]) => {
             if (connection !== undefined) listener({ abandon: () => abandon(connection) })
             Reflect.apply(callback, undefined, [error, connection, ...others])
           },
@@ -126,7 +131,7 @@ export class DriverPool {
       }
       const acquiring: unknown = Reflect.apply(original, this.#pool, args)
       if (listener === undefined || !(acquiring instanceof Promise)) return acquiring
-      return acquiring.then((connection: DriverConnection) => {
+      return acquiring.then((connection: DriverClient) => {
         listener({ abandon: () => abandon(connection) })
         return connection
       })
@@ -155,7 +160,7 @@ const pools = new WeakMap<object, DriverPool>()
  * Both destroy the socket of a connection on which something is under way; the MariaDB connector kills that on the server, too. It
  * connects at once for that, and for its pool: what stays belongs to no request.
  */
-function abandon(connection: DriverConnection): void {
+function abandon(connection: DriverClient): void {
   outsideOfEverything(() => {
     if (connection.destroy !== undefined) connection.destroy()
     else void Promise.resolve(connection.end?.()).catch(ignore)
@@ -167,3 +172,103 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function ignore(): void {}
+
+/** What they need of the connections. */
+interface PooledStatementsHost {
+  readonly dialect: Dialect
+  adapter(): Promise<SqlDriverAdapter>
+  /** Undefined where the adapter's pool is not known, and before the first use. */
+  driverPool(): DriverPool | undefined
+  /** Waits until the pool has a connection left. */
+  take(options: WaitOptions): Promise<{ giveBack(): void }>
+}
+
+/** Those of one pool. */
+export class PooledStatements implements LoneStatements<DriverConnection> {
+  readonly #host: PooledStatementsHost
+  #readAsInTransaction: boolean | undefined
+
+  constructor(host: PooledStatementsHost) {
+    this.#host = host
+  }
+
+  get readAsInTransaction(): boolean | undefined {
+    return this.#readAsInTransaction
+  }
+
+  async learn(options: WaitOptions): Promise<boolean> {
+    const { readsAloneAt } = this.#host.dialect
+    return await this.#taking(options, async () => {
+      if (readsAloneAt === undefined) return false
+      try {
+        const level = await this.#host.driverPool()?.ask(readsAloneAt.query, tellingOf(options))
+        // A pool that is not known tells nothing.
+        return (this.#readAsInTransaction = level === readsAloneAt.level)
+      } catch {
+        // Whoever begins a transaction then meets the same, and says what it is.
+        return false
+      }
+    })
+  }
+
+  async run<T>(options: WaitOptions, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
+    const host = this.#host
+    return await this.#taking(options, async () => {
+      const { dialect } = host
+      return await work(new LoneRunner(await host.adapter(), { dialect, driverPool: host.driverPool(), options }))
+    })
+  }
+
+  async #taking<T>(options: WaitOptions, work: () => Promise<T>): Promise<T> {
+    let place: { giveBack(): void }
+    try {
+      place = await this.#host.take(options)
+    } catch (error) {
+      throw translateError(this.#host.dialect, error, 'reach the database')
+    }
+    try {
+      return await work()
+    } finally {
+      place.giveBack()
+    }
+  }
+}
+
+/** What a runner is made from. */
+interface LoneRunnerOptions {
+  readonly dialect: Dialect
+  readonly driverPool: DriverPool | undefined
+  readonly options: WaitOptions
+}
+
+class LoneRunner implements StatementRunner {
+  readonly inTransaction = false
+  readonly givesInsertIds = true
+  readonly #adapter: SqlDriverAdapter
+  readonly #options: LoneRunnerOptions
+
+  constructor(adapter: SqlDriverAdapter, options: LoneRunnerOptions) {
+    this.#adapter = adapter
+    this.#options = options
+  }
+
+  async query(query: SqlQuery): Promise<SqlResultSet> {
+    checkedEffect(this.#options.dialect, query, false)
+    return await this.#acquiring(() => this.#adapter.queryRaw(query))
+  }
+
+  async execute(query: SqlQuery): Promise<number> {
+    checkedEffect(this.#options.dialect, query, false)
+    return await this.#acquiring(() => this.#adapter.executeRaw(query))
+  }
+
+  #acquiring<T>(send: () => Promise<T>): Promise<T> {
+    const { driverPool, options } = this.#options
+    return driverPool === undefined ? send() : driverPool.acquiring(tellingOf(options), send)
+  }
+}
+
+/** Tells which connection of the driver's pool it is. */
+function tellingOf({ acquired }: WaitOptions): (connection: Abandonable) => void {
+  return acquired ?? ignore
+}

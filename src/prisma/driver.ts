@@ -3,7 +3,8 @@
  *
  * @see `@prisma/driver-adapter-utils` 7, whose public interfaces these equal
  */
-import type { DriverProvider } from './dialects/provider.js'
+import { createHash } from 'node:crypto'
+import type { IsolationLevel } from '../transaction/options.js'
 
 type ScalarType =
   | 'string'
@@ -20,7 +21,7 @@ type ScalarType =
   | 'unknown'
 
 /** What a statement's argument is, where the JavaScript value does not tell. */
-export interface SqlArgumentType {
+interface SqlArgumentType {
   scalarType: ScalarType
   dbType?: string
   arity: 'scalar' | 'list'
@@ -112,4 +113,106 @@ export function statement(sql: string, args: unknown[] = []): SqlQuery {
   const query = { sql, args, argTypes: args.map(() => unknownType) }
   ownStatements.add(query)
   return query
+}
+
+/** Passes everything on. */
+export class DelegatedTransaction implements SqlDriverTransaction {
+  readonly provider: SqlDriverTransaction['provider']
+  readonly adapterName: string
+  readonly #inner: SqlDriverTransaction
+  readonly #prepared: (query: SqlQuery) => SqlQuery
+
+  /** @param prepared - gives what is sent in place of a statement */
+  constructor(inner: SqlDriverTransaction, prepared: (query: SqlQuery) => SqlQuery) {
+    this.provider = inner.provider
+    this.adapterName = inner.adapterName
+    this.#inner = inner
+    this.#prepared = prepared
+  }
+
+  get options(): SqlDriverTransaction['options'] {
+    return this.#inner.options
+  }
+
+  async queryRaw(query: SqlQuery): Promise<SqlResultSet> {
+    return await this.#inner.queryRaw(this.#prepared(query))
+  }
+
+  async executeRaw(query: SqlQuery): Promise<number> {
+    return await this.#inner.executeRaw(this.#prepared(query))
+  }
+
+  async commit(): Promise<void> {
+    await this.#inner.commit()
+  }
+
+  async rollback(): Promise<void> {
+    await this.#inner.rollback()
+  }
+
+  async createSavepoint(name: string): Promise<void> {
+    await this.#inner.createSavepoint?.(name)
+  }
+
+  async rollbackToSavepoint(name: string): Promise<void> {
+    await this.#inner.rollbackToSavepoint?.(name)
+  }
+
+  async releaseSavepoint(name: string): Promise<void> {
+    await this.#inner.releaseSavepoint?.(name)
+  }
+}
+
+const names = new Map<string, string>()
+
+/**
+ * An option for `@prisma/adapter-pg`: prepares the statements of this library, and leaves yours unnamed. They are few, so the
+ * server keeps few. Not for a connection pooler that gives each transaction another connection and does not know prepared
+ * statements (PgBouncer before 1.21).
+ *
+ * @returns the statement's name; empty for a statement that is not the library's, which means none
+ *
+ * @example
+ * new PrismaPg({ connectionString }, { statementNameGenerator: preparedStatementName })
+ */
+export function preparedStatementName(query: Pick<SqlQuery, 'sql' | 'args'>): string {
+  // Without arguments the driver sends the text in one message, for which there is nothing to prepare.
+  if (query.args.length === 0 || !isOwnStatement(query)) return ''
+  const known = names.get(query.sql)
+  if (known !== undefined) return known
+  const name = `es_${createHash('sha256').update(query.sql).digest('hex').slice(0, 24)}`
+  names.set(query.sql, name)
+  return name
+}
+
+/** `sqlserver` exists as an adapter and is not supported here. */
+export type DriverProvider = 'mysql' | 'postgres' | 'sqlite' | 'sqlserver'
+
+/** Other names of the same: the schemes of URLs, and the providers as a Prisma schema spells them. */
+export const providersByName: Readonly<Record<string, DriverProvider>> = {
+  postgres: 'postgres',
+  postgresql: 'postgres',
+  sqlite: 'sqlite',
+  file: 'sqlite',
+  mysql: 'mysql',
+  mariadb: 'mysql',
+}
+
+const comments = String.raw`(?:\s|--[^\n]*\n|/\*[\s\S]*?\*/)*`
+const writes = new RegExp(`^${comments}(?:insert|update|delete|replace|merge|truncate|copy|load)\\b`, 'i')
+const maybe = new RegExp(`^${comments}with\\b`, 'i')
+const writesWithin = /\b(?:insert\s+into|update|delete\s+from|merge\s+into)\b/i
+
+/** Whether a statement changes rows. That of a procedure that is called, or of a function that is selected, is not known. */
+export function isWrite(sql: string): boolean {
+  return writes.test(sql) || (maybe.test(sql) && writesWithin.test(sql))
+}
+
+/** Those that Prisma's adapters are given; the library has no `SNAPSHOT`, which is for SQL Server. */
+export const isolationLevels: Readonly<Record<SqlIsolationLevel, IsolationLevel | undefined>> = {
+  'READ UNCOMMITTED': 'ReadUncommitted',
+  'READ COMMITTED': 'ReadCommitted',
+  'REPEATABLE READ': 'RepeatableRead',
+  SERIALIZABLE: 'Serializable',
+  SNAPSHOT: undefined,
 }

@@ -1,13 +1,15 @@
-/** What stands behind a datastore, for the recorders on it. */
+/** What stands behind a datastore, for the recorders on it, and what all of them do with their tables. */
 import { InterfaceError } from '../errors.js'
 import type { LogOrder } from '../persistence/recorder.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Telemetry } from '../transaction/telemetry.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
-import type { Dialect } from './dialect.js'
+import type { Dialect, IdempotencyKeysTable } from './dialect.js'
+import { statement } from './driver.js'
 import type { LogSignals } from './log-signals.js'
 import type { LogWatches } from './log-watch.js'
 import type { ShadowClient } from './shadow-client.js'
+import { translateError, translateLoneWriteError } from './translate-error.js'
 
 /** When a rehearsal is over that has not ended by itself. */
 export interface RehearsalLimits {
@@ -71,4 +73,68 @@ export function engineOf(datastore: object): Engine {
   throw new InterfaceError(
     'Could not make a recorder: what was given is not a datastore of this copy of eventsourcing-prisma. Is the package installed twice?',
   )
+}
+
+/**
+ * Makes a recorder's tables, harmless where they exist.
+ *
+ * Outside of the current transaction, since a table must not vanish with a request that fails; unless that would wait for it.
+ */
+export async function createTables(engine: Engine, statements: readonly string[]): Promise<void> {
+  const { dialect, currentScope } = engine
+  const scope = dialect.singleWriter && currentScope?.session.begun === true ? currentScope : undefined
+  const runner = engine.runner()
+  try {
+    for (const sql of dialect.creationScripts(statements)) {
+      await (scope === undefined ? runner.execute(statement(sql)) : scope.execute((own) => own.execute(statement(sql))))
+    }
+  } catch (error) {
+    throw translateError(dialect, error, 'create the table')
+  }
+}
+
+/**
+ * How statements run. Inside of the current transaction, if there is one; else
+ *
+ * - `read`: by themselves. In a transaction that has not begun they may be sent by themselves, too.
+ * - `write`: by themselves; when the connection is lost then, the error is `CommitUnknownError`.
+ * - `repeatable`: by themselves; who does not know whether they are stored sends them again.
+ * - `together`: in a transaction of their own.
+ * - `outside`: by themselves in any case.
+ */
+type StatementPlace = 'read' | 'write' | 'repeatable' | 'together' | 'outside'
+
+/**
+ * Runs statements over tables, and makes of what a driver throws the error that callers see.
+ *
+ * @param attempted - what is to be done, as the message of a failure says it
+ */
+export async function runIn<T>(
+  engine: Engine,
+  place: StatementPlace,
+  attempted: string,
+  work: (runner: StatementRunner) => Promise<T>,
+): Promise<T> {
+  const scope = place === 'outside' ? undefined : engine.currentScope
+  const runner = engine.runner()
+  try {
+    if (scope !== undefined) return await scope.execute(work, place === 'read' ? work : undefined)
+    return await (place === 'together' && !runner.inTransaction ? engine.atOnce(work) : work(runner))
+  } catch (error) {
+    const isAlone = scope === undefined && place === 'write' && !runner.inTransaction
+    throw (isAlone ? translateLoneWriteError : translateError)(engine.dialect, error, attempted)
+  }
+}
+
+const tables = new WeakMap<Engine, Map<string, IdempotencyKeysTable>>()
+
+/** Lets a table be known from now on. */
+export function addAnswerTable(engine: Engine, name: string, table: IdempotencyKeysTable): void {
+  const known = tables.get(engine) ?? new Map<string, IdempotencyKeysTable>()
+  tables.set(engine, known.set(name, table))
+}
+
+/** Those of all stores that this process has made on the datastore. */
+export function answerTablesOf(engine: Engine): Iterable<IdempotencyKeysTable> {
+  return tables.get(engine)?.values() ?? []
 }

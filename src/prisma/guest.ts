@@ -1,5 +1,5 @@
-/** A Prisma interactive transaction that lives inside of ours, for the user's models and raw queries. */
-import { type AsyncContext, type CapturedContext, captureFlow } from '../transaction/context.js'
+/** Prisma interactive transactions that live inside of ours, one after the other, for the user's models and raw queries. */
+import { AsyncContext, type CapturedContext, captureFlow, outsideOfEverything } from '../transaction/context.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Guest as SessionGuest } from '../transaction/session.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
@@ -29,7 +29,7 @@ export type OpenGuest = (
 ) => SqlDriverTransaction | Promise<SqlDriverTransaction>
 
 /** Where a guest comes from, and goes to. */
-export interface GuestHome {
+interface GuestHome {
   /** Tells the adapter that it is a guest who begins. */
   readonly opening: AsyncContext<OpenGuest>
   /** Takes it back from a transaction that commits. @returns false where it has to end */
@@ -163,3 +163,54 @@ export class Guest implements SessionGuest, TransactionTarget {
 }
 
 function ignore(): void {}
+
+/** After a burst of transactions the others leave: each takes some twenty kilobytes. */
+const mostWaiting = 32
+
+/** Takes guests from transaction to transaction: opening and ending one costs Prisma more than several statements. */
+export class Guests {
+  /** Set while a guest is opened, for the adapter. */
+  readonly opening: AsyncContext<OpenGuest> = new AsyncContext<OpenGuest>()
+  readonly #waiting = new Map<object, Guest[]>()
+
+  /** @param original - the PrismaClient whose guest it is to be: those that are extended from it have the same */
+  enter(original: object, scope: Scope<DriverConnection>): Guest {
+    const waiting = this.#waitingOf(original)
+    for (let guest = waiting.pop(); guest !== undefined; guest = waiting.pop()) {
+      if (guest.canServeAgain) {
+        guest.serve(scope)
+        return guest
+      }
+      guest.spoil()
+      void guest.leave(true)
+    }
+    const home = { opening: this.opening, takeBack: (guest: Guest) => takeBack(guest, waiting) }
+    // What may stay outlives the request that opens it.
+    const guest = outsideOfEverything(() => new Guest(original, home))
+    guest.serve(scope)
+    return guest
+  }
+
+  /** Ends those that wait. */
+  async close(): Promise<void> {
+    const all = [...this.#waiting.values()].flat()
+    this.#waiting.clear()
+    for (const guest of all) {
+      guest.spoil()
+      await guest.leave(true)
+    }
+  }
+
+  #waitingOf(original: object): Guest[] {
+    const waiting = this.#waiting.get(original) ?? []
+    this.#waiting.set(original, waiting)
+    return waiting
+  }
+}
+
+function takeBack(guest: Guest, waiting: Guest[]): boolean {
+  if (waiting.length >= mostWaiting || !guest.canServeAgain) return false
+  guest.serve(undefined)
+  waiting.push(guest)
+  return true
+}

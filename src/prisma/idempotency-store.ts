@@ -9,12 +9,9 @@ import type {
 } from '../persistence/idempotency-store.js'
 import { IdempotencyKeyInUseError, IdempotencyKeyReusedError } from '../request-errors.js'
 import type { Scope } from '../transaction/scope.js'
-import { addAnswerTable } from './answer-tables.js'
 import type { DriverConnection } from './connections.js'
 import type { IdempotencyKeysTable } from './dialect.js'
-import { type Engine, engineOf } from './engine.js'
-import { takeKey } from './running-keys.js'
-import { createTables, runIn } from './tables.js'
+import { addAnswerTable, createTables, type Engine, engineOf, runIn } from './engine.js'
 
 /** Which table of keys a store uses. */
 export interface IdempotencyStoreOptions {
@@ -135,4 +132,22 @@ function inUse({ key }: IdempotencyKey): IdempotencyKeyInUseError {
   return new IdempotencyKeyInUseError(
     `Could not use idempotency key ${key}: a request with it is still being answered. Wait, and send it again.`,
   )
+}
+
+/** For each database, by an object of it that lives as long: the keys that are in use. */
+const running = new WeakMap<object, Set<string>>()
+
+/**
+ * Takes a key.
+ *
+ * @param database - keys of several never meet
+ * @returns gives it back; undefined where it is in use
+ */
+function takeKey(database: object, table: string, { scope, key }: IdempotencyKey): (() => void) | undefined {
+  const keys = running.get(database) ?? new Set()
+  running.set(database, keys)
+  const name = JSON.stringify([table, scope, key])
+  if (keys.has(name)) return undefined
+  keys.add(name)
+  return () => keys.delete(name)
 }

@@ -5,13 +5,10 @@ import { AsyncContext } from '../transaction/context.js'
 import { checkedDeadline, checkedMaxWait, type IsolationLevel } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
-import { type AmbientHost, ambientClient } from './ambient-client.js'
-import { hookClient } from './client-hooks.js'
-import { ClientTransactions, type GivenLimits } from './client-transactions.js'
+import { type AmbientHost, ambientClient, type GuestPlace } from './ambient-client.js'
+import { ClientTransactions, type GivenLimits, hookClient } from './client-transactions.js'
 import type { DriverConnection } from './connections.js'
-import type { Guest, OpenGuest } from './guest.js'
-import type { GuestPlace } from './guest-operation.js'
-import { Guests } from './guests.js'
+import { type Guest, Guests, type OpenGuest } from './guest.js'
 import {
   isUnextended,
   originalOf,

@@ -15,8 +15,7 @@ import {
   statement,
 } from './driver.js'
 import { readDriverError } from './driver-error.js'
-import { DriverPool, poolSizeOf } from './driver-pool.js'
-import { PooledStatements } from './pooled-statements.js'
+import { DriverPool, PooledStatements, poolSizeOf } from './driver-pool.js'
 import { checkedEffect, TransactionGuard } from './transaction-guard.js'
 import { translateError } from './translate-error.js'
 

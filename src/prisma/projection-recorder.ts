@@ -18,10 +18,9 @@ import { bulkUpdate } from './bulk-update.js'
 import type { StatementRunner } from './connections.js'
 import type { ProjectionTableNames, ProjectionTables } from './dialect.js'
 import { readDriverError } from './driver-error.js'
-import { type Engine, engineOf } from './engine.js'
+import { createTables, type Engine, engineOf, runIn } from './engine.js'
 import type { TransactionClient } from './prisma-client.js'
 import { newProjectionShadow } from './projection-shadow.js'
-import { createTables, runIn } from './tables.js'
 import { translateError } from './translate-error.js'
 
 /** Which tables a recorder of projections uses. */

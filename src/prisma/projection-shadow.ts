@@ -10,11 +10,9 @@ import type {
   ProjectionShadow,
 } from '../persistence/projection-recorder.js'
 import type { StatementRunner } from './connections.js'
-import type { ProjectionTableNames } from './dialect.js'
-import type { Engine } from './engine.js'
+import type { ProjectionTableNames, ShadowDialect, ShadowTables } from './dialect.js'
+import { type Engine, runIn } from './engine.js'
 import type { ShadowClient } from './shadow-client.js'
-import type { ShadowDialect, ShadowTables } from './shadow-dialect.js'
-import { runIn } from './tables.js'
 
 /** What a shadow is of. */
 export interface ShadowOptions {

@@ -2,10 +2,8 @@
 import type { SubjectKey, SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { RecorderDatastore } from './aggregate-recorder.js'
-import { answerTablesOf } from './answer-tables.js'
 import type { SubjectKeysTable } from './dialect.js'
-import { type Engine, engineOf } from './engine.js'
-import { createTables, runIn } from './tables.js'
+import { answerTablesOf, createTables, type Engine, engineOf, runIn } from './engine.js'
 import type { Transaction } from './transaction.js'
 
 /** Which table of keys a recorder uses. */

@@ -13,7 +13,7 @@ import {
 } from '../errors.js'
 import type { Dialect } from './dialect.js'
 import { readDriverError } from './driver-error.js'
-import { missingTable } from './missing-tables.js'
+import { missingTable } from './table-names.js'
 
 type Make = (message: string, cause: unknown) => EventSourcingError
 

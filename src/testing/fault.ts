@@ -1,7 +1,7 @@
 /** The faults that a statement can meet, and how each comes about. */
 import { setTimeout as delay } from 'node:timers/promises'
+import type { FaultDialect } from '../prisma/dialect.js'
 import type { SqlQuery, SqlQueryable } from '../prisma/driver.js'
-import type { FaultDialect } from '../prisma/fault-dialect.js'
 
 /**
  * What goes wrong at a statement:

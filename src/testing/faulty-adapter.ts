@@ -1,9 +1,9 @@
 /** A driver adapter on which one statement, the n-th, goes wrong. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { ProgrammingError } from '../errors.js'
+import type { FaultDialect } from '../prisma/dialect.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import type { SqlDriverAdapter, SqlDriverAdapterFactory, SqlQuery, SqlQueryable } from '../prisma/driver.js'
-import type { FaultDialect } from '../prisma/fault-dialect.js'
 import { translateError } from '../prisma/translate-error.js'
 import { type FaultKind, type Outgoing, sendWithFault } from './fault.js'
 import { type Gate, watchedAdapter } from './watched-adapter.js'

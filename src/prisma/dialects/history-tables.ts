@@ -1,6 +1,7 @@
 /** Prisma's table of applied migrations on each database, and the lock that keeps two from migrating at once. */
+
+import type { DriverProvider } from '../driver.js'
 import { createSchemaStatement } from './postgresql-tables.js'
-import type { DriverProvider } from './provider.js'
 
 /** The name of the table. */
 export const historyTable = '_prisma_migrations'

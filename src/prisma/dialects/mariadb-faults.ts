@@ -1,6 +1,7 @@
 /** How faults come about on MariaDB and MySQL. */
+
+import { type FaultDialect, refused } from '../dialect.js'
 import { statement } from '../driver.js'
-import { type FaultDialect, refused } from '../fault-dialect.js'
 import { quotedName } from './quoted-names.js'
 
 const deadlock = `SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'Deadlock by a fault of the test'`

@@ -1,5 +1,5 @@
 /** How a database of MariaDB or MySQL is looked at. */
-import { type Inspector, keysOf } from '../inspection.js'
+import { type Inspector, keysOf } from '../dialect.js'
 
 export const mariadbInspector: Inspector = {
   addedColumns: {

@@ -1,7 +1,7 @@
 /** Shadows on MariaDB and MySQL: a second database on the server. */
 import type { StatementRunner } from '../connections.js'
+import type { OutsideReference, ShadowDialect, ShadowTables } from '../dialect.js'
 import { statement } from '../driver.js'
-import type { OutsideReference, ShadowDialect, ShadowTables } from '../shadow-dialect.js'
 import { toText } from './event-rows.js'
 
 const quote = (name: string): string => `\`${name.replaceAll('`', '``')}\``

@@ -1,6 +1,7 @@
 /** How faults come about on PostgreSQL. */
+
+import { type FaultDialect, refused } from '../dialect.js'
 import { statement } from '../driver.js'
-import { type FaultDialect, refused } from '../fault-dialect.js'
 import { quotedName } from './quoted-names.js'
 
 const serialisationFailure = `DO $$ BEGIN

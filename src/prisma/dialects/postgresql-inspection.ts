@@ -1,6 +1,6 @@
 /** How a database of PostgreSQL is looked at. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { type Finding, type Inspector, keysOf, type Query, type TablePlace } from '../inspection.js'
+import { type Finding, type Inspector, keysOf, type Query, type TablePlace } from '../dialect.js'
 import { qualified } from './postgresql-tables.js'
 
 /** How often one looks who writes, and how long after the time before. */

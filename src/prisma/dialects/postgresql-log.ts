@@ -4,7 +4,7 @@ import type { StatementRunner } from '../connections.js'
 import type { TableFault } from '../dialect.js'
 import { statement } from '../driver.js'
 import type { LogBlocker, LogWatch } from '../log-watch.js'
-import { withoutTable } from '../missing-tables.js'
+import { withoutTable } from '../table-names.js'
 import { toBigInt } from './event-rows.js'
 
 /** Databases that speak the protocol of PostgreSQL and have other sequences and locks. */

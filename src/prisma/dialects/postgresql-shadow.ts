@@ -1,7 +1,7 @@
 /** Shadows on PostgreSQL: a second schema. Enums are types of their own there, since Prisma names them with the schema. */
 import type { StatementRunner } from '../connections.js'
+import type { OutsideReference, ShadowDialect, ShadowTables } from '../dialect.js'
 import { statement } from '../driver.js'
-import type { OutsideReference, ShadowDialect, ShadowTables } from '../shadow-dialect.js'
 import { toText } from './event-rows.js'
 
 interface Column {

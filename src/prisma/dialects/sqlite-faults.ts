@@ -1,6 +1,7 @@
 /** How faults come about on SQLite. */
+
+import type { FaultDialect } from '../dialect.js'
 import { statement } from '../driver.js'
-import type { FaultDialect } from '../fault-dialect.js'
 import { quotedName } from './quoted-names.js'
 
 export const sqliteFaults: FaultDialect = {

@@ -2,7 +2,7 @@
 import { realpathSync } from 'node:fs'
 import { NotSupportedError } from '../../errors.js'
 import type { BeginOptions } from '../../transaction/connection.js'
-import { WaitingLine, type WaitOptions } from '../waiting-line.js'
+import { WaitingLine, type WaitOptions } from '../connection-pool.js'
 
 /** How to wait for the turn. */
 type TurnOptions = Pick<BeginOptions, 'heldByAny' | 'maxWaitMs' | 'signal' | 'waits'> & Pick<WaitOptions, 'maxWaiting'>

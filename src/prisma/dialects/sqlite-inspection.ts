@@ -1,5 +1,5 @@
 /** How a database of SQLite is looked at. */
-import { type Inspector, keysOf } from '../inspection.js'
+import { type Inspector, keysOf } from '../dialect.js'
 
 export const sqliteInspector: Inspector = {
   addedColumns: {
