@@ -1,5 +1,4 @@
 /** One attempt at a request: its transaction, from the claim of an idempotency key to the commit, and the context that its events run in. */
-
 import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import {

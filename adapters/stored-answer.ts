@@ -1,5 +1,4 @@
 /** What is kept under an idempotency key: the answer, which is sent again, and what tells two requests apart that have the same key. */
-
 import { createHash, type Hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { promisify } from 'node:util'

@@ -1,5 +1,4 @@
 /** The notification log: an application's events in order, in sections for readers elsewhere. */
-
 import { queriedTags, type Tag, type Tags } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
 import { checkLimit, logPosition } from '../persistence/positions.js'

@@ -1,5 +1,4 @@
 /** What a save does: it stores the events of some objects together, with the snapshots that are due, and fills the cache. */
-
 import type { DomainEvent } from '../domain/event.js'
 import { takeSnapshot } from '../domain/snapshot.js'
 import { hasAllTags, type Tag } from '../domain/tags.js'

@@ -1,5 +1,4 @@
 /** Points in time with microseconds: a `Date` for users that keeps the exact text it was stored as. */
-
 import { ProgrammingError } from '../errors.js'
 
 const microsecondsPerMillisecond = 1000

@@ -1,5 +1,4 @@
 /** The user's PrismaClient as `db` and `tx.client`: the same calls and types, whose operations join the transaction that is open around them. */
-
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ProgrammingError } from '../errors.js'
 import type { Operation } from '../transaction/calls.js'

@@ -1,5 +1,4 @@
 /** The calls that a scope watches, and where they come from: those on a PrismaClient, and those of applications. */
-
 import { TransactionClosedError } from '../errors.js'
 import type { WatchedCall } from '../persistence/recorder.js'
 import type { Call } from '../transaction/calls.js'

@@ -1,5 +1,4 @@
 /** What Prisma is given for a transaction: in truth a part of ours, or a connection that the library has begun. */
-
 import { isEventSourcingError, TransactionTimeoutError } from '../errors.js'
 import { noteWrite } from '../transaction/calls.js'
 import { closedError } from '../transaction/options.js'

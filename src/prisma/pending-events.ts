@@ -1,5 +1,4 @@
 /** Events that were saved in a transaction and wait for its flush, and how they are written: it explains when another writer was first. */
-
 import { ConcurrencyError, IntegrityError, NotSupportedError } from '../errors.js'
 import { storeAgain } from '../persistence/append-again.js'
 import { conditionMet, isAskedFor } from '../persistence/append-conditions.js'

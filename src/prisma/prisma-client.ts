@@ -1,5 +1,4 @@
 /** The shape of a generated PrismaClient, whichever generator and extensions made it; nothing here imports one. */
-
 import { NotSupportedError, ProgrammingError } from '../errors.js'
 
 /** What the library calls on a client. */

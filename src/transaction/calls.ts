@@ -1,5 +1,4 @@
 /** The calls that belong to a scope from when they are made: those of clients and of applications, and what a commit finds that is not done. */
-
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { EscapeError, type EventSourcingError, isEventSourcingError } from '../errors.js'
 import { AsyncContext } from './context.js'

@@ -1,5 +1,4 @@
 /** What waits for the end of a unit of work: hooks, listeners, and what has been saved and is not written yet. */
-
 import type { Statements, TransactionConnection } from './connection.js'
 import { outsideOfTransactions } from './context.js'
 

@@ -1,5 +1,4 @@
 /** What passes by a transaction, outlives it or happens outside of any: how it is found, and told to who has to mend it. */
-
 import { subscribe } from 'node:diagnostics_channel'
 import type { EventEmitter } from 'node:events'
 import { fileURLToPath } from 'node:url'

@@ -1,5 +1,4 @@
 /** The transactions of a datastore that are open, or will begin when they are first asked for, and the end of them all. */
-
 import { setTimeout as delay } from 'node:timers/promises'
 import { abortSignal, milliseconds, type OptionTypesOf } from '../checked-options.js'
 import { DatastoreClosedError, ProgrammingError } from '../errors.js'

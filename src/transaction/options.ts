@@ -1,5 +1,4 @@
 /** How a transaction is to be run: options and their checks, deadlines, retries, states, and `@transactional`. */
-
 import { types } from 'node:util'
 import {
   callable,

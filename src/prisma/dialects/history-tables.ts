@@ -1,5 +1,4 @@
 /** Prisma's table of applied migrations on each database, and the lock that keeps two from migrating at once. */
-
 import type { DriverProvider } from '../driver.js'
 import { createSchemaStatement } from './postgresql-tables.js'
 

@@ -21,14 +21,31 @@ import type {
 import { type SqlQuery, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
 import type { LogWatch } from '../log-watch.js'
-import { allOrNothing, chunksOf, needsChunks, partsOf } from './chunks.js'
-import { eventColumns, toBigInt, toNotification, toSinceSnapshot, toStoredEvent, toText } from './event-rows.js'
-import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
-import { hasTags, type Required, TagStatements, taggedIds } from './event-tags.js'
-import { setInsertId } from './insert-id.js'
+import {
+  allOrNothing,
+  chunksOf,
+  eventColumns,
+  needsChunks,
+  partsOf,
+  toBigInt,
+  toNotification,
+  toSinceSnapshot,
+  toStoredEvent,
+  toText,
+} from './event-rows.js'
+import {
+  hasTags,
+  type Required,
+  selectLogPart,
+  selectSinceSnapshot,
+  selectStream,
+  TagStatements,
+  taggedIds,
+} from './event-selects.js'
 import {
   eventsTableStatements,
   positionsTable,
+  setInsertId,
   snapshotsTableStatements,
   tagsTableStatements,
 } from './mariadb-tables.js'

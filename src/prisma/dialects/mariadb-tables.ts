@@ -1,5 +1,8 @@
 /** The tables on MariaDB and MySQL: as statements, and as the types of the Prisma models that make the same. */
+import type { StatementRunner } from '../connections.js'
+import { statement } from '../driver.js'
 import { checkIdentifier, expiryIndexName, positionIndexName } from '../table-names.js'
+import { toBigInt } from './event-rows.js'
 import type { ModelTypes, TableOptions } from './table-options.js'
 
 /** @see https://mariadb.com/kb/en/identifier-names/#maximum-length */
@@ -158,4 +161,16 @@ export function idempotencyKeysTableStatements(name: string, _options: TableOpti
 export function checked(name: string): string {
   checkIdentifier(name, `make a recorder for table '${name}'`, longestName)
   return `\`${name}\``
+}
+
+/** Runs a statement that sets LAST_INSERT_ID. @returns what it set, undefined when it met no row */
+export async function setInsertId(runner: StatementRunner, sql: string, args: unknown[]): Promise<bigint | undefined> {
+  if (runner.givesInsertIds) {
+    const { lastInsertId } = await runner.query(statement(sql, args))
+    return lastInsertId === undefined || lastInsertId === '0' ? undefined : BigInt(lastInsertId)
+  }
+  const changed = await runner.execute(statement(sql, args))
+  if (changed === 0) return undefined
+  const { rows } = await runner.query(statement('SELECT LAST_INSERT_ID()'))
+  return toBigInt(rows[0]?.[0])
 }

@@ -1,6 +1,10 @@
-/** The selects over one events table on PostgreSQL. */
+/** The selects over one events table on PostgreSQL, and the conditions of appends: tags with their locks, and stored positions. */
+import { createHash } from 'node:crypto'
+import { NotSupportedError } from '../../errors.js'
 import type { SelectEventsRange, SinceSnapshotRange } from '../../persistence/recorder.js'
-import type { LogRange } from '../dialect.js'
+import type { StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
+import type { StatementRunner } from '../connections.js'
+import type { LogRange, TagCondition } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { beforeAllVersions, columnsOf, eventColumns, hexMark, notificationColumns } from './event-rows.js'
 import { type LogTables, tagJoin } from './event-selects.js'
@@ -101,5 +105,133 @@ export function selectLogPart({ events, tags }: LogTables, range: LogRange, sett
     `SELECT * FROM (SELECT ${notificationColumns({ recordedAt })} FROM ${events}${joined} WHERE id >= $1::bigint${stop}${byTopic} ` +
       `ORDER BY id LIMIT $3::bigint) AS page WHERE id <= $2::bigint ORDER BY id`,
     args,
+  )
+}
+
+/** Keys for `pg_advisory_xact_lock(int, int)`, sorted, so that two transactions that take several never wait for each other. */
+interface TagLockKeys {
+  readonly firsts: readonly number[]
+  readonly seconds: readonly number[]
+}
+
+/** Tells the keys of tags. The form with two integers keeps them apart from those of the log, which have one. */
+function tagLockKeys(table: string, tags: Iterable<string>): TagLockKeys {
+  const digests = new Map<string, Buffer>()
+  for (const tag of tags) {
+    const digest = createHash('sha256').update(`${table} ${tag}`).digest().subarray(0, 8)
+    digests.set(digest.toString('hex'), digest)
+  }
+  const sorted = [...digests].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, digest]) => digest)
+  return {
+    firsts: sorted.map((digest) => digest.readInt32BE(0)),
+    seconds: sorted.map((digest) => digest.readInt32BE(4)),
+  }
+}
+
+/** Counts the locks that it takes, in the order of the keys: a function that gives nothing cannot stand alone for every client. */
+function takesLocks(firsts: string, seconds: string): string {
+  return `count(pg_advisory_xact_lock(k.a, k.b)::text) FROM unnest(${firsts}::int[], ${seconds}::int[]) AS k(a, b)`
+}
+
+/**
+ * Takes the locks by a statement of its own: the check that follows it has a younger snapshot, which sees what those have
+ * committed that were waited for.
+ *
+ * @throws `NotSupportedError` where all statements of the transaction have one snapshot
+ */
+export async function lockTags(runner: StatementRunner, table: string, tags: readonly string[]): Promise<void> {
+  const { firsts, seconds } = tagLockKeys(table, tags)
+  const level = `current_setting('transaction_isolation')`
+  const { rows } = await runner.query(
+    statement(`SELECT ${level} AS level, ${takesLocks('$1', '$2')}`, [firsts, seconds]),
+  )
+  const isolation = String(rows[0]?.[0])
+  if (isolation === 'read committed' || isolation === 'read uncommitted') return
+  throw new NotSupportedError(
+    `Could not check what was decided by tags: the transaction is at ${isolation.toUpperCase()}, and sees only what was there at its ` +
+      'beginning. Decide by tags at READ COMMITTED, the default: the locks of the tags and the check make it exact.',
+  )
+}
+
+/** An insert of events, as it would be without tags but for the source of its locks. */
+interface TaggedInsert {
+  /** WITH, and the row of the floor. */
+  readonly floorLock: string
+  /** Selects from `tag_locks` as well, and returns id, originator id and version. */
+  readonly insert: string
+  /** Of the insert; those of the tags are added. */
+  readonly args: unknown[]
+  readonly events: readonly StoredEvent[]
+  readonly table: StreamsTable
+  /** Of the tags, as a statement names it. */
+  readonly tags: string
+}
+
+/**
+ * Stores the tags with the events, and takes their locks before any id is given. Where a condition was to be checked they are held
+ * already, and this takes them once more.
+ */
+export function insertWithTags({ floorLock, insert, args, events, table, tags }: TaggedInsert): string {
+  const { firsts, seconds } = tagLockKeys(table.reference, allTags(events, []))
+  const locks = takesLocks(`$${args.push(firsts)}`, `$${args.push(seconds)}`)
+  const rows = events.flatMap(({ originatorId, originatorVersion, tags: own = [] }) =>
+    [...new Set(own)].map((tag) => ({ originatorId, originatorVersion, tag })),
+  )
+  const ids = args.push(rows.map(({ originatorId }) => originatorId))
+  const versions = args.push(rows.map(({ originatorVersion }) => originatorVersion))
+  const names = args.push(rows.map(({ tag }) => tag))
+  return (
+    `${floorLock.trimEnd()}, tag_locks AS MATERIALIZED (SELECT ${locks}), inserted AS (${insert}), ` +
+    `tagged AS (INSERT INTO ${tags} (tag, notification_id) SELECT t.tag, i.id FROM inserted AS i JOIN ` +
+    `unnest($${ids}::${table.idType}[], $${versions}::bigint[], $${names}::text[]) AS t(originator_id, originator_version, tag) ` +
+    `USING (originator_id, originator_version)) SELECT id FROM inserted ORDER BY id`
+  )
+}
+
+/** The tags of events and conditions, each once. */
+export function allTags(events: readonly StoredEvent[], conditions: readonly TagCondition[]): string[] {
+  return [...new Set([...events, ...conditions].flatMap(({ tags = [] }) => tags))]
+}
+
+/** A table of events, and the type of its ids. */
+interface PositionsTable {
+  readonly reference: string
+  readonly idType: string
+}
+
+/** Whether all positions are stored. */
+export function areStored(table: PositionsTable, positions: readonly StreamPosition[], args: unknown[]): string {
+  const [only, ...others] = positions
+  if (only !== undefined && others.length === 0) return isStored(table, only, args)
+  return `${countStored(table, positions, args)} = ${positions.length}`
+}
+
+/** Whether one of the positions is stored. */
+export function anyStored(table: PositionsTable, positions: readonly StreamPosition[], args: unknown[]): string {
+  const [only, ...others] = positions
+  if (only !== undefined && others.length === 0) return isStored(table, only, args)
+  return `(${countStored(table, positions, args)} > 0)`
+}
+
+function isStored({ reference, idType }: PositionsTable, position: StreamPosition, args: unknown[]): string {
+  const id = args.push(position.originatorId)
+  const version = args.push(position.originatorVersion)
+  return (
+    `EXISTS (SELECT FROM ${reference} AS s WHERE s.originator_id = $${id}::${idType} ` +
+    `AND s.originator_version = $${version}::bigint)`
+  )
+}
+
+/** How many of the positions are stored: looked up one by one in the index, whatever the planner thinks of the table. */
+function countStored(
+  { reference, idType }: PositionsTable,
+  positions: readonly StreamPosition[],
+  args: unknown[],
+): string {
+  const ids = args.push(positions.map((position) => position.originatorId))
+  const versions = args.push(positions.map((position) => position.originatorVersion))
+  return (
+    `(SELECT count(*) FROM unnest($${ids}::${idType}[], $${versions}::bigint[]) AS p(o, v) WHERE (` +
+    `SELECT true FROM ${reference} AS s WHERE s.originator_id = p.o AND s.originator_version = p.v))`
   )
 }

@@ -20,10 +20,25 @@ import type {
   TagsRead,
 } from '../dialect.js'
 import { statement } from '../driver.js'
-import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
-import { eventColumns, isAscii, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
-import { hasTags, type Required, TagStatements } from './event-tags.js'
 import {
+  allOrNothing,
+  chunksOf,
+  eventColumns,
+  isAscii,
+  needsChunks,
+  toBigInt,
+  toIds,
+  toNotification,
+  toSinceSnapshot,
+  toStoredEvent,
+} from './event-rows.js'
+import { hasTags, type Required, TagStatements } from './event-selects.js'
+import {
+  allTags,
+  anyStored,
+  areStored,
+  insertWithTags,
+  lockTags,
   type StreamsTable,
   selectLastVersions,
   selectLogPart,
@@ -31,7 +46,6 @@ import {
   selectStream,
 } from './postgresql-event-selects.js'
 import { PostgresqlLog } from './postgresql-log.js'
-import { anyStored, areStored } from './postgresql-stored-positions.js'
 import {
   channelName,
   eventsTableStatements,
@@ -40,7 +54,6 @@ import {
   snapshotsTableStatements,
   tagsTableStatements,
 } from './postgresql-tables.js'
-import { allTags, insertWithTags, lockTags } from './postgresql-tags.js'
 
 /** The driver writes the bytes of several rows as text, which takes five times as long; a state that is larger than this goes alone, as bytes. */
 const chunkLimits = { rows: 20_000, bytes: 1024 * 1024 }

@@ -1,20 +1,183 @@
-/** PostgreSQL. */
-import type { Dialect } from '../dialect.js'
+/**
+ * PostgreSQL: what its error codes mean, how it is looked at, and all that the other files of this kind are for.
+ *
+ * @see https://www.postgresql.org/docs/current/errcodes-appendix.html
+ */
+import { setTimeout as delay } from 'node:timers/promises'
+import {
+  type Dialect,
+  type FaultDialect,
+  type Finding,
+  type Inspector,
+  keysOf,
+  type Query,
+  refused,
+  type TablePlace,
+} from '../dialect.js'
 import { statement } from '../driver.js'
 import type { DriverErrorFacts } from '../driver-error.js'
 import { PooledConnections } from '../pooled-connections.js'
 import { isConnectionLoss } from '../translate-error.js'
-import { ErrorTable, errorsByKind } from './error-rules.js'
-import { postgresqlErrors } from './postgresql-errors.js'
+import { type ErrorRule, ErrorTable, errorsByKind } from './error-rules.js'
 import { PostgresqlEventsTable } from './postgresql-events.js'
-import { postgresqlFaults } from './postgresql-faults.js'
-import { postgresqlIdempotencyKeysTable } from './postgresql-idempotency-keys.js'
-import { postgresqlInspector } from './postgresql-inspection.js'
-import { postgresqlProjectionTables } from './postgresql-projections.js'
 import { postgresqlShadow } from './postgresql-shadow.js'
-import { postgresqlSubjectKeysTable } from './postgresql-subject-keys.js'
-import { postgresqlTrackingTable } from './postgresql-tracking.js'
+import {
+  postgresqlIdempotencyKeysTable,
+  postgresqlProjectionTables,
+  postgresqlSubjectKeysTable,
+  postgresqlTrackingTable,
+} from './postgresql-side-tables.js'
+import { qualified } from './postgresql-tables.js'
 import { postgresqlEffect } from './statement-effects.js'
+import { quotedName } from './table-options.js'
+
+/** By SQLSTATE, or by the class that its first two characters name. */
+export const postgresqlErrors: readonly ErrorRule[] = [
+  { codes: ['40001', '40P01'], kind: 'passing', meaning: 'serialisation failure, deadlock' },
+  { codes: ['55P03', '55006'], kind: 'passing', meaning: 'a lock was not granted in time; an object is in use' },
+  { codes: ['57014', '25P03', '25P04'], kind: 'passing', meaning: 'cancelled or ended by a timeout of the server' },
+  {
+    codes: ['08', '57P01', '57P02', '57P03', '57P05'],
+    kind: 'passing',
+    meaning: 'the connection was lost; the server stops or starts',
+  },
+  { codes: ['53300'], kind: 'passing', meaning: 'too many connections' },
+  {
+    codes: ['53', '55', '57', '58', '57P04'],
+    kind: 'lasting',
+    meaning: 'disk full, out of memory, a limit, a file of the server, the database was dropped',
+  },
+  {
+    codes: ['28', '3D', '42501', '08P01'],
+    kind: 'lasting',
+    meaning: 'access denied, no such database, a protocol that is not spoken',
+  },
+  { codes: ['23', '44', '40002'], kind: 'integrity', meaning: 'a constraint' },
+  {
+    codes: ['22', '54', '21'],
+    kind: 'data',
+    meaning: 'a value that does not fit; more than the server can hold in one place',
+  },
+  {
+    codes: ['42', '3F', '26', '34', '25', '2B', '2D', '3B', '09', '0L', '0P', '2F', '38', '39', 'P0'],
+    kind: 'programming',
+    meaning:
+      'no such table, column or schema; a wrong statement; a statement that the transaction does not allow, such as a write in a read-only one',
+  },
+  { codes: ['0A'], kind: 'unsupported', meaning: 'a feature that the server does not have' },
+  { codes: ['XX', 'F0'], kind: 'internal', meaning: 'data corruption, an inconsistency in the server' },
+]
+
+/** How often one looks who writes, and how long after the time before. */
+const looks = 5
+const betweenLooksMs = 100
+
+/** For so long a transaction may keep the log from being final before that is worth a word. */
+const patienceSeconds = 5
+
+const postgresqlInspector: Inspector = {
+  addedColumns: {
+    metadata: 'JSONB',
+    recorded_at: 'TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP',
+  },
+
+  async columns(query, place) {
+    const sql =
+      'SELECT attname::text FROM pg_catalog.pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped'
+    return (await query(sql, [nameOf(place)])).map(([name]) => String(name))
+  },
+
+  async uniqueKeys(query, place) {
+    const sql =
+      'SELECT i.indexrelid::text, a.attname::text FROM pg_catalog.pg_index AS i ' +
+      'CROSS JOIN LATERAL unnest(i.indkey) WITH ORDINALITY AS k(attnum, position) ' +
+      'JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = k.attnum ' +
+      'WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid AND i.indpred IS NULL ORDER BY i.indexrelid, k.position'
+    return keysOf(await query(sql, [nameOf(place)]))
+  },
+
+  async writers(query, place, order) {
+    const foreign = new Map<number, Finding>()
+    for (let look = 0; look < looks; look += 1) {
+      if (look > 0) await delay(betweenLooksMs)
+      for (const finding of await foreignWriters(query, place)) foreign.set(foreign.size, finding)
+      if (foreign.size > 0) break
+    }
+    const isGuarded = await hasGuard(query, place)
+    const guard: Finding = {
+      check: 'foreign writers',
+      subject: place.table,
+      status: 'ok',
+      message: isGuarded ? 'none was met, and a trigger keeps plain INSERTs in order' : 'none was met in half a second',
+    }
+    const found = [...foreign.values()]
+    const isExpected = order === 'table-lock' || isGuarded
+    return [...(found.length === 0 || isExpected ? [guard] : found), ...(await hungWriters(query, place))]
+  },
+}
+
+/** Who has written the table, or has locked it to write, without the lock that this library takes. */
+async function foreignWriters(query: Query, place: TablePlace): Promise<Finding[]> {
+  const sql =
+    'SELECT DISTINCT l.pid, l.mode, a.application_name FROM pg_catalog.pg_locks AS l JOIN pg_catalog.pg_stat_activity AS a USING (pid) ' +
+    `WHERE l.relation = to_regclass($1) AND l.granted AND l.mode IN ('RowExclusiveLock', 'ExclusiveLock') AND NOT EXISTS (` +
+    `SELECT FROM pg_catalog.pg_locks AS f WHERE f.pid = l.pid AND f.locktype = 'advisory' AND f.classid = to_regclass($1)::oid)`
+  return (await query(sql, [nameOf(place)])).map(([pid, mode, application]) => ({
+    check: 'foreign writers',
+    subject: place.table,
+    status: 'warning',
+    message:
+      mode === 'ExclusiveLock'
+        ? `process ${String(pid)} (${String(application)}) holds the table lock that Python's library takes`
+        : `process ${String(pid)} (${String(application)}) writes the table without the lock of this library: readers may miss its events`,
+    cure:
+      mode === 'ExclusiveLock'
+        ? "Where a service in Python reads the table as well, give all writers here the option order: 'table-lock' (docs/python.md)."
+        : 'Store events through the library only, or make the trigger of docs/operations.md.',
+  }))
+}
+
+async function hasGuard(query: Query, place: TablePlace): Promise<boolean> {
+  const sql =
+    'SELECT count(*) FROM pg_catalog.pg_trigger AS t JOIN pg_catalog.pg_proc AS p ON p.oid = t.tgfoid ' +
+    `WHERE t.tgrelid = to_regclass($1) AND t.tgenabled <> 'D' AND p.prosrc LIKE '%eventsourcing.floor_%'`
+  return Number((await query(sql, [nameOf(place)]))[0]?.[0]) > 0
+}
+
+async function hungWriters(query: Query, place: TablePlace): Promise<Finding[]> {
+  const sql =
+    'SELECT a.pid, a.state, extract(epoch FROM clock_timestamp() - a.xact_start)::int FROM pg_catalog.pg_stat_activity AS a ' +
+    `WHERE a.xact_start < clock_timestamp() - interval '${patienceSeconds} seconds' AND a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks AS l ` +
+    `WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.mode = 'ShareLock' AND l.classid = to_regclass($1)::oid) ORDER BY 3 DESC`
+  return (await query(sql, [nameOf(place)])).map(([pid, state, seconds]) => ({
+    check: 'settled position',
+    subject: place.table,
+    status: 'warning',
+    message: `all readers wait for process ${String(pid)} (${String(state)}), which has written events ${String(seconds)} seconds ago and has not ended`,
+    cure: `If it hangs: SELECT pg_terminate_backend(${String(pid)})`,
+  }))
+}
+
+function nameOf({ table, schema }: TablePlace): string {
+  return qualified(table, { schema })
+}
+
+const serialisationFailure = `DO $$ BEGIN
+  RAISE EXCEPTION 'could not serialize access due to a fault of the test' USING ERRCODE = 'serialization_failure';
+END $$`
+
+const postgresqlFaults: FaultDialect = {
+  // As text, which all types have: the adapter refuses some.
+  rowsQuery: (table) => statement(`SELECT t::text FROM ${quotedName(table, '"')} AS t`),
+  server: {
+    idQuery: statement('SELECT pg_backend_pid()'),
+    endQuery: (connectionId) => statement(`SELECT pg_terminate_backend(${Number(connectionId)})`),
+  },
+  async giveWay(connection, atCommit) {
+    if (atCommit) await connection.executeRaw(statement('ROLLBACK'))
+    return await refused(connection, statement(serialisationFailure))
+  },
+}
 
 const errors = new ErrorTable(postgresqlErrors)
 

@@ -12,8 +12,7 @@ import type {
 import type { StatementRunner } from '../connections.js'
 import type { ProjectionTables } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
-import { partsOf } from './chunks.js'
-import { toBigInt, toDate, toText } from './event-rows.js'
+import { partsOf, toBigInt, toDate, toText } from './event-rows.js'
 
 /** The types of values. */
 export type ProjectionValue = 'name' | 'integer' | 'bigint' | 'text'

@@ -16,8 +16,7 @@ import { isRead, type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statem
 import { readDriverError } from '../driver-error.js'
 import { checkedEffect } from '../transaction-guard.js'
 import { translateError } from '../translate-error.js'
-import { SqliteConnection } from './sqlite-connection.js'
-import { SqliteFile } from './sqlite-file.js'
+import { SqliteConnection, SqliteFile } from './sqlite-file.js'
 
 /** How long to wait for another process, or another client of this one, before the next try. */
 const firstRetryMs = 1

@@ -18,10 +18,26 @@ import type {
   TagsRead,
 } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
-import { allOrNothing, chunksOf, needsChunks } from './chunks.js'
-import { eventColumns, toBigInt, toIds, toNotification, toSinceSnapshot, toStoredEvent } from './event-rows.js'
-import { selectLogPart, selectSinceSnapshot, selectStream } from './event-selects.js'
-import { hasTags, type Required, TagStatements, taggedIds } from './event-tags.js'
+import {
+  allOrNothing,
+  chunksOf,
+  eventColumns,
+  needsChunks,
+  toBigInt,
+  toIds,
+  toNotification,
+  toSinceSnapshot,
+  toStoredEvent,
+} from './event-rows.js'
+import {
+  hasTags,
+  type Required,
+  selectLogPart,
+  selectSinceSnapshot,
+  selectStream,
+  TagStatements,
+  taggedIds,
+} from './event-selects.js'
 import { eventsTableStatements, snapshotsTableStatements, tagsTableStatements } from './sqlite-tables.js'
 
 /** SQLite takes 32,766 parameters in a statement: six for an event, one for all predecessors. */
