@@ -1,12 +1,13 @@
-/** Express: what routes are given: idempotency keys, answers to errors, waiting for projections and their health. */
+/** Express: what routes are given: idempotency keys, answers to errors, waiting for projections and their health, the log. */
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
-import { callable, checkOptions } from '../src/checked-options.js'
-import type { ProjectionRunner } from '../src/index.js'
+import { abortSignal, callable, checkOptions } from '../src/checked-options.js'
+import { type Application, captureContext, ProgrammingError, type ProjectionRunner } from '../src/index.js'
 import { withStatus } from './error-status.js'
 import { servedBy } from './express-exchange.js'
 import { type Problem, type ProblemOptions, problemHeadersFor, problemOf, problemOptionTypes } from './http.js'
 import type { ClaimPlace, MissingClaim } from './idempotency.js'
 import { isHandlerOfNest, missingInterceptor } from './nest-handlers.js'
+import { answerSection, type NotificationLogOptions, notificationLogOptionTypes } from './notification-log.js'
 import { hasKey, type KeyedTransaction, type RequestTransaction } from './request-transaction.js'
 import {
   assertProjections,
@@ -265,5 +266,60 @@ export function projectionHealth(runner: ProjectionRunner): RequestHandler {
   return (_request, response) => {
     const { status, body } = healthOf(runner)
     response.status(status).type('json').send(body)
+  }
+}
+
+/** How a log is served in Express. */
+export interface NotificationLogRouteOptions extends NotificationLogOptions {
+  /** Ends the waits of requests, which are answered at once then: for the end of the process. */
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Serves the log of an application in sections, `GET /notifications/1,10`, for a `RemoteNotificationLog` of another process. It shows every event of the
+ * application as it is stored: put what admits who may read that before it. Its requests read outside of the transaction of the request, and hold no connection
+ * while they wait.
+ *
+ * @throws `ProgrammingError` without an application
+ *
+ * @example
+ * app.get('/notifications/:section', authenticate, notificationLogRoute(school))
+ */
+export function notificationLogRoute(
+  application: Application,
+  options: NotificationLogRouteOptions = {},
+): RequestHandler {
+  checkOptions('make the route `notificationLogRoute`', options, { ...notificationLogOptionTypes, signal: abortSignal })
+  if (typeof application?.subscribe !== 'function') {
+    throw new ProgrammingError(
+      'Could not make the route `notificationLogRoute`: its first argument is the application whose log it serves.',
+    )
+  }
+  const { signal: ending, ...limits } = options
+  // Routes are made outside of any transaction: what they read has nothing to do with that of a request.
+  const outside = captureContext()
+  const answer = async (request: Request, response: Response, sectionId: string): Promise<void> => {
+    const gone = new AbortController()
+    const leave = (): void => gone.abort()
+    response.once('close', leave)
+    try {
+      const signal = ending === undefined ? gone.signal : AbortSignal.any([gone.signal, ending])
+      const asked = { ...limits, application, sectionId, headers: request.headers, signal }
+      const { status, headers, body } = await outside.run(async () => await answerSection(asked))
+      response.status(status).set(headers).end(body)
+    } finally {
+      response.off('close', leave)
+    }
+  }
+  // Express 4 does not wait for promises.
+  return async (request, response, next) => {
+    // Below `app.use` it is what is left of the path.
+    const { section = request.path.slice(1).replace(/%2c/i, ',') } = request.params
+    if (!['GET', 'HEAD'].includes(request.method) || section === '' || Array.isArray(section)) return next()
+    try {
+      await answer(request, response, section)
+    } catch (error) {
+      next(withStatus(error))
+    }
   }
 }

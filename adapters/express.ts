@@ -22,6 +22,8 @@ import { headersToKeep } from './stored-answer.js'
 export type { RetryAfterSeconds } from './error-status.js'
 export {
   type ExpressProblemOptions,
+  type NotificationLogRouteOptions,
+  notificationLogRoute,
   problemDetails,
   projectionHealth,
   rollbackOnError,
@@ -47,6 +49,7 @@ export {
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
 export type { InterceptedContext, InterceptedHandler } from './nest-interceptor.js'
 
+export type { NotificationLogOptions } from './notification-log.js'
 export type { UpToDateOptions } from './up-to-date.js'
 export type { Answer } from './whole-response.js'
 

@@ -1,10 +1,16 @@
-/** Fastify: runs projections as long as the server runs, lets routes wait for them, and answers errors. */
+/** Fastify: runs projections as long as the server runs, lets routes wait for them, serves the log, and answers errors. */
 import type { FastifyInstance, FastifyPluginCallback } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { anything, checkOptions, flag, having, type OptionTypesOf, text } from '../src/checked-options.js'
-import type { ProjectionRunner } from '../src/index.js'
+import { type Application, ProgrammingError, type ProjectionRunner } from '../src/index.js'
 import { withStatus } from './error-status.js'
 import { type ProblemOptions, problemHeadersFor, problemOf, problemOptionTypes } from './http.js'
+import {
+  answerSection,
+  applicationType,
+  type NotificationLogOptions,
+  notificationLogOptionTypes,
+} from './notification-log.js'
 import {
   assertProjections,
   positionHeader,
@@ -94,6 +100,68 @@ function registerProjections(
     fastify.addHook('onReady', async () => await runner.start())
     fastify.addHook('onClose', async () => await runner.stop())
   }
+  done()
+}
+
+/** Options of the plugin. */
+export interface NotificationLogPluginOptions extends NotificationLogOptions {
+  /** Whose log it is. */
+  readonly application: Application
+  /** The path before the section, such as `/log` for `/log/1,10`; default `/notifications`. */
+  readonly path?: string
+}
+
+/** With those that Fastify itself takes when a plugin is registered. */
+const logOptionTypes: OptionTypesOf<
+  NotificationLogPluginOptions & Record<'prefix' | 'logLevel' | 'logSerializers', unknown>
+> = {
+  ...notificationLogOptionTypes,
+  application: applicationType,
+  path: text,
+  prefix: anything,
+  logLevel: anything,
+  logSerializers: anything,
+}
+
+/**
+ * Serves the log of an application in sections, `GET /notifications/1,10`, for a `RemoteNotificationLog` of another process. It shows every event of the
+ * application as it is stored: register it where hooks of your own admit who may read that. Its requests have no transaction, and hold no connection while they wait;
+ * they are answered at once when the server closes.
+ *
+ * @example
+ * await fastify.register(async (scope) => {
+ *   scope.addHook('onRequest', authenticate)
+ *   await scope.register(notificationLog, { application: school, path: '/log' })
+ * })
+ */
+export const notificationLog: FastifyPluginCallback<NotificationLogPluginOptions> = (fastify, options, done) => {
+  checkOptions('register the plugin `notificationLog`', options, logOptionTypes)
+  const { application, path = '/notifications', maxWaitMs, cache } = options
+  if (application === undefined) {
+    throw new ProgrammingError(
+      'Could not register the plugin `notificationLog` without an application: fastify.register(notificationLog, { application }).',
+    )
+  }
+  const limits = { ...(maxWaitMs === undefined ? {} : { maxWaitMs }), ...(cache === undefined ? {} : { cache }) }
+  const closing = new AbortController()
+  fastify.addHook('preClose', (next) => {
+    closing.abort()
+    next()
+  })
+  fastify.get<{ Params: { section: string } }>(
+    `${path.replace(/\/$/, '')}/:section`,
+    { config: { transaction: false } },
+    async (request, reply) => {
+      const { section: sectionId } = request.params
+      const signal = AbortSignal.any([request.signal, closing.signal])
+      try {
+        const answer = await answerSection({ ...limits, application, sectionId, headers: request.headers, signal })
+        return await reply.code(answer.status).headers(answer.headers).send(answer.body)
+      } catch (error) {
+        throw withStatus(error)
+      }
+    },
+  )
   done()
 }
 

@@ -22,7 +22,13 @@ import { type InterceptedContext, type InterceptedHandler, intercept } from './n
 import { hasKey, RequestTransaction, serve } from './request-transaction.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
-export { type ProjectionsOptions, problemDetails, projections } from './fastify-routes.js'
+export {
+  type NotificationLogPluginOptions,
+  notificationLog,
+  type ProjectionsOptions,
+  problemDetails,
+  projections,
+} from './fastify-routes.js'
 
 export {
   assertIfMatch,
@@ -43,6 +49,7 @@ export {
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
 export type { InterceptedContext, InterceptedHandler } from './nest-interceptor.js'
 
+export type { NotificationLogOptions } from './notification-log.js'
 export type { UpToDateOptions } from './up-to-date.js'
 export type { Answer } from './whole-response.js'
 

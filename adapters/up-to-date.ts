@@ -115,7 +115,8 @@ const cookieSeconds = 10
 /** More logs than any request can wait for; a longer list is no list that answers have given. */
 const mostPositions = 100
 
-const greatestPosition = 9_223_372_036_854_775_807n
+/** The greatest id that a database has. */
+export const greatestPosition = 9_223_372_036_854_775_807n
 
 /** As `TrainingSchool/4711, Shop/12`. */
 export function formatPositions(positions: Iterable<readonly [string, bigint]>): string {
@@ -181,7 +182,7 @@ function awaitedPosition(headers: IncomingHttpHeaders, log: string): AwaitedPosi
  *
  * @see https://www.rfc-editor.org/rfc/rfc7240#section-4.3
  */
-function preferredWaitMs({ prefer }: IncomingHttpHeaders): number | undefined {
+export function preferredWaitMs({ prefer }: IncomingHttpHeaders): number | undefined {
   const [, seconds] = /(?:^|[,;\s])wait=(\d{1,6})(?=$|[,;\s])/i.exec(String(prefer ?? '')) ?? []
   return seconds === undefined ? undefined : Number(seconds) * 1_000
 }

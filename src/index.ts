@@ -47,7 +47,13 @@ export {
   type CacheOptions,
   OriginatorCache,
 } from './application/originator-cache.js'
-export { RemoteNotificationLog, sectionToJSON } from './application/remote-notification-log.js'
+export {
+  type FetchSection,
+  type FetchSectionOptions,
+  type RemoteLogOptions,
+  RemoteNotificationLog,
+  sectionToJSON,
+} from './application/remote-notification-log.js'
 export { type GetOptions, Repository } from './application/repository.js'
 export type { InlineProjection } from './application/saves.js'
 export {

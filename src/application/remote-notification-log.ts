@@ -1,5 +1,6 @@
 /** The log of an application elsewhere: sections come as texts, over HTTP or in any other way. */
-import { MapperError, NotSupportedError, ProgrammingError } from '../errors.js'
+import { callable, checkOptions, count, milliseconds, type OptionTypesOf, text } from '../checked-options.js'
+import { MapperError, NotSupportedError, OperationalError, ProgrammingError } from '../errors.js'
 import { checkLimit, logPosition } from '../persistence/positions.js'
 import type { LoggedNotification, Metadata } from '../persistence/stored-event.js'
 import type { NotificationLog, Section, SelectLogOptions } from './notification-log.js'
@@ -38,29 +39,90 @@ export function sectionToJSON(section: Section): string {
   return JSON.stringify(text)
 }
 
-/** Reads the log of an application elsewhere, for a `NotificationLogReader`. */
+/** How a section is asked for. */
+export interface FetchSectionOptions {
+  /** How long the one who answers may wait for something new; undefined where it is not to wait. */
+  readonly waitSeconds?: number
+  /** Gives the request up when it aborts. */
+  readonly signal?: AbortSignal
+}
+
+/** Gives what `sectionToJSON` wrote for the id of a section, such as `1,10`. */
+export type FetchSection = (sectionId: string, options?: FetchSectionOptions) => Promise<string>
+
+/** How a log is read over HTTP. */
+export interface RemoteLogOptions {
+  /** The name of the application there, under which positions are kept. */
+  readonly name: string
+  /** How many notifications are asked for at once: the `sectionSize` of the application there; default 10. */
+  readonly sectionSize?: number
+  /** Headers of each request, such as `authorization`; a function where they change. */
+  readonly headers?: Readonly<Record<string, string>> | (() => Promise<Readonly<Record<string, string>>>)
+  /** How long the server is asked to wait for something new at the end of the log (`Prefer: wait=20`), in seconds; default 20. 0: not at all. */
+  readonly waitSeconds?: number
+  /** How long an answer may take beyond that, in milliseconds; default 10,000. */
+  readonly timeoutMs?: number
+  /** Default: the one that is there. Give your own for proxies, certificates or a cache. */
+  readonly fetch?: (url: string, init: RequestInit) => Promise<Response>
+}
+
+/** Reads the log of an application elsewhere, for a `NotificationLogReader`, a `Follower`, or as the source of a `ProjectionRunner`. */
 export class RemoteNotificationLog implements NotificationLog {
   readonly sectionSize: number
   /** Whose log it is, for a `ProjectionRunner`, which keeps its position under this name; undefined where nobody said so. */
   readonly name: string | undefined
-  readonly #fetchSection: (sectionId: string) => Promise<string>
+  /**
+   * Asks once what comes after a position, and lets the one who answers wait for it; undefined where that one does not wait.
+   *
+   * @returns the last position that has come, null where there was nothing
+   */
+  readonly waitBeyond: ((position: bigint, signal: AbortSignal) => Promise<bigint | null>) | undefined
+  readonly #fetchSection: FetchSection
 
   /**
    * @param fetchSection - gives what `sectionToJSON` wrote there for the id, such as `1,10`
    * @param sectionSize - of the log there, default 10
    * @param name - of the application there
+   * @param waitSeconds - how long the one who answers is asked to wait at the end of the log; default not at all
    */
-  constructor(fetchSection: (sectionId: string) => Promise<string>, sectionSize: number = 10, name?: string) {
+  constructor(fetchSection: FetchSection, sectionSize: number = 10, name?: string, waitSeconds: number = 0) {
     this.#fetchSection = fetchSection
     this.name = name
     this.sectionSize = sectionSize
+    this.waitBeyond =
+      waitSeconds === 0
+        ? undefined
+        : async (position, signal) => {
+            const sectionId = `${position + 1n},${position + BigInt(sectionSize)}`
+            const { items } = await this.#read(sectionId, { waitSeconds, signal })
+            return items.at(-1)?.id ?? null
+          }
+  }
+
+  /**
+   * The log that a server of this package gives (`notificationLog` for Fastify, `notificationLogRoute` for Express), or any that answers `<url>/1,10` so.
+   *
+   * @param url - what comes before the section, such as `https://school.example/notifications`
+   *
+   * @example
+   * const log = RemoteNotificationLog.at('https://school.example/notifications', { name: 'TrainingSchool' })
+   * const runner = new ProjectionRunner({ application: statistics, datastore, source: log, projections: [counts] })
+   */
+  static at(url: string, options: RemoteLogOptions): RemoteNotificationLog {
+    checkOptions<RemoteLogOptions>('read a log over HTTP', options, remoteLogOptionTypes)
+    const { name, sectionSize, waitSeconds = 20 } = options
+    return new RemoteNotificationLog(overHttp(url, options), sectionSize, name, waitSeconds)
   }
 
   /** @throws `MapperError` when what comes is no section; what the function throws that fetches it */
   async section(sectionId: string): Promise<Section> {
-    const text = await this.#fetchSection(sectionId)
+    return await this.#read(sectionId)
+  }
+
+  async #read(sectionId: string, options?: FetchSectionOptions): Promise<Section> {
+    const json = await this.#fetchSection(sectionId, options)
     try {
-      const { id, next_id: nextId, items }: SectionText = JSON.parse(text)
+      const { id, next_id: nextId, items }: SectionText = JSON.parse(json)
       return { id, nextId, items: items.map(toNotification) }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
@@ -93,6 +155,43 @@ export class RemoteNotificationLog implements NotificationLog {
       next = inRange.length < items.length ? null : nextId
     }
     return selected.slice(0, limit)
+  }
+}
+
+const remoteLogOptionTypes: OptionTypesOf<RemoteLogOptions> = {
+  name: text,
+  sectionSize: count,
+  headers: { says: 'an object of headers, or a function that gives one', fits: (value) => typeof value !== 'string' },
+  waitSeconds: count,
+  timeoutMs: milliseconds,
+  fetch: callable,
+}
+
+/** Fetches sections over HTTP. */
+function overHttp(url: string, options: RemoteLogOptions): FetchSection {
+  const { headers = {}, timeoutMs = 10_000, fetch: fetchIt = fetch } = options
+  const base = url.replace(/\/$/, '')
+  return async (sectionId, { waitSeconds = 0, signal } = {}) => {
+    const timeout = AbortSignal.timeout(timeoutMs + waitSeconds * 1_000)
+    const own = typeof headers === 'function' ? await headers() : headers
+    const prefer = waitSeconds === 0 ? {} : { prefer: `wait=${waitSeconds}` }
+    const where = `${base}/${sectionId}`
+    let response: Response
+    try {
+      response = await fetchIt(where, {
+        headers: { accept: 'application/json', ...prefer, ...own },
+        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+      })
+      if (response.ok) return await response.text()
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      throw new OperationalError(`Could not read ${where}: ${reason}.`, { cause: error, retryable: true })
+    }
+    const answer = await response.text().catch(() => '')
+    throw new OperationalError(
+      `Could not read ${where}: it was answered with ${response.status}. ${answer.slice(0, 200)}`.trimEnd(),
+      { retryable: response.status >= 500 || response.status === 429 },
+    )
   }
 }
 

@@ -10,6 +10,8 @@ export type ReadableLog = Pick<ApplicationRecorder, 'selectNotifications' | 'max
 export interface FollowedLog extends ReadableLog {
   /** Calls the listener soon after something was recorded, perhaps more often, perhaps not at all. @returns what ends that */
   onRecorded(listener: () => void): () => void
+  /** How long to rest at the most where there was nothing new; default 1,250: longer where the listener is called for all that is recorded. */
+  readonly longestRestMs?: number | undefined
   /** Whether nothing can be read any more. Who follows the log is woken when that begins. */
   readonly isClosed: boolean
   /** Whether reading again may succeed after this error. */

@@ -60,7 +60,7 @@ export class LogTail {
   readonly #waits = new Map<Follower, Wait>()
   readonly #histories: Array<() => void> = []
   #historiesRunning = 0
-  readonly #rest = new Rest()
+  readonly #rest: Rest
   readonly #patience: Patience
   readonly #pageSize = new PageSize(firstPage, greatestPage)
   #kept: KeptPage[] = []
@@ -77,6 +77,7 @@ export class LogTail {
   constructor(log: FollowedLog, onUnused: () => void = () => undefined) {
     this.log = log
     this.#onUnused = onUnused
+    this.#rest = new Rest(log.longestRestMs)
     this.#patience = new Patience(log)
   }
 

@@ -20,10 +20,22 @@ export interface ProjectedLog {
     limit: number,
     options?: Omit<SelectNotificationsOptions, 'tags'>,
   ): Promise<readonly LoggedNotification[]>
+  /**
+   * Waits for what comes after a position, up to a time of its own. Optional: without it the log is asked once a second.
+   *
+   * @returns the last position that has come, null where there was nothing
+   */
+  readonly waitBeyond?: ((position: bigint, signal: AbortSignal) => Promise<bigint | null>) | undefined
 }
 
 const mostAttempts = 5
 const firstDelayMs = 10
+
+/** A wait that ends before that without anything was none. */
+const shortestWaitMs = 1_000
+
+/** So often the log is asked by itself where a wait tells of what is new. */
+const longestRestMs = 30_000
 
 /**
  * Reads the log for all projections of the runner together, and asks for more up to once a second.
@@ -66,13 +78,22 @@ class RemoteLog implements FollowedLog {
   readonly #log: ProjectedLog
   /** The greatest position that was seen. */
   #seen = 0n
+  /** How far those who follow it have come, as far as they have begun. */
+  #readTo: bigint | undefined
 
   constructor(log: ProjectedLog) {
     this.#log = log
   }
 
-  onRecorded(): () => void {
-    return () => undefined
+  /** While it waits there, it need not ask by itself. */
+  get longestRestMs(): number | undefined {
+    return this.#log.waitBeyond === undefined ? undefined : longestRestMs
+  }
+
+  onRecorded(listener: () => void): () => void {
+    const ending = new AbortController()
+    void this.#watch(listener, ending.signal)
+    return () => ending.abort()
   }
 
   /** Whatever keeps a section from coming may pass: the network, a server that starts again, a proxy's page instead of an answer. */
@@ -98,7 +119,31 @@ class RemoteLog implements FollowedLog {
       narrowing = { ...options, inclusiveOfStart: false }
     }
     this.#note(items.at(-1))
+    const end = items.at(-1)?.id ?? start ?? 0n
+    if (this.#readTo === undefined || end > this.#readTo) this.#readTo = end
     return items
+  }
+
+  /** Waits for something new, again and again, where the log can. What fails is told to nobody: the listener asks for itself, and fails as well. */
+  async #watch(listener: () => void, signal: AbortSignal): Promise<void> {
+    let told = 0n
+    while (!signal.aborted && this.#log.waitBeyond !== undefined) {
+      const begun = performance.now()
+      let last: bigint | null = null
+      try {
+        // Nobody has begun to read: it is not known where there is something new.
+        const readTo = this.#readTo
+        if (readTo !== undefined) last = await this.#log.waitBeyond(told > readTo ? told : readTo, signal)
+        if (last !== null) told = last
+        if (last !== null) listener()
+      } catch {
+        // Something may have come while nobody could say so.
+        listener()
+      }
+      // Whoever does not wait, or fails, is not asked all the time.
+      const restMs = this.#readTo === undefined ? firstDelayMs : shortestWaitMs - (performance.now() - begun)
+      if (last === null && restMs > 0) await delay(restMs, undefined, { signal }).catch(() => undefined)
+    }
   }
 
   /** Looks for the end by steps that grow, then by halves. */
