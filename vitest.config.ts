@@ -10,7 +10,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^eventsourcing-prisma$/, replacement: here('src/index.ts') },
-      { find: /^eventsourcing-prisma\/(express|fastify|graphql|trpc)$/, replacement: here('adapters/$1.ts') },
+      { find: /^eventsourcing-prisma\/(express|fastify|nestjs|graphql|trpc)$/, replacement: here('adapters/$1.ts') },
       { find: /^eventsourcing-prisma\/testing$/, replacement: here('src/testing/index.ts') },
     ],
   },

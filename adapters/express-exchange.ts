@@ -52,6 +52,9 @@ export class ExpressExchange implements Exchange<Request> {
     return true
   }
 
+  /** A body that is written part by part is one: `streamsByWriting`. */
+  refuseStreams(): void {}
+
   replay({ status, headers, body }: RecordedResponse): void {
     const { response } = this
     response.status(status)

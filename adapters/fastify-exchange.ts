@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { RecordedResponse } from '../src/index.js'
-import { retryAfterIn, statusIn } from './error-status.js'
+import { retryAfterIn, statusIn, withStatus } from './error-status.js'
 import type { Exchange, ServedRequest } from './http.js'
 import { replayedHeader } from './idempotency.js'
 import { copyOf } from './response-head.js'
@@ -57,6 +57,20 @@ export class FastifyExchange implements Exchange<FastifyRequest> {
     return true
   }
 
+  /** Looks at what is sent before any hook has changed it: one that compresses makes a stream of everything. */
+  refuseStreams(served: ServedRequest<FastifyRequest>): void {
+    const reply = this.#reply
+    const send = reply.send.bind(reply)
+    reply.send = (payload?: unknown) => {
+      try {
+        if (isStream(payload)) served.checkStream()
+      } catch (error) {
+        return send(withStatus(error))
+      }
+      return send(payload)
+    }
+  }
+
   replay({ status, headers, body }: RecordedResponse): void {
     const reply = this.#reply
     const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)
@@ -83,6 +97,12 @@ export function resetHeaders(reply: FastifyReply, before: ReplyHeaders): void {
   }
 }
 
+/** Whether what is to be sent is a stream. */
+export function isStream(payload: unknown): boolean {
+  if (typeof payload !== 'object' || payload === null) return false
+  return 'pipe' in payload || 'getReader' in payload || payload instanceof Response
+}
+
 type ServedRequests = ReadonlyArray<ServedRequest<FastifyRequest>>
 
 /** They are a property of the request: a `WeakMap` would keep requests alive for long. */
@@ -107,5 +127,5 @@ export function servedOf(request: FastifyRequest): ServedRequests {
 /** Gives a request another one. */
 function addServed(request: FastifyRequest, served: ServedRequest<FastifyRequest>): void {
   // Nobody else has the key.
-  ;(request as WithServed)[key] = [...servedOf(request), served]
+  ;(request as WithServed)[key] = [...servedOf(request).filter(({ hasGivenWay }) => !hasGivenWay), served]
 }

@@ -1,10 +1,10 @@
 /** Fastify: one transaction per request, committed before the response leaves. */
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
-import { anything, checkOptions } from '../src/checked-options.js'
+import { anything, callable, checkOptions } from '../src/checked-options.js'
 import { ProgrammingError } from '../src/index.js'
 import { withStatus } from './error-status.js'
-import { FastifyExchange, headersOf, prepareRequests, resetHeaders, servedOf } from './fastify-exchange.js'
+import { FastifyExchange, headersOf, isStream, prepareRequests, resetHeaders, servedOf } from './fastify-exchange.js'
 import {
   assertBodyFits,
   assertDatastore,
@@ -57,6 +57,8 @@ export type { Answer } from './whole-response.js'
 export interface TransactionsOptions extends RouteTransactionOptions<FastifyRequest> {
   /** Whose transactions they are. */
   readonly datastore: TransactionalDatastore
+  /** Requests that get no transaction, such as those of server-sent events; default: none. */
+  readonly skip?: (request: FastifyRequest) => boolean
 }
 
 /** Fastify infers the type of a route's configuration from what is written there: without these, nothing but the run time refuses them. */
@@ -102,7 +104,7 @@ export const transactions: FastifyPluginCallback<TransactionsOptions> = fastifyP
  */
 function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, done: (error?: Error) => void): void {
   assertRegistered(options)
-  const { datastore, ...appOptions } = options
+  const { datastore, skip, ...appOptions } = options
   prepareRequests(fastify)
   const transactionOf: TransactionOf = (request) => servedOf(request).find((served) => served.datastore === datastore)
   try {
@@ -117,7 +119,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
   const isPrepared = prepareRoutes(fastify, appOptions, transactionOf)
   fastify.addHook('preHandler', (request, reply, next) => {
     const { transaction: own } = request.routeOptions.config
-    if (own === false || isWebSocket(request)) return datastore.outside(next)
+    if (own === false || isWebSocket(request) || skip?.(request) === true) return datastore.outside(next)
     if (own !== undefined) checkRouteOptions(`${request.method} ${request.routeOptions.url}`, own)
     const merged = mergeOptions(appOptions, own)
     // What is not found has no handler that could be served once.
@@ -126,7 +128,6 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     // `reply.callNotFound()` comes here a second time.
     const known = transactionOf(request)
     const transaction = known ?? serve(datastore, ownOptions, new FastifyExchange(reply))
-    if (known === undefined && ownOptions.stream === 'refuse') refuseStreams(reply, transaction)
     if (known === undefined && hasKey(transaction) && !isPrepared(request)) {
       return next(unprepared(request, 'idempotency keys'))
     }
@@ -163,6 +164,7 @@ export class IdempotencyInterceptor {
 const pluginOptionTypes = {
   ...routeOptionTypes,
   datastore: anything,
+  skip: callable,
   prefix: anything,
   logLevel: anything,
   logSerializers: anything,
@@ -174,19 +176,6 @@ function assertRegistered(options: unknown): void {
   throw new ProgrammingError(
     'Could not register the plugin `transactions`: it was called. Pass it on: fastify.register(transactions, { datastore }).',
   )
-}
-
-/** Looks at what is sent before any hook has changed it: one that compresses makes a stream of everything. */
-function refuseStreams(reply: FastifyReply, transaction: ServedRequest<FastifyRequest>): void {
-  const send = reply.send.bind(reply)
-  reply.send = (payload?: unknown) => {
-    try {
-      if (isStream(payload)) transaction.checkStream()
-    } catch (error) {
-      return send(withStatus(error))
-    }
-    return send(payload)
-  }
 }
 
 /** On an instance: the datastores of the plugin there. What is registered inside has them from it. */
@@ -317,9 +306,4 @@ async function answered(reply: FastifyReply, run: () => Promise<unknown>): Promi
   } catch (error) {
     void reply.send(error)
   }
-}
-
-function isStream(payload: unknown): boolean {
-  if (typeof payload !== 'object' || payload === null) return false
-  return 'pipe' in payload || 'getReader' in payload || payload instanceof Response
 }

@@ -286,6 +286,7 @@ export function problemHeadersFor(
 export interface ServedRequest<Request> {
   readonly datastore: TransactionalDatastore
   readonly options: RouteTransactionOptions<Request>
+  readonly exchange: Exchange<Request>
   /** Whether the request was answered with an error, in place of a response that was dropped. */
   readonly isAnswered: boolean
   /** Whether another one has taken its place. */
@@ -323,6 +324,8 @@ export interface Exchange<Request> {
    * @returns false when the framework cannot answer this request any more
    */
   fail(error: Error): boolean
+  /** Lets the transaction check what the framework is given to send, where a body that is a stream is known by that. */
+  refuseStreams(served: ServedRequest<Request>): void
   /** Answers, in the way of the framework, as the request was answered before. */
   replay(response: RecordedResponse): void
 }

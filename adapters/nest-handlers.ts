@@ -34,5 +34,17 @@ export const missingInterceptor: MissingClaim = {
   isAfterHandler: true,
   why:
     'Could not serve the request once: it has an idempotency key, and in Nest that is looked up after the guards, by an interceptor. ' +
-    'Add app.useGlobalInterceptors(new IdempotencyInterceptor()) before the other interceptors.',
+    'Use TransactionsModule, or add app.useGlobalInterceptors(new IdempotencyInterceptor()) before the other interceptors.',
+}
+
+interface MetadataOf extends Metadata {
+  readonly getOwnMetadata: (key: unknown, target: object) => unknown
+  readonly defineMetadata: (key: unknown, value: unknown, target: object) => void
+}
+
+/** Gives a function what decorators have put on the one that it calls: its route, its guards. */
+export function copyMetadata(from: object, to: object): void {
+  // Of the package reflect-metadata, which Nest loads.
+  const { getMetadataKeys, getOwnMetadata, defineMetadata } = Reflect as Partial<MetadataOf> as MetadataOf
+  for (const key of getMetadataKeys?.(from) ?? []) defineMetadata(key, getOwnMetadata(key, from), to)
 }

@@ -21,18 +21,26 @@ export interface InterceptedHandler<Result> {
   handle(): Result
 }
 
+/** As `claimAll`, for an interceptor. */
+export async function intercept<Request, Result>(
+  served: ReadonlyArray<ServedRequest<Request>>,
+  next: InterceptedHandler<Result>,
+): Promise<Result> {
+  return await claimAll(served, () => next.handle())
+}
+
 /**
  * Claims the keys of a request, and goes on with it where it has not been served before.
  *
  * @returns never settles where the request has been answered as it was before: nothing is left to send, and Nest would send
  * whatever an interceptor gives
  */
-export async function intercept<Request, Result>(
+export async function claimAll<Request, Result>(
   served: ReadonlyArray<ServedRequest<Request>>,
-  next: InterceptedHandler<Result>,
+  goOn: () => Result,
 ): Promise<Result> {
   for (const transaction of served.filter(hasKey)) {
     if (!(await transaction.claim())) return await new Promise<never>(() => {})
   }
-  return next.handle()
+  return goOn()
 }

@@ -42,6 +42,7 @@ export function serve<Request>(
   const served = new RequestTransaction(datastore, options, exchange)
   if ((options.retries ?? 0) > 0 || (options.idempotency ?? false) !== false || others.length > 0) served.open()
   exchange.addServed(served)
+  if (options.stream === 'refuse') exchange.refuseStreams(served)
   return served
 }
 
@@ -49,11 +50,11 @@ export function serve<Request>(
 export class RequestTransaction<Request> implements ResponseOwner, ServedRequest<Request>, TransactionHost {
   readonly options: RouteTransactionOptions<Request>
   readonly datastore: TransactionalDatastore
+  readonly exchange: Exchange<Request>
   rerun: (() => void) | undefined
   hasGivenWay = false
   /** The transaction of the present attempt. */
   managed: ManagedTransaction
-  readonly #exchange: Exchange<Request>
   /** As it was before the handler, which may set headers before it uses the transaction. */
   readonly #head: ResponseHead
   // Those from here on are set when the transaction begins.
@@ -79,7 +80,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   ) {
     this.options = options
     this.datastore = datastore
-    this.#exchange = exchange
+    this.exchange = exchange
     const { response } = exchange
     this.#head = new ResponseHead(response)
     try {
@@ -94,20 +95,20 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   get label(): string {
-    return this.#exchange.label
+    return this.exchange.label
   }
 
   get isPast(): boolean {
-    return isPast(this.#exchange.response)
+    return isPast(this.exchange.response)
   }
 
   refused(error: unknown): Error {
-    return refusedBy(this.#described(error), this.#exchange.response)
+    return refusedBy(this.#described(error), this.exchange.response)
   }
 
   begun(): void {
     const { options, datastore } = this
-    const { request, response } = this.#exchange
+    const { request, response } = this.exchange
     this.#isBodyRead = response.req.readableDidRead
     this.#held = HeldResponse.hold(response, datastore, this, this.#head)
     const idempotency = options.readOnly === true ? false : options.idempotency
@@ -145,7 +146,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   run<T>(fn: () => T): T {
-    const { request, response } = this.#exchange
+    const { request, response } = this.exchange
     const metadata = this.options.metadata?.(request)
     const bound = (): T => {
       bindRequest(response.req)
@@ -156,7 +157,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
 
   outside<T>(fn: () => T): T {
     return this.managed.outside(() => {
-      bindRequest(this.#exchange.response.req)
+      bindRequest(this.exchange.response.req)
       return fn()
     })
   }
@@ -179,7 +180,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     }
     if (known === undefined) return true
     await this.rollBack()
-    this.#exchange.replay(known)
+    this.exchange.replay(known)
     return false
   }
 
@@ -206,9 +207,9 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
    */
   async again(error: unknown): Promise<boolean> {
     const owners = this.#held.owners.all
-    const isPossible = (): boolean => !this.#exchange.response.destroyed && !owners.some(({ isOver }) => isOver)
+    const isPossible = (): boolean => !this.exchange.response.destroyed && !owners.some(({ isOver }) => isOver)
     if (this.rerun === undefined || !this.#held.isOpen || !isPossible()) return false
-    if (!this.#isBodyRead && this.#exchange.response.req.readableDidRead) return false
+    if (!this.#isBodyRead && this.exchange.response.req.readableDidRead) return false
     for (const owner of owners) await owner.rollBack()
     const fresh = await this.managed.again(error)
     if (fresh === undefined) return false
@@ -296,7 +297,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     if (!commits) return false
     const isUsed = await this.#attempt.commit({
       answer: { status, calls: this.#held.calls },
-      refusesUse: isStream && this.#exchange.streamsByWriting && this.options.stream === 'refuse',
+      refusesUse: isStream && this.exchange.streamsByWriting && this.options.stream === 'refuse',
     })
     this.#announce()
     return isUsed && this.options.readOnly !== true
@@ -306,7 +307,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   #announce(): void {
     const { positions } = this.managed
     if (positions.size === 0) return
-    const { response } = this.#exchange
+    const { response } = this.exchange
     const known = response.getHeader(positionHeader)
     // Of another datastore; or a projection has said how far it is.
     const before = typeof known === 'string' ? parsePositions(known) : new Map<string, bigint>()
@@ -317,7 +318,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   #commits(status: number): boolean {
-    const { request, response } = this.#exchange
+    const { request, response } = this.exchange
     return this.options.commitOn?.(status, request, new HeldAnswer(response, this.#held.calls)) ?? isSuccess(status)
   }
 
@@ -330,7 +331,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     if (this.#isGone || this.#held.isSettling) return
     this.#held.drop()
     // The handler may still be at work, and Express closes the connection of one that fails after the answer.
-    this.#exchange.response.shouldKeepAlive = false
+    this.exchange.response.shouldKeepAlive = false
     this.#answer(this.#expired)
   }
 
@@ -342,7 +343,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     const isFirst = !this.#hasFailed
     this.#hasFailed = true
     // The framework is asked once: a second failure comes from its own answer, or from a handler that did not notice the first.
-    if (isFirst && this.#exchange.fail(error)) return
+    if (isFirst && this.exchange.fail(error)) return
     const problem = problemOf(error)
     this.#held.answer(problem.status, problemHeadersFor(error, problem), JSON.stringify(problem))
   }

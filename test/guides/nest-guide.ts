@@ -1,5 +1,7 @@
 /** The guide for NestJS does what it says, with one version of Nest, on Express and on Fastify, with the decorators as Nest compiles them. */
-import { join } from 'node:path'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { transformSync } from '@swc/core'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { blocksOf, DocumentProject, installCompiled, readDocument } from '../support/document-project.js'
 import { type EmptyDatabase, emptyDatabase, rowsOf, runAll } from '../support/empty-databases.js'
@@ -69,24 +71,16 @@ console.log(JSON.stringify({ answers, events }))
 
 /** The app on an adapter of the test, as the guide overrides it. */
 const overridden = `
-import type { NestExpressApplication } from '@nestjs/platform-express'
+import { ExpressAdapter } from '@nestjs/platform-express'
+import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { PrismaLibSql } from '@prisma/adapter-libsql'
-import { Test } from '@nestjs/testing'
 import { checkEveryFault, faultyAdapter } from 'eventsourcing-prisma/testing'
-import { AppModule } from './app.module.js'
 import { post } from './client.js'
-import { setUp } from './main-express.js'
-import { DATASTORE_OPTIONS } from './prisma.module.js'
+import { newDatastore } from './prisma.module.js'
 import { createTestApp } from './test-app.js'
 const faults = faultyAdapter(new PrismaLibSql({ url: process.env['OVERRIDDEN_URL'] ?? '' }))
-async function onExpress() {
-  const module = await Test.createTestingModule({ imports: [AppModule] })
-    .overrideProvider(DATASTORE_OPTIONS)
-    .useValue({ adapter: faults })
-    .compile()
-  return setUp(module.createNestApplication<NestExpressApplication>({ bodyParser: false }))
-}
-const app = process.argv[2] === 'express' ? await onExpress() : await createTestApp({ adapter: faults })
+const platform = process.argv[2] === 'express' ? new ExpressAdapter() : new FastifyAdapter()
+const app = await createTestApp(newDatastore(faults), platform)
 await app.listen(0, '127.0.0.1')
 const url = (await app.getUrl()) + '/owners'
 faults.record()
@@ -107,20 +101,16 @@ console.log(JSON.stringify({ answers, statements: statements.map((sql) => sql.sp
 
 /** The app with idempotency keys. */
 const withKeys = `
-import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify'
-import type { NestExpressApplication } from '@nestjs/platform-express'
+import { ExpressAdapter } from '@nestjs/platform-express'
+import { FastifyAdapter } from '@nestjs/platform-fastify'
 import { NestFactory } from '@nestjs/core'
 import { PrismaIdempotencyStore } from 'eventsourcing-prisma'
-import { AppModule } from './app.module.js'
+import { getDatastoreToken } from 'eventsourcing-prisma/nestjs'
 import { post } from './client.js'
-import * as forExpress from './keys-express.js'
-import * as forFastify from './keys-fastify.js'
-import { Datastore } from './prisma.module.js'
-const app =
-  process.argv[2] === 'express'
-    ? forExpress.setUp(await NestFactory.create<NestExpressApplication>(AppModule, { bodyParser: false }))
-    : await forFastify.setUp(await NestFactory.create<NestFastifyApplication>(AppModule, new FastifyAdapter()))
-await new PrismaIdempotencyStore(app.get(Datastore)).createTable()
+import { KeysModule } from './keys.module.js'
+const platform = process.argv[2] === 'express' ? new ExpressAdapter() : new FastifyAdapter()
+const app = await NestFactory.create(KeysModule, platform)
+await new PrismaIdempotencyStore(app.get(getDatastoreToken())).createTable()
 await app.listen(0, '127.0.0.1')
 const url = (await app.getUrl()) + '/owners'
 const send = async (headers: Record<string, string>, name = 'Ann', dog = 'Rex') => {
@@ -154,6 +144,27 @@ export interface NestGuideOptions {
   }) => void
 }
 
+/** As `nest build` compiles a project with SWC. */
+function compileBySwc(folder: string): void {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+  for (const file of files) {
+    if (!/^[^.]+(\.[^.]+)?\.ts$/.test(file) || /^(node_modules|dist|swc)\b/.test(file)) continue
+    const { code } = transformSync(readFileSync(join(folder, file), 'utf8'), {
+      filename: file,
+      swcrc: false,
+      jsc: {
+        target: 'es2022',
+        parser: { syntax: 'typescript', decorators: true },
+        transform: { legacyDecorator: true, decoratorMetadata: true },
+      },
+      module: { type: 'es6' },
+    })
+    const compiled = join(folder, 'swc', file.replace(/\.ts$/, '.js'))
+    mkdirSync(dirname(compiled), { recursive: true })
+    writeFileSync(compiled, code)
+  }
+}
+
 /** Describes the guide for one version. */
 export function describeNestGuide(version: string, { files, more, ...options }: NestGuideOptions = {}): void {
   let database: EmptyDatabase
@@ -177,6 +188,7 @@ export function describeNestGuide(version: string, { files, more, ...options }: 
       project.write('schema.prisma', schema)
       project.generateClient('schema.prisma')
       project.checkTypes()
+      compileBySwc(project.folder)
     }, 240_000)
     beforeEach(async () => {
       await runAll(database.url, ['DELETE FROM "Owner"', 'DROP TABLE IF EXISTS idempotency_keys'])
@@ -214,14 +226,21 @@ export function describeNestGuide(version: string, { files, more, ...options }: 
         ])
       }, 120_000)
 
+      it('runs as SWC compiles it', async () => {
+        const outcome = JSON.parse(
+          project.run([join('swc', 'configured.js'), platform], { DATABASE_URL: database.url }),
+        ) as { answers: unknown[] }
+        expect(outcome.answers.slice(0, 4)).toEqual([201, 409, 409, ['Rex', 'Fido']])
+        expect((await rows(`SELECT dog FROM "Owner" WHERE name = 'Ann'`)).length).toBe(2)
+      }, 120_000)
+
       it('runs on the database of a test, and is all or nothing there', async () => {
         const other = await emptyDatabase('sqlite')
         await runAll(other.url, [table, `INSERT INTO "Owner" (name, dog) VALUES ('Ann', 'Rex')`])
         const args = [join('dist', 'overridden.js'), platform]
         const told = JSON.parse(project.run(args, { DATABASE_URL: 'none', OVERRIDDEN_URL: other.url })) as unknown
-        const begin = platform === 'fastify' ? 'BEGIN' : 'BEGIN IMMEDIATE'
         expect(told).toEqual({
-          answers: [['Rex'], begin, 503, expect.stringMatching(/^[1-3]$/), busy],
+          answers: [['Rex'], 'BEGIN', 503, expect.stringMatching(/^[1-3]$/), busy],
           statements: ['BEGIN', 'INSERT', 'INSERT', 'COMMIT'],
         })
         expect(await rowsOf(other.url, `SELECT dog FROM "Owner" WHERE name <> 'Dora'`)).toEqual([['Rex']])

@@ -5,12 +5,19 @@ import { describeNestGuide } from './nest-guide.js'
 
 /** Uses what the guide for migrating says. */
 const migrated = `
+import 'reflect-metadata'
+import { NestFactory } from '@nestjs/core'
+import { Module } from '@nestjs/common'
 import { PrismaLibSql } from '@prisma/adapter-libsql'
+import { TransactionsModule } from 'eventsourcing-prisma/nestjs'
 import { AccountsService } from './accounts.js'
 import { fastify } from './fastify-server.js'
-import { Datastore, PrismaService } from './prisma.module.js'
-const datastore = new Datastore({ adapter: new PrismaLibSql({ url: process.env['DATABASE_URL'] ?? '' }) })
-const accounts = new AccountsService(new PrismaService(datastore), datastore)
+import { newDatastore, PrismaModule } from './prisma.module.js'
+const datastore = newDatastore(new PrismaLibSql({ url: process.env['DATABASE_URL'] ?? '' }))
+@Module({ imports: [TransactionsModule.forRoot({ datastore }), PrismaModule], providers: [AccountsService] })
+class Root {}
+const app = await NestFactory.createApplicationContext(Root, { logger: false })
+const accounts = app.get(AccountsService)
 const outcome = (promise: Promise<unknown>) => promise.then(() => 'done', () => 'failed')
 // The second time the audit fails, whose name is taken, and with it what is around it.
 const told = [await outcome(accounts.open('Ann', 'Rex')), await outcome(accounts.open('Ann', 'Fido'))]
@@ -23,7 +30,7 @@ const post = async (dog: string) =>
   (await fastify.inject({ method: 'POST', url: '/owners', payload: { name: 'Cem', dog } })).statusCode
 console.log(JSON.stringify([...told, await post('Milo'), await post('Cerberus')]))
 await fastify.close()
-await datastore.close()
+await app.close()
 `
 
 describeNestGuide('Nest 12', {
