@@ -7,6 +7,7 @@ import { dialectOf } from '../prisma/dialects/by-provider.js'
 import { providersByName } from '../prisma/driver.js'
 import { doctor, type Finding } from './doctor.js'
 import { init, providerIn, typesOf } from './init.js'
+import { addLogCommands } from './log-commands.js'
 import { migrate } from './migrate.js'
 import type { Output } from './output.js'
 import { type ProjectFlags, readConfig, readProject, urlOf } from './project.js'
@@ -76,6 +77,8 @@ function program(output: Output, end: (code: number) => void): Command {
   const command = new Command('eventsourcing-prisma')
     .description('Tables for event sourcing in the database of your Prisma schema')
     .version(ownVersion(), '--version', 'print the version of this package')
+    // Commands have an option of that name as well.
+    .enablePositionalOptions()
     .exitOverride()
     .configureOutput({
       writeOut: (text) => output.print(text.trimEnd()),
@@ -88,6 +91,7 @@ function program(output: Output, end: (code: number) => void): Command {
   addVerifySnapshots(command, output)
   addProjections(command, output, end, urlDescription)
   addTags(command, output)
+  addLogCommands(command, output, urlDescription)
   return command
 }
 

@@ -5,7 +5,7 @@ import { counted, jsonValue, type Output } from './output.js'
 import { readProject, urlOf } from './project.js'
 import { type ProjectionReport, ProjectionTablesAccess } from './projection-tables.js'
 import { RebuildView } from './rebuild-view.js'
-import { loadRunners, type RunningEvent, runnerOf, runUntil } from './run-projections.js'
+import { loadRunners, type RunningEvent, runnerOf, runUntil, untilSignal } from './run-projections.js'
 
 interface TablesFlags {
   readonly url?: string
@@ -138,19 +138,6 @@ function addRebuild(projections: Command, output: Output): void {
       const options = { way, ...(resume === true ? { resume } : {}) }
       view.done(await untilSignal(async (signal) => await runner.rebuild(name, { ...options, onProgress, signal })))
     })
-}
-
-/** Runs work that SIGTERM and SIGINT end. */
-async function untilSignal<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const stop = new AbortController()
-  const onSignal = (): void => stop.abort()
-  const signals = ['SIGTERM', 'SIGINT'] as const
-  for (const signal of signals) process.once(signal, onSignal)
-  try {
-    return await work(stop.signal)
-  } finally {
-    for (const signal of signals) process.off(signal, onSignal)
-  }
 }
 
 async function withTables(

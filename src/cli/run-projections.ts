@@ -170,3 +170,16 @@ function isRunner(value: unknown): value is LoadedRunner {
     Array.isArray(Reflect.get(value, 'projections'))
   )
 }
+
+/** Runs work that SIGTERM and SIGINT end. */
+export async function untilSignal<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const stop = new AbortController()
+  const onSignal = (): void => stop.abort()
+  const signals = ['SIGTERM', 'SIGINT'] as const
+  for (const signal of signals) process.once(signal, onSignal)
+  try {
+    return await work(stop.signal)
+  } finally {
+    for (const signal of signals) process.off(signal, onSignal)
+  }
+}

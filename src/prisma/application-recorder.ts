@@ -16,7 +16,7 @@ import { LogSubscription } from '../persistence/subscription.js'
 import { isTransient } from '../transaction/options.js'
 import { PrismaAggregateRecorder } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
-import type { LogRange } from './dialect.js'
+import type { LogRange, TopicCount } from './dialect.js'
 import { runIn } from './engine.js'
 import type { PendingEvents } from './pending-events.js'
 
@@ -50,6 +50,11 @@ export class PrismaApplicationRecorder<Client extends object = object>
     const { table } = this
     const read = table.greatestId?.bind(table) ?? table.lastLogPosition.bind(table)
     return await runIn(this.engine, 'outside', 'read the end of the log', read)
+  }
+
+  /** How many events of each topic the log has, and how many streams begin with one of them. Reads the whole table. */
+  async countByTopic(): Promise<TopicCount[]> {
+    return await this.#readLog('count the events', (runner) => this.table.countByTopic(runner))
   }
 
   /**

@@ -68,6 +68,14 @@ export interface EventsTableOptions {
   readonly watch?: LogWatch | undefined
 }
 
+/** The events of one topic in a log. */
+export interface TopicCount {
+  readonly topic: string
+  readonly events: number
+  /** How many streams begin with one of them. */
+  readonly streams: number
+}
+
 /** Why a table cannot take events, whatever they are. */
 export interface TableFault {
   /** Completes "Could not append …: ", and says what to do. */
@@ -154,6 +162,8 @@ export interface EventsTable {
   lastVersions(runner: StatementRunner, originatorIds: readonly string[]): Promise<Map<string, number>>
   /** Reads what is final of the log. */
   selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]>
+  /** How many events of each topic there are, and how many streams begin with one of them; in the order of the topics. */
+  countByTopic(runner: StatementRunner): Promise<TopicCount[]>
   /** The last position that is final, null for an empty log. */
   lastLogPosition(runner: StatementRunner): Promise<bigint | null>
   /** The last id that was given out, whatever has become of it; 0 for none. */

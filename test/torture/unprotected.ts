@@ -47,6 +47,7 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
     lastLogPosition: (runner) => lastVisible(runner, options.name),
     selectLog: (runner, range) => selectVisible(runner, options.name, range),
     lastGivenPosition: async (runner) => (await lastVisible(runner, options.name)) ?? 0n,
+    countByTopic: (runner) => table.countByTopic(runner),
     findFault: (runner) => table.findFault(runner),
     firstUnwanted: (runner, condition) => table.firstUnwanted(runner, condition),
     selectByTags: (runner, queries) => table.selectByTags(runner, queries),

@@ -2,7 +2,7 @@
 import type { SelectEventsRange, SinceSnapshotRange, TaggedRead } from '../../persistence/recorder.js'
 import type { StreamPosition } from '../../persistence/stored-event.js'
 import type { StatementRunner } from '../connections.js'
-import type { LogRange, TagCondition, TagsRead } from '../dialect.js'
+import type { LogRange, TagCondition, TagsRead, TopicCount } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import {
   beforeAllVersions,
@@ -270,4 +270,16 @@ export function taggedIds(
 /** Whether there is anything to do about tags. */
 export function hasTags(events: ReadonlyArray<{ readonly tags?: readonly string[] }>): boolean {
   return events.some(({ tags }) => tags !== undefined && tags.length > 0)
+}
+
+/** Counts the events of each topic, on every database. */
+export async function countByTopic(runner: StatementRunner, table: string): Promise<TopicCount[]> {
+  const isFirst = 'CASE WHEN originator_version <= 1 THEN 1 ELSE 0 END'
+  const sql = `SELECT topic, COUNT(*), SUM(${isFirst}) FROM ${table} GROUP BY topic ORDER BY topic`
+  const { rows } = await runner.query(statement(sql))
+  return rows.map(([topic, events, streams]) => ({
+    topic: String(topic),
+    events: Number(events),
+    streams: Number(streams),
+  }))
 }

@@ -17,6 +17,7 @@ import type {
   TableFault,
   TagCondition,
   TagsRead,
+  TopicCount,
 } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import { readDriverError } from '../driver-error.js'
@@ -34,6 +35,7 @@ import {
   toText,
 } from './event-rows.js'
 import {
+  countByTopic,
   hasTags,
   type Required,
   selectLogPart,
@@ -207,6 +209,10 @@ export class MariadbEventsTable implements EventsTable {
   }
 
   /** Ids are given in the order of the commits, and those of a rollback are given again. */
+  async countByTopic(runner: StatementRunner): Promise<TopicCount[]> {
+    return await countByTopic(runner, this.reference)
+  }
+
   async lastGivenPosition(runner: StatementRunner): Promise<bigint> {
     return (await this.lastLogPosition(runner)) ?? 0n
   }

@@ -18,6 +18,7 @@ import type {
   TableFault,
   TagCondition,
   TagsRead,
+  TopicCount,
 } from '../dialect.js'
 import { statement } from '../driver.js'
 import {
@@ -32,7 +33,7 @@ import {
   toSinceSnapshot,
   toStoredEvent,
 } from './event-rows.js'
-import { hasTags, type Required, TagStatements } from './event-selects.js'
+import { countByTopic, hasTags, type Required, TagStatements } from './event-selects.js'
 import {
   allTags,
   anyStored,
@@ -218,6 +219,10 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     const { rows } = await runner.query(statement(sql, [settled]))
     const last = rows[0]?.[0]
     return last === null || last === undefined ? null : toBigInt(last)
+  }
+
+  async countByTopic(runner: StatementRunner): Promise<TopicCount[]> {
+    return await countByTopic(runner, this.reference)
   }
 
   async lastGivenPosition(runner: StatementRunner): Promise<bigint> {

@@ -16,6 +16,7 @@ import type {
   TableFault,
   TagCondition,
   TagsRead,
+  TopicCount,
 } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'
 import {
@@ -30,6 +31,7 @@ import {
   toStoredEvent,
 } from './event-rows.js'
 import {
+  countByTopic,
   hasTags,
   type Required,
   selectLogPart,
@@ -172,6 +174,10 @@ export class SqliteEventsTable implements EventsTable {
   }
 
   /** Ids are given in the order of the commits, and those of a rollback are given again. */
+  async countByTopic(runner: StatementRunner): Promise<TopicCount[]> {
+    return await countByTopic(runner, this.reference)
+  }
+
   async lastGivenPosition(runner: StatementRunner): Promise<bigint> {
     return (await this.lastLogPosition(runner)) ?? 0n
   }
