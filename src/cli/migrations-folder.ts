@@ -1,6 +1,6 @@
 /** Reads a folder of migrations as Prisma keeps it. */
 import { createHash } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EnvironmentError } from '../errors.js'
 import { providersByName } from '../prisma/driver.js'
@@ -33,6 +33,45 @@ export async function readMigrations(folder: string, provider: string): Promise<
   for (const name of names.sort())
     migrations.push({ name, script: await readScript(join(folder, name, 'migration.sql')) })
   return migrations
+}
+
+/** A migration to be written, with views of tables. */
+export interface ViewsMigration {
+  readonly folder: string
+  /** Those that have to be made by earlier migrations. */
+  readonly tables: readonly string[]
+  readonly sql: string
+  readonly now: Date
+}
+
+/**
+ * Adds a migration behind all others.
+ *
+ * @returns its file; undefined where a migration has these very statements
+ * @throws `EnvironmentError` where no migration makes one of the tables
+ */
+export async function writeViews({ folder, tables, sql, now }: ViewsMigration): Promise<string | undefined> {
+  const names = await readdir(folder, { withFileTypes: true }).catch(() => [])
+  const earlier = names.filter((entry) => entry.isDirectory()).map(({ name }) => name)
+  const scripts = await Promise.all(earlier.map(async (name) => await readScript(join(folder, name, 'migration.sql'))))
+  if (scripts.includes(sql)) return undefined
+  for (const table of tables) {
+    if (scripts.some((script) => script.includes(table))) continue
+    throw new EnvironmentError(
+      `Could not write the views: no migration in ${folder} makes the table ${table}. Run npx eventsourcing-prisma init and ` +
+        'npx prisma migrate dev first, or print the statements with npx eventsourcing-prisma sql --readable.',
+    )
+  }
+  const time = now.toISOString().replace(/\D/g, '').slice(0, 14)
+  const name = `${time}_eventsourcing_readable`
+  const last = earlier.toSorted().at(-1)
+  if (last !== undefined && last > name) {
+    throw new EnvironmentError(`Could not write the views: ${last} would come after ${name}. Is the clock right?`)
+  }
+  await mkdir(join(folder, name), { recursive: true })
+  const file = join(folder, name, 'migration.sql')
+  await writeFile(file, sql)
+  return file
 }
 
 /** What Prisma's history keeps of a script. */

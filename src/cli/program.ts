@@ -2,19 +2,22 @@
 import { createRequire } from 'node:module'
 import { Command, CommanderError, Option } from 'commander'
 import { EnvironmentError } from '../errors.js'
-import type { OriginatorIdType } from '../prisma/dialect.js'
+import type { Dialect, OriginatorIdType } from '../prisma/dialect.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import { providersByName } from '../prisma/driver.js'
+import { tableNames } from '../prisma/table-names.js'
+import { addCompletion } from './completion.js'
 import { doctor, type Finding } from './doctor.js'
 import { init, providerIn, typesOf } from './init.js'
 import { addLogCommands } from './log-commands.js'
 import { migrate } from './migrate.js'
+import { writeViews } from './migrations-folder.js'
 import type { Output } from './output.js'
 import { type ProjectFlags, readConfig, readProject, urlOf } from './project.js'
 import { addProjections } from './projection-commands.js'
 import { modelTypes } from './schema-models.js'
 import { findSchema } from './schema-place.js'
-import { tablesSql } from './sql.js'
+import { tablesSql, viewsSql } from './sql.js'
 import { addTags } from './tag-commands.js'
 import { verifyAll } from './verify-snapshots.js'
 
@@ -29,6 +32,7 @@ interface InitFlags {
   readonly schema?: string
   readonly originatorIdType?: OriginatorIdType
   readonly postgresSchema?: string
+  readonly readable?: boolean
 }
 
 interface VerifyFlags {
@@ -92,6 +96,7 @@ function program(output: Output, end: (code: number) => void): Command {
   addProjections(command, output, end, urlDescription)
   addTags(command, output)
   addLogCommands(command, output, urlDescription)
+  addCompletion(command, output)
   return command
 }
 
@@ -109,14 +114,21 @@ function addInit(command: Command, output: Output): void {
     .description(
       'add the models of the tables to your Prisma schema: to its file, or as eventsourcing.prisma to its folder',
     )
-  addTableOptions(init).action(async (flags: InitFlags) => await runInit(flags, output))
+  addTableOptions(init)
+    .option(
+      '--readable',
+      'write a migration with views of the tables, in which states are JSON, once they are migrated',
+    )
+    .action(async (flags: InitFlags) => await (flags.readable === true ? runViews : runInit)(flags, output))
 }
 
 function addSql(command: Command, output: Output): void {
   const sql = command
     .command('sql')
     .description('print the statements that make the tables, for the file of a migration; nothing is connected')
-  addTableOptions(sql).action(async (flags: InitFlags) => await runSql(flags, output))
+  addTableOptions(sql)
+    .option('--readable', 'the statements that make views of the tables, in which states are JSON')
+    .action(async (flags: InitFlags) => await runSql(flags, output))
 }
 
 /** What tells which tables, and of which database. */
@@ -213,14 +225,32 @@ async function runInit(
   output.print('Next: npx prisma migrate dev --name eventsourcing')
 }
 
-async function runSql(
-  { app = [''], schema, provider, originatorIdType = 'uuid', postgresSchema }: InitFlags,
-  output: Output,
-): Promise<void> {
+async function runSql(flags: InitFlags, output: Output): Promise<void> {
+  const { app: applications = [''], originatorIdType = 'uuid', postgresSchema: schema } = flags
+  const dialect = await dialectFor(flags)
+  const sql =
+    flags.readable === true
+      ? viewsSql({ dialect, applications, schema })
+      : tablesSql({ dialect, applications, originatorIdType, schema })
+  output.print(sql.trimEnd())
+}
+
+/** The database that is named, or that of the schema. */
+async function dialectFor({ provider, schema }: InitFlags): Promise<Dialect> {
   const named = provider ?? providerIn(await findSchema(schema, await readConfig()))
   // The one for models refuses what is not supported.
-  const dialect = dialectOf(providersByName[typesOf(named).provider] ?? named)
-  output.print(tablesSql({ dialect, applications: app, originatorIdType, schema: postgresSchema }).trimEnd())
+  return dialectOf(providersByName[typesOf(named).provider] ?? named)
+}
+
+/** Writes a migration with the views of the tables. */
+async function runViews(flags: InitFlags, output: Output): Promise<void> {
+  const { app: applications = [''], postgresSchema: schema } = flags
+  const { migrations } = await readProject({ url: '' })
+  const sql = viewsSql({ dialect: await dialectFor(flags), applications, schema })
+  const tables = applications.map((application) => tableNames(application).events)
+  const written = await writeViews({ folder: migrations, tables, sql, now: new Date() })
+  if (written === undefined) output.print(`A migration in ${migrations} makes these views: nothing to do.`)
+  else output.print(`Wrote ${written}. Next: npx prisma migrate dev`)
 }
 
 async function runMigrate(

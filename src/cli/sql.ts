@@ -12,6 +12,18 @@ export interface SqlOptions {
   readonly schema: string | undefined
 }
 
+/** The statements that make a view of each table of events and snapshots, in which states are JSON. */
+export function viewsSql({ dialect, applications, schema }: Omit<SqlOptions, 'originatorIdType'>): string {
+  const statements = applications.flatMap((application) => {
+    const { events, snapshots } = tableNames(application)
+    return [
+      ...dialect.readableView({ name: events, schema, withLog: true }),
+      ...dialect.readableView({ name: snapshots, schema, withLog: false }),
+    ]
+  })
+  return `-- Written by: npx eventsourcing-prisma\n\n${[...new Set(statements)].join(';\n\n')};\n`
+}
+
 /** The statements, each with its end, as the file of a migration has them. All are harmless where the tables exist. */
 export function tablesSql({ dialect, applications, originatorIdType, schema }: SqlOptions): string {
   const statements = applications.flatMap((application) => {

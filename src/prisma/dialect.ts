@@ -76,6 +76,15 @@ export interface TopicCount {
   readonly streams: number
 }
 
+/** A table of events or snapshots. */
+export interface ViewedTable {
+  readonly name: string
+  /** The schema that it is in; undefined for the connection's. */
+  readonly schema: string | undefined
+  /** Whether it has positions. */
+  readonly withLog: boolean
+}
+
 /** Why a table cannot take events, whatever they are. */
 export interface TableFault {
   /** Completes "Could not append …: ", and says what to do. */
@@ -343,6 +352,8 @@ export interface Dialect {
   subjectKeysTable(options: TrackingTableOptions): SubjectKeysTable
   idempotencyKeysTable(options: TrackingTableOptions): IdempotencyKeysTable
   projectionTables(options: ProjectionTablesOptions): ProjectionTables
+  /** The statements that make a view of a table of events, or snapshots, in which states are JSON. */
+  readableView(table: ViewedTable): string[]
   /** How an insert changes rows that exist, by one key alone; undefined where any unique key would do that. */
   readonly overwriting: Overwriting | undefined
   /** For tables beside those in use; undefined where a connection has one place for tables. */

@@ -18,6 +18,7 @@ import {
   mariadbProjectionTables,
   mariadbSubjectKeysTable,
 } from './mariadb-side-tables.js'
+import { mariadbReadableView } from './readable-views.js'
 import { mariadbEffect } from './statement-effects.js'
 import { quotedName } from './table-options.js'
 
@@ -209,6 +210,7 @@ export const mariadb: Dialect = {
   subjectKeysTable: mariadbSubjectKeysTable,
   idempotencyKeysTable: mariadbIdempotencyKeysTable,
   projectionTables: mariadbProjectionTables,
+  readableView: mariadbReadableView,
   // ON DUPLICATE KEY UPDATE takes whatever unique key is in conflict: a row could be changed in the place of another one.
   overwriting: undefined,
   shadow: mariadbShadow,

@@ -28,6 +28,7 @@ import {
   postgresqlTrackingTable,
 } from './postgresql-side-tables.js'
 import { qualified } from './postgresql-tables.js'
+import { postgresqlReadableView } from './readable-views.js'
 import { postgresqlEffect } from './statement-effects.js'
 import { quotedName } from './table-options.js'
 
@@ -249,6 +250,7 @@ export const postgresql: Dialect = {
   subjectKeysTable: postgresqlSubjectKeysTable,
   idempotencyKeysTable: postgresqlIdempotencyKeysTable,
   projectionTables: postgresqlProjectionTables,
+  readableView: postgresqlReadableView,
   overwriting: (key, columns) =>
     `ON CONFLICT (${key}) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}`,
   shadow: postgresqlShadow,
