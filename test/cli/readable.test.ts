@@ -31,7 +31,10 @@ describe.each(databases)('sql --readable on $name', ({ provider, ...kind }) => {
       const shown = async (view: string): Promise<unknown> => {
         const [row] = await open.database.query(`SELECT * FROM ${open.quoted(view)}`)
         const state = row?.['state']
-        return { topic: row?.['topic'], state: typeof state === 'string' && /^[{"]/.test(state) ? JSON.parse(state) : state }
+        return {
+          topic: row?.['topic'],
+          state: typeof state === 'string' && /^[{"]/.test(state) ? JSON.parse(state) : state,
+        }
       }
       expect(await shown('trainingschool_events_readable')).toMatchObject({
         topic: 'Dog.Registered',
