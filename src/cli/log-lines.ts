@@ -38,7 +38,8 @@ export async function exportLog(
   const out = file === '-' ? process.stdout : createWriteStream(file)
   let count = 0
   try {
-    for (let position = gt; stop !== null; ) {
+    for (let position = gt; ; ) {
+      if (stop === null) break
       const page = await recorder.selectNotifications(position, pageSize, { topics, stop, inclusiveOfStart: false })
       await write(out, page.map((notification) => `${lineOf(notification)}\n`).join(''))
       count += page.length
