@@ -12,6 +12,7 @@ const layers = {
   application: ['domain', 'persistence', 'transaction'],
   projection: ['domain', 'persistence', 'transaction', 'application'],
   systems: ['domain', 'persistence', 'transaction', 'application', 'projection'],
+  relay: ['domain', 'persistence', 'projection'],
   testing: ['domain', 'persistence', 'application', 'prisma', 'projection'],
   cli: ['domain', 'persistence', 'transaction', 'prisma', 'application'],
 }

@@ -1,4 +1,4 @@
-/** Whether the databases that a test run needs are there, said once before the tests instead of by each of them. */
+/** Whether the databases and brokers that a test run needs are there, said once before the tests instead of by each of them. */
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
@@ -6,12 +6,14 @@ import { delimiter, join } from 'node:path'
 const timeoutMs = 10_000
 
 /** @returns what is wrong with the servers that the environment names, a line each; a URL's password is not in it */
-export async function unreachable({ TEST_POSTGRES_URL, TEST_MARIADB_URL }) {
+export async function unreachable({ TEST_POSTGRES_URL, TEST_MARIADB_URL, TEST_NATS_URL, TEST_RABBITMQ_URL }) {
   const problems = []
   if (TEST_POSTGRES_URL) {
     await attempt('PostgreSQL', 'TEST_POSTGRES_URL', TEST_POSTGRES_URL, connectPostgres, problems)
   }
   if (TEST_MARIADB_URL) await attempt('MariaDB', 'TEST_MARIADB_URL', TEST_MARIADB_URL, connectMariadb, problems)
+  if (TEST_NATS_URL) await attempt('NATS', 'TEST_NATS_URL', TEST_NATS_URL, connectNats, problems)
+  if (TEST_RABBITMQ_URL) await attempt('RabbitMQ', 'TEST_RABBITMQ_URL', TEST_RABBITMQ_URL, connectRabbit, problems)
   return problems
 }
 
@@ -44,6 +46,24 @@ async function connectMariadb(url) {
     connectTimeout: timeoutMs,
   })
   await connection.end()
+}
+
+async function connectNats(url) {
+  const { connect } = await import('@nats-io/transport-node')
+  const { jetstreamManager } = await import('@nats-io/jetstream')
+  const connection = await connect({ servers: url, timeout: timeoutMs })
+  try {
+    // Fails where the server keeps no streams.
+    await jetstreamManager(connection)
+  } finally {
+    await connection.close()
+  }
+}
+
+async function connectRabbit(url) {
+  const { connect } = await import('amqplib')
+  const connection = await connect(url, { timeout: timeoutMs })
+  await connection.close()
 }
 
 /** Whether the optional SQLite driver has been built for this Node. */

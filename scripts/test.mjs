@@ -14,8 +14,11 @@ import { findMariadb, hasBetterSqlite3, unreachable } from './test-servers.mjs'
 const isCI = process.env.CI === 'true'
 const args = process.argv.slice(2).filter((arg) => arg !== '--all')
 const isShort = !isCI && process.argv.length === 2
-const missing = ['TEST_POSTGRES_URL', 'TEST_MARIADB_URL'].filter((name) => !process.env[name])
-if (isCI && missing.length > 0) refuse([`All databases are obligatory with CI=true: set ${missing.join(' and ')}.`])
+const servers = ['TEST_POSTGRES_URL', 'TEST_MARIADB_URL', 'TEST_NATS_URL', 'TEST_RABBITMQ_URL']
+const missing = servers.filter((name) => !process.env[name])
+if (isCI && missing.length > 0) {
+  refuse([`All databases and brokers are obligatory with CI=true: set ${missing.join(' and ')}.`])
+}
 prepare()
 
 const betterSqlite3 = hasBetterSqlite3()
@@ -40,7 +43,7 @@ const env = {
   TEST_SHORT: String(isShort),
 }
 // An empty variable names no server.
-if (!env.TEST_MARIADB_URL) delete env.TEST_MARIADB_URL
+for (const name of servers) if (!env[name]) delete env[name]
 const folder = mkdtempSync(join(tmpdir(), 'es-results-'))
 const results = join(folder, 'results.json')
 try {
@@ -72,19 +75,7 @@ function report() {
   const where =
     server === undefined ? 'the server in TEST_POSTGRES_URL' : 'an embedded server, started and stopped by this run'
   console.log(`\nPostgreSQL: ${where}`)
-  if (env.TEST_MARIADB_URL === undefined) console.log('not run: MariaDB (no server is named in TEST_MARIADB_URL)')
-  if (findMariadb() === undefined) {
-    console.log(
-      'not run: restarts of MariaDB (mariadbd and mariadb-install-db are not installed here: package mariadb-server)',
-    )
-  }
-  if (!betterSqlite3) console.log('not run: SQLite through better-sqlite3 (the optional package is not built here)')
-  if (isShort) {
-    console.log('not run, but by npm run test:all:')
-    for (const { what } of longTests) console.log(`  ${what}`)
-    console.log('  each framework on each database: all run on the first database, one on the others')
-    if (betterSqlite3) console.log('  SQLite through libsql')
-  }
+  reportNotRun()
   if (interrupted) console.log('interrupted: not all tests have run')
   if (!existsSync(results)) {
     console.log('0 passed, 1 failed')
@@ -98,4 +89,23 @@ function report() {
   // A file that fails before its tests, and a coverage below its limit, count too.
   const failed = numFailedTests || (success && !process.exitCode ? 0 : 1)
   console.log(`${numPassedTests} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)
+}
+
+function reportNotRun() {
+  const names = { TEST_MARIADB_URL: 'MariaDB', TEST_NATS_URL: 'NATS JetStream', TEST_RABBITMQ_URL: 'RabbitMQ' }
+  for (const [variable, name] of Object.entries(names)) {
+    if (env[variable] === undefined) console.log(`not run: ${name} (no server is named in ${variable})`)
+  }
+  if (findMariadb() === undefined) {
+    console.log(
+      'not run: restarts of MariaDB (mariadbd and mariadb-install-db are not installed here: package mariadb-server)',
+    )
+  }
+  if (!betterSqlite3) console.log('not run: SQLite through better-sqlite3 (the optional package is not built here)')
+  if (isShort) {
+    console.log('not run, but by npm run test:all:')
+    for (const { what } of longTests) console.log(`  ${what}`)
+    console.log('  each framework on each database: all run on the first database, one on the others')
+    if (betterSqlite3) console.log('  SQLite through libsql')
+  }
 }

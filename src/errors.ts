@@ -350,3 +350,26 @@ export class EventProcessingError extends SystemError {
 export class RunnerAlreadyStartedError extends ProgrammingError {
   override readonly code: string = 'ES_RUNNER_ALREADY_STARTED'
 }
+
+/** What a `PublishError` carries beside its cause. */
+export interface PublishErrorDetails extends ErrorDetails {
+  /** The id of the message, such as `TrainingSchool/4711`. */
+  readonly messageId: string
+  /** Whether the same message may be taken another time; false where it is the message that cannot be sent. */
+  readonly retryable: boolean
+}
+
+/** A broker has not confirmed a message: it cannot be reached, has refused it, or no queue takes it. The relay sends it again. */
+export class PublishError extends EventSourcingError {
+  override readonly code: string = 'ES_PUBLISH'
+  /** The id of the message. */
+  readonly messageId: string
+  /** Whether the same message may be taken another time. */
+  readonly retryable: boolean
+
+  constructor(message: string, details: PublishErrorDetails) {
+    super(message, details)
+    this.messageId = details.messageId
+    this.retryable = details.retryable
+  }
+}

@@ -138,6 +138,8 @@ export {
   PoolExhaustedError,
   ProgrammingError,
   ProjectionBlockedError,
+  PublishError,
+  type PublishErrorDetails,
   RollbackOnlyError,
   RunnerAlreadyStartedError,
   SystemError,

@@ -204,7 +204,7 @@ class Examination {
   }
 }
 
-function otherTables({ eventTags, snapshots, tracking, subjectKeys }: TableNames): ExpectedTable[] {
+function otherTables({ eventTags, snapshots, tracking, subjectKeys, inbox }: TableNames): ExpectedTable[] {
   return [
     {
       name: eventTags,
@@ -220,6 +220,12 @@ function otherTables({ eventTags, snapshots, tracking, subjectKeys }: TableNames
       neededFor: 'tracking what was processed',
     },
     { name: subjectKeys, columns: ['subject', 'key', 'created_at'], key: ['subject'], neededFor: 'personal data' },
+    {
+      name: inbox,
+      columns: ['source', 'id', 'received_at'],
+      key: ['source', 'id'],
+      neededFor: 'an inbox of messages from brokers',
+    },
   ]
 }
 

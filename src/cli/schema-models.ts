@@ -5,7 +5,13 @@ import { mysqlModelTypes, positionsTable } from '../prisma/dialects/mariadb-tabl
 import { postgresqlModelTypes } from '../prisma/dialects/postgresql-tables.js'
 import { sqliteModelTypes } from '../prisma/dialects/sqlite-tables.js'
 import type { ModelTypes } from '../prisma/dialects/table-options.js'
-import { checkIdentifier, positionIndexName, primaryKeyName, tableNames } from '../prisma/table-names.js'
+import {
+  checkIdentifier,
+  positionIndexName,
+  primaryKeyName,
+  receiptIndexName,
+  tableNames,
+} from '../prisma/table-names.js'
 
 /** The databases that models are written for, as the datasource of a Prisma schema spells them. */
 export const modelTypes: readonly ModelTypes[] = [sqliteModelTypes, postgresqlModelTypes, mysqlModelTypes]
@@ -98,6 +104,7 @@ function applicationModels(application: string, options: ModelsOptions): Model[]
     },
     subjectKeysModel(application, types),
     ...projectionModels(application, types),
+    inboxModel(application, types),
   ]
 }
 
@@ -190,6 +197,25 @@ function subjectKeysModel(application: string, types: ModelTypes): Model {
   }
 }
 
+function inboxModel(application: string, types: ModelTypes): Model {
+  const { inbox: table } = tableNames(application)
+  const { name, isDefault } = receiptIndexName(table, types.longestName)
+  return {
+    name: modelNames(application).inbox,
+    table,
+    comment: `The messages from elsewhere that ${application || 'the application'} has processed. Written by eventsourcing-prisma only.`,
+    fields: [
+      ['source', types.idempotencyKey],
+      ['id', types.idempotencyKey],
+      ['receivedAt', `${types.recordedAt} @default(now())`],
+    ],
+    keys: [
+      `@@id([source, id]${keyMap(table, types, ', ')})`,
+      `@@index([receivedAt]${isDefault ? '' : `, map: "${name}"`})`,
+    ],
+  }
+}
+
 function idempotencyKeysModel({ types }: ModelsOptions): Model {
   return {
     name: 'IdempotencyKey',
@@ -243,6 +269,7 @@ type ModelName =
   | 'projections'
   | 'projectionStates'
   | 'parkedEvents'
+  | 'inbox'
 
 function modelNames(application: string): Record<ModelName, string> {
   if (application === '')
@@ -255,6 +282,7 @@ function modelNames(application: string): Record<ModelName, string> {
       projections: 'Projection',
       projectionStates: 'ProjectionState',
       parkedEvents: 'ParkedEvent',
+      inbox: 'InboxMessage',
     }
   const name = application.charAt(0).toUpperCase() + application.slice(1)
   if (!/^[A-Z]/.test(name)) {
@@ -271,6 +299,7 @@ function modelNames(application: string): Record<ModelName, string> {
     projections: `${name}Projection`,
     projectionStates: `${name}ProjectionState`,
     parkedEvents: `${name}ParkedEvent`,
+    inbox: `${name}InboxMessage`,
   }
 }
 

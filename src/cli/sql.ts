@@ -35,6 +35,7 @@ export function tablesSql({ dialect, applications, originatorIdType, schema }: S
       dialect.trackingTable({ name: names.tracking, schema }),
       dialect.subjectKeysTable({ name: names.subjectKeys, schema }),
       dialect.projectionTables({ names, schema }),
+      dialect.inboxTable({ name: names.inbox, schema }),
     ].flatMap(({ createStatements }) => createStatements)
   })
   const shared = dialect.idempotencyKeysTable({ name: 'idempotency_keys', schema }).createStatements

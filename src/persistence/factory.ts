@@ -1,5 +1,6 @@
 /** The port of what makes an application's recorders. */
 import type { Environment } from './environment.js'
+import type { InboxRecorder } from './inbox-recorder.js'
 import type { ProjectionRecorder } from './projection-recorder.js'
 import type {
   ManagedAggregateRecorder,
@@ -26,6 +27,8 @@ export interface InfrastructureFactory<Client = unknown> {
   subjectKeyRecorder?(): ManagedSubjectKeyRecorder<Client> | undefined
   /** Makes what keeps the positions of projections; an application whose factory is without it has no projections. */
   projectionRecorder?(): ProjectionRecorder<Client> | undefined
+  /** Makes what keeps which messages were processed; an application whose factory is without it has no inbox. */
+  inboxRecorder?(): InboxRecorder | undefined
   /** Awaited once before the application first uses its recorders, for what cannot be done at once, such as `CREATE_TABLE`. */
   prepare?(): Promise<void>
   /** Gives up what the factory opened itself. */

@@ -7,6 +7,7 @@ import type { LogOrder } from '../persistence/recorder.js'
 import { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './aggregate-recorder.js'
 import { PrismaApplicationRecorder } from './application-recorder.js'
 import type { OriginatorIdType } from './dialect.js'
+import { PrismaInboxRecorder } from './inbox-recorder.js'
 import type { TransactionClient } from './prisma-client.js'
 import { PrismaProjectionRecorder } from './projection-recorder.js'
 import { PrismaSubjectKeyRecorder } from './subject-key-recorder.js'
@@ -77,6 +78,11 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
     return new PrismaProjectionRecorder(this.#datastore, { names: this.#tables, ...this.#schema })
   }
 
+  inboxRecorder(): PrismaInboxRecorder {
+    const { inbox, tracking } = this.#tables
+    return new PrismaInboxRecorder(this.#datastore, { inboxTable: inbox, trackingTable: tracking, ...this.#schema })
+  }
+
   /** Makes the tables where `CREATE_TABLE` says so; otherwise they come from `prisma migrate`. */
   async prepare(): Promise<void> {
     this.#configuredClass = await this.#loadTrackingRecorderClass()
@@ -85,6 +91,7 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
     await this.aggregateRecorder('snapshots').createTable()
     await this.subjectKeyRecorder().createTable()
     await this.projectionRecorder().createTable()
+    await this.inboxRecorder().createTable()
   }
 
   /** The datastore was given, so it stays open. */

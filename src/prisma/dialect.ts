@@ -189,7 +189,7 @@ export interface EventsTable {
   readonly createStatements: readonly string[]
 }
 
-/** One table of tracking positions, of subject keys, or of idempotency keys. */
+/** One table of tracking positions, of subject keys, of idempotency keys, or of messages. */
 export interface TrackingTableOptions {
   readonly name: string
   /** The schema that the table is in; default: the connection's. */
@@ -220,6 +220,16 @@ export interface SubjectKeysTable {
   insert(runner: StatementRunner, keys: readonly SubjectKey[]): Promise<SubjectKey[]>
   /** Deletes a key; false where there is none. */
   delete(runner: StatementRunner, subject: string): Promise<boolean>
+  /** The statements that make the table, harmless where it exists. */
+  readonly createStatements: readonly string[]
+}
+
+/** The statements over one table of messages that were processed. */
+export interface InboxTable {
+  /** Notes a message; false where it is there. Another transaction that has noted it is waited for. */
+  insert(runner: StatementRunner, source: string, id: string): Promise<boolean>
+  /** Deletes messages that were received before, at most so many. @returns how many it has deleted */
+  deleteOlder(runner: StatementRunner, olderThanMs: number, limit: number): Promise<number>
   /** The statements that make the table, harmless where it exists. */
   readonly createStatements: readonly string[]
 }
@@ -351,6 +361,7 @@ export interface Dialect {
   trackingTable(options: TrackingTableOptions): TrackingTable
   subjectKeysTable(options: TrackingTableOptions): SubjectKeysTable
   idempotencyKeysTable(options: TrackingTableOptions): IdempotencyKeysTable
+  inboxTable(options: TrackingTableOptions): InboxTable
   projectionTables(options: ProjectionTablesOptions): ProjectionTables
   /** The statements that make a view of a table of events, or snapshots, in which states are JSON. */
   readableView(table: ViewedTable): string[]

@@ -13,6 +13,7 @@ export interface TableNames {
   readonly projections: string
   readonly projectionStates: string
   readonly parkedEvents: string
+  readonly inbox: string
 }
 
 /**
@@ -32,6 +33,7 @@ export function tableNames(applicationName: string): TableNames {
       projections: 'projections',
       projectionStates: 'projection_states',
       parkedEvents: 'parked_events',
+      inbox: 'inbox_messages',
     }
   }
   const prefix = applicationName.toLowerCase()
@@ -45,6 +47,7 @@ export function tableNames(applicationName: string): TableNames {
     projections: `${prefix}_projections`,
     projectionStates: `${prefix}_projection_states`,
     parkedEvents: `${prefix}_parked_events`,
+    inbox: `${prefix}_inbox`,
   }
 }
 
@@ -91,6 +94,11 @@ export function primaryKeyName(table: string, limit: number): DerivedName {
 /** The index over the times at which rows expire. */
 export function expiryIndexName(table: string, limit: number): DerivedName {
   return derivedName(table, '_expires_at_idx', '_expiry_idx', limit)
+}
+
+/** The index over the times at which rows came. */
+export function receiptIndexName(table: string, limit: number): DerivedName {
+  return derivedName(table, '_received_at_idx', '_received_idx', limit)
 }
 
 /** A name that belongs to a table. */

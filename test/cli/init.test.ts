@@ -87,6 +87,7 @@ describe('init', () => {
       'TrainingSchoolProjection',
       'TrainingSchoolProjectionState',
       'TrainingSchoolParkedEvent',
+      'TrainingSchoolInboxMessage',
       'KennelsEvent',
       'KennelsEventTag',
       'KennelsSnapshot',
@@ -95,6 +96,7 @@ describe('init', () => {
       'KennelsProjection',
       'KennelsProjectionState',
       'KennelsParkedEvent',
+      'KennelsInboxMessage',
       'IdempotencyKey',
       'NotificationPosition',
     ])
@@ -104,7 +106,7 @@ describe('init', () => {
   test('writes text ids and a PostgreSQL schema on request', async () => {
     expect(await init('--provider', 'postgresql', '--originator-id-type', 'text', '--postgres-schema', 'dogs')).toBe(0)
     expect(readFileSync(file(), 'utf8')).not.toContain('@db.Uuid')
-    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(9)
+    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(10)
   })
 
   test('has nothing to do when the file is there', async () => {

@@ -37,6 +37,7 @@ export function tableStatements(provider: keyof typeof models): string[] {
     ...library.trackingTableStatements('notification_tracking'),
     ...library.subjectKeysTableStatements('subject_keys'),
     ...library.idempotencyKeysTableStatements('idempotency_keys'),
+    ...library.inboxTableStatements('inbox_messages'),
     ...library.eventsTableStatements('trainingschool_events'),
     ...library.tagsTableStatements('trainingschool_event_tags'),
   ]

@@ -16,6 +16,7 @@ describe('the names of an application’s tables', () => {
       projections: 'trainingschool_projections',
       projectionStates: 'trainingschool_projection_states',
       parkedEvents: 'trainingschool_parked_events',
+      inbox: 'trainingschool_inbox',
     })
   })
 
@@ -29,6 +30,7 @@ describe('the names of an application’s tables', () => {
       projections: 'projections',
       projectionStates: 'projection_states',
       parkedEvents: 'parked_events',
+      inbox: 'inbox_messages',
     })
   })
 

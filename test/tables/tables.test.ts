@@ -55,7 +55,7 @@ function typesOf(provider: Provider): (typeof modelTypes)[number] {
   return types
 }
 
-/** What `createTable()` of the recorders makes, and the tables of tracking positions, subject keys and idempotency keys. */
+/** What `createTable()` of the recorders makes, and the tables of tracking positions, subject keys, idempotency keys and messages. */
 async function createTables(provider: Provider, url: string, options: Variant = {}): Promise<void> {
   const { application = '', schema, originatorIdType } = options
   const names = tableNames(application)
@@ -76,6 +76,7 @@ async function createTables(provider: Provider, url: string, options: Variant = 
   await runAll(url, dialects[provider].trackingTableStatements(names.tracking, { schema }))
   await runAll(url, dialects[provider].subjectKeysTableStatements(names.subjectKeys, { schema }))
   await runAll(url, dialects[provider].idempotencyKeysTableStatements('idempotency_keys', { schema }))
+  await runAll(url, dialects[provider].inboxTableStatements(names.inbox, { schema }))
 }
 
 interface Variant {

@@ -1,7 +1,7 @@
 /** The tables on MariaDB and MySQL: as statements, and as the types of the Prisma models that make the same. */
 import type { StatementRunner } from '../connections.js'
 import { statement } from '../driver.js'
-import { checkIdentifier, expiryIndexName, positionIndexName } from '../table-names.js'
+import { checkIdentifier, expiryIndexName, positionIndexName, receiptIndexName } from '../table-names.js'
 import { toBigInt } from './event-rows.js'
 import type { ModelTypes, TableOptions } from './table-options.js'
 
@@ -153,6 +153,24 @@ export function idempotencyKeysTableStatements(name: string, _options: TableOpti
 
     INDEX \`${expiryIndexName(name, longestName).name}\`(\`expires_at\`),
     PRIMARY KEY (\`scope\`, \`key\`)
+) ${tableCharacters}`,
+  ]
+}
+
+/**
+ * The statements that make a table of messages that were processed; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function inboxTableStatements(name: string, _options: TableOptions = {}): string[] {
+  return [
+    `CREATE TABLE IF NOT EXISTS ${checked(name)} (
+    \`source\` VARBINARY(1020) NOT NULL,
+    \`id\` VARBINARY(1020) NOT NULL,
+    \`received_at\` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+
+    INDEX \`${receiptIndexName(name, longestName).name}\`(\`received_at\`),
+    PRIMARY KEY (\`source\`, \`id\`)
 ) ${tableCharacters}`,
   ]
 }

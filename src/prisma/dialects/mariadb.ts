@@ -10,6 +10,7 @@ import type { DriverErrorFacts } from '../driver-error.js'
 import { PooledConnections } from '../pooled-connections.js'
 import { isConnectionLoss } from '../translate-error.js'
 import { type ErrorRule, ErrorTable } from './error-rules.js'
+import { mariadbInboxTable } from './inbox-tables.js'
 import { MariadbEventsTable } from './mariadb-events.js'
 import { mariadbShadow } from './mariadb-shadow.js'
 import {
@@ -209,6 +210,7 @@ export const mariadb: Dialect = {
   trackingTable: (options) => new MariadbTrackingTable(options),
   subjectKeysTable: mariadbSubjectKeysTable,
   idempotencyKeysTable: mariadbIdempotencyKeysTable,
+  inboxTable: mariadbInboxTable,
   projectionTables: mariadbProjectionTables,
   readableView: mariadbReadableView,
   // ON DUPLICATE KEY UPDATE takes whatever unique key is in conflict: a row could be changed in the place of another one.

@@ -1,5 +1,11 @@
 /** The tables on PostgreSQL: as statements, and as the types of the Prisma models that make the same. */
-import { checkIdentifier, expiryIndexName, positionIndexName, primaryKeyName } from '../table-names.js'
+import {
+  checkIdentifier,
+  expiryIndexName,
+  positionIndexName,
+  primaryKeyName,
+  receiptIndexName,
+} from '../table-names.js'
 import type { ModelTypes, TableOptions } from './table-options.js'
 
 /** A longer name would be cut by the server. @see https://www.postgresql.org/docs/current/sql-syntax-lexical.html */
@@ -134,6 +140,26 @@ export function idempotencyKeysTableStatements(name: string, options: TableOptio
     CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("scope","key")
 )`,
     `CREATE INDEX IF NOT EXISTS "${expiryIndexName(name, longestName).name}" ON ${table}("expires_at")`,
+  ]
+}
+
+/**
+ * The statements that make a table of messages that were processed; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that is too long or has odd characters
+ */
+export function inboxTableStatements(name: string, options: TableOptions = {}): string[] {
+  const table = qualified(name, options)
+  return [
+    ...schemaStatements(options),
+    `CREATE TABLE IF NOT EXISTS ${table} (
+    "source" TEXT NOT NULL,
+    "id" TEXT NOT NULL,
+    "received_at" TIMESTAMPTZ(6) NOT NULL DEFAULT CURRENT_TIMESTAMP,
+
+    CONSTRAINT "${primaryKeyName(name, longestName).name}" PRIMARY KEY ("source","id")
+)`,
+    `CREATE INDEX IF NOT EXISTS "${receiptIndexName(name, longestName).name}" ON ${table}("received_at")`,
   ]
 }
 

@@ -19,6 +19,7 @@ import type { DriverErrorFacts } from '../driver-error.js'
 import { PooledConnections } from '../pooled-connections.js'
 import { isConnectionLoss } from '../translate-error.js'
 import { type ErrorRule, ErrorTable, errorsByKind } from './error-rules.js'
+import { postgresqlInboxTable } from './inbox-tables.js'
 import { PostgresqlEventsTable } from './postgresql-events.js'
 import { postgresqlShadow } from './postgresql-shadow.js'
 import {
@@ -249,6 +250,7 @@ export const postgresql: Dialect = {
   trackingTable: postgresqlTrackingTable,
   subjectKeysTable: postgresqlSubjectKeysTable,
   idempotencyKeysTable: postgresqlIdempotencyKeysTable,
+  inboxTable: postgresqlInboxTable,
   projectionTables: postgresqlProjectionTables,
   readableView: postgresqlReadableView,
   overwriting: (key, columns) =>

@@ -1,5 +1,5 @@
 /** The tables on SQLite: as statements, and as the types of the Prisma models that make the same. */
-import { checkIdentifier, expiryIndexName, positionIndexName } from '../table-names.js'
+import { checkIdentifier, expiryIndexName, positionIndexName, receiptIndexName } from '../table-names.js'
 import type { ModelTypes, TableOptions } from './table-options.js'
 
 /** SQLite has no limit; this is where Prisma begins to cut. */
@@ -134,6 +134,25 @@ export function idempotencyKeysTableStatements(name: string, _options: TableOpti
     PRIMARY KEY ("scope", "key")
 )`,
     `CREATE INDEX IF NOT EXISTS "${expiryIndexName(name, longestName).name}" ON ${table}("expires_at")`,
+  ]
+}
+
+/**
+ * The statements that make a table of messages that were processed; harmless where it exists.
+ *
+ * @throws `ProgrammingError` for a name that has odd characters
+ */
+export function inboxTableStatements(name: string, _options: TableOptions = {}): string[] {
+  const table = checked(name)
+  return [
+    `CREATE TABLE IF NOT EXISTS ${table} (
+    "source" TEXT NOT NULL,
+    "id" TEXT NOT NULL,
+    "received_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,
+
+    PRIMARY KEY ("source", "id")
+)`,
+    `CREATE INDEX IF NOT EXISTS "${receiptIndexName(name, longestName).name}" ON ${table}("received_at")`,
   ]
 }
 

@@ -8,6 +8,7 @@ import { type Dialect, type FaultDialect, type Inspector, keysOf } from '../dial
 import { type SqlQueryable, statement } from '../driver.js'
 import type { DriverErrorFacts } from '../driver-error.js'
 import { type ErrorRule, ErrorTable, errorsByKind } from './error-rules.js'
+import { sqliteInboxTable } from './inbox-tables.js'
 import { sqliteReadableView } from './readable-views.js'
 import { SqliteConnections } from './sqlite-connections.js'
 import { SqliteEventsTable } from './sqlite-events.js'
@@ -166,6 +167,7 @@ export const sqlite: Dialect = {
   trackingTable: sqliteTrackingTable,
   subjectKeysTable: sqliteSubjectKeysTable,
   idempotencyKeysTable: sqliteIdempotencyKeysTable,
+  inboxTable: sqliteInboxTable,
   projectionTables: sqliteProjectionTables,
   readableView: sqliteReadableView,
   overwriting: (key, columns) =>

@@ -92,6 +92,16 @@ CREATE TABLE `parked_events` (
 ) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 
 -- CreateTable
+CREATE TABLE `inbox_messages` (
+    `source` VARBINARY(1020) NOT NULL,
+    `id` VARBINARY(1020) NOT NULL,
+    `received_at` DATETIME(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+
+    INDEX `inbox_messages_received_at_idx`(`received_at`),
+    PRIMARY KEY (`source`, `id`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+
+-- CreateTable
 CREATE TABLE `idempotency_keys` (
     `scope` VARBINARY(1020) NOT NULL,
     `key` VARBINARY(1020) NOT NULL,

@@ -85,6 +85,15 @@ CREATE TABLE "parked_events" (
 );
 
 -- CreateTable
+CREATE TABLE "inbox_messages" (
+    "source" TEXT NOT NULL,
+    "id" TEXT NOT NULL,
+    "received_at" DATETIME NOT NULL DEFAULT CURRENT_TIMESTAMP,
+
+    PRIMARY KEY ("source", "id")
+);
+
+-- CreateTable
 CREATE TABLE "idempotency_keys" (
     "scope" TEXT NOT NULL,
     "key" TEXT NOT NULL,
@@ -100,6 +109,9 @@ CREATE TABLE "idempotency_keys" (
 
 -- CreateIndex
 CREATE UNIQUE INDEX "stored_events_originator_id_originator_version_key" ON "stored_events"("originator_id", "originator_version");
+
+-- CreateIndex
+CREATE INDEX "inbox_messages_received_at_idx" ON "inbox_messages"("received_at");
 
 -- CreateIndex
 CREATE INDEX "idempotency_keys_expires_at_idx" ON "idempotency_keys"("expires_at");
