@@ -98,12 +98,15 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
   static readonly pullSectionSize: number = defaultPullSectionSize
 
   readonly #followed = new Map<string, FollowedLog>()
+  /** Up to where it may be processed, so that the first event of each leader alone is asked for. */
+  readonly #processed = new Map<string, bigint>()
   #processing: Promise<unknown> = Promise.resolve()
   #pulling: Promise<unknown> = Promise.resolve()
 
   /**
-   * Says what happens when an event was recorded. It runs in the transaction that moves the position on, right after that statement; a recorder in memory
-   * has none, so there only what is collected belongs together. It may run again, after a conflict or where the transaction cannot commit.
+   * Says what happens when an event was recorded. What it writes to the database is stored with what it collects and the position of the event, or not at all; a
+   * recorder in memory has no transactions. It runs again after a conflict, and perhaps in several processes, of which one stores what it has decided: for
+   * what is to be done elsewhere, such as sending an email, use a reaction.
    *
    * @param event - as the leader has stored it; `readEvent` gives it its type
    * @param processing - collects what is to be stored
@@ -203,7 +206,7 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
   }
 
   /**
-   * Processes one event: its position moves on, the policy runs, and what that has collected is stored, all of it or nothing. One event at a time.
+   * Processes one event: the policy runs, and what it has collected is stored with the position, all of it or nothing. One event at a time.
    * Events that follow from it have the `causationId` and `correlationId` that `causedBy` gives.
    *
    * @returns one recording for each event that was stored
@@ -246,31 +249,31 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
 
   async #process(event: DomainEvent, tracking: Tracking): Promise<Recording[]> {
     const { recorder } = this
-    const react = async (): Promise<Recording[]> => {
-      const processing = new ProcessingEvent(tracking)
-      try {
-        return await causedBy({ event, tracking }, async () => {
-          await this.policy(event, processing)
-          return await this.save(...processing.end())
-        })
-      } finally {
-        processing.end()
-      }
-    }
+    const { applicationName, notificationId } = tracking
     const track = async (): Promise<void> => await recorder.insertTracking(tracking)
-    if (recorder.hasTransactions === false) {
-      // Nobody else comes between: each application in memory has a recorder of its own, and processes one event at a time.
-      if (await recorder.hasTrackingId(tracking.applicationName, tracking.notificationId)) await track()
-      const recordings = await react()
-      await track()
-      return recordings
-    }
-    // The position first: of two processes one waits there, and has done nothing yet.
+    const known = this.#processed.get(applicationName) ?? (await recorder.maxTrackingId(applicationName)) ?? 0n
+    if (notificationId <= known && (await recorder.hasTrackingId(applicationName, notificationId))) await track()
+    const processing = new ProcessingEvent(tracking)
+    // The policy first: the position is a write, and nobody else could write on SQLite while it thinks.
     const work = async (): Promise<Recording[]> => {
-      await track()
-      return await react()
+      await this.policy(event, processing)
+      const collected = processing.end()
+      if (recorder.hasTransactions !== false) await track()
+      return await this.save(...collected)
     }
-    return await recorder.transaction(work, { propagation: 'nested', deadlineMs })
+    try {
+      return await causedBy({ event, tracking }, async () => {
+        if (recorder.hasTransactions !== false)
+          return await recorder.transaction(work, { propagation: 'nested', deadlineMs })
+        // In memory nobody else comes between: each application has a recorder of its own, and processes one event at a time.
+        const recordings = await work()
+        await track()
+        return recordings
+      })
+    } finally {
+      processing.end()
+      this.#processed.set(applicationName, notificationId)
+    }
   }
 
   #find(leaderName: string): FollowedLog {

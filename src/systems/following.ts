@@ -4,7 +4,6 @@ import {
   ConcurrencyError,
   DatastoreClosedError,
   EventProcessingError,
-  IntegrityError,
   NotificationConvertingError,
   OperationalError,
   type SystemError,
@@ -121,14 +120,14 @@ export class Following {
   }
 
   async #process({ event, tracking }: ProcessingJob, stopping: AbortSignal): Promise<void> {
-    const { follower, leaderName } = this.host
+    const { follower } = this.host
     const processOnce = async (): Promise<void> => {
       try {
         await follower.processEvent(event, tracking)
       } catch (error) {
-        // Another process that runs this system may have been first.
-        if (!(error instanceof IntegrityError) || error instanceof ConcurrencyError) throw error
-        if (!(await follower.recorder.hasTrackingId(leaderName, tracking.notificationId))) throw error
+        // Another process that runs this system may have been first: then its position, its events, or its rows were in the way.
+        const position = await this.position().catch(() => 0n)
+        if (position < tracking.notificationId) throw error
       }
     }
     try {

@@ -87,6 +87,11 @@ export class SystemRunner {
     return this.#find(applicationClass.name) as A // by its name the system knows it
   }
 
+  /** Makes the tables of all applications as the Prisma schema has them, for tests and scripts; harmless where they exist. */
+  async createTable(): Promise<void> {
+    for (const application of this.#applications.values()) await (await application.ready()).recorder.createTable()
+  }
+
   /** Whether it was started, and not stopped since. */
   get isStarted(): boolean {
     return this.#starting !== undefined

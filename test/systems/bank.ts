@@ -50,6 +50,36 @@ export class Email extends Aggregate {
   }
 }
 
+@event('Begun', 'name')
+export class Counter extends Aggregate {
+  readonly name: string
+  count = 0
+
+  constructor(name: string) {
+    super()
+    this.name = name
+  }
+
+  static createId(name = ''): string {
+    return uuid5(NAMESPACE_URL, `/counters/${name}`)
+  }
+
+  @event('Incremented')
+  increment(): void {
+    this.count += 1
+  }
+}
+
+/** A counter of all, with a snapshot after each five events. */
+@event('Begun', 'name')
+export class Tally extends Counter {
+  static override createId(): string {
+    return uuid5(NAMESPACE_URL, '/tally')
+  }
+
+  static readonly snapshots = { every: 5 }
+}
+
 export class Bank extends Application {
   async open(owner: string): Promise<Recording[]> {
     return await this.save(new Account(owner))
@@ -63,9 +93,10 @@ export class Bank extends Application {
 }
 
 export class Emails extends ProcessApplication {
-  override policy(event: DomainEvent, processing: ProcessingEvent): void {
+  override policy(event: DomainEvent, processing: ProcessingEvent): unknown {
     const opened = readEvent(Account, Opened, event)
     if (opened !== undefined) processing.collectEvents(new Email(opened.data.owner))
+    return undefined
   }
 
   async sent(): Promise<string[]> {
