@@ -1,24 +1,25 @@
 /** The public API, in reading order: the domain, the application, the datastore, persistence, errors. */
-import { AESCipher } from './persistence/cipher.js'
+import { AESCipher, RotatingCipher } from './persistence/cipher.js'
 import { BrotliCompressor, ZlibCompressor } from './persistence/compressor.js'
-import { registerModule } from './persistence/module-topic.js'
-import { RotatingCipher } from './persistence/rotating-cipher.js'
+import { registerModule } from './persistence/configured.js'
 import { PrismaFactory } from './prisma/factory.js'
 
 // What variables such as PERSISTENCE_MODULE=eventsourcing-prisma name is this copy of the package, from wherever it was loaded.
 registerModule('eventsourcing-prisma', { PrismaFactory, AESCipher, RotatingCipher, ZlibCompressor, BrotliCompressor })
 
 export { Application } from './application/application.js'
-export type { ApplicationOptions } from './application/application-options.js'
-export type {
-  ApplicationSubscribeOptions,
-  ApplicationSubscription,
-  SubscribedEvent,
-  SubscribedPage,
+export type { ApplicationOptions, ConflictOptions, ExecuteOptions } from './application/application-options.js'
+export {
+  type ApplicationSubscribeOptions,
+  type ApplicationSubscription,
+  type Causation,
+  causedBy,
+  type SubscribedEvent,
+  type SubscribedPage,
 } from './application/application-subscription.js'
-export { type Causation, causedBy } from './application/causation.js'
+
 export type { Saveable } from './application/collected.js'
-export type { ConflictOptions, ExecuteOptions } from './application/conflict-options.js'
+
 export type {
   AnySaveOptions,
   Decide,
@@ -34,26 +35,26 @@ export {
   type LoggedEvents,
   type LogStore,
 } from './application/event-sourced-log.js'
-export { type Evicted, LRUCache } from './application/lru-cache.js'
 export {
+  type FetchSection,
+  type FetchSectionOptions,
   LocalNotificationLog,
   type NotificationLog,
   NotificationLogReader,
+  type RemoteLogOptions,
+  RemoteNotificationLog,
   type Section,
   type SelectLogOptions,
+  sectionToJSON,
 } from './application/notification-log.js'
 export {
   type CachedOriginator,
   type CacheOptions,
+  type Evicted,
+  LRUCache,
   OriginatorCache,
 } from './application/originator-cache.js'
-export {
-  type FetchSection,
-  type FetchSectionOptions,
-  type RemoteLogOptions,
-  RemoteNotificationLog,
-  sectionToJSON,
-} from './application/remote-notification-log.js'
+
 export { type GetOptions, Repository } from './application/repository.js'
 export type { InlineProjection } from './application/saves.js'
 export {
@@ -66,16 +67,17 @@ export {
   type SnapshotState,
   type TriggerOptions,
 } from './domain/aggregate.js'
-export type { AggregateStatics } from './domain/aggregate-statics.js'
+export type { AggregateStatics } from './domain/aggregate-events.js'
 export {
   type CommandArguments,
   type Decider,
   type DeciderEvent,
   type DeciderState,
   type Decision,
+  type DefinedEvents,
+  defineDecider,
+  type EventsOfDefinitions,
 } from './domain/decider.js'
-export { type DefinedEvents, defineDecider, type EventsOfDefinitions } from './domain/define-decider.js'
-export { Erased, isErased } from './domain/erased.js'
 export type { DomainEvent, EventData } from './domain/event.js'
 export { applies, type EventOptions, event } from './domain/event-decorator.js'
 export {
@@ -83,22 +85,20 @@ export {
   type EventDefinition,
   type EventDefinitionOptions,
   type NamedEvent,
-} from './domain/event-definition.js'
-export { type Facts, type FactsCase, type FactsHandler, type FactsOptions, facts, type When } from './domain/facts.js'
-export type { PersonalData, PersonalFields } from './domain/personal-data.js'
-export { type DataOf, readEvent, topicsOf } from './domain/read-event.js'
-export type { SavedVersions, SnapshotPolicy } from './domain/snapshot-policy.js'
-export {
   type SchemaIssue,
   type SchemaResult,
   type SchemaTypes,
   type StandardSchema,
   typed,
-} from './domain/standard-schema.js'
+} from './domain/event-definition.js'
+export type { Upcast, Upcasts } from './domain/event-shapes.js'
+export { type Facts, type FactsCase, type FactsHandler, type FactsOptions, facts, type When } from './domain/facts.js'
+export { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from './domain/names.js'
+export { Erased, isErased, type PersonalData, type PersonalFields } from './domain/personal-data.js'
+export { type DataOf, readEvent, topicsOf } from './domain/read-event.js'
+export type { SavedVersions, SnapshotPolicy } from './domain/snapshot-policy.js'
 export { type Secret, secret, type Tag, type Tags, type TagsOf, type TagValue } from './domain/tags.js'
 export { createTimestamp, Timestamp } from './domain/timestamp.js'
-export type { Upcast, Upcasts } from './domain/upcasting.js'
-export { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from './domain/uuid.js'
 export {
   AggregateEndedError,
   AggregateNotFoundError,
@@ -151,22 +151,22 @@ export {
   WaitInterruptedError,
   WaitTimeoutError,
 } from './errors.js'
-export { AESCipher, type Cipher } from './persistence/cipher.js'
+export { AESCipher, type Cipher, RotatingCipher } from './persistence/cipher.js'
 export { BrotliCompressor, type Compressor, type CompressorOptions, ZlibCompressor } from './persistence/compressor.js'
-export { Environment, type EnvironmentVariables } from './persistence/environment.js'
+export {
+  Environment,
+  type EnvironmentVariables,
+  type InfrastructureFactory,
+  type InfrastructureSource,
+} from './persistence/environment.js'
 export { EventStore, type EventsAgain, type PutOptions, type Recording } from './persistence/event-store.js'
-export { DecimalText, Uuid } from './persistence/exact-values.js'
-export type { InfrastructureFactory, InfrastructureSource } from './persistence/factory.js'
-export type {
-  IdempotencyClaim,
-  IdempotencyKey,
-  IdempotencyStore,
-  RecordedResponse,
-} from './persistence/idempotency-store.js'
+export {
+  InMemoryProcessRecorder,
+  InMemorySubjectKeyRecorder,
+  InMemoryTrackingRecorder,
+} from './persistence/in-memory-factory.js'
 export { InMemoryProjectionRecorder } from './persistence/in-memory-projections.js'
 export { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './persistence/in-memory-recorders.js'
-export { InMemorySubjectKeyRecorder } from './persistence/in-memory-subject-keys.js'
-export { InMemoryProcessRecorder, InMemoryTrackingRecorder } from './persistence/in-memory-tracking.js'
 export { Mapper, type MapperOptions } from './persistence/mapper.js'
 export { PersonalDataKeys } from './persistence/personal-data-keys.js'
 export type {
@@ -191,13 +191,19 @@ export type {
   AppendOptions,
   ApplicationRecorder,
   DeleteEventsRange,
+  IdempotencyClaim,
+  IdempotencyKey,
+  IdempotencyStore,
   LogOrder,
   ProcessEventsOptions,
   ProcessRecorder,
+  RecordedResponse,
   SelectEventsRange,
   SelectNotificationsOptions,
   SinceSnapshot,
   SinceSnapshotRange,
+  SubjectKey,
+  SubjectKeyRecorder,
   SubscribeOptions,
   Subscription,
   SubscriptionPage,
@@ -207,7 +213,6 @@ export type {
   TrackingRecorder,
   WaitOptions,
 } from './persistence/recorder.js'
-export { RotatingCipher } from './persistence/rotating-cipher.js'
 export type {
   LoggedNotification,
   Metadata,
@@ -216,15 +221,17 @@ export type {
   StreamPosition,
   Tracking,
 } from './persistence/stored-event.js'
-export type { SubjectKey, SubjectKeyRecorder } from './persistence/subject-key-recorder.js'
 export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
 export {
   type DecimalClass,
+  DecimalText,
   decimalsAs,
   defineTranscoding,
   type TranscodedType,
   type Transcoding,
+  Uuid,
 } from './persistence/transcodings.js'
+
 export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './prisma/aggregate-recorder.js'
 export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
 export { isTransient } from './prisma/connection-source.js'

@@ -6,8 +6,9 @@ import { MapperError, ProgrammingError } from '../errors.js'
 import type { EventStore } from '../persistence/event-store.js'
 import { unreadable } from '../persistence/mapper.js'
 import type { SubscribeOptions, Subscription, SubscriptionPage } from '../persistence/recorder.js'
-import type { Notification, Tracking } from '../persistence/stored-event.js'
+import type { Metadata, Notification, Tracking } from '../persistence/stored-event.js'
 import { SubscribedTracking, type TrackingOrigin } from '../persistence/tracking.js'
+import { withMetadata } from '../transaction/ambient-metadata.js'
 
 /** An event of an application's log. */
 export interface SubscribedEvent {
@@ -48,13 +49,13 @@ export const subscribeOptionTypes: OptionTypesOf<ApplicationSubscribeOptions> = 
 }
 
 /** Tags that were checked. */
-export interface AskedTags {
+interface AskedTags {
   /** Undefined for all events. */
   readonly tags: readonly Tag[] | undefined
 }
 
 /** The subscription to the recorder, and what reads its states. */
-export interface OpenedSubscription {
+interface OpenedSubscription {
   readonly notifications: Subscription<Notification>
   readonly store: EventStore
 }
@@ -272,3 +273,37 @@ interface NotificationPages {
 }
 
 function ignore(): void {}
+
+/** The names of the links in an event's metadata. */
+export interface Causation {
+  /** The application and position of the event that this one follows from, such as `TrainingSchool/17`. */
+  readonly causationId: string
+  /** The same for all that follows from one request: that of the event it follows from, else its `causationId`. */
+  readonly correlationId: unknown
+}
+
+/**
+ * Runs the reaction to an event: every event saved in it is stored with the `causationId` and `correlationId` that follow
+ * from this one.
+ *
+ * @param subscribed - what `application.subscribe()` delivered
+ *
+ * @example
+ * for await (const subscribed of school.subscribe()) await causedBy(subscribed, () => accounts.bill(subscribed.event))
+ */
+export function causedBy<T>({ event, tracking }: Pick<SubscribedEvent, 'event' | 'tracking'>, fn: () => T): T {
+  return following({ id: `${tracking.applicationName}/${tracking.notificationId}`, metadata: event.metadata }, fn)
+}
+
+/**
+ * Runs what follows from an event, or from whatever else has an id.
+ *
+ * @param cause - its id, and its metadata, which may have a `correlationId`
+ */
+export function following<T>(cause: { readonly id: string; readonly metadata: Metadata | undefined }, fn: () => T): T {
+  const causation: Causation = {
+    causationId: cause.id,
+    correlationId: cause.metadata?.['correlationId'] ?? cause.id,
+  }
+  return withMetadata({ ...causation }, fn)
+}

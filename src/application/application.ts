@@ -2,29 +2,34 @@
 import { checkOptions, described } from '../checked-options.js'
 import { type Aggregate, type AggregateClass, isAggregate } from '../domain/aggregate.js'
 import { type CommandArguments, type Decider, type DeciderState, decide, fold, initial } from '../domain/decider.js'
-import { endedError, isEnded } from '../domain/ended.js'
-import { beginAfter, initialAfter, isNew } from '../domain/new-life.js'
+import { endedError, isEnded } from '../domain/event.js'
 import { shapesOf } from '../domain/read-event.js'
-import { rebuild } from '../domain/rebuild.js'
+import { beginAfter, initialAfter, isNew, rebuild } from '../domain/rebuild.js'
 import { type SnapshotKind, takeSnapshot } from '../domain/snapshot.js'
 import { queriedTags } from '../domain/tags.js'
 import { AggregateEndedError, AggregateNotFoundError, ProgrammingError } from '../errors.js'
 import { checkVariables, Environment, type EnvironmentVariables } from '../persistence/environment.js'
 import type { EventStore, Recording } from '../persistence/event-store.js'
 import type { Mapper } from '../persistence/mapper.js'
-import { logPosition } from '../persistence/positions.js'
-import type { LogOrder } from '../persistence/recorder.js'
-import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
+import { type LogOrder, logPosition, type ManagedApplicationRecorder } from '../persistence/recorder.js'
 import type { StoredEvent } from '../persistence/stored-event.js'
 import type { Transcoding } from '../persistence/transcodings.js'
-import { type ApplicationOptions, applicationOptionTypes } from './application-options.js'
+import {
+  type ApplicationOptions,
+  actedOn,
+  applicationOptionTypes,
+  assertKeptName,
+  type ConflictOptions,
+  type ExecuteOptions,
+  warnOfNamesake,
+  withoutOptions,
+} from './application-options.js'
 import {
   type ApplicationSubscribeOptions,
   ApplicationSubscription,
   subscribeOptionTypes,
 } from './application-subscription.js'
 import type { Saveable } from './collected.js'
-import { actedOn, type ConflictOptions, type ExecuteOptions, withoutOptions } from './conflict-options.js'
 import {
   type Decide,
   type DecideOptions,
@@ -34,13 +39,10 @@ import {
   type SaveOptions,
 } from './decisions.js'
 import { Infrastructure } from './infrastructure.js'
-import { originatorIds } from './listing.js'
-import { assertKeptName, warnOfNamesake } from './namesakes.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
 import { configuredCache } from './originator-cache.js'
-import { type GetOptions, getOriginator, Repository } from './repository.js'
-import { Saves } from './saves.js'
-import { Snapshots } from './snapshots.js'
+import { type GetOptions, getOriginator, originatorIds, Repository } from './repository.js'
+import { Saves, Snapshots } from './saves.js'
 
 /**
  * The base of applications: methods that get aggregates from the repository, change them and save them.

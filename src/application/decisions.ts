@@ -1,11 +1,12 @@
-/** Decisions beyond one aggregate: made from events with certain tags, and stored only while those are all. */
+/** Decisions beyond one aggregate: made from events with certain tags, and stored only while those are all; and tags for events that had none. */
 import type { DomainEvent } from '../domain/event.js'
 import { definitionOfEvent, type EventDeclaration, type NamedEvent } from '../domain/event-definition.js'
-import { eventNames } from '../domain/event-names.js'
-import { type Facts, factsOf, shapesOfFacts } from '../domain/facts.js'
-import { newEvent } from '../domain/new-event.js'
-import { queriedTags, type Tags } from '../domain/tags.js'
-import { randomId } from '../domain/uuid.js'
+import { type EventShapes, newEvent, presentEvent, shapeOf } from '../domain/event-shapes.js'
+import { eventNames, type Facts, factsOf, shapesOfFacts } from '../domain/facts.js'
+import { randomId } from '../domain/names.js'
+import { shapesOf } from '../domain/read-event.js'
+import type { SnapshotKind } from '../domain/snapshot.js'
+import { eventTags, queriedTags, type Tags } from '../domain/tags.js'
 import { NotSupportedError } from '../errors.js'
 import type { EventStore } from '../persistence/event-store.js'
 import type { AppendCondition, ApplicationRecorder, TaggedRead, TagQuery } from '../persistence/recorder.js'
@@ -57,7 +58,7 @@ export type SaveOptions = AnySaveOptions &
 const pageSize = 2_000
 
 /** What a decision has come to: events, and what they were decided on. */
-export interface Decided {
+interface Decided {
   readonly events: readonly DomainEvent[]
   readonly conditions: readonly AppendCondition[]
 }
@@ -211,4 +212,70 @@ export function isSaveOptions(given: unknown): given is SaveOptions {
 // Array.isArray does not narrow a readonly list out of the union.
 function isList(unless: Unless | readonly Unless[]): unless is readonly Unless[] {
   return Array.isArray(unless)
+}
+
+/** An application as far as its tags go. */
+export interface TaggedApplication {
+  /** Reads events. */
+  eventStore(): Promise<EventStore>
+  /** Has the log, and the tags. */
+  readonly recorder: Pick<ApplicationRecorder, 'selectNotifications' | 'addTags'>
+}
+
+/** What was done. */
+interface BackfillCounts {
+  /** Events of the log. */
+  read: number
+  /** Those that have tags, now or before. */
+  tagged: number
+}
+
+const backfillPageSize = 500
+
+/**
+ * Reads the log from its beginning, and adds the tags that events have by the definitions of today. It may run while others write, and
+ * again. Erased values give no tags.
+ *
+ * @param kinds - classes of aggregates, deciders, and definitions of events of whatever stream
+ * @param onPage - called after each page, with the counts up to there
+ * @throws `NotSupportedError` where the recorder keeps no tags; what reading an event and its tags throws
+ */
+export async function backfillTags(
+  application: TaggedApplication,
+  kinds: ReadonlyArray<SnapshotKind | EventDeclaration>,
+  onPage: (counts: BackfillCounts) => void = () => undefined,
+): Promise<BackfillCounts> {
+  const store = await application.eventStore()
+  const { recorder } = application
+  if (recorder.addTags === undefined) throw new NotSupportedError('Could not add tags: the recorder has no addTags().')
+  const shapes = kinds.map((kind) => ('validatesOnRead' in kind ? shapesOfFacts(kind) : shapesOf(kind)))
+  const counts: BackfillCounts = { read: 0, tagged: 0 }
+  for (let position: bigint | null = null; ; ) {
+    const page = await recorder.selectNotifications(position, backfillPageSize, { inclusiveOfStart: false })
+    const events = await store.toDomainEvents(page)
+    const tagged = page.flatMap(({ id }, index) => {
+      const tags = textsOf(store, shapes, events[index])
+      return tags.length === 0 ? [] : [{ id, tags }]
+    })
+    await recorder.addTags(tagged)
+    counts.read += page.length
+    counts.tagged += tagged.length
+    onPage(counts)
+    position = page.at(-1)?.id ?? null
+    if (position === null) return counts
+  }
+}
+
+function textsOf(store: EventStore, all: readonly EventShapes[], event: DomainEvent | undefined): string[] {
+  if (event === undefined) return []
+  const { topic, originatorVersion, originatorId } = event
+  for (const shapes of all) {
+    const name = shapes.nameOf(topic)
+    if (name === undefined) continue
+    const { data, personal } = presentEvent(event, shapeOf(shapes, name))
+    const attempted = `tag ${topic}, version ${originatorVersion} of ${originatorId}`
+    const tags = eventTags({ tagsOf: shapes.tagsOf(name), data, personal, attempted })
+    if (tags !== undefined) return store.tagTexts.of(tags)
+  }
+  return []
 }

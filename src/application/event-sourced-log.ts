@@ -1,12 +1,10 @@
 /** Event-sourced logs: sequences of events that belong to no aggregate, such as the ids of all aggregates of a kind. */
 import { checkOptions, text } from '../checked-options.js'
-import { type DomainEvent, domainEvent } from '../domain/event.js'
-import { dataOfArguments } from '../domain/event-data.js'
+import { type DomainEvent, dataOfArguments, domainEvent } from '../domain/event.js'
 import { checkEventName } from '../domain/event-definition.js'
 import { pinned } from '../domain/kept-values.js'
-import { assertStorableText } from '../domain/storable-text.js'
+import { assertStorableText, eventTopic } from '../domain/names.js'
 import { createTimestamp } from '../domain/timestamp.js'
-import { eventTopic } from '../domain/topic.js'
 import type { EventStore } from '../persistence/event-store.js'
 import type { SelectEventsRange } from '../persistence/recorder.js'
 

@@ -1,17 +1,23 @@
 /** What an application stands on: made from its options at once, or loaded from what its environment names at first use. */
 import type { Tag } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
-import { configuredFactory, persistenceVariable } from '../persistence/configured-factory.js'
-import { configuredMapper, type MapperParts } from '../persistence/configured-mapper.js'
-import type { Environment } from '../persistence/environment.js'
+import {
+  configuredFactory,
+  configuredMapper,
+  type MapperParts,
+  persistenceVariable,
+} from '../persistence/configured.js'
+import type { Environment, InfrastructureFactory, InfrastructureSource } from '../persistence/environment.js'
 import { EventStore } from '../persistence/event-store.js'
-import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
 import { InMemoryFactory } from '../persistence/in-memory-factory.js'
 import type { Mapper } from '../persistence/mapper.js'
 import { PersonalDataKeys } from '../persistence/personal-data-keys.js'
-import type { ApplicationRecorder, WatchedCall } from '../persistence/recorder.js'
-import type { ManagedApplicationRecorder } from '../persistence/recorder-transaction.js'
-import type { SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
+import type {
+  ApplicationRecorder,
+  ManagedApplicationRecorder,
+  SubjectKeyRecorder,
+  WatchedCall,
+} from '../persistence/recorder.js'
 import { TagTexts } from '../persistence/tag-texts.js'
 import { isUnderTest } from '../surroundings.js'
 import type { EventReader } from './repository.js'

@@ -1,17 +1,23 @@
-/** The repository: aggregates and the states of deciders, from their stored events. */
+/** The repository: aggregates and the states of deciders, from their stored events, and which of them there are. */
 import { anything, checkOptions, described, flag, type OptionTypesOf } from '../checked-options.js'
 import { Aggregate, type AggregateClass, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
-import { eventsOf } from '../domain/aggregate-events.js'
+import { defaultCreationName, eventsOf } from '../domain/aggregate-events.js'
 import { type Decider, type DeciderState, fold, initial } from '../domain/decider.js'
-import { endedError, isEnded } from '../domain/ended.js'
-import type { DomainEvent } from '../domain/event.js'
+import { type DomainEvent, endedError, isEnded } from '../domain/event.js'
+import { storedTopics, type TopicOwner } from '../domain/names.js'
 import { shapesOf } from '../domain/read-event.js'
 import { rebuild } from '../domain/rebuild.js'
 import { restoreSnapshot, type SnapshotKind, type Snapshotted } from '../domain/snapshot.js'
 import { AggregateNotFoundError, ProgrammingError } from '../errors.js'
 import type { SinceSnapshotVisitor } from '../persistence/event-store.js'
-import { checkVersion } from '../persistence/positions.js'
-import type { SelectEventsRange, WatchedCall } from '../persistence/recorder.js'
+import {
+  type ApplicationRecorder,
+  checkVersion,
+  greatestPosition,
+  type SelectEventsRange,
+  type WatchedCall,
+} from '../persistence/recorder.js'
+import { PageSize } from '../persistence/stored-event.js'
 import { copyError, markStray } from './collected.js'
 import { type CacheOptions, OriginatorCache } from './originator-cache.js'
 
@@ -53,7 +59,7 @@ const getOptionTypes: OptionTypesOf<GetOptions> = {
 }
 
 /** What else a repository has to know. */
-export interface RepositoryOptions {
+interface RepositoryOptions {
   /** Called with an originator whose latest snapshot is of a version that is not stored. */
   readonly onAhead?: (originatorId: string) => void
   /** Whether a kind has snapshots; default none has. */
@@ -243,4 +249,64 @@ function notFound(name: string, id: string, version: number | undefined): Aggreg
   const at = version === undefined ? '' : ` at version ${version}`
   const why = version === undefined ? 'nothing was saved with this id' : 'it has no events up to that version'
   return new AggregateNotFoundError(`Cannot find ${name} ${id}${at}: ${why}`)
+}
+
+const firstPage = 100
+const greatestPage = 500
+
+/** Gives the ids of all originators of a kind, in the order in which they were created. */
+export async function* originatorIds(
+  log: Pick<ApplicationRecorder, 'selectNotifications'>,
+  kind: SnapshotKind,
+): AsyncGenerator<string, void, undefined> {
+  const { topics, firstVersion } = creationOf(kind)
+  const ended = await endedIds(log, kind)
+  const size = new PageSize(firstPage, greatestPage)
+  for (let position: bigint | null = null; ; ) {
+    const { limit } = size
+    const page = await log.selectNotifications(position, limit, { topics, inclusiveOfStart: false })
+    for (const { id, originatorId, originatorVersion } of page) {
+      const endedAt = ended.get(originatorId)
+      if (endedAt === undefined) {
+        if (originatorVersion === firstVersion) yield originatorId
+      } else if (id > endedAt) {
+        // Begun again: it comes once.
+        ended.set(originatorId, greatestPosition)
+        yield originatorId
+      }
+    }
+    const last = page.at(-1)
+    if (last === undefined || page.length < limit) return
+    position = last.id
+    size.adapt(page)
+  }
+}
+
+/** Those that an event has ended, with its position, the last one; nothing is read where no event does that. */
+async function endedIds(
+  log: Pick<ApplicationRecorder, 'selectNotifications'>,
+  kind: SnapshotKind,
+): Promise<Map<string, bigint>> {
+  const shapes = shapesOf(kind)
+  const topics = [...shapes.endings].flatMap((name) => storedTopics(shapes, name))
+  const ended = new Map<string, bigint>()
+  for (let position: bigint | null = null; topics.length > 0; ) {
+    const page = await log.selectNotifications(position, greatestPage, { topics, inclusiveOfStart: false })
+    for (const { id, originatorId } of page) ended.set(originatorId, id)
+    position = page.at(-1)?.id ?? null
+    if (page.length < greatestPage) break
+  }
+  return ended
+}
+
+/** The topics that the first event of an originator may have. */
+function creationOf(kind: SnapshotKind): { readonly topics: readonly string[]; readonly firstVersion: number } {
+  if (typeof kind !== 'function') {
+    const owner: TopicOwner = { topic: kind.name, formerTopics: kind.formerTopics }
+    return { topics: Object.keys(kind.evolve).flatMap((name) => storedTopics(owner, name)), firstVersion: 1 }
+  }
+  const events = eventsOf(kind.prototype as object)
+  const { creation, handlers, initialVersion: firstVersion } = events
+  const names = creation === undefined ? [defaultCreationName, ...handlers.keys()] : [creation.name]
+  return { topics: names.flatMap((name) => storedTopics(events, name)), firstVersion }
 }

@@ -1,6 +1,6 @@
 /** Prints what completes the commands in a shell: made from the commands themselves, so that it has all of them. */
 import { type Command, Option } from 'commander'
-import type { Output } from './output.js'
+import type { Output } from './project.js'
 
 /** The words that may follow a command. */
 interface Place {

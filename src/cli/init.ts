@@ -4,9 +4,8 @@ import { EnvironmentError } from '../errors.js'
 import type { OriginatorIdType } from '../prisma/dialect.js'
 import type { ModelTypes } from '../prisma/dialects/table-options.js'
 import { providersByName } from '../prisma/driver.js'
-import type { PrismaConfig } from './project.js'
+import { findSchema, type PrismaConfig, type SchemaPlace, shown } from './project.js'
 import { modelTypes, type RenderedModel, renderedModels } from './schema-models.js'
-import { findSchema, type SchemaPlace, shown } from './schema-place.js'
 
 /** What to write, and where to. */
 export interface InitOptions {

@@ -1,8 +1,8 @@
 /** How commands reach a log: the tables of a database, or the application of a project. */
 import type { SnapshotKind } from '../domain/snapshot.js'
 import { EnvironmentError, isEventSourcingError } from '../errors.js'
+import { resolveTopic } from '../persistence/configured.js'
 import type { EventStore } from '../persistence/event-store.js'
-import { resolveTopic } from '../persistence/module-topic.js'
 import type { AggregateRecorder, ApplicationRecorder } from '../persistence/recorder.js'
 import { adapterFromUrl } from '../prisma/adapter-from-url.js'
 import { PrismaAggregateRecorder } from '../prisma/aggregate-recorder.js'

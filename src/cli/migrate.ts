@@ -5,8 +5,7 @@ import type { Finding } from '../prisma/dialect.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import type { SqlDriverAdapter } from '../prisma/driver.js'
 import { translateError } from '../prisma/translate-error.js'
-import { type Attempt, MigrationHistory } from './migration-history.js'
-import { type Migration, matchesChecksum, readMigrations } from './migrations-folder.js'
+import { type Attempt, type Migration, MigrationHistory, matchesChecksum, readMigrations } from './migration-history.js'
 
 /** What to migrate. */
 export interface MigrateOptions {

@@ -1,11 +1,9 @@
 /** The commands over projections: their options, and what they print. */
 import { type Command, Option } from 'commander'
 import { EnvironmentError } from '../errors.js'
-import { counted, jsonValue, type Output } from './output.js'
-import { readProject, urlOf } from './project.js'
+import { counted, jsonValue, type Output, readProject, urlOf } from './project.js'
 import { type ProjectionReport, ProjectionTablesAccess } from './projection-tables.js'
-import { RebuildView } from './rebuild-view.js'
-import { loadRunners, type RunningEvent, runnerOf, runUntil, untilSignal } from './run-projections.js'
+import { loadRunners, RebuildView, type RunningEvent, runnerOf, runUntil, untilSignal } from './run-projections.js'
 
 interface TablesFlags {
   readonly url?: string

@@ -2,7 +2,7 @@
 import { type ProjectionRow, reactionVersion } from '../persistence/projection-recorder.js'
 import type { StatementRunner } from '../prisma/connections.js'
 import type { Finding, ProjectionTables } from '../prisma/dialect.js'
-import { counted } from './output.js'
+import { counted } from './project.js'
 
 /** Where to look. */
 export interface ProjectionPlace {

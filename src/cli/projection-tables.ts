@@ -2,12 +2,13 @@
 import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { EnvironmentError, isEventSourcingError, WaitTimeoutError } from '../errors.js'
-import { pauseProjection, resumeProjection } from '../persistence/projection-pause.js'
 import {
   type ParkedEvent,
   type ProjectionRecorder,
   type ProjectionRow,
+  pauseProjection,
   reactionVersion,
+  resumeProjection,
 } from '../persistence/projection-recorder.js'
 import { adapterFromUrl } from '../prisma/adapter-from-url.js'
 import { PrismaApplicationRecorder } from '../prisma/application-recorder.js'

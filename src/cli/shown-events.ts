@@ -2,7 +2,7 @@
 import type { DomainEvent } from '../domain/event.js'
 import type { EventStore } from '../persistence/event-store.js'
 import type { StoredEvent } from '../persistence/stored-event.js'
-import { jsonValue } from './output.js'
+import { jsonValue } from './project.js'
 
 /** An event as commands show it. */
 export interface ShownEvent {

@@ -1,10 +1,10 @@
 /** What an aggregate knows about itself beside its state, and how a constructor that is running gets it. */
 import { eventsOf } from './aggregate-events.js'
 import type { DomainEvent, EventMetadata } from './event.js'
-import { newEvent } from './new-event.js'
+import { newEvent } from './event-shapes.js'
+import { randomId } from './names.js'
 import { noSubjects, withSubjects } from './personal-data.js'
 import type { Timestamp } from './timestamp.js'
-import { randomId } from './uuid.js'
 
 /**
  * What a call of an event's method does at the moment: `live` triggers the event; `applying` runs the body as a part of

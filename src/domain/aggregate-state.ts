@@ -2,13 +2,12 @@
 import { Aggregate, type AggregateClass, type SnapshotState, tryRecordOf } from './aggregate.js'
 import { eventsOf } from './aggregate-events.js'
 import { constructBy, constructionOf } from './aggregate-record.js'
-import type { DomainEvent } from './event.js'
-import { argumentsOfEvent } from './event-data.js'
+import { argumentsOfEvent, type DomainEvent } from './event.js'
+import { upcastEvent } from './event-shapes.js'
 import type { Timestamp } from './timestamp.js'
-import { upcastEvent } from './upcasting.js'
 
 /** Everything that an aggregate is, but for its pending events. */
-export interface WholeState {
+interface WholeState {
   /** The event that created it; only its id and time count where the class does not keep its state by itself. */
   readonly creation: DomainEvent
   readonly version: number
@@ -59,9 +58,55 @@ export function aggregateWith(aggregateClass: AggregateClass, whole: WholeState)
 }
 
 /** The arguments with which the event that created an aggregate calls its constructor again. */
-export function constructorArguments(aggregateClass: AggregateClass, event: DomainEvent): unknown[] {
+function constructorArguments(aggregateClass: AggregateClass, event: DomainEvent): unknown[] {
   const events = eventsOf(aggregateClass.prototype as object)
   if (events.creation === undefined) return []
   const { data, timestamp } = upcastEvent(event, events.upcastsOf(events.creation.name))
   return argumentsOfEvent(events.creation.parameterNames, data, timestamp)
+}
+
+const checked = new WeakSet<object>()
+
+/**
+ * Checks, once for a class, that its aggregates can be made again of what is seen of them from outside.
+ *
+ * @throws `TypeError` for one with `#private` members that does not have `snapshotState()` and `restoreState(state)`
+ */
+export function assertVisible(aggregate: Aggregate<object>): void {
+  const prototype: object = Object.getPrototypeOf(aggregate)
+  const creation = tryRecordOf(aggregate)?.creation
+  // One that came from a snapshot does not know how it was created, and another of its class was checked before that was taken.
+  if (checked.has(prototype) || creation === undefined || creation.topic === '') return
+  const aggregateClass = aggregate.constructor as AggregateClass // of an aggregate
+  if (!keepsOwnState(prototype) && hasPrivateMembers(aggregateClass, creation)) {
+    throw new TypeError(
+      `${eventsOf(prototype).className} has #private members, which snapshots and caches cannot see: give it snapshotState() ` +
+        'and restoreState(state), or make them protected',
+    )
+  }
+  checked.add(prototype)
+}
+
+/**
+ * Private members cannot be looked for, but they cannot be added to one object twice either: so the constructor runs a second
+ * time on the same aggregate, which nobody else has. Code that was compiled to WeakMaps without a check, as by tsc for targets
+ * before ES2022, gives no sign.
+ */
+function hasPrivateMembers(
+  aggregateClass: AggregateClass,
+  creation: Parameters<typeof constructorArguments>[1],
+): boolean {
+  const args = constructorArguments(aggregateClass, creation)
+  const construct = (onto?: object): object => {
+    const construction = constructionOf(aggregateClass, creation, 'rebuilding')
+    const run = (): object => Reflect.construct(aggregateClass, args) as object
+    return constructBy(onto === undefined ? construction : { ...construction, onto }, run)
+  }
+  const aggregate = construct()
+  try {
+    construct(aggregate)
+  } catch (error) {
+    return error instanceof TypeError && /private|#/.test(error.message)
+  }
+  return false
 }

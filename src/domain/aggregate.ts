@@ -1,6 +1,6 @@
 /** The base class of aggregates: an id, a version, and the events that brought it there. */
 import { type InspectOptions, inspect, isDeepStrictEqual } from 'node:util'
-import { type AggregateEvents, defaultCreationName, eventsOf } from './aggregate-events.js'
+import { type AggregateEvents, type AggregateStatics, defaultCreationName, eventsOf } from './aggregate-events.js'
 import {
   type AggregateRecord,
   constructBy,
@@ -10,9 +10,7 @@ import {
   openConstruction,
   recordFor,
 } from './aggregate-record.js'
-import type { AggregateStatics } from './aggregate-statics.js'
-import type { DomainEvent, EventMetadata } from './event.js'
-import { dataOfArguments, givenTimestamp } from './event-data.js'
+import { type DomainEvent, dataOfArguments, type EventMetadata, givenTimestamp } from './event.js'
 import type { DataArgument, EventDeclaration, EventDefinition } from './event-definition.js'
 import type { Timestamp } from './timestamp.js'
 import { triggerEvent } from './trigger.js'

@@ -1,12 +1,10 @@
 /** What the events of a decider are like: read from it and checked at its first use, once. */
-import { checkEventName, type EventDeclaration } from './event-definition.js'
-import type { EventShapes } from './event-shapes.js'
+import { assertPlainFunction, checkEventName, type EventDeclaration } from './event-definition.js'
+import type { EventShapes, Upcasts } from './event-shapes.js'
+import { type FormerTopics, namesOfTopics } from './names.js'
 import { checkFields, type PersonalData, type PersonalFields } from './personal-data.js'
-import { assertPlainFunction } from './plain-function.js'
 import { checkSnapshotPolicy } from './snapshot-policy.js'
 import type { TagsOf } from './tags.js'
-import { type FormerTopics, namesOfTopics } from './topic.js'
-import type { Upcasts } from './upcasting.js'
 
 /** A decider as far as its events go. Projections read events with less of it than commands need. */
 interface ShapedDecider {

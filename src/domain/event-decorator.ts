@@ -3,18 +3,25 @@ import { ProgrammingError } from '../errors.js'
 import { Aggregate, isAggregate, tryRecordOf } from './aggregate.js'
 import {
   alreadyDefined,
+  type CreationEvent,
   type DeclaredEvent,
   eventsOf,
   isMarked,
   type MethodEvent,
+  markConstructor,
   markMethod,
 } from './aggregate-events.js'
-import { type AnyConstructor, constructorEvent } from './constructor-event.js'
-import { type EventData, reservedDataNames } from './event.js'
-import { dataOfArguments } from './event-data.js'
-import { checkEventName, type EventDefinition, isEventDefinition } from './event-definition.js'
+import {
+  type Construction,
+  constructBy,
+  constructionOf,
+  creationEvent,
+  newId,
+  openConstruction,
+} from './aggregate-record.js'
+import { argumentsOfEvent, dataOfArguments, type EventData, reservedDataNames, type Signature } from './event.js'
+import { assertPlainFunction, checkEventName, type EventDefinition, isEventDefinition } from './event-definition.js'
 import type { EventDecorator, MemberDecorator } from './event-fit.js'
-import { assertPlainFunction } from './plain-function.js'
 import { triggerEvent } from './trigger.js'
 
 /** What can be said of an event beside its parameters; of one with a definition, there. */
@@ -24,7 +31,7 @@ export interface EventOptions {
 }
 
 /** The names that the parameters for an event's data can have. */
-export type ParameterName<Data extends object> = (keyof Data & string) | 'timestamp'
+type ParameterName<Data extends object> = (keyof Data & string) | 'timestamp'
 
 /**
  * Makes a method of an aggregate trigger an event; on a setter, assigning does, and on a class, its constructor.
@@ -236,4 +243,73 @@ function misuse({ name, isCallable }: Declared, kind: string, member: string): T
   return new TypeError(
     `@${decorator}('${name}') cannot be on ${kind} (${member}): decorate a public method, a setter or the class`,
   )
+}
+
+/** A class, as its decorator gets it. */
+type AnyConstructor = abstract new (...args: never[]) => object
+
+/**
+ * Puts in the place of a class one that triggers an event when it is constructed.
+ *
+ * The replacement is a Proxy with nothing but a `construct` trap, so that the name, static members, `instanceof`,
+ * `new.target` and subclassing are those of the class itself.
+ *
+ * @param aggregateClass - a subclass of `Aggregate`
+ * @param declared - the event, with one name per parameter of the constructor
+ */
+function constructorEvent<C extends AnyConstructor>(aggregateClass: C, declared: Omit<DeclaredEvent, 'label'>): C {
+  const owner = aggregateClass.prototype as object
+  const creation: CreationEvent = { ...declared, owner, label: aggregateClass.name || 'a class' }
+  markConstructor(creation)
+  const replacement = new Proxy(aggregateClass, {
+    construct(target, args: unknown[], newTarget) {
+      const events = eventsOf(newTarget.prototype as object)
+      // A decorated subclass has the event; this class is then constructed as any base class is.
+      if (events.creation?.owner !== owner) return Reflect.construct(target, args, newTarget) as object
+      if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
+      const stored = openConstruction(newTarget)
+      if (stored !== undefined && !stored.isOwned) return repeated(target, stored, creation)
+      return created(target, newTarget, { creation, args })
+    },
+  })
+  Object.defineProperty(owner, 'constructor', { value: replacement, writable: true, configurable: true })
+  return replacement
+}
+
+interface Call {
+  readonly creation: CreationEvent
+  readonly args: readonly unknown[]
+}
+
+function created(target: AnyConstructor, newTarget: NewableFunction, { creation, args }: Call): object {
+  const signature: Signature = { label: `new ${creation.label}()`, parameterNames: creation.parameterNames }
+  const given = dataOfArguments(signature, args)
+  const originatorId = newId(newTarget, args)
+  const event = creationEvent(newTarget, { eventName: creation.name, originatorId, ...given })
+  const construction = constructionOf(newTarget, event, 'applying')
+  return constructBy(construction, () => {
+    const aggregate = construct(target, construction, creation)
+    const record = tryRecordOf(aggregate)
+    if (record !== undefined) {
+      record.mode = 'live'
+      record.pending.push(event)
+    }
+    return aggregate
+  })
+}
+
+function repeated(target: AnyConstructor, construction: Construction, creation: CreationEvent): object {
+  const modeAfter = construction.mode
+  construction.mode = 'applying'
+  const aggregate = construct(target, construction, creation)
+  const record = tryRecordOf(aggregate)
+  if (record !== undefined) record.mode = modeAfter
+  return aggregate
+}
+
+function construct(target: AnyConstructor, construction: Construction, creation: CreationEvent): object {
+  construction.isOwned = true
+  const { event, newTarget } = construction
+  const args = argumentsOfEvent(creation.parameterNames, event.data, event.timestamp)
+  return Reflect.construct(target, args, newTarget) as object
 }

@@ -2,11 +2,8 @@
 import { anything, callable, checkOptions, flag, type OptionTypesOf } from '../checked-options.js'
 import { EventDataError } from '../errors.js'
 import { type EventData, reservedDataNames } from './event.js'
-import { copied } from './kept-values.js'
+import { copied, isPlainObject } from './kept-values.js'
 import { checkFields, type PersonalFields, type WithErased } from './personal-data.js'
-import { assertPlainFunction } from './plain-function.js'
-import { isPlainObject } from './plain-objects.js'
-import type { SchemaIssue, StandardSchema } from './standard-schema.js'
 import type { TagsOf } from './tags.js'
 
 /** What is known of a declared event without its types. */
@@ -206,4 +203,89 @@ export function checkEventName(name: unknown): string {
 function textOf({ path, message }: SchemaIssue): string {
   const place = (path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
   return place === '' ? message : `${place}: ${message}`
+}
+
+/** What a schema says of a value. @see https://standardschema.dev */
+export type SchemaResult<Output> = SchemaSuccess<Output> | SchemaFailure
+
+/** A value that is good. */
+interface SchemaSuccess<Output> {
+  /** The value in its final form. */
+  readonly value: Output
+  /** There are none. */
+  readonly issues?: undefined
+}
+
+/** A value that is refused. */
+interface SchemaFailure {
+  /** Why. */
+  readonly issues: readonly SchemaIssue[]
+}
+
+/** A step on the way to a value. */
+interface SchemaPathSegment {
+  /** Its name, or position. */
+  readonly key: PropertyKey
+}
+
+/** One thing that is wrong with a value. */
+export interface SchemaIssue {
+  /** What is wrong. */
+  readonly message: string
+  /** Where: the names and positions on the way to it. */
+  readonly path?: ReadonlyArray<PropertyKey | SchemaPathSegment> | undefined
+}
+
+/** What a schema takes and gives. */
+export interface SchemaTypes<Input, Output> {
+  /** What it takes. */
+  readonly input: Input
+  /** What it gives. */
+  readonly output: Output
+}
+
+/** A schema, of any library. @see https://standardschema.dev */
+export interface StandardSchema<Input = unknown, Output = Input> {
+  /** What all libraries have in common. */
+  readonly '~standard': {
+    /** Of the interface. */
+    readonly version: 1
+    /** The library. */
+    readonly vendor: string
+    /** Judges a value, and gives it in its final form. */
+    readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>
+    /** Types only. */
+    readonly types?: SchemaTypes<Input, Output> | undefined
+  }
+}
+
+/**
+ * A schema that accepts everything: it gives an event's data a type without checking them.
+ *
+ * @example
+ * const TrickAdded = defineEvent('TrickAdded', typed<{ trick: string }>())
+ */
+export function typed<Data extends object>(): StandardSchema<Data> {
+  // Whoever gives the type answers for the values.
+  return {
+    '~standard': { version: 1, vendor: 'eventsourcing-prisma', validate: (value) => ({ value: value as Data }) },
+  }
+}
+
+const kinds: Readonly<Record<string, string>> = {
+  AsyncFunction: 'asynchronous',
+  GeneratorFunction: 'a generator',
+  AsyncGeneratorFunction: 'an asynchronous generator',
+}
+
+/**
+ * Checks a function when it is declared. One that was compiled to an older form is found when it gives a promise.
+ *
+ * @throws `TypeError` for what is no function, and for one that does its work later
+ */
+export function assertPlainFunction(value: unknown, label: string): asserts value is (...args: unknown[]) => unknown {
+  if (typeof value !== 'function') throw new TypeError(`${label} must be a function`)
+  const kind = kinds[Object.prototype.toString.call(value).slice('[object '.length, -1)]
+  if (kind !== undefined)
+    throw new TypeError(`${label} is ${kind}: look things up before, and decide and change at once`)
 }

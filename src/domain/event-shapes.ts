@@ -1,10 +1,12 @@
-/** What the events of a class of aggregates, or of a decider, are like: for writing new ones, and reading old ones. */
-import type { EventDeclaration } from './event-definition.js'
-import type { PersonalFields } from './personal-data.js'
-import type { PresentShape } from './present-event.js'
-import type { TagsOf } from './tags.js'
-import type { FormerTopics } from './topic.js'
-import type { Upcast } from './upcasting.js'
+/** What the events of a class of aggregates, or of a decider, are like: new ones are judged and pinned, old ones are read in their present shape. */
+import { DataError, TopicError } from '../errors.js'
+import { type DomainEvent, domainEvent, type EventData, type EventMetadata } from './event.js'
+import { type EventDeclaration, validData } from './event-definition.js'
+import { frozen, pinned } from './kept-values.js'
+import { assertStorableIds, eventTopic, type FormerTopics } from './names.js'
+import { Erased, type PersonalFields, subjectsOf } from './personal-data.js'
+import { eventTags, type TagsOf } from './tags.js'
+import { createTimestamp, isStorable, Timestamp } from './timestamp.js'
 
 /** What is said of events by their names. */
 export interface EventShapes {
@@ -40,4 +42,163 @@ export function shapeOf(events: EventShapes, eventName: string): PresentShape {
   }
   byName.set(eventName, shape)
   return shape
+}
+
+// Each step knows the shapes before and after it; what they are is nobody else's business.
+/** Turns the data of one version into that of the next. It gets a frozen object and gives a new one. */
+export type Upcast = (data: never) => object
+
+/** The steps of each event, by its name: the first from version 1 to 2, the next from 2 to 3, and so on. */
+export type Upcasts = Readonly<Record<string, readonly Upcast[]>>
+
+/** The version that an event is written with, undefined for the first: that is how rows without a version are. */
+export function writtenVersion(steps: readonly Upcast[] | undefined): number | undefined {
+  return steps === undefined || steps.length === 0 ? undefined : steps.length + 1
+}
+
+/**
+ * Gives an event with the present shape of its data: itself when it has that.
+ *
+ * @throws `TopicError` for a version that is still to come
+ */
+export function upcastEvent(event: DomainEvent, steps: readonly Upcast[] = []): DomainEvent {
+  const { classVersion = 1 } = event
+  if (classVersion === steps.length + 1) return event
+  if (classVersion > steps.length + 1) {
+    throw new TopicError(
+      `Cannot read ${event.topic}, version ${event.originatorVersion} of ${event.originatorId}: it was written in version ` +
+        `${classVersion} of that event, and this program knows ${steps.length + 1}. Deploy the program that wrote it.`,
+    )
+  }
+  const data = upcastData(event.data, steps.slice(classVersion - 1), event.topic)
+  return domainEvent({ ...event, classVersion: steps.length + 1, data })
+}
+
+/** Runs the steps one after the other. @throws `TypeError` when one gives no object */
+export function upcastData(data: object, steps: readonly Upcast[], label: string): Readonly<Record<string, unknown>> {
+  let current: unknown = data
+  for (const step of steps) {
+    current = step(current as never) // the shape that the step before gave
+    if (typeof current !== 'object' || current === null || current instanceof Promise) {
+      throw new TypeError(`An upcast of ${label} must give the new data, at once: it gave ${String(current)}`)
+    }
+    current = frozen(current)
+  }
+  return current as Readonly<Record<string, unknown>> // just checked
+}
+
+/** What an event's data are today. */
+interface PresentShape {
+  /** The steps that older data have to take. */
+  readonly upcasts: readonly Upcast[] | undefined
+  /** The event's definition, undefined where it has none. */
+  readonly definition: EventDeclaration | undefined
+  /** Its personal fields, undefined where it has none. */
+  readonly personal: PersonalFields | undefined
+}
+
+/**
+ * Gives an event with the present shape of its data: itself when it has that. Where its definition asks for it, the data are
+ * judged, unless some of them are erased.
+ *
+ * @throws `EventDataError` for data that the definition refuses
+ * @throws `TopicError` for an event that was written by a newer program
+ */
+export function presentEvent(stored: DomainEvent, { upcasts, definition, personal }: PresentShape): DomainEvent {
+  // Most events have had one shape only.
+  if (upcasts === undefined && stored.classVersion === undefined && definition?.validatesOnRead !== true) return stored
+  const erased = Object.keys(stored.data).filter((field) => stored.data[field] instanceof Erased)
+  const event = upcasted(stored, { upcasts, personal }, erased)
+  if (definition?.validatesOnRead !== true || erased.length > 0) return event
+  const attempted = `apply ${event.topic}, version ${event.originatorVersion} of ${event.originatorId}`
+  const data = validData(definition, event.data, attempted)
+  return data === event.data ? event : domainEvent({ ...event, data: frozen(data) as EventData }) // of the same shape
+}
+
+/** Upcasts an event, and tells anew which of its fields are personal. */
+function upcasted(
+  stored: DomainEvent,
+  { upcasts, personal: fields }: Omit<PresentShape, 'definition'>,
+  erased: readonly string[],
+): DomainEvent {
+  let event: DomainEvent
+  try {
+    event = upcastEvent(stored, upcasts)
+  } catch (error) {
+    if (erased.length === 0) throw error
+    const { topic, originatorVersion, originatorId } = stored
+    throw new TypeError(
+      `Cannot upcast ${topic}, version ${originatorVersion} of ${originatorId}, whose ${erased.join(', ')} is erased: an upcast ` +
+        `has to pass placeholders of personal data on. ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    )
+  }
+  if (event === stored || stored.personal === undefined) return event
+  const before = Object.entries(stored.personal).filter(([field]) => Object.hasOwn(event.data, field))
+  const { topic, originatorId, data } = event
+  return domainEvent({
+    ...event,
+    personal: { ...Object.fromEntries(before), ...subjectsOf(fields, { topic, originatorId, data }) },
+  })
+}
+
+/** What is decided about an event before it is one. */
+interface EventFields {
+  readonly eventName: string
+  readonly originatorId: string
+  readonly originatorVersion: number
+  readonly data: EventData
+  /** Default now. */
+  readonly timestamp?: Date | undefined
+  readonly metadata?: EventMetadata | undefined
+  /** The topic of the class, for the event that creates an aggregate. */
+  readonly originatorTopic?: string | undefined
+}
+
+/**
+ * Makes an event of a class or a decider.
+ *
+ * The data and the metadata may be the caller's: the event has copies of its own.
+ *
+ * @throws `EventDataError` for data that the event's definition refuses
+ * @throws `DataError` for a value, a time or an id that could not be read again
+ * @throws `TypeError` where it cannot be told whose personal data it has, or what its tags are
+ */
+export function newEvent(events: EventShapes, fields: EventFields): DomainEvent {
+  const { eventName, originatorId, originatorVersion, timestamp, metadata, originatorTopic } = fields
+  const topic = eventTopic(events, eventName)
+  const attempted = (): string => `trigger ${topic}, version ${originatorVersion} of ${originatorId}`
+  assertStorableIds({ originatorId, topic }, attempted)
+  if (timestamp !== undefined) assertStorable(timestamp, attempted)
+  const definition = events.definitionOf(eventName)
+  const given = definition === undefined ? fields.data : validData(definition, fields.data, attempted())
+  const data = pinned(given, attempted)
+  const classVersion = writtenVersion(events.upcastsOf(eventName))
+  const personal = subjectsOf(events.personalOf(eventName), { topic, originatorId, data })
+  const tagsOf = events.tagsOf(eventName)
+  const tags = tagsOf === undefined ? undefined : eventTags({ tagsOf, data, personal, attempted: attempted() })
+  const event = {
+    originatorId,
+    originatorVersion,
+    topic,
+    timestamp: timestamp === undefined ? createTimestamp() : Timestamp.from(timestamp),
+    data,
+  }
+  // Most have none of these.
+  if ((originatorTopic ?? classVersion ?? metadata ?? personal ?? tags) === undefined) return domainEvent(event)
+  return domainEvent({
+    ...event,
+    ...(originatorTopic === undefined ? {} : { originatorTopic }),
+    ...(classVersion === undefined ? {} : { classVersion }),
+    ...(metadata === undefined ? {} : { metadata: frozen(metadata) as EventMetadata }), // of the same shape
+    ...(personal === undefined ? {} : { personal }),
+    ...(tags === undefined ? {} : { tags }),
+  })
+}
+
+function assertStorable(timestamp: Timestamp | Date, attempted: () => string): void {
+  if (isStorable(timestamp)) return
+  throw new DataError(
+    `Cannot ${attempted()}: its timestamp is ${timestamp.toISOString()}, and a time has to be in the years 1 to 9999`,
+  )
 }

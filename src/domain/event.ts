@@ -1,4 +1,6 @@
-/** The record of something that happened to an originator: what an aggregate triggers and a mapper stores. */
+/** The record of something that happened to an originator, and the way between the arguments of a call and the data of that. */
+import { AggregateEndedError, DataError } from '../errors.js'
+import { copied, isPlainObject } from './kept-values.js'
 import type { Subjects } from './personal-data.js'
 import type { Tag } from './tags.js'
 import type { Timestamp } from './timestamp.js'
@@ -79,3 +81,88 @@ export function domainEvent<Data extends object>(fields: DomainEvent<Data>): Dom
 }
 
 type Writable<Fields> = { -readonly [Name in keyof Fields]: Fields[Name] }
+
+const ended = new WeakSet<object>()
+
+/** Notes that the last event of an aggregate, or of a decider's state, has ended it. */
+export function markEnded(originator: object): void {
+  ended.add(originator)
+}
+
+/** Whether the last event of an aggregate, or of a decider's state, has ended it. */
+export function isEnded(originator: object): boolean {
+  return ended.has(originator)
+}
+
+/** @param attempted - completes "Cannot" */
+export function endedError(attempted: string): AggregateEndedError {
+  return new AggregateEndedError(
+    `Cannot ${attempted}: its last event has ended it. Its states up to there are read by a version; nothing follows it but a new life, by the option newLife.`,
+  )
+}
+
+/** The content of an event to be, and the time that the caller gave it. */
+export interface GivenData {
+  readonly data: EventData
+  readonly timestamp?: Date
+}
+
+/** What an event keeps of a call, in the words of the one who declared it. */
+export interface Signature {
+  /** For messages, such as `Dog.addTrick`. */
+  readonly label: string
+  /** One name per parameter; none when a single plain object is the data itself. */
+  readonly parameterNames: readonly string[]
+}
+
+/**
+ * Makes the data of an event of the arguments of a call, which they share with the caller until `newEvent` pins them. An
+ * argument that is undefined leaves no name in the data.
+ *
+ * @throws `TypeError` for more arguments than names, or, without names, for anything but one plain object or nothing
+ */
+export function dataOfArguments(signature: Signature, args: readonly unknown[]): GivenData {
+  const { label, parameterNames } = signature
+  if (parameterNames.length === 0) return { data: dataOfObject(label, args) }
+  if (args.length > parameterNames.length) {
+    throw new TypeError(`${label} was called with ${args.length} arguments, and its event has ${parameterNames.length}`)
+  }
+  const data: Record<string, unknown> = {}
+  let timestamp: Date | undefined
+  for (const [index, name] of parameterNames.entries()) {
+    const value = args[index]
+    if (name === 'timestamp') timestamp = givenTimestamp(label, value)
+    else if (value !== undefined) data[name] = value
+  }
+  return { data, ...(timestamp === undefined ? {} : { timestamp }) }
+}
+
+/** The arguments with which an event's body runs: own copies, the same whether the event is new or was stored. */
+export function argumentsOfEvent(parameterNames: readonly string[], data: EventData, timestamp: Timestamp): unknown[] {
+  if (parameterNames.length === 0) return [copied(data)]
+  const args: unknown[] = []
+  for (const name of parameterNames) args.push(name === 'timestamp' ? timestamp : copied(data[name]))
+  return args
+}
+
+/** @throws `TypeError` for what is no date, `DataError` for one that is invalid */
+export function givenTimestamp(label: string, value: unknown): Date | undefined {
+  if (value === undefined || value === null) return undefined
+  const problem = `${label} was given a timestamp that is not a valid Date`
+  if (!(value instanceof Date)) throw new TypeError(problem)
+  if (Number.isNaN(value.getTime())) throw new DataError(`${problem}: ${String(value)}`)
+  return value
+}
+
+function dataOfObject(label: string, args: readonly unknown[]): EventData {
+  const [value] = args
+  if (args.length > 1 || (value !== undefined && !isPlainObject(value))) {
+    throw new TypeError(`${label} takes one plain object or nothing, since its event names no parameters`)
+  }
+  const data = value ?? {}
+  const reserved = Object.keys(data).find((name) => reservedDataNames.includes(name))
+  if (reserved !== undefined) {
+    throw new TypeError(`${label} was given '${reserved}', a name that belongs to the event itself: choose another`)
+  }
+  return data
+}

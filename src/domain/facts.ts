@@ -1,10 +1,13 @@
 /** Facts: what a decision beyond one aggregate is made from, folded from the events with certain tags. */
 import type { DomainEvent } from './event.js'
-import { checkEventName, type EventDeclaration, type EventDefinition, isEventDefinition } from './event-definition.js'
-import { nameInTopic } from './event-names.js'
-import type { EventShapes } from './event-shapes.js'
-import { assertPlainFunction } from './plain-function.js'
-import { presentEvent } from './present-event.js'
+import {
+  assertPlainFunction,
+  checkEventName,
+  type EventDeclaration,
+  type EventDefinition,
+  isEventDefinition,
+} from './event-definition.js'
+import { type EventShapes, presentEvent } from './event-shapes.js'
 import { queriedTags, type Tag, type Tags } from './tags.js'
 
 /** The value after an event: a pure function. */
@@ -110,4 +113,14 @@ export function shapesOfFacts(definition: EventDeclaration): EventShapes {
     tagsOf: () => definition.tags,
     endings: new Set(),
   }
+}
+
+/** The name of the event in a topic: what follows the last dot. */
+function nameInTopic(topic: string): string {
+  return topic.slice(topic.lastIndexOf('.') + 1)
+}
+
+/** Names of events, given as names or as definitions. @throws `TypeError` for what is neither */
+export function eventNames(events: ReadonlyArray<EventDeclaration | string>): string[] {
+  return [...new Set(events.map((event) => checkEventName(typeof event === 'string' ? event : event?.name)))]
 }

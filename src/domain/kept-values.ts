@@ -1,8 +1,59 @@
 /** The values that events keep: one walk checks them, copies them and pins them; another makes copies for those who change them. */
 import { DataError, TranscodingNotRegisteredError } from '../errors.js'
-import { isPlainObject } from './plain-objects.js'
 import { dateOrTimestamp, isStorable, markedTimestamp, millisecondTimestamp, Timestamp } from './timestamp.js'
-import { areOtherTypesPossible, valueTypeOf } from './value-types.js'
+
+/** A way to take a value of a type apart, and to make it again. */
+export interface ValueType {
+  /** What the value is made of: values of other known types, lists and objects. */
+  encode(value: unknown): unknown
+  /** Another value that is equal. */
+  decode(data: unknown): unknown
+  /** Whether its values never change, so that they can be shared. */
+  readonly isImmutable?: boolean
+}
+
+const typesByPrototype = new WeakMap<object, ValueType>()
+const recognisers: Array<(value: object) => ValueType | undefined> = []
+let areOthersPossible = false
+
+/** Makes the type with a prototype known to the whole process; again, in the place of what was known. */
+export function makeTypeKnown(prototype: object, type: ValueType): void {
+  typesByPrototype.set(prototype, type)
+}
+
+/** Makes a type known whose classes are many and only alike: it is asked about values that nothing else knows. */
+export function makeShapeKnown(recognise: (value: object) => ValueType | undefined): void {
+  recognisers.push(recognise)
+}
+
+/** Notes that there is a transcoder which does not tell what it knows: instances of any class may be stored by it. */
+export function admitOtherTypes(): void {
+  areOthersPossible = true
+}
+
+/** Whether instances of classes that are not known here have to be left to a transcoder. */
+function areOtherTypesPossible(): boolean {
+  return areOthersPossible
+}
+
+/** The type of an instance of a class, undefined for one that is not known. */
+export function valueTypeOf(value: object): ValueType | undefined {
+  const known = typesByPrototype.get(Object.getPrototypeOf(value) as object)
+  if (known !== undefined) return known
+  for (const recognise of recognisers) {
+    const type = recognise(value)
+    if (type !== undefined) return type
+  }
+  return undefined
+}
+
+/** Whether a value is an object literal, also one of another realm, such as a test runner's sandbox. */
+export function isPlainObject(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== 'object' || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === Object.prototype || prototype === null) return true
+  return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype as object, 'isPrototypeOf')
+}
 
 /** How many lists and objects a value of an event can have within each other; a map counts as two. */
 const deepestValue = 200

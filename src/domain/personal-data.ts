@@ -1,5 +1,4 @@
 /** Personal data: which fields of events are about a person, and about whom. */
-import { Erased } from './erased.js'
 
 /**
  * The personal fields of an event. A field is about the originator itself (`true`), or about the person whose id is in
@@ -21,7 +20,7 @@ export type WithErased<Data extends object, Personal> = {
 }
 
 /** An event to be. */
-export interface SubjectSource {
+interface SubjectSource {
   /** For messages, such as `Dog.Registered`. */
   readonly topic: string
   readonly originatorId: string
@@ -117,4 +116,34 @@ export function checkFields(fields: unknown, label: string, names?: readonly str
 function isSubject(value: unknown): value is string {
   // Half a surrogate pair and a zero are no text for every database.
   return typeof value === 'string' && /^[^\0\p{Surrogate}]+$/u.test(value) && value.length <= longestSubject
+}
+
+/**
+ * Stands where an event had the data of persons: one of them was forgotten, or the reader does not have the keys.
+ *
+ * As text, and in JSON, it is `[erased]`.
+ */
+export class Erased {
+  /** The persons, as events name them, in order: the data were about all of them. */
+  readonly subjects: readonly string[]
+
+  constructor(...subjects: readonly string[]) {
+    this.subjects = Object.freeze([...subjects])
+    Object.freeze(this)
+  }
+
+  /** `[erased]`. */
+  toString(): string {
+    return '[erased]'
+  }
+
+  /** `[erased]`. */
+  toJSON(): string {
+    return '[erased]'
+  }
+}
+
+/** Whether a value is the placeholder of erased personal data. */
+export function isErased(value: unknown): value is Erased {
+  return value instanceof Erased
 }

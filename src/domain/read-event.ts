@@ -5,10 +5,9 @@ import type { Decider } from './decider.js'
 import { eventShapesOf } from './decider-shapes.js'
 import type { DomainEvent } from './event.js'
 import type { EventDeclaration, EventDefinition } from './event-definition.js'
-import { type EventShapes, shapeOf } from './event-shapes.js'
-import { presentEvent } from './present-event.js'
+import { type EventShapes, presentEvent, shapeOf } from './event-shapes.js'
+import { eventTopic, storedTopics } from './names.js'
 import type { SnapshotKind } from './snapshot.js'
-import { eventTopic, storedTopics } from './topic.js'
 
 /** The data of the event of one name. */
 export type DataOf<Events, Name extends keyof Events> = Events[Name] extends object ? Events[Name] : never

@@ -1,14 +1,12 @@
-/** Rebuilding: an aggregate from its stored events, for a repository. */
+/** Rebuilding: an aggregate from its stored events, for a repository; and new lives in the stream of one that has ended. */
 import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors.js'
 import { type Aggregate, type AggregateClass, tryRecordOf } from './aggregate.js'
 import { type AggregateEvents, defaultCreationName, eventsOf } from './aggregate-events.js'
 import { type AggregateRecord, constructBy, constructionOf } from './aggregate-record.js'
-import { isEnded, markEnded } from './ended.js'
-import type { DomainEvent } from './event.js'
-import { argumentsOfEvent } from './event-data.js'
-import { shapeOf } from './event-shapes.js'
+import { type Decider, type DeciderState, initial } from './decider.js'
+import { argumentsOfEvent, type DomainEvent, domainEvent, isEnded, markEnded } from './event.js'
+import { presentEvent, shapeOf } from './event-shapes.js'
 import { withSubjects } from './personal-data.js'
-import { presentEvent } from './present-event.js'
 
 /**
  * Rebuilds an aggregate from its events. Nothing is triggered by it: there are no pending events.
@@ -146,4 +144,35 @@ function checkVersion(event: DomainEvent, expected: number, { className }: Aggre
     `Cannot apply ${event.topic} as version ${event.originatorVersion} of ${className} ${event.originatorId}: ` +
       `the next version is ${expected}`,
   )
+}
+
+/**
+ * Lets an aggregate that was made just now begin after the events of a former life: its pending events follow those.
+ *
+ * @param version - of the event that has ended it
+ */
+export function beginAfter(aggregate: Aggregate<object>, version: number): void {
+  const record = tryRecordOf(aggregate)
+  if (record === undefined || record.pending[0] !== record.creation) return
+  const moved = version + 1 - record.creation.originatorVersion
+  record.pending = record.pending.map((event) =>
+    domainEvent({ ...event, originatorVersion: event.originatorVersion + moved }),
+  )
+  record.creation = record.pending[0] ?? record.creation
+  record.version += moved
+}
+
+/** Whether an aggregate was made just now, and none of its events has been collected. */
+export function isNew(aggregate: Aggregate<object>): boolean {
+  const record = tryRecordOf(aggregate)
+  return record !== undefined && record.pending[0] === record.creation
+}
+
+/** A decider's originator before the first event of a new life. @param version - of the event that has ended it */
+export function initialAfter<State, Events extends object, Commands extends object>(
+  decider: Decider<State, Events, Commands>,
+  id: string,
+  version: number,
+): DeciderState<State> {
+  return Object.freeze({ ...initial(decider, id), version })
 }

@@ -1,8 +1,8 @@
 /** When snapshots of an originator are taken, and which of them are good. */
 import { inspect } from 'node:util'
 import { anything, checkOptions, type OptionTypesOf } from '../checked-options.js'
-import { assertPlainFunction } from './plain-function.js'
-import type { Upcast } from './upcasting.js'
+import { assertPlainFunction } from './event-definition.js'
+import type { Upcast } from './event-shapes.js'
 
 /** The versions before and after a save. */
 export interface SavedVersions {

@@ -1,9 +1,8 @@
 /** Tags of events: what they are about beyond their stream, by which decisions find them and are guarded. */
 import { inspect } from 'node:util'
 import { DataError } from '../errors.js'
-import { Erased } from './erased.js'
-import type { Subjects } from './personal-data.js'
-import { assertStorableText } from './storable-text.js'
+import { assertStorableText } from './names.js'
+import { Erased, type Subjects } from './personal-data.js'
 
 /** The value of a tag: one that may be read by whoever reads the table of tags, or one that `secret` hides. */
 export type TagValue = string | number | bigint | Secret

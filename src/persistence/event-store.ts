@@ -1,10 +1,9 @@
 /** The event store: domain events in and out of a recorder. */
-import { Erased } from '../domain/erased.js'
 import type { DomainEvent } from '../domain/event.js'
+import { Erased } from '../domain/personal-data.js'
 import type { Tag } from '../domain/tags.js'
 import { NotSupportedError } from '../errors.js'
 import type { Mapper } from './mapper.js'
-import { PageSize } from './page-size.js'
 import { PersonalDataKeys } from './personal-data-keys.js'
 import type {
   AggregateRecorder,
@@ -14,9 +13,8 @@ import type {
   SinceSnapshot,
   SinceSnapshotRange,
 } from './recorder.js'
-import type { Notification, StoredEvent, StreamPosition } from './stored-event.js'
+import { type Notification, numbered, PageSize, type StoredEvent, type StreamPosition } from './stored-event.js'
 import { TagTexts } from './tag-texts.js'
-import { numbered } from './text-event.js'
 
 /** Few streams are longer, so most are read by one statement. */
 const longestPage = 2_000

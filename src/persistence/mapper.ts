@@ -1,16 +1,15 @@
 /** The mapper: between domain events and stored events. */
 import { type DomainEvent, domainEvent, type EventData } from '../domain/event.js'
-import { assertStorableIds, isStorableText } from '../domain/storable-text.js'
+import { admitOtherTypes } from '../domain/kept-values.js'
+import { assertStorableIds, isStorableText } from '../domain/names.js'
+import { Erased } from '../domain/personal-data.js'
 import { Timestamp } from '../domain/timestamp.js'
-import { admitOtherTypes } from '../domain/value-types.js'
 import { DataError, MapperError, ProgrammingError, TranscodingNotRegisteredError } from '../errors.js'
 import type { Cipher } from './cipher.js'
 import type { Compressor } from './compressor.js'
-import { type PlainState, readPlainState } from './plain-state.js'
-import { hasSeals, readSeals, sealedIn, sealsName, writtenSeals } from './sealed-data.js'
-import type { Metadata, StoredEvent } from './stored-event.js'
-import { TextEvent } from './text-event.js'
+import { type Metadata, type StoredEvent, TextEvent } from './stored-event.js'
 import { JSONTranscoder, parse, type Transcoder, textOf } from './transcoder.js'
+import { type PlainState, readPlainState } from './transcodings.js'
 
 /** What a mapper is made from. */
 export interface MapperOptions {
@@ -284,4 +283,66 @@ function versionOf(value: unknown): number {
 function topicOf(value: unknown): string {
   if (typeof value === 'string') return value
   throw new MapperError('originator_topic is not a text')
+}
+
+/** An encrypted value. */
+export interface SealedData {
+  /** The persons whose keys it takes, in order. */
+  readonly subjects: readonly string[]
+  /** Tells these keys from others that the same persons had before or after. */
+  readonly keyId: string
+  /** The encrypted bytes, in base64. */
+  readonly text: string
+}
+
+/** The name under which a stored state says how its personal fields are encrypted. */
+const sealsName = '_personal_'
+
+const contents = new WeakMap<Erased, SealedData>()
+
+/** The placeholder of an encrypted value, which knows it. */
+export function placeholderOf(sealed: SealedData): Erased {
+  const placeholder = new Erased(...sealed.subjects)
+  contents.set(placeholder, sealed)
+  return placeholder
+}
+
+/** What a placeholder stands for, undefined for other values and for what is erased. */
+export function sealedIn(value: unknown): SealedData | undefined {
+  return value instanceof Erased ? contents.get(value) : undefined
+}
+
+/** Whether something in the data is a placeholder that knows what it stands for. */
+function hasSeals(data: Readonly<Record<string, unknown>>): boolean {
+  for (const field in data) if (sealedIn(data[field]) !== undefined) return true
+  return false
+}
+
+/** Puts the encrypted texts in the place of the placeholders, and notes how they are encrypted. */
+function writtenSeals(data: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  const seals: Record<string, { readonly subjects: readonly string[]; readonly key: string }> = {}
+  const texts: Record<string, string> = {}
+  for (const [field, value] of Object.entries(data)) {
+    const sealed = sealedIn(value)
+    if (sealed === undefined) continue
+    seals[field] = { subjects: sealed.subjects, key: sealed.keyId }
+    texts[field] = sealed.text
+  }
+  return { ...data, ...texts, [sealsName]: seals }
+}
+
+/** Puts the placeholders back. @throws `MapperError` for what `writtenSeals` does not write */
+function readSeals(data: Record<string, unknown>, seals: unknown): void {
+  if (typeof seals !== 'object' || seals === null) throw new MapperError(`${sealsName} is not an object`)
+  for (const [field, seal] of Object.entries(seals as Record<string, unknown>)) {
+    const text = data[field]
+    if (typeof text !== 'string' || !isSeal(seal)) throw new MapperError(`the personal field '${field}' is damaged`)
+    data[field] = placeholderOf({ subjects: seal.subjects, keyId: seal.key, text })
+  }
+}
+
+function isSeal(seal: unknown): seal is { readonly subjects: readonly string[]; readonly key: string } {
+  if (typeof seal !== 'object' || seal === null || !('subjects' in seal) || !('key' in seal)) return false
+  const { subjects, key } = seal
+  return typeof key === 'string' && Array.isArray(subjects) && subjects.every((subject) => typeof subject === 'string')
 }

@@ -1,12 +1,10 @@
 /** Encrypts personal data with keys of the persons that they are about, and gives them back while the keys exist. */
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
-import { Erased } from '../domain/erased.js'
 import { type DomainEvent, domainEvent } from '../domain/event.js'
-import { canonical, checkSubject, noSubjects } from '../domain/personal-data.js'
+import { canonical, checkSubject, Erased, noSubjects } from '../domain/personal-data.js'
 import { ConcurrencyError, MapperError, NotSupportedError } from '../errors.js'
-import { type Mapper, unreadable, unwritable } from './mapper.js'
-import { placeholderOf, type SealedData, sealedIn } from './sealed-data.js'
-import type { SubjectKeyRecorder } from './subject-key-recorder.js'
+import { type Mapper, placeholderOf, type SealedData, sealedIn, unreadable, unwritable } from './mapper.js'
+import type { SubjectKeyRecorder } from './recorder.js'
 
 const keySize = 32
 const keyIdSize = 8

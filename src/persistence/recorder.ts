@@ -1,4 +1,5 @@
-/** The ports of the persistence layer: what an application needs from a store. */
+/** The ports of the persistence layer: what an application needs from a store, and what all that implement them do alike. */
+import { AppendConditionError, ConcurrencyError } from '../errors.js'
 import type { Notification, StoredEvent, StreamPosition, TaggedEvent, Tracking } from './stored-event.js'
 
 /** Which part of a stream to read, and in which order. */
@@ -362,4 +363,293 @@ export interface ProcessRecorder extends ApplicationRecorder, TrackingRecorder {
    * @throws `IntegrityError` when one of the positions is taken, or the notification was processed before
    */
   insertEvents(events: readonly StoredEvent[], options?: ProcessEventsOptions): Promise<bigint[]>
+}
+
+/** What the work in a recorder's transaction is given. */
+interface RecorderTransaction<Client = unknown> {
+  /** The database's client inside this transaction. */
+  readonly client: Client
+  /** Aborts at the deadline. */
+  readonly signal: AbortSignal
+  /** Whether a read through the recorder writes the pending events first. */
+  autoflush: boolean
+  /** From 1; greater when the work is run again. */
+  readonly attempt: number
+  /** `idle` until the first statement is sent; the last two are final. */
+  readonly state: 'idle' | 'open' | 'committing' | 'committed' | 'rolledBack'
+  /** Writes the events that are pending. */
+  flush(): Promise<void>
+  /** Lets the transaction end in a rollback, whatever else happens; with `answer: 'keep'` that is no failure. */
+  rollbackOnly(options?: { readonly answer?: 'keep' | 'drop' }): void
+  /** Runs `fn` once the transaction has committed. */
+  afterCommit(fn: () => unknown): void
+  /** Runs `fn` once the transaction has rolled back. */
+  afterRollback(fn: () => unknown): void
+  /** Runs `fn` with `autoflush` off, and sets it back. */
+  noAutoflush<T>(fn: () => Promise<T>): Promise<T>
+}
+
+/** How a recorder's transaction is to be run. The meaning of each option, and its default, are the datastore's. */
+interface RecorderTransactionOptions {
+  /** What happens with and without a current transaction. */
+  readonly propagation?: 'required' | 'nested' | 'requiresNew' | 'mandatory' | 'supports' | 'notSupported' | 'never'
+  /** Which ones exist depends on the database. */
+  readonly isolationLevel?: 'ReadUncommitted' | 'ReadCommitted' | 'RepeatableRead' | 'Serializable'
+  /** Whether writing is refused. */
+  readonly readOnly?: boolean
+  /** Milliseconds until the transaction is rolled back. */
+  readonly deadlineMs?: number
+  /** How often the work may be run again after a failure that may pass. */
+  readonly retries?: number
+  /** Whether a read through the recorder writes the pending events first. */
+  readonly autoflush?: boolean
+}
+
+/** What a factory's recorders can do besides storing events. */
+interface RecorderMaintenance<Client = unknown> {
+  /** Whether it has transactions; default true. */
+  readonly hasTransactions?: boolean
+  /** Makes the recorder's table; harmless where it exists. */
+  createTable(): Promise<void>
+  /**
+   * Runs work so that all it stores is stored together, or not at all.
+   *
+   * @throws `NotSupportedError` where the recorder has no transactions
+   */
+  transaction<T>(
+    work: (tx: RecorderTransaction<Client>) => Promise<T>,
+    options?: RecorderTransactionOptions,
+  ): Promise<T>
+}
+
+/** An aggregate recorder as factories make it. */
+export interface ManagedAggregateRecorder<Client = unknown> extends AggregateRecorder, RecorderMaintenance<Client> {}
+
+/** An application recorder as factories make it. */
+export interface ManagedApplicationRecorder<Client = unknown>
+  extends ApplicationRecorder,
+    RecorderMaintenance<Client> {}
+
+/** A tracking recorder as factories make it. */
+export interface ManagedTrackingRecorder<Client = unknown> extends TrackingRecorder, RecorderMaintenance<Client> {}
+
+/** A process recorder as factories make it. */
+export interface ManagedProcessRecorder<Client = unknown> extends ProcessRecorder, RecorderMaintenance<Client> {}
+
+/** A subject key recorder as factories make it. */
+export interface ManagedSubjectKeyRecorder<Client = unknown> extends SubjectKeyRecorder, RecorderMaintenance<Client> {}
+
+/** The key of the personal data of one person. */
+export interface SubjectKey {
+  /** The person, as events name them: a text of 1 to 255 characters, compared exactly, with case, accents and spaces at its end. */
+  readonly subject: string
+  /** The bytes of the key, up to 1,024. */
+  readonly key: Uint8Array
+}
+
+/**
+ * Keeps one key for each person. Everything is done in the current transaction where there is one, and comes to nothing with
+ * its rollback: a key that it has inserted is gone then, and one that it has deleted is back. Outside of transactions each
+ * call is stored by itself, all of it or nothing.
+ */
+export interface SubjectKeyRecorder {
+  /**
+   * Reads keys.
+   *
+   * @param subjects - any number; one that is there twice counts once
+   * @returns the keys of those that have one, in any order; none for none
+   */
+  selectKeys(subjects: readonly string[]): Promise<SubjectKey[]>
+
+  /**
+   * Stores the keys of those persons that have none yet. Of writers that do so at the same time all get the key of the
+   * first: the others wait until its transaction has ended. From then on `selectKeys` finds that key in their transactions,
+   * too, and nobody else can delete it before they end.
+   *
+   * @param keys - any number; of several for one person the first counts
+   * @returns for each person given, once, the key that counts now, in any order: one that was there is not replaced
+   * @throws `OperationalError` where the isolation level of the transaction does not let it see the other writer's key: it
+   * may be run again
+   */
+  insertKeys(keys: readonly SubjectKey[]): Promise<SubjectKey[]>
+
+  /**
+   * Deletes the key of a person, who can have another later. Nothing brings it back but the rollback of the transaction.
+   *
+   * @returns whether there was a key
+   * @throws `CommitUnknownError` outside of transactions, when the connection was lost before the answer; to repeat it does
+   * no harm
+   */
+  deleteKey(subject: string): Promise<boolean>
+}
+
+/** What a client calls its request by. */
+export interface IdempotencyKey {
+  /** Whose key it is, such as a user's id: up to 255 characters. Keys of one name in two scopes never meet. */
+  readonly scope: string
+  /** The client's key: 1 to 255 characters. Both are compared exactly, with case, accents and spaces at the end. */
+  readonly key: string
+}
+
+/** What a claim says of its request. */
+export interface IdempotencyClaim extends IdempotencyKey {
+  /** Tells requests apart that have the same key: up to 64 bytes, such as a SHA-256. */
+  readonly fingerprint: Uint8Array
+  /** Milliseconds for which the answer is kept, from now. */
+  readonly ttlMs: number
+}
+
+/** An answer as it is kept. */
+export interface RecordedResponse {
+  /** The status, from 100 to 999. */
+  readonly status: number
+  /** By name, in lower case. */
+  readonly headers: Readonly<Record<string, string | readonly string[]>>
+  /** The bytes of the body; none for a response without one. */
+  readonly body: Uint8Array
+  /** The person whose data it has, as events name them; undefined where nobody has said so. It is for `forget`, and not given back. */
+  readonly subject?: string
+}
+
+/**
+ * Keeps one answer for each key, in the transaction of the work that it answers: both are stored, or neither. So a claim has
+ * to be completed before its transaction commits, and whoever fails may repeat the request with its key.
+ */
+export interface IdempotencyStore {
+  /**
+   * Takes a key for the current transaction, until that ends.
+   *
+   * @returns undefined where the work is to be done now; the answer where it was done before. One that has expired is as if
+   * it were not there
+   * @throws `IdempotencyKeyInUseError` while another transaction has the key, `IdempotencyKeyReusedError` when it was used
+   * with another fingerprint, `NoTransactionError` outside of a transaction
+   */
+  claim(claim: IdempotencyClaim): Promise<RecordedResponse | undefined>
+
+  /**
+   * Stores the answer to the work that the current transaction has claimed.
+   *
+   * @throws `ProgrammingError` for a key that this transaction has not claimed, `NoTransactionError` outside of a transaction
+   */
+  complete(key: IdempotencyKey, response: RecordedResponse): Promise<void>
+
+  /**
+   * Deletes the answers that have expired, in parts that are stored each by itself. To be called from time to time, by a job.
+   *
+   * @returns how many there were
+   */
+  deleteExpired(): Promise<number>
+}
+
+/** Each time somebody else has stored something, so this is reached by who is much slower than all others. */
+const mostAttempts = 50
+
+/**
+ * Stores appends together; where another writer was first on one of their streams, those of that stream are made anew.
+ *
+ * @param store - stores them all, or nothing; an append is a function where it is to be made anew, when it is its turn
+ * @throws what `store` throws, where that is no conflict on a stream whose events can be made anew
+ */
+export async function storeAgain(
+  appends: readonly Append[],
+  store: (appends: ReadonlyArray<Append | (() => Promise<Append>)>) => Promise<void>,
+): Promise<void> {
+  let next: ReadonlyArray<Append | (() => Promise<Append>)> = appends
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await store(next)
+    } catch (error) {
+      const anew = attempt < mostAttempts ? madeAnew(appends, error) : undefined
+      if (anew === undefined) throw error
+      const made = new Set(anew)
+      next = appends.map((append) => (made.has(append) ? (append.options.again ?? append) : append))
+    }
+  }
+}
+
+/** Those on the stream of a conflict, if all of them can be made anew. */
+function madeAnew(appends: readonly Append[], error: unknown): readonly Append[] | undefined {
+  if (!(error instanceof ConcurrencyError) || error instanceof AppendConditionError) return undefined
+  const own = appends.filter(({ events }) => events.some(({ originatorId }) => originatorId === error.originatorId))
+  return own.length > 0 && own.every(({ options }) => options.again !== undefined) ? own : undefined
+}
+
+/** Whether an event has all the tags, and one of the types, that a query asks for. */
+export function isAskedFor({ tags = [], topic }: StoredEvent, query: TagQuery): boolean {
+  if (!query.tags.every((tag) => tags.includes(tag))) return false
+  return query.types.length === 0 || query.types.some((type) => topic.endsWith(`.${type}`))
+}
+
+/** Says that there is an event that a condition excludes. @param position - of the event in the log; undefined for a pending one */
+export function conditionMet(
+  { tags, types }: TagQuery,
+  events: readonly StoredEvent[],
+  { position, cause }: { readonly position: bigint | undefined; readonly cause?: unknown },
+): AppendConditionError {
+  const [{ topic, originatorId, originatorVersion } = { topic: 'events', originatorId: '', originatorVersion: 1 }] =
+    events
+  const what = types.length === 0 ? 'an event' : types.join(' or ')
+  const where =
+    position === undefined ? 'was saved before in this transaction' : `is stored, as notification ${position}`
+  return new AppendConditionError(
+    `Could not store ${topic} of ${originatorId}: ${what} with ${tags.join(' and ')} ${where}. Nothing was stored. Read again and ` +
+      'decide anew; where the tag is for one value, that value is taken.',
+    { originatorId, expectedVersion: originatorVersion - 1, tags, types, cause },
+  )
+}
+
+/** The greatest id that a database has. */
+export const greatestPosition: bigint = 2n ** 63n - 1n
+
+/**
+ * A position in a log. Positions come from URLs, headers and JSON too, so a whole number and a text of digits are taken as the
+ * position that they mean.
+ *
+ * @param what - the name of the argument, for the message
+ * @throws `TypeError` for anything else, such as a fraction, a number beyond 2^53, or a text with other characters
+ */
+export function logPosition(value: bigint, what: string): bigint
+/** The same, with null and undefined for none. */
+export function logPosition(value: bigint | null | undefined, what: string): bigint | null
+export function logPosition(value: unknown, what: string): bigint | null {
+  if (value === null || value === undefined) return null
+  const isMeant = Number.isSafeInteger(value) || (typeof value === 'string' && /^-?\d{1,19}$/.test(value))
+  // One of the two, as was just checked.
+  const position = typeof value === 'bigint' ? value : isMeant ? BigInt(value as number | string) : undefined
+  if (position !== undefined && position <= greatestPosition && position >= -greatestPosition) return position
+  throw new TypeError(
+    `Cannot take ${described(value)} as ${what}: a position in a log is a bigint, or a whole number or a text of digits that means one.`,
+  )
+}
+
+/**
+ * How many to read at most.
+ *
+ * @throws `TypeError` for anything but a whole number
+ */
+export function checkLimit(value: number): number {
+  if (Number.isSafeInteger(value)) return value
+  throw new TypeError(`Cannot take ${described(value)} as limit: it is a whole number.`)
+}
+
+/**
+ * A version in a stream.
+ *
+ * @param what - the name of the argument, for the message
+ * @throws `TypeError` for anything but a whole number
+ */
+export function checkVersion(value: number | undefined, what: string): void {
+  if (value === undefined || Number.isSafeInteger(value)) return
+  throw new TypeError(`Cannot take ${described(value)} as ${what}: a version is a whole number.`)
+}
+
+/** @throws `TypeError` where a bound of the range, or its limit, is no whole number */
+export function checkRange({ gt, lte, limit }: SelectEventsRange): void {
+  checkVersion(gt, 'gt')
+  checkVersion(lte, 'lte')
+  if (limit !== undefined) checkLimit(limit)
+}
+
+function described(value: unknown): string {
+  return typeof value === 'string' ? `'${value}'` : String(value)
 }

@@ -1,4 +1,4 @@
-/** The records that cross the ports: what a recorder stores and what it gives back. */
+/** The records that cross the ports: what a recorder stores and gives back, as bytes or as text, and how many of them are read at once. */
 
 /** Facts about an event that are not its content (who, why, from where), as a JSON object. */
 export type Metadata = Readonly<Record<string, unknown>>
@@ -55,4 +55,95 @@ export interface StreamPosition {
   readonly originatorId: string
   /** The version in it. */
   readonly originatorVersion: number
+}
+
+const utf8 = new TextEncoder()
+
+/** Its bytes are made when somebody asks for them. */
+export class TextEvent implements StoredEvent {
+  readonly originatorId: string
+  readonly originatorVersion: number
+  readonly topic: string
+  /** The state, of which `state` is the UTF-8. */
+  readonly text: string
+  readonly metadata?: Metadata
+
+  constructor(
+    {
+      originatorId,
+      originatorVersion,
+      topic,
+      metadata,
+    }: Omit<StoredEvent, 'state' | 'metadata'> & {
+      readonly metadata?: Metadata | undefined
+    },
+    text: string,
+  ) {
+    this.originatorId = originatorId
+    this.originatorVersion = originatorVersion
+    this.topic = topic
+    this.text = text
+    if (metadata !== undefined) this.metadata = metadata
+  }
+
+  get state(): Uint8Array {
+    return utf8.encode(this.text)
+  }
+}
+
+/** With its position in a log. */
+class NumberedTextEvent extends TextEvent {
+  readonly id: bigint
+
+  constructor(event: TextEvent, id: bigint) {
+    super(event, event.text)
+    this.id = id
+  }
+}
+
+/** The event with its position in a log. */
+export function numbered(event: StoredEvent, id: bigint): Omit<Notification, 'recordedAt'> {
+  return event instanceof TextEvent ? new NumberedTextEvent(event, id) : { ...event, id }
+}
+
+/** The event with its bytes, as whoever has not asked for text expects it. */
+export function withBytes(event: StoredEvent): StoredEvent {
+  if (!(event instanceof TextEvent)) return event
+  const { originatorId, originatorVersion, topic, state, metadata } = event
+  return metadata === undefined
+    ? { originatorId, originatorVersion, topic, state }
+    : { originatorId, originatorVersion, topic, state, metadata }
+}
+
+/** How large the state is, in bytes where it is known as such, else in characters. */
+export function sizeOf(event: StoredEvent): number {
+  return event instanceof TextEvent ? event.text.length : event.state.byteLength
+}
+
+const wantedBytes = 4 * 1024 * 1024
+
+/** Doubles while pages are full and small, and shrinks when they are not small. */
+export class PageSize {
+  readonly #greatest: number
+  #limit: number
+
+  /** @param greatest - never more events than these */
+  constructor(first: number, greatest: number) {
+    this.#limit = first
+    this.#greatest = greatest
+  }
+
+  /** How many to ask for. */
+  get limit(): number {
+    return this.#limit
+  }
+
+  /** Learns from the page that was read with this limit. */
+  adapt(page: readonly StoredEvent[]): void {
+    if (page.length === 0) return
+    const bytes = page.reduce((sum, event) => sum + sizeOf(event), 0)
+    const fitting = Math.max(1, Math.floor((page.length * wantedBytes) / Math.max(1, bytes)))
+    const grown = page.length < this.#limit ? this.#limit : this.#limit * 2
+    this.#limit = Math.min(grown, fitting, this.#greatest)
+  }
 }

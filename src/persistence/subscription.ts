@@ -2,11 +2,9 @@
 import { IntegrityError, ProgrammingError } from '../errors.js'
 import { endBefore, type LogPage, Patience, readPage, withinTime } from './followed-log.js'
 import type { LogTail } from './log-tail.js'
-import { PageSize } from './page-size.js'
-import { logPosition } from './positions.js'
-import type { SubscribeOptions, Subscription, SubscriptionPage } from './recorder.js'
+import { logPosition, type SubscribeOptions, type Subscription, type SubscriptionPage } from './recorder.js'
 import { Rest } from './rest.js'
-import type { Notification } from './stored-event.js'
+import { type Notification, PageSize } from './stored-event.js'
 
 /** Pages begin small, since nothing is known of the states, and grow. */
 const firstPage = 10

@@ -2,7 +2,7 @@
 import { createHmac, hkdfSync } from 'node:crypto'
 import { Secret, type Tag } from '../domain/tags.js'
 import { EnvironmentError } from '../errors.js'
-import { cipherKeysVariable, cipherKeyVariable } from './cipher-keys.js'
+import { cipherKeysVariable, cipherKeyVariable } from './cipher.js'
 import type { Environment } from './environment.js'
 
 const tagKeyVariable = 'TAG_KEY'

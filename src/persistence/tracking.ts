@@ -1,8 +1,7 @@
 /** What all tracking recorders have in common: which trackings they take, when a notification counts as processed, and the wait for one. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { IntegrityError, ProgrammingError, WaitInterruptedError, WaitTimeoutError } from '../errors.js'
-import { greatestPosition } from './positions.js'
-import type { WaitOptions } from './recorder.js'
+import { greatestPosition, type WaitOptions } from './recorder.js'
 import type { Tracking } from './stored-event.js'
 
 const defaultTimeoutMs = 1_000

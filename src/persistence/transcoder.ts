@@ -1,13 +1,12 @@
 /** Transcoders: between the values of an event and its bytes, here as JSON in the form that the Python library writes. */
 import { isUtf8 } from 'node:buffer'
-import { deepestState } from '../domain/kept-values.js'
-import { isPlainObject } from '../domain/plain-objects.js'
+import { deepestState, isPlainObject } from '../domain/kept-values.js'
 import type { Timestamp } from '../domain/timestamp.js'
 import { DataError, MapperError, TranscodingNotRegisteredError } from '../errors.js'
-import { DecimalText } from './exact-values.js'
 import {
   bigintName,
   builtInTranscodings,
+  DecimalText,
   defineTranscoding,
   isForeignDecimal,
   type Transcoding,

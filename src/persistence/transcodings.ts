@@ -1,9 +1,82 @@
-/** Transcodings: how a value of one type is written to, and read from, an event's state. */
-import { Erased } from '../domain/erased.js'
+/** Transcodings: how a value of one type is written to, and read from, an event's state; with UUIDs and decimals, for which JavaScript has no type. */
+import { makeShapeKnown, makeTypeKnown, type ValueType } from '../domain/kept-values.js'
+import { Erased } from '../domain/personal-data.js'
 import { isoFormat, isStorable, Timestamp } from '../domain/timestamp.js'
-import { makeShapeKnown, makeTypeKnown, type ValueType } from '../domain/value-types.js'
 import { DataError, MapperError } from '../errors.js'
-import { DecimalText, Uuid } from './exact-values.js'
+
+const uuidText = /^([0-9a-f]{8})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{4})-?([0-9a-f]{12})$/i
+const decimalText = /^[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf(?:inity)?|s?nan\d*)$/i
+
+/**
+ * A UUID as a value of its own, stored as `uuid_hex`.
+ *
+ * In Node a UUID is usually a string, and strings are stored as strings. This type is for events that a Python service
+ * reads or writes too, where a UUID is not a string: such a value is read as a `Uuid` and written back as it was.
+ */
+export class Uuid {
+  /** The canonical text: lower case, with hyphens. */
+  readonly text: string
+
+  /**
+   * @param text - 32 hexadecimal digits, with or without the hyphens
+   * @throws `DataError` for any other text
+   */
+  constructor(text: string) {
+    const parts = uuidText.exec(text)
+    if (parts === null)
+      throw new DataError(`Cannot make a Uuid of '${text}': give 32 hexadecimal digits, with or without hyphens`)
+    this.text = parts.slice(1).join('-').toLowerCase()
+    Object.freeze(this)
+  }
+
+  /** The 32 hexadecimal digits without hyphens. */
+  get hex(): string {
+    return this.text.replaceAll('-', '')
+  }
+
+  /** The canonical text. */
+  toString(): string {
+    return this.text
+  }
+
+  /** The canonical text. */
+  toJSON(): string {
+    return this.text
+  }
+}
+
+/**
+ * A decimal number as its exact text, stored as `decimal_str`: `10.00` keeps its two places.
+ *
+ * It does not calculate. An application that does registers its own decimal type over the name `decimal_str`.
+ *
+ * @see Transcoding
+ */
+export class DecimalText {
+  /** The number as it was given. */
+  readonly text: string
+
+  /**
+   * @param text - what Python's `Decimal` reads, such as `10.00`, `-1.5E+3` or `NaN`
+   * @throws `DataError` for any other text
+   */
+  constructor(text: string) {
+    if (!decimalText.test(text))
+      throw new DataError(`Cannot make a DecimalText of '${text}': it is not a decimal number`)
+    this.text = text
+    Object.freeze(this)
+  }
+
+  /** The exact text. */
+  toString(): string {
+    return this.text
+  }
+
+  /** The exact text. */
+  toJSON(): string {
+    return this.text
+  }
+}
 
 /** A type as transcodings know it: values whose prototype is this one are of the type, those of subclasses are not. */
 export interface TranscodedType<Value = unknown> {
@@ -231,4 +304,52 @@ function storable<D extends Date>(date: D): D {
   throw new DataError(
     `Cannot write the date ${date.toISOString()} to an event: a time has to be in the years 1 to 9999`,
   )
+}
+
+/** The content of a state. */
+export interface PlainState {
+  readonly timestamp: Timestamp
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+/**
+ * Takes the content out of a parsed state in which nothing but the timestamp is an object, and no member but that belongs to the event.
+ *
+ * @returns undefined for any other state
+ * @throws `RangeError` when the timestamp is none
+ */
+export function readPlainState(parsed: unknown): PlainState | undefined {
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return undefined
+  const members = parsed as Readonly<Record<string, unknown>>
+  const iso = isoOf(members['timestamp'])
+  if (iso === undefined) return undefined
+  const data: Record<string, unknown> = {}
+  for (const name in members) {
+    if (name === 'timestamp') continue
+    const value = members[name]
+    if (isSpecial(name) || !isPlain(value)) return undefined
+    data[name] = value
+  }
+  return { timestamp: Timestamp.fromISO(iso), data }
+}
+
+function isoOf(timestamp: unknown): string | undefined {
+  if (typeof timestamp !== 'object' || timestamp === null) return undefined
+  let count = 0
+  for (const _ in timestamp) count += 1
+  const { _type_: name, _data_: iso } = timestamp as Readonly<Record<string, unknown>>
+  return count === 2 && name === timestampName && typeof iso === 'string' ? iso : undefined
+}
+
+function isSpecial(name: string): boolean {
+  // A plain assignment to this one would change the prototype.
+  return name === 'originator_topic' || name === 'class_version' || name === '_personal_' || name === '__proto__'
+}
+
+/** A number as great as this may have been another integer before it was rounded. */
+const greatestExact = Number.MAX_SAFE_INTEGER
+
+function isPlain(value: unknown): boolean {
+  if (typeof value === 'number') return value <= greatestExact && value >= -greatestExact
+  return typeof value !== 'object' || value === null
 }

@@ -1,20 +1,20 @@
 /** Stores the events, or the snapshots, of aggregates in a table of the Prisma schema. */
-import { assertStorableIds, isStorableText } from '../domain/storable-text.js'
+import { assertStorableIds, isStorableText } from '../domain/names.js'
 import { DataError, NotSupportedError, ProgrammingError } from '../errors.js'
-import { storeAgain } from '../persistence/append-again.js'
-import { conditionMet } from '../persistence/append-conditions.js'
-import { checkRange } from '../persistence/positions.js'
-import type {
-  AggregateRecorder,
-  Append,
-  AppendCondition,
-  AppendOptions,
-  DeleteEventsRange,
-  LogOrder,
-  SelectEventsRange,
-  SinceSnapshot,
-  SinceSnapshotRange,
-  WatchedCall,
+import {
+  type AggregateRecorder,
+  type Append,
+  type AppendCondition,
+  type AppendOptions,
+  checkRange,
+  conditionMet,
+  type DeleteEventsRange,
+  type LogOrder,
+  type SelectEventsRange,
+  type SinceSnapshot,
+  type SinceSnapshotRange,
+  storeAgain,
+  type WatchedCall,
 } from '../persistence/recorder.js'
 import type { StoredEvent } from '../persistence/stored-event.js'
 import type { TransactionOptions } from '../transaction/options.js'

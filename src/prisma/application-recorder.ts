@@ -1,15 +1,16 @@
 /** Stores the events of an application in a table of the Prisma schema, in one order: its log. */
 import { NoTransactionError, NotSupportedError } from '../errors.js'
-import { checkLimit, logPosition } from '../persistence/positions.js'
-import type {
-  AppendOptions,
-  ApplicationRecorder,
-  SelectNotificationsOptions,
-  SubscribeOptions,
-  Subscription,
-  TaggedRead,
-  TaggedReadOptions,
-  TagQuery,
+import {
+  type AppendOptions,
+  type ApplicationRecorder,
+  checkLimit,
+  logPosition,
+  type SelectNotificationsOptions,
+  type SubscribeOptions,
+  type Subscription,
+  type TaggedRead,
+  type TaggedReadOptions,
+  type TagQuery,
 } from '../persistence/recorder.js'
 import type { Notification, StoredEvent } from '../persistence/stored-event.js'
 import { LogSubscription } from '../persistence/subscription.js'

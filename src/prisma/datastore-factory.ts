@@ -1,8 +1,7 @@
 /** Makes the recorders of one application on a datastore. */
 import { EnvironmentError, ProgrammingError } from '../errors.js'
-import type { Environment } from '../persistence/environment.js'
-import type { InfrastructureFactory, RecorderPurpose } from '../persistence/factory.js'
-import { resolveVariable } from '../persistence/module-topic.js'
+import { resolveVariable } from '../persistence/configured.js'
+import type { Environment, InfrastructureFactory, RecorderPurpose } from '../persistence/environment.js'
 import type { LogOrder } from '../persistence/recorder.js'
 import { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './aggregate-recorder.js'
 import { PrismaApplicationRecorder } from './application-recorder.js'

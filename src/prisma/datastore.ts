@@ -1,8 +1,7 @@
 /** One database with its PrismaClient: where transactions, rows and events meet. */
 import { checkOptions, described } from '../checked-options.js'
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
-import type { Environment } from '../persistence/environment.js'
-import type { InfrastructureFactory, InfrastructureSource } from '../persistence/factory.js'
+import type { Environment, InfrastructureFactory, InfrastructureSource } from '../persistence/environment.js'
 import { defaultOnEscape, Escapes, OutsideWrites } from '../transaction/escapes.js'
 import { settlesWithin } from '../transaction/locks.js'
 import { type CloseOptions, closeOptionTypes, defaultCloseTimeoutMs } from '../transaction/open-scopes.js'

@@ -1,6 +1,5 @@
 /** The port to one kind of database: everything that differs between them is behind it. */
 import type { EventSourcingError } from '../errors.js'
-import type { IdempotencyClaim, IdempotencyKey, RecordedResponse } from '../persistence/idempotency-store.js'
 import type {
   ParkedEvent,
   ProjectionKey,
@@ -12,15 +11,18 @@ import type {
 } from '../persistence/projection-recorder.js'
 import type {
   DeleteEventsRange,
+  IdempotencyClaim,
+  IdempotencyKey,
   LogOrder,
+  RecordedResponse,
   SelectEventsRange,
   SinceSnapshot,
   SinceSnapshotRange,
+  SubjectKey,
   TaggedRead,
   TagQuery,
 } from '../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition, Tracking } from '../persistence/stored-event.js'
-import type { SubjectKey } from '../persistence/subject-key-recorder.js'
 import type { Damage } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
 import type { Overwriting } from './bulk-update.js'

@@ -1,8 +1,12 @@
 /** Makes the datastore that variables describe, and an application's recorders on it. */
 import { EnvironmentError, type EventSourcingError, ProgrammingError } from '../errors.js'
-import type { Environment } from '../persistence/environment.js'
-import type { InfrastructureFactory, InfrastructureSource, RecorderPurpose } from '../persistence/factory.js'
-import { resolveVariable } from '../persistence/module-topic.js'
+import { resolveVariable } from '../persistence/configured.js'
+import type {
+  Environment,
+  InfrastructureFactory,
+  InfrastructureSource,
+  RecorderPurpose,
+} from '../persistence/environment.js'
 import { adapterFromUrl } from './adapter-from-url.js'
 import { PrismaDatastore } from './datastore.js'
 import { DatastoreFactory } from './datastore-factory.js'

@@ -1,12 +1,7 @@
 /** Keeps the answers to requests in a table of the Prisma schema. */
 import { checkSubject } from '../domain/personal-data.js'
 import { NoTransactionError, ProgrammingError } from '../errors.js'
-import type {
-  IdempotencyClaim,
-  IdempotencyKey,
-  IdempotencyStore,
-  RecordedResponse,
-} from '../persistence/idempotency-store.js'
+import type { IdempotencyClaim, IdempotencyKey, IdempotencyStore, RecordedResponse } from '../persistence/recorder.js'
 import { IdempotencyKeyInUseError, IdempotencyKeyReusedError } from '../request-errors.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'

@@ -1,10 +1,16 @@
 /** Events that were saved in a transaction and wait for its flush, and how they are written: it explains when another writer was first. */
 import { ConcurrencyError, IntegrityError, NotSupportedError } from '../errors.js'
-import { storeAgain } from '../persistence/append-again.js'
-import { conditionMet, isAskedFor } from '../persistence/append-conditions.js'
-import type { Append, AppendCondition, AppendOptions, SelectEventsRange, TagQuery } from '../persistence/recorder.js'
-import type { StoredEvent, StreamPosition } from '../persistence/stored-event.js'
-import { withBytes } from '../persistence/text-event.js'
+import {
+  type Append,
+  type AppendCondition,
+  type AppendOptions,
+  conditionMet,
+  isAskedFor,
+  type SelectEventsRange,
+  storeAgain,
+  type TagQuery,
+} from '../persistence/recorder.js'
+import { type StoredEvent, type StreamPosition, withBytes } from '../persistence/stored-event.js'
 import type { Statements } from '../transaction/connection.js'
 import type { PendingWork, Run, Written } from '../transaction/endings.js'
 import type { DriverConnection, StatementRunner } from './connections.js'

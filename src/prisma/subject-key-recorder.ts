@@ -1,5 +1,5 @@
 /** Keeps the keys of personal data in a table of the Prisma schema. */
-import type { SubjectKey, SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
+import type { SubjectKey, SubjectKeyRecorder } from '../persistence/recorder.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { RecorderDatastore } from './aggregate-recorder.js'
 import type { SubjectKeysTable } from './dialect.js'

@@ -1,7 +1,12 @@
 /** Stores how far upstream applications have been processed, in a table of the Prisma schema, alone or with the events that were made from them. */
 import { ProgrammingError } from '../errors.js'
-import { logPosition } from '../persistence/positions.js'
-import type { ProcessEventsOptions, ProcessRecorder, TrackingRecorder, WaitOptions } from '../persistence/recorder.js'
+import {
+  logPosition,
+  type ProcessEventsOptions,
+  type ProcessRecorder,
+  type TrackingRecorder,
+  type WaitOptions,
+} from '../persistence/recorder.js'
 import type { StoredEvent, Tracking } from '../persistence/stored-event.js'
 import {
   alreadyProcessed,

@@ -3,7 +3,7 @@ import type { Aggregate, AggregateClass, EventsOf } from '../domain/aggregate.js
 import type { Decider } from '../domain/decider.js'
 import type { DomainEvent } from '../domain/event.js'
 import { type EventDefinition, isEventDefinition } from '../domain/event-definition.js'
-import { presentEvent } from '../domain/present-event.js'
+import { presentEvent } from '../domain/event-shapes.js'
 import { type DataOf, readEvent, topicsOf } from '../domain/read-event.js'
 import type { Timestamp } from '../domain/timestamp.js'
 import type { ChangeRows } from '../persistence/projection-recorder.js'

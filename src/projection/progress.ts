@@ -1,5 +1,4 @@
 /** How far projections have come in this process, and what has been done for that. */
-
 import type { PartState } from './part-rows.js'
 import type { Projection } from './projection.js'
 import type { ProjectionPart } from './projection-part.js'

@@ -3,10 +3,13 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { DatastoreClosedError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { Recording } from '../persistence/event-store.js'
-import { logPosition } from '../persistence/positions.js'
-import { pauseProjection, resumeProjection } from '../persistence/projection-pause.js'
-import type { ProjectionRecorder, ProjectionRow } from '../persistence/projection-recorder.js'
-import type { WaitOptions } from '../persistence/recorder.js'
+import {
+  type ProjectionRecorder,
+  type ProjectionRow,
+  pauseProjection,
+  resumeProjection,
+} from '../persistence/projection-recorder.js'
+import { logPosition, type WaitOptions } from '../persistence/recorder.js'
 import { outsideOfEverything } from '../transaction/context.js'
 import { Alarm } from './alarm.js'
 import type { BatchLimits } from './batch-work.js'

@@ -1,5 +1,5 @@
 /** Definitions of reactions: names with handlers that act on what was stored, once for each event. */
-import { following } from '../application/causation.js'
+import { following } from '../application/application-subscription.js'
 import { anything, callable, checkOptions, flag, listOf, type OptionTypesOf } from '../checked-options.js'
 import { queriedTags } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'

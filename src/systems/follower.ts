@@ -1,13 +1,12 @@
 /** Applications that follow the logs of others: each event is processed together with its position, once. */
 import { Application } from '../application/application.js'
-import { causedBy } from '../application/causation.js'
+import { causedBy } from '../application/application-subscription.js'
 import type { Saveable } from '../application/collected.js'
 import { type NotificationLog, NotificationLogReader } from '../application/notification-log.js'
 import type { DomainEvent } from '../domain/event.js'
 import { ProgrammingError } from '../errors.js'
 import { EventStore, type Recording } from '../persistence/event-store.js'
-import { logPosition } from '../persistence/positions.js'
-import type { ManagedProcessRecorder } from '../persistence/recorder-transaction.js'
+import { logPosition, type ManagedProcessRecorder } from '../persistence/recorder.js'
 import type { LoggedNotification, Tracking } from '../persistence/stored-event.js'
 import type { RecordingEvent, RecordingEventReceiver } from './prompts.js'
 

@@ -9,11 +9,9 @@ import {
   RunnerAlreadyStartedError,
   type SystemError,
 } from '../errors.js'
-import type { EnvironmentVariables } from '../persistence/environment.js'
+import type { EnvironmentVariables, InfrastructureSource } from '../persistence/environment.js'
 import type { Recording } from '../persistence/event-store.js'
-import type { InfrastructureSource } from '../persistence/factory.js'
-import { logPosition } from '../persistence/positions.js'
-import type { Subscription, WaitOptions } from '../persistence/recorder.js'
+import { logPosition, type Subscription, type WaitOptions } from '../persistence/recorder.js'
 import type { Notification } from '../persistence/stored-event.js'
 import { outsideOfEverything } from '../transaction/context.js'
 import type { Follower } from './follower.js'

@@ -1,9 +1,8 @@
 /** Systems: which application follows which. */
-
 import { Application } from '../application/application.js'
 import { checkOptions, described, text } from '../checked-options.js'
 import { ProgrammingError, TopicError } from '../errors.js'
-import { resolveTopic } from '../persistence/module-topic.js'
+import { resolveTopic } from '../persistence/configured.js'
 import { Follower } from './follower.js'
 import { type ApplicationClass, type Leading, leaderClassOf, ProcessApplication } from './leader.js'
 

@@ -1,9 +1,18 @@
 /** What every aggregate recorder promises, also one for snapshots. */
 import { ConcurrencyError, IntegrityError } from '../errors.js'
 import type { AggregateRecorder, SelectEventsRange } from '../persistence/recorder.js'
-import { expectError, expectOneSuccess } from './expected-error.js'
-import { contentOf, storedEvent, storedEvents, versionsOf } from './stored-events.js'
-import { type Cases, declareCases, type MakeRecorder, type TestFramework } from './test-framework.js'
+import {
+  type Cases,
+  contentOf,
+  declareCases,
+  expectError,
+  expectOneSuccess,
+  type MakeRecorder,
+  storedEvent,
+  storedEvents,
+  type TestFramework,
+  versionsOf,
+} from './test-framework.js'
 
 /**
  * Declares the cases of a recorder without a log. A recorder with one is held to `applicationRecorderContract`.

@@ -4,9 +4,17 @@ import type { ApplicationRecorder, SelectNotificationsOptions } from '../persist
 import type { StoredEvent } from '../persistence/stored-event.js'
 import { aggregateCases } from './aggregate-recorder-contract.js'
 import { concurrencyCases } from './concurrency-cases.js'
-import { expectError } from './expected-error.js'
-import { contentOf, idsOf, storedEvent } from './stored-events.js'
-import { type Cases, declareCases, type MakeRecorder, type Subject, type TestFramework } from './test-framework.js'
+import {
+  type Cases,
+  contentOf,
+  declareCases,
+  expectError,
+  idsOf,
+  type MakeRecorder,
+  type Subject,
+  storedEvent,
+  type TestFramework,
+} from './test-framework.js'
 
 /**
  * Declares the cases, those of the events of one originator included. The subscription has a contract of its own.

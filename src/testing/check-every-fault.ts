@@ -1,18 +1,19 @@
 /** Runs a piece of work with a fault at every statement in turn: all or nothing is stored, and the caller is told which. */
 import { ProgrammingError } from '../errors.js'
-import type { FaultKind } from './fault.js'
 import {
   brokenWithoutFault,
   type FaultPlace,
+  FaultTrials,
   type Finding,
   findingAfter,
   findingIn,
   findingsError,
-} from './fault-findings.js'
-import { FaultTrials, type Trial } from './fault-trials.js'
-import type { FaultyAdapter } from './faulty-adapter.js'
-import { isUnchanged, type TableChange } from './table-contents.js'
-import type { Verdict } from './told.js'
+  isUnchanged,
+  type TableChange,
+  type Trial,
+  type Verdict,
+} from './fault-trials.js'
+import type { FaultKind, FaultyAdapter } from './faulty-adapter.js'
 
 /** What is run, and what is looked at. */
 export interface FaultCheckOptions {

@@ -1,9 +1,7 @@
 /** What an application recorder promises while many write to it and others read its log. */
 import type { ApplicationRecorder } from '../persistence/recorder.js'
 import type { Notification } from '../persistence/stored-event.js'
-import { newSeed, randomNumbers } from './random-numbers.js'
-import { idsOf, storedEvents, versionsOf } from './stored-events.js'
-import type { Cases, Subject } from './test-framework.js'
+import { type Cases, idsOf, newSeed, randomNumbers, type Subject, storedEvents, versionsOf } from './test-framework.js'
 
 type ApplicationSubject = Subject<ApplicationRecorder>
 

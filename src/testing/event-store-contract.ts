@@ -6,8 +6,14 @@ import { EventStore } from '../persistence/event-store.js'
 import { Mapper } from '../persistence/mapper.js'
 import type { AggregateRecorder } from '../persistence/recorder.js'
 import { JSONTranscoder } from '../persistence/transcoder.js'
-import { expectError } from './expected-error.js'
-import { type Cases, declareCases, type MakeRecorder, type Subject, type TestFramework } from './test-framework.js'
+import {
+  type Cases,
+  declareCases,
+  expectError,
+  type MakeRecorder,
+  type Subject,
+  type TestFramework,
+} from './test-framework.js'
 
 /**
  * Declares the cases.

@@ -1,6 +1,6 @@
 /** A clock and ids that are the same in each run of a test. */
+import { setIdSource } from '../domain/names.js'
 import { createTimestamp, setClock, Timestamp } from '../domain/timestamp.js'
-import { setIdSource } from '../domain/uuid.js'
 
 /** Something that was put in the place of what is used otherwise. */
 export interface Replacement extends Disposable {

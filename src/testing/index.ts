@@ -11,8 +11,14 @@ export { aggregateRecorderContract } from './aggregate-recorder-contract.js'
 export { applicationRecorderContract } from './application-recorder-contract.js'
 export { checkEveryFault, type FaultCheck, type FaultCheckOptions, type FaultOutcome } from './check-every-fault.js'
 export { eventStoreContract } from './event-store-contract.js'
-export type { FaultKind } from './fault.js'
-export { type FaultOptions, type FaultyAdapter, faultyAdapter, type StruckStatement } from './faulty-adapter.js'
+export type { TableChange, Verdict } from './fault-trials.js'
+export {
+  type FaultKind,
+  type FaultOptions,
+  type FaultyAdapter,
+  faultyAdapter,
+  type StruckStatement,
+} from './faulty-adapter.js'
 export {
   type FixedClock,
   type FixedClockOptions,
@@ -20,8 +26,7 @@ export {
   fixedIds,
   type Replacement,
 } from './fixed-sources.js'
-export { type FactsScenario, givenFacts } from './given-facts.js'
-export { inMemory, type RecordedEvent, storedEvents } from './in-memory.js'
+export { inMemory, type RecordedEvent, type RollbackOptions, storedEvents, withRollback } from './in-memory.js'
 export { notificationLogContract } from './notification-log-contract.js'
 export {
   type AppendingRecorder,
@@ -39,13 +44,18 @@ export {
   projecting,
 } from './projecting.js'
 export { projectionRecorderContract } from './projection-recorder-contract.js'
-export { type AggregateScenario, type DeciderScenario, given, type OlderEvent } from './scenario.js'
+export {
+  type AggregateScenario,
+  type DeciderScenario,
+  type FactsScenario,
+  given,
+  givenFacts,
+  type OlderEvent,
+} from './scenario.js'
 export type { Outcome, ScenarioEvent } from './scenario-outcome.js'
 export { subjectKeyRecorderContract } from './subject-key-recorder-contract.js'
 export { subscriptionContract } from './subscription-contract.js'
-export type { TableChange } from './table-contents.js'
 export { type TaggingRecorder, tagsContract } from './tags-contract.js'
 export type { Expect, Expectation, MakeRecorder, RecorderUnderTest, TestFramework } from './test-framework.js'
-export type { Verdict } from './told.js'
+
 export { trackingRecorderContract } from './tracking-recorder-contract.js'
-export { type RollbackOptions, withRollback } from './with-rollback.js'

@@ -2,9 +2,16 @@
 import { LocalNotificationLog, NotificationLogReader, type Section } from '../application/notification-log.js'
 import { ProgrammingError } from '../errors.js'
 import type { ApplicationRecorder } from '../persistence/recorder.js'
-import { expectError } from './expected-error.js'
-import { idsOf, storedEvent } from './stored-events.js'
-import { type Cases, declareCases, type MakeRecorder, type Subject, type TestFramework } from './test-framework.js'
+import {
+  type Cases,
+  declareCases,
+  expectError,
+  idsOf,
+  type MakeRecorder,
+  type Subject,
+  storedEvent,
+  type TestFramework,
+} from './test-framework.js'
 
 /**
  * Declares the cases.

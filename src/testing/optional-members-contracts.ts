@@ -2,9 +2,18 @@
 import { ConcurrencyError } from '../errors.js'
 import type { AggregateRecorder, DeleteEventsRange, SinceSnapshot } from '../persistence/recorder.js'
 import type { StoredEvent } from '../persistence/stored-event.js'
-import { expectError } from './expected-error.js'
-import { contentOf, storedEvent, storedEvents, versionsOf } from './stored-events.js'
-import { type Cases, declareCases, type MakeRecorder, type Subject, type TestFramework } from './test-framework.js'
+import {
+  type Cases,
+  contentOf,
+  declareCases,
+  expectError,
+  type MakeRecorder,
+  type Subject,
+  storedEvent,
+  storedEvents,
+  type TestFramework,
+  versionsOf,
+} from './test-framework.js'
 
 /** A recorder that stores events on behalf of a save. */
 export type AppendingRecorder = AggregateRecorder & Required<Pick<AggregateRecorder, 'appendEvents'>>

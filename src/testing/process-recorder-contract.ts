@@ -2,9 +2,17 @@
 import { IntegrityError } from '../errors.js'
 import type { ProcessRecorder } from '../persistence/recorder.js'
 import { applicationRecorderContract } from './application-recorder-contract.js'
-import { expectError, expectOneSuccess } from './expected-error.js'
-import { storedEvent, storedEvents, versionsOf } from './stored-events.js'
-import { type Cases, declareCases, type MakeRecorder, type TestFramework } from './test-framework.js'
+import {
+  type Cases,
+  declareCases,
+  expectError,
+  expectOneSuccess,
+  type MakeRecorder,
+  storedEvent,
+  storedEvents,
+  type TestFramework,
+  versionsOf,
+} from './test-framework.js'
 import { trackingOf, trackingRecorderContract } from './tracking-recorder-contract.js'
 
 /**

@@ -7,8 +7,7 @@ import type {
   ProjectionRecorder,
   ProjectionRow,
 } from '../persistence/projection-recorder.js'
-import { expectError } from './expected-error.js'
-import { type Cases, declareCases, type MakeRecorder, type TestFramework } from './test-framework.js'
+import { type Cases, declareCases, expectError, type MakeRecorder, type TestFramework } from './test-framework.js'
 
 /**
  * Declares the cases.

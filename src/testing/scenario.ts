@@ -1,21 +1,29 @@
-/** Given some events, when something is done, then these events follow: tests of aggregates and deciders, without a store. */
+/** Given some events, when something is done or decided, then these events follow: tests of aggregates, deciders and decisions by tags, without a store. */
 import { fail } from 'node:assert/strict'
 import { inspect } from 'node:util'
+import type { Decide, FactsByName, ValuesOf } from '../application/decisions.js'
 import { type Aggregate, type AggregateClass, isAggregate } from '../domain/aggregate.js'
 import { eventsOf } from '../domain/aggregate-events.js'
 import { type CommandArguments, type Decider, type DeciderEvent, decide, fold, initial } from '../domain/decider.js'
-import { isEnded } from '../domain/ended.js'
-import { type DomainEvent, domainEvent } from '../domain/event.js'
+import { type DomainEvent, domainEvent, isEnded } from '../domain/event.js'
+import { definitionOfEvent, type NamedEvent } from '../domain/event-definition.js'
+import { newEvent } from '../domain/event-shapes.js'
+import { type Facts, factsOf, shapesOfFacts } from '../domain/facts.js'
 import { pinned } from '../domain/kept-values.js'
-import { newEvent } from '../domain/new-event.js'
+import { eventTopic } from '../domain/names.js'
 import { shapesOf } from '../domain/read-event.js'
 import { rebuild } from '../domain/rebuild.js'
 import { type SnapshotKind, type Snapshotted, takeSnapshot } from '../domain/snapshot.js'
+import { hasAllTags, Secret, type Tag } from '../domain/tags.js'
 import { Timestamp } from '../domain/timestamp.js'
-import { eventTopic } from '../domain/topic.js'
 import { microsecondsOf, nextTime } from './fixed-sources.js'
-import { type Outcome, outcomeOf, type ScenarioEvent } from './scenario-outcome.js'
-import { unrecordedChange, unrecordedChangeOfState } from './unrecorded-change.js'
+import {
+  type Outcome,
+  outcomeOf,
+  type ScenarioEvent,
+  unrecordedChange,
+  unrecordedChangeOfState,
+} from './scenario-outcome.js'
 
 /** An event that was stored with an older shape of its data. */
 export interface OlderEvent extends ScenarioEvent {
@@ -156,4 +164,82 @@ function pastEvents(kind: SnapshotKind, past: readonly ScenarioEvent[], firstVer
     const stored = pinned(data, () => `give ${topic}`)
     return domainEvent({ originatorId, originatorVersion, topic, timestamp, data: { ...stored }, classVersion })
   })
+}
+
+/** Events that have happened. */
+export interface FactsScenario {
+  /**
+   * Lets a decision be made, as `application.decide` does.
+   *
+   * @throws `AssertionError` where a given event is none that the items ask for
+   */
+  whenDecide<const Items extends FactsByName>(items: Items, decide: Decide<Items>): Outcome<undefined>
+}
+
+/**
+ * Begins a scenario with the events that have happened, oldest first, in whatever stream.
+ *
+ * @param past - as definitions make them: `CourseDefined({ course: 'c', capacity: 10 })`
+ *
+ * @example
+ * givenFacts(CourseDefined({ course: 'c', capacity: 1 }))
+ *   .whenDecide({ taken: taken('c') }, ({ taken }) => subscribe(taken))
+ *   .thenEvents(StudentSubscribed({ course: 'c', student: 's' }))
+ */
+export function givenFacts(...past: ReadonlyArray<NamedEvent<string, object>>): FactsScenario {
+  const now = microsecondsOf(nextTime())
+  const stored = past.map((event, index) =>
+    factOf(event, index + 1, Timestamp.fromMicroseconds(now - (past.length - index) * 1000)),
+  )
+  return {
+    whenDecide(items, decide) {
+      const all = Object.entries(items)
+      const outside = stored.find((event) => !all.some(([, facts]) => isAskedFor(event, facts)))
+      if (outside !== undefined) {
+        const { topic, tags = [] } = outside
+        fail(
+          `${topic} with ${tags.map(textOf).join(' and ') || 'no tags'} is given, and none of the facts ask for it: it would change nothing. ` +
+            'Ask for it, or leave it out.',
+        )
+      }
+      const story = { subject: 'facts', past, act: decide.toString() }
+      try {
+        const values = all.map(([name, facts]) => [name, valueOf(facts, stored)] as const)
+        // By the names of the items, each the value of its facts.
+        const decided: unknown = decide(Object.fromEntries(values) as ValuesOf<typeof items>)
+        if (!Array.isArray(decided)) fail('The decision has to give a list of events, at once.')
+        const events = decided.map((event: NamedEvent<string, object>, index) => factOf(event, index + 1))
+        return outcomeOf(story, { state: undefined, events, change: undefined })
+      } catch (error) {
+        return outcomeOf<undefined>(story, { error, pending: [] })
+      }
+    },
+  }
+}
+
+function factOf(event: NamedEvent<string, object>, originatorVersion: number, timestamp?: Date): DomainEvent {
+  const definition = definitionOfEvent(event)
+  if (definition === undefined)
+    return fail(`Give events that definitions make, as ${event.type}({ … }) of defineEvent().`)
+  const eventName = definition.name
+  return newEvent(shapesOfFacts(definition), {
+    eventName,
+    originatorId,
+    originatorVersion,
+    data: { ...event.data },
+    timestamp,
+  })
+}
+
+function valueOf<Value>(facts: Facts<Value>, stored: readonly DomainEvent[]): Value {
+  const asked = stored.filter((event) => isAskedFor(event, facts))
+  return factsOf(facts, facts.onlyLast ? asked.slice(-1) : asked)
+}
+
+function isAskedFor({ topic, tags = [] }: DomainEvent, facts: Facts<unknown>): boolean {
+  return facts.cases.has(topic.slice(topic.lastIndexOf('.') + 1)) && hasAllTags({ tags }, facts.tags)
+}
+
+function textOf({ name, value }: Tag): string {
+  return `${name}:${value instanceof Secret ? value.reveal() : value}`
 }

@@ -1,5 +1,5 @@
 /** What every subject key recorder promises. */
-import type { SubjectKey, SubjectKeyRecorder } from '../persistence/subject-key-recorder.js'
+import type { SubjectKey, SubjectKeyRecorder } from '../persistence/recorder.js'
 import { type Cases, declareCases, type MakeRecorder, type TestFramework } from './test-framework.js'
 
 /**

@@ -2,9 +2,17 @@
 import { ProgrammingError } from '../errors.js'
 import type { ApplicationRecorder, SubscribeOptions, Subscription } from '../persistence/recorder.js'
 import type { Notification, StoredEvent } from '../persistence/stored-event.js'
-import { expectError } from './expected-error.js'
-import { contentOf, storedEvent, storedEvents } from './stored-events.js'
-import { type Cases, declareCases, type MakeRecorder, type Subject, type TestFramework } from './test-framework.js'
+import {
+  type Cases,
+  contentOf,
+  declareCases,
+  expectError,
+  type MakeRecorder,
+  type Subject,
+  storedEvent,
+  storedEvents,
+  type TestFramework,
+} from './test-framework.js'
 
 /**
  * Declares the cases.

@@ -2,9 +2,16 @@
 import { AppendConditionError } from '../errors.js'
 import type { ApplicationRecorder, TaggedRead, TagQuery } from '../persistence/recorder.js'
 import type { StoredEvent } from '../persistence/stored-event.js'
-import { expectError, expectOneSuccess } from './expected-error.js'
-import { storedEvent, versionsOf } from './stored-events.js'
-import { type Cases, declareCases, type MakeRecorder, type TestFramework } from './test-framework.js'
+import {
+  type Cases,
+  declareCases,
+  expectError,
+  expectOneSuccess,
+  type MakeRecorder,
+  storedEvent,
+  type TestFramework,
+  versionsOf,
+} from './test-framework.js'
 
 /** A recorder that keeps tags. */
 export type TaggingRecorder = ApplicationRecorder &

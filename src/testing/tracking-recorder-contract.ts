@@ -2,8 +2,15 @@
 import { IntegrityError, WaitInterruptedError, WaitTimeoutError } from '../errors.js'
 import type { TrackingRecorder } from '../persistence/recorder.js'
 import type { Tracking } from '../persistence/stored-event.js'
-import { expectError, expectOneSuccess } from './expected-error.js'
-import { type Cases, declareCases, type MakeRecorder, type Subject, type TestFramework } from './test-framework.js'
+import {
+  type Cases,
+  declareCases,
+  expectError,
+  expectOneSuccess,
+  type MakeRecorder,
+  type Subject,
+  type TestFramework,
+} from './test-framework.js'
 
 /**
  * Declares the cases.

@@ -1,7 +1,7 @@
 /** The cache: what it keeps and gives out, what it reads again, and what never gets into it. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { Aggregate } from '../../src/domain/aggregate.js'
-import { defineDecider } from '../../src/domain/define-decider.js'
+import { defineDecider } from '../../src/domain/decider.js'
 import { event } from '../../src/domain/event-decorator.js'
 import {
   Application,

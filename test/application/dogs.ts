@@ -2,9 +2,9 @@
 
 import { Application } from '../../src/application/application.js'
 import { Aggregate } from '../../src/domain/aggregate.js'
-import { defineDecider } from '../../src/domain/define-decider.js'
+import { defineDecider } from '../../src/domain/decider.js'
 import { event } from '../../src/domain/event-decorator.js'
-import { NAMESPACE_URL, uuid5 } from '../../src/domain/uuid.js'
+import { NAMESPACE_URL, uuid5 } from '../../src/domain/names.js'
 import type { Recording } from '../../src/persistence/event-store.js'
 
 @event('Registered', 'name')

@@ -1,6 +1,6 @@
 /** What a rebuild shows of its progress. */
 import { describe, expect, it } from 'vitest'
-import { RebuildView } from '../../src/cli/rebuild-view.js'
+import { RebuildView } from '../../src/cli/run-projections.js'
 
 describe('the progress of a rebuild', () => {
   const halfWay = { position: 50n, target: 100n, events: 40, rate: 80.4, restMs: 500 }

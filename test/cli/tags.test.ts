@@ -12,7 +12,7 @@ import {
   secret,
   typed,
 } from '../../src/index.js'
-import { registerModule } from '../../src/persistence/module-topic.js'
+import { registerModule } from '../../src/persistence/configured.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
 

@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { Aggregate, type AggregateClass } from '../../src/domain/aggregate.js'
 import { event } from '../../src/domain/event-decorator.js'
+import { NAMESPACE_URL, uuid5 } from '../../src/domain/names.js'
 import { rebuild } from '../../src/domain/rebuild.js'
-import { NAMESPACE_URL, uuid5 } from '../../src/domain/uuid.js'
 
 function roundTrip<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, aggregate: A): A {
   const copy = rebuild(aggregateClass, aggregate.collectEvents())

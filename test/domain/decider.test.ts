@@ -1,7 +1,6 @@
 /** Deciders: deciding, folding, inferred types, and streams shared with a class of aggregates. */
 import { describe, expect, expectTypeOf, it } from 'vitest'
-import { type Decider, type DeciderState, decide, fold, initial } from '../../src/domain/decider.js'
-import { defineDecider } from '../../src/domain/define-decider.js'
+import { type Decider, type DeciderState, decide, defineDecider, fold, initial } from '../../src/domain/decider.js'
 import { type DomainEvent, domainEvent } from '../../src/domain/event.js'
 import { defineEvent } from '../../src/domain/event-definition.js'
 import { rebuild } from '../../src/domain/rebuild.js'

@@ -1,7 +1,7 @@
 /** The aggregate that the tests of the domain layer share. */
 import { Aggregate } from '../../src/domain/aggregate.js'
 import { event } from '../../src/domain/event-decorator.js'
-import { NAMESPACE_URL, uuid5 } from '../../src/domain/uuid.js'
+import { NAMESPACE_URL, uuid5 } from '../../src/domain/names.js'
 
 @event('Registered', 'name')
 export class Dog extends Aggregate {

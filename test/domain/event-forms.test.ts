@@ -5,9 +5,8 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { Aggregate, type AggregateClass } from '../../src/domain/aggregate.js'
 import { applies, event } from '../../src/domain/event-decorator.js'
-import { defineEvent, validData } from '../../src/domain/event-definition.js'
+import { defineEvent, type StandardSchema, typed, validData } from '../../src/domain/event-definition.js'
 import { rebuild } from '../../src/domain/rebuild.js'
-import { type StandardSchema, typed } from '../../src/domain/standard-schema.js'
 import { EventDataError, ProgrammingError } from '../../src/errors.js'
 
 function roundTrip<A extends Aggregate<object>>(aggregateClass: AggregateClass<A>, aggregate: A): A {

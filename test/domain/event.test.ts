@@ -2,8 +2,8 @@
 import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { domainEvent } from '../../src/domain/event.js'
+import { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from '../../src/domain/names.js'
 import { createTimestamp, Timestamp } from '../../src/domain/timestamp.js'
-import { NAMESPACE_DNS, NAMESPACE_OID, NAMESPACE_URL, NAMESPACE_X500, uuid5 } from '../../src/domain/uuid.js'
 
 const registered = {
   originatorId: uuid5(NAMESPACE_URL, '/dogs/Fido'),

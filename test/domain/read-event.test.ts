@@ -2,12 +2,10 @@
 import { describe, expect, expectTypeOf, it } from 'vitest'
 import { z } from 'zod'
 import { Aggregate } from '../../src/domain/aggregate.js'
-import { decide, fold, initial } from '../../src/domain/decider.js'
-import { defineDecider } from '../../src/domain/define-decider.js'
+import { decide, defineDecider, fold, initial } from '../../src/domain/decider.js'
 import { event } from '../../src/domain/event-decorator.js'
-import { defineEvent } from '../../src/domain/event-definition.js'
+import { defineEvent, typed } from '../../src/domain/event-definition.js'
 import { readEvent, topicsOf } from '../../src/domain/read-event.js'
-import { typed } from '../../src/domain/standard-schema.js'
 import { EventDataError } from '../../src/errors.js'
 
 const TrickAdded = defineEvent('TrickAdded', z.object({ trick: z.string().trim().min(1) }))

@@ -2,8 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { Aggregate, type AggregateClass, type EventHandlers } from '../../src/domain/aggregate.js'
 import { event } from '../../src/domain/event-decorator.js'
+import { NAMESPACE_URL, uuid5 } from '../../src/domain/names.js'
 import { rebuild } from '../../src/domain/rebuild.js'
-import { NAMESPACE_URL, uuid5 } from '../../src/domain/uuid.js'
 import { Dog } from './dog.js'
 
 interface CatEvents {

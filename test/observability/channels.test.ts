@@ -13,7 +13,7 @@ import {
   TransactionTimeoutError,
   type TransactionTrace,
 } from '../../src/index.js'
-import { storedEvent, storedEvents } from '../../src/testing/stored-events.js'
+import { storedEvent, storedEvents } from '../../src/testing/test-framework.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
 

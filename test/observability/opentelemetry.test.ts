@@ -13,7 +13,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { problemDetails, transactions } from '../../adapters/fastify.js'
 import { traceTransactions } from '../../examples/opentelemetry.js'
 import { PrismaApplicationRecorder, PrismaDatastore } from '../../src/index.js'
-import { storedEvents } from '../../src/testing/stored-events.js'
+import { storedEvents } from '../../src/testing/test-framework.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
 

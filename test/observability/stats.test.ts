@@ -11,7 +11,7 @@ import {
   TransactionTimeoutError,
 } from '../../src/index.js'
 import { faultyAdapter } from '../../src/testing/faulty-adapter.js'
-import { storedEvent, storedEvents } from '../../src/testing/stored-events.js'
+import { storedEvent, storedEvents } from '../../src/testing/test-framework.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { databases, databasesOf } from '../support/databases.js'

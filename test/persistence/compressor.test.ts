@@ -12,7 +12,7 @@ import {
   ProgrammingError,
   ZlibCompressor,
 } from '../../src/index.js'
-import { configuredMapper } from '../../src/persistence/configured-mapper.js'
+import { configuredMapper } from '../../src/persistence/configured.js'
 
 interface Format {
   readonly name: string

@@ -8,11 +8,14 @@ import { createTimestamp } from '../../src/domain/timestamp.js'
 import { EnvironmentError, MapperError, ProgrammingError, TopicError } from '../../src/errors.js'
 import { AESCipher } from '../../src/persistence/cipher.js'
 import { ZlibCompressor } from '../../src/persistence/compressor.js'
-import { configuredFactory, persistenceVariable } from '../../src/persistence/configured-factory.js'
-import { configuredMapper } from '../../src/persistence/configured-mapper.js'
-import { Environment } from '../../src/persistence/environment.js'
-import type { InfrastructureFactory } from '../../src/persistence/factory.js'
-import { registerModule, resolveTopic } from '../../src/persistence/module-topic.js'
+import {
+  configuredFactory,
+  configuredMapper,
+  persistenceVariable,
+  registerModule,
+  resolveTopic,
+} from '../../src/persistence/configured.js'
+import { Environment, type InfrastructureFactory } from '../../src/persistence/environment.js'
 import { JSONTranscoder } from '../../src/persistence/transcoder.js'
 
 const modules = './test/persistence/modules'

@@ -11,7 +11,7 @@ import {
   ProgrammingError,
   RotatingCipher,
 } from '../../src/index.js'
-import { configuredMapper } from '../../src/persistence/configured-mapper.js'
+import { configuredMapper } from '../../src/persistence/configured.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 
 const plaintext = new TextEncoder().encode('a text that is to be secret')

@@ -3,9 +3,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Timestamp } from '../../src/domain/timestamp.js'
 import { DataError, MapperError, TranscodingNotRegisteredError } from '../../src/errors.js'
-import { DecimalText, Uuid } from '../../src/persistence/exact-values.js'
 import { JSONTranscoder } from '../../src/persistence/transcoder.js'
-import type { Transcoding } from '../../src/persistence/transcodings.js'
+import { DecimalText, type Transcoding, Uuid } from '../../src/persistence/transcodings.js'
 
 class Inner {
   readonly id: Uuid

@@ -15,7 +15,7 @@ import {
   type StoredEvent,
   uuid5,
 } from '../../src/index.js'
-import { TextEvent, withBytes } from '../../src/persistence/text-event.js'
+import { TextEvent, withBytes } from '../../src/persistence/stored-event.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { databasesOf } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'

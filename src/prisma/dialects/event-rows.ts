@@ -2,8 +2,7 @@
 import { isUtf8 } from 'node:buffer'
 import { InternalError } from '../../errors.js'
 import type { SinceSnapshot } from '../../persistence/recorder.js'
-import type { Notification, StoredEvent } from '../../persistence/stored-event.js'
-import { sizeOf, TextEvent } from '../../persistence/text-event.js'
+import { type Notification, type StoredEvent, sizeOf, TextEvent } from '../../persistence/stored-event.js'
 import type { DriverConnection } from '../connections.js'
 import type { Inserted } from '../dialect.js'
 

@@ -1,5 +1,5 @@
 /** The tables beside the events on MariaDB and MySQL: idempotency keys, tracking positions, subject keys and projections. */
-import type { IdempotencyClaim } from '../../persistence/idempotency-store.js'
+import type { IdempotencyClaim } from '../../persistence/recorder.js'
 import type { Tracking } from '../../persistence/stored-event.js'
 import type { StatementRunner } from '../connections.js'
 import type { ProjectionTablesOptions, TrackingTable, TrackingTableOptions } from '../dialect.js'

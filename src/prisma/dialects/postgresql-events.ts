@@ -7,8 +7,7 @@ import type {
   SinceSnapshotRange,
   TaggedRead,
 } from '../../persistence/recorder.js'
-import type { Notification, StoredEvent, StreamPosition } from '../../persistence/stored-event.js'
-import { TextEvent } from '../../persistence/text-event.js'
+import { type Notification, type StoredEvent, type StreamPosition, TextEvent } from '../../persistence/stored-event.js'
 import type { DriverConnection, StatementRunner } from '../connections.js'
 import type {
   EventsTable,

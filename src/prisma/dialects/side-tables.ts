@@ -1,7 +1,6 @@
 /** The statements over the tables beside the events, alike on all databases but for a few words: idempotency keys, tracking positions, subject keys. */
-import type { IdempotencyClaim, IdempotencyKey, RecordedResponse } from '../../persistence/idempotency-store.js'
+import type { IdempotencyClaim, IdempotencyKey, RecordedResponse, SubjectKey } from '../../persistence/recorder.js'
 import type { Tracking } from '../../persistence/stored-event.js'
-import type { SubjectKey } from '../../persistence/subject-key-recorder.js'
 import type { StatementRunner } from '../connections.js'
 import type { IdempotencyKeysTable, RecordedAnswer, SubjectKeysTable, TrackingTable } from '../dialect.js'
 import { statement } from '../driver.js'

@@ -1,5 +1,5 @@
 /** The tables beside the events on SQLite: idempotency keys, tracking positions, subject keys and projections. */
-import type { IdempotencyClaim } from '../../persistence/idempotency-store.js'
+import type { IdempotencyClaim } from '../../persistence/recorder.js'
 import type { StatementRunner } from '../connections.js'
 import type { ProjectionTablesOptions, TrackingTableOptions } from '../dialect.js'
 import { statement } from '../driver.js'

@@ -1,4 +1,7 @@
-/** Topics: the stable names of event types, `<class>.<event>`, and the former ones that stored rows may still have. */
+/** Names that are stored: topics of event types, ids of originators, and texts that every database keeps as they are. */
+import { randomUUID } from 'node:crypto'
+import { v5 } from 'uuid'
+import { DataError, ProgrammingError } from '../errors.js'
 
 /**
  * Names that stored events were given before: a list of former topics of the class, or a record that also renames
@@ -90,4 +93,81 @@ function* currentForms(owner: TopicOwner, topic: string): Generator<string> {
 // Array.isArray does not narrow a readonly list out of the union.
 function isList(former: FormerTopics): former is readonly string[] {
   return Array.isArray(former)
+}
+
+/** The namespace for names that are domain names. @see RFC 9562, section 6.6 */
+export const NAMESPACE_DNS: string = '6ba7b810-9dad-11d1-80b4-00c04fd430c8'
+
+/** The namespace for names that are URLs or paths. @see RFC 9562, section 6.6 */
+export const NAMESPACE_URL: string = '6ba7b811-9dad-11d1-80b4-00c04fd430c8'
+
+/** The namespace for names that are ISO object identifiers. @see RFC 9562, section 6.6 */
+export const NAMESPACE_OID: string = '6ba7b812-9dad-11d1-80b4-00c04fd430c8'
+
+/** The namespace for names that are X.500 distinguished names. @see RFC 9562, section 6.6 */
+export const NAMESPACE_X500: string = '6ba7b814-9dad-11d1-80b4-00c04fd430c8'
+
+/**
+ * Makes the same id for the same name in the same namespace, everywhere and in every language.
+ *
+ * @param namespace - a UUID: one of the `NAMESPACE_` constants or one of your own
+ * @param name - any text
+ * @returns the UUID in lower case
+ * @throws `TypeError` when the namespace is not a UUID
+ * @see RFC 9562, section 5.5; Python's `uuid.uuid5`
+ */
+export function uuid5(namespace: string, name: string): string {
+  return v5(name, namespace)
+}
+
+let replacedSource: (() => string) | undefined
+
+/**
+ * Replaces the source of random ids, for tests.
+ *
+ * @returns puts it back
+ * @throws `ProgrammingError` when it is replaced already
+ */
+export function setIdSource(source: () => string): () => void {
+  if (replacedSource !== undefined) throw new ProgrammingError('Random ids are replaced already: restore them first.')
+  replacedSource = source
+  return () => {
+    if (replacedSource === source) replacedSource = undefined
+  }
+}
+
+/** Makes a random id. @see RFC 9562, section 5.4 */
+export function randomId(): string {
+  return replacedSource === undefined ? randomUUID() : replacedSource()
+}
+
+/** Whether databases keep a text as it is: one with a NUL, or with half of a surrogate pair, some of them do not. */
+export function isStorableText(text: string): boolean {
+  // UTF-8 cannot have half of a surrogate pair. PostgreSQL has no NUL in texts, and SQLite drivers end a text at it.
+  return text.isWellFormed() && !text.includes('\0')
+}
+
+/**
+ * Checks texts.
+ *
+ * @param attempted - gives what is to be done, for messages
+ * @throws `DataError` for one that databases do not keep as it is
+ */
+export function assertStorableText(texts: Readonly<Record<string, string>>, attempted: () => string): void {
+  for (const name in texts) {
+    const text = texts[name]
+    if (text === undefined || isStorableText(text)) continue
+    throw new DataError(
+      `Cannot ${JSON.stringify(attempted()).slice(1, -1)}: its ${name} is ${JSON.stringify(text)}, with a NUL or half of a surrogate pair, ` +
+        'which databases do not keep',
+    )
+  }
+}
+
+/** The same for the id and the topic of an event. */
+export function assertStorableIds(
+  { originatorId, topic }: { readonly originatorId: string; readonly topic: string },
+  attempted: () => string,
+): void {
+  if (!isStorableText(originatorId) || !isStorableText(topic)) assertStorableText({ originatorId, topic }, attempted)
 }
