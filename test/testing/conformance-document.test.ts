@@ -55,7 +55,8 @@ function numbersInTests(): number[] {
 }
 
 /** The rows of the table of single behaviours: the number, and the files or words in the last column. */
-const [, singly = ''] = /\n## Codecs, aggregates and applications, one by one\n([\s\S]*?)\n## /.exec(document) ?? []
+const [, singly = ''] =
+  /\n## Codecs, aggregates, applications, systems and projections, one by one\n([\s\S]*?)\n## /.exec(document) ?? []
 const rows = [...singly.matchAll(/^\| (\d+) +\|[^|]*\| ([^|]*?) *\|$/gm)].map(([, number, place = '']) => ({
   number: Number(number),
   place,
@@ -84,14 +85,14 @@ describe('the document of the contracts', () => {
   it('tells of each behaviour without a test why it has none', () => {
     const reasons = reasonsTold()
     const told = new Set([...numbersInTests(), ...reasons])
-    const behaviours = listOf('1–205, 251–264')
+    const behaviours = listOf('1–234, 251–264')
     expect(behaviours.filter((number) => !told.has(number))).toEqual([])
     const inCases = new Set(contracts.flatMap(([, contract]) => casesOf(contract).flatMap(numbersOf)))
     expect(reasons.filter((number) => inCases.has(number))).toEqual([])
   })
 
-  it('tells of each behaviour of codecs, aggregates and applications in which files it is held', () => {
-    expect(rows.map(({ number }) => number)).toEqual(listOf('103–198'))
+  it('tells of each behaviour of codecs, aggregates, applications, systems and projections in which files it is held', () => {
+    expect(rows.map(({ number }) => number)).toEqual(listOf('103–198, 206–234'))
     const files = rows.flatMap((row) => row.files.map((file) => ({ number: row.number, file })))
     expect(files.filter(({ file }) => !existsSync(file))).toEqual([])
     expect(files.filter(({ number, file }) => !numbersInNames(file).has(number))).toEqual([])
