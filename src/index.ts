@@ -57,6 +57,7 @@ export {
 
 export { type GetOptions, Repository } from './application/repository.js'
 export type { InlineProjection } from './application/saves.js'
+export { type TimerContent, type TimerOptions, type TimerStore, Timers } from './application/timers.js'
 export {
   Aggregate,
   type AggregateClass,
@@ -167,6 +168,7 @@ export {
 } from './persistence/in-memory-factory.js'
 export { InMemoryProjectionRecorder } from './persistence/in-memory-projections.js'
 export { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './persistence/in-memory-recorders.js'
+export { InMemoryTimerRecorder } from './persistence/in-memory-timers.js'
 export { Mapper, type MapperOptions } from './persistence/mapper.js'
 export { PersonalDataKeys } from './persistence/personal-data-keys.js'
 export type {
@@ -221,6 +223,14 @@ export type {
   StreamPosition,
   Tracking,
 } from './persistence/stored-event.js'
+export type {
+  DueTimer,
+  PendingTimer,
+  SelectTimersOptions,
+  StoredTimer,
+  TimerFailure,
+  TimerRecorder,
+} from './persistence/timer-recorder.js'
 export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
 export {
   type DecimalClass,
@@ -243,6 +253,7 @@ export { type IdempotencyStoreOptions, PrismaIdempotencyStore } from './prisma/i
 export type { ListenConnection } from './prisma/listener.js'
 export type { TransactionClient } from './prisma/prisma-client.js'
 export { PrismaSubjectKeyRecorder, type SubjectKeyOptions } from './prisma/subject-key-recorder.js'
+export { PrismaTimerRecorder, type TimerRecorderOptions } from './prisma/timer-recorder.js'
 export {
   PrismaProcessRecorder,
   PrismaTrackingRecorder,
@@ -256,7 +267,14 @@ export type {
   Transaction,
   TransactionHost,
 } from './prisma/transaction.js'
-export { of, on, type ProjectedEvent, type ProjectionHandler } from './projection/handlers.js'
+export {
+  type FiredTimer,
+  of,
+  on,
+  type ProjectedEvent,
+  type ProjectionHandler,
+  type TimerHandler,
+} from './projection/handlers.js'
 export type { ProjectionProgress, ProjectionRunnerStats } from './projection/progress.js'
 export {
   defineProjection,
@@ -271,6 +289,7 @@ export type { RebuildOptions, RebuildWay } from './projection/rebuild.js'
 export type { RebuildProgress, RebuildResult } from './projection/rebuild-pages.js'
 export { type RowsDelegate, rows } from './projection/rows.js'
 export type { ProjectionDatastore, ProjectionRunnerOptions } from './projection/runner-options.js'
+export { onTimer, type TimedHandler } from './projection/timers.js'
 export {
   IdempotencyBodyError,
   IdempotencyKeyError,

@@ -43,6 +43,7 @@ import { LocalNotificationLog, type NotificationLog } from './notification-log.j
 import { configuredCache } from './originator-cache.js'
 import { type GetOptions, getOriginator, originatorIds, Repository } from './repository.js'
 import { Saves, Snapshots } from './saves.js'
+import { Timers } from './timers.js'
 
 /**
  * The base of applications: methods that get aggregates from the repository, change them and save them.
@@ -80,6 +81,7 @@ export class Application<Client = unknown> {
   readonly #infrastructure: Infrastructure<Client>
   readonly #snapshots: Snapshots
   readonly #saves: Saves<Client>
+  #timers: Timers | undefined
 
   /**
    * Nothing is read or written here. What is named by variables is loaded at the first use, or by `ready()`.
@@ -125,6 +127,12 @@ export class Application<Client = unknown> {
     const listeners = { inline, onRecorded: this.recorded?.bind(this) }
     this.#saves = new Saves(infrastructure, this.repository, this.#snapshots, listeners)
     this.notificationLog = new LocalNotificationLog(infrastructure.log, options.sectionSize, infrastructure.textsOf)
+  }
+
+  /** What is to be done later: set and cleared in the current transaction, and handled by a reaction with `onTimer`. */
+  get timers(): Timers {
+    this.#timers ??= new Timers(this.#infrastructure)
+    return this.#timers
   }
 
   /** The application's name; empty when it has none. */

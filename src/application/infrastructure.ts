@@ -1,6 +1,6 @@
 /** What an application stands on: made from its options at once, or loaded from what its environment names at first use. */
 import type { Tag } from '../domain/tags.js'
-import { ProgrammingError } from '../errors.js'
+import { NotSupportedError, ProgrammingError } from '../errors.js'
 import {
   configuredFactory,
   configuredMapper,
@@ -19,6 +19,7 @@ import type {
   WatchedCall,
 } from '../persistence/recorder.js'
 import { TagTexts } from '../persistence/tag-texts.js'
+import type { TimerRecorder } from '../persistence/timer-recorder.js'
 import { isUnderTest } from '../surroundings.js'
 import type { EventReader } from './repository.js'
 
@@ -44,6 +45,7 @@ export class Infrastructure<Client> {
   #eventStore: EventStore | undefined
   #snapshotStore: EventStore | undefined
   #personalDataKeys: PersonalDataKeys | undefined
+  #timers: TimerRecorder | undefined
   #loading: Promise<EventStore> | undefined
   #isClosed = false
 
@@ -159,6 +161,18 @@ export class Infrastructure<Client> {
   async personalDataKeys(): Promise<PersonalDataKeys> {
     const { mapper } = await this.eventStore()
     return this.#keysWith(mapper)
+  }
+
+  /**
+   * What keeps the timers, once it is loaded.
+   *
+   * @throws `NotSupportedError` where the factory keeps none
+   */
+  timerRecorder(): TimerRecorder {
+    this.#assertOpen()
+    this.#timers ??= this.#madeFactory.timerRecorder?.()
+    if (this.#timers !== undefined) return this.#timers
+    throw new NotSupportedError(`Could not use the timers of ${this.#label}: the factory of its recorders keeps none.`)
   }
 
   /** Closes the factory; harmless when that was done. */

@@ -9,7 +9,7 @@ import { LogWatch } from '../prisma/log-watch.js'
 import { checkIdentifier, type TableNames, tableNames } from '../prisma/table-names.js'
 import { translateError } from '../prisma/translate-error.js'
 import { examineMigrations } from './migrate.js'
-import { projectionFindings } from './projection-findings.js'
+import { projectionFindings, timerFindings } from './projection-findings.js'
 
 export type { Finding }
 
@@ -89,6 +89,7 @@ class Examination {
       const names = tableNames(application)
       for (const table of otherTables(names)) findings.push(...(await this.#table(table)))
       findings.push(...(await this.#tracking(names.tracking, logs)), ...(await this.#projections(names, logs)))
+      findings.push(...(await this.#timers(names.timers)))
     }
     findings.push(...(await this.#table(idempotencyKeys)))
     findings.push(...(await examineMigrations(this.#adapter, this.#options.migrations)))
@@ -193,6 +194,14 @@ class Examination {
     return [...found.flat(), ...(await projectionFindings({ table: names.projections, tables, logs }, this.#runner))]
   }
 
+  /** What is late, and what was put aside. */
+  async #timers(table: string): Promise<Finding[]> {
+    const found = await this.#table({ name: table, columns: timerColumns, key: ['id'], neededFor: 'timers' })
+    if (found.some(({ status }) => status !== 'ok')) return found
+    const timers = this.#dialect.timersTable({ name: table, schema: this.#options.schema, notifies: false })
+    return [...found, ...(await timerFindings(table, timers, this.#runner))]
+  }
+
   get #runner(): StatementRunner {
     const adapter = this.#adapter
     return {
@@ -241,6 +250,8 @@ function projectionTables({ projections, projectionStates, parkedEvents }: Table
     { name: parkedEvents, columns: [...event, 'key', 'attempts', 'error', 'parked_at'], key: event, neededFor },
   ]
 }
+
+const timerColumns = ['id', 'topic', 'due_at', 'next_at', 'attempts', 'epoch', 'error', 'state']
 
 const idempotencyKeys: ExpectedTable = {
   name: 'idempotency_keys',

@@ -1,7 +1,7 @@
 /** The doctor's findings in the tables of projections: their status, and the owners of their leases. */
 import { type ProjectionRow, reactionVersion } from '../persistence/projection-recorder.js'
 import type { StatementRunner } from '../prisma/connections.js'
-import type { Finding, ProjectionTables } from '../prisma/dialect.js'
+import type { Finding, ProjectionTables, TimersTable } from '../prisma/dialect.js'
 import { counted } from './project.js'
 
 /** Where to look. */
@@ -12,6 +12,10 @@ export interface ProjectionPlace {
   /** The ends of the logs that were looked at, by the names of their applications in lower case. */
   readonly logs: ReadonlyMap<string, bigint | null>
 }
+
+/** By then a runner has met it. */
+const lateAfterMs = 60_000
+const listedTimers = 100
 
 const command = 'npx eventsourcing-prisma projections'
 
@@ -31,6 +35,32 @@ export async function projectionFindings(place: ProjectionPlace, runner: Stateme
     if (aside !== undefined) findings.push(aside)
   }
   return findings
+}
+
+/** Looks at the timers that are late, and those that were put aside; the table has to be in order. */
+export async function timerFindings(table: string, timers: TimersTable, runner: StatementRunner): Promise<Finding[]> {
+  const parked = await timers.select(runner, { parked: true, limit: listedTimers })
+  const late = await timers.late(runner, lateAfterMs)
+  return [
+    ...(parked.length === 0
+      ? []
+      : [
+          {
+            check: 'parked timers',
+            subject: table,
+            status: 'warning' as const,
+            message: `${parked.length === listedTimers ? 'at least ' : ''}${counted(parked.length, 'timer')} put aside, such as ${parked[0]?.id} ('${parked[0]?.topic}'): ${parked[0]?.error ?? ''}`,
+            cure: "Mend the handler, then: await application.timers.retry(), or runner.retry(name) of the reaction's runner",
+          },
+        ]),
+    ...late.map(({ topic, count }) => ({
+      check: 'late timers',
+      subject: `${table}, '${topic}'`,
+      status: 'warning' as const,
+      message: `${counted(count, 'timer')} due for more than ${lateAfterMs / 1000} seconds, and not handled`,
+      cure: `Start a runner with a reaction that has onTimer('${topic}', …), or clear them. Is that reaction paused?`,
+    })),
+  ]
 }
 
 /** @param last - the end of the log; undefined for one that was not looked at, null for an empty one */

@@ -7,9 +7,11 @@ import { sqliteModelTypes } from '../prisma/dialects/sqlite-tables.js'
 import type { ModelTypes } from '../prisma/dialects/table-options.js'
 import {
   checkIdentifier,
+  dueIndexName,
   positionIndexName,
   primaryKeyName,
   receiptIndexName,
+  type TableNames,
   tableNames,
 } from '../prisma/table-names.js'
 
@@ -105,6 +107,7 @@ function applicationModels(application: string, options: ModelsOptions): Model[]
     subjectKeysModel(application, types),
     ...projectionModels(application, types),
     inboxModel(application, types),
+    timersModel(application, types),
   ]
 }
 
@@ -180,6 +183,27 @@ function parkedFields(types: ModelTypes): ModelFields {
     ['error', types.topic],
     ['parkedAt', `${types.recordedAt} @default(now())`],
   ]
+}
+
+function timersModel(application: string, types: ModelTypes): Model {
+  const { timers: table } = tableNames(application)
+  const index = dueIndexName(table, types.longestName)
+  return {
+    name: modelNames(application).timers,
+    table,
+    comment: `What is to be done later in ${application || 'the application'}. Written by eventsourcing-prisma only.`,
+    fields: [
+      ['id', `${types.idempotencyKey} @id${keyMap(table, types)}`],
+      ['topic', types.idempotencyKey],
+      ['dueAt', types.recordedAt],
+      ['nextAt', types.recordedAt.replace('DateTime', 'DateTime?')],
+      ['attempts', 'Int'],
+      ['epoch', 'BigInt'],
+      ['error', types.topic.replace('String', 'String?')],
+      ['state', types.state],
+    ],
+    keys: [`@@index([nextAt]${index.isDefault ? '' : `, map: "${index.name}"`})`],
+  }
 }
 
 function subjectKeysModel(application: string, types: ModelTypes): Model {
@@ -260,18 +284,7 @@ function eventFields({ types, originatorIdType = 'uuid' }: ModelsOptions): Array
   ]
 }
 
-type ModelName =
-  | 'events'
-  | 'eventTags'
-  | 'snapshots'
-  | 'tracking'
-  | 'subjectKeys'
-  | 'projections'
-  | 'projectionStates'
-  | 'parkedEvents'
-  | 'inbox'
-
-function modelNames(application: string): Record<ModelName, string> {
+function modelNames(application: string): Record<keyof TableNames, string> {
   if (application === '')
     return {
       events: 'StoredEvent',
@@ -283,6 +296,7 @@ function modelNames(application: string): Record<ModelName, string> {
       projectionStates: 'ProjectionState',
       parkedEvents: 'ParkedEvent',
       inbox: 'InboxMessage',
+      timers: 'Timer',
     }
   const name = application.charAt(0).toUpperCase() + application.slice(1)
   if (!/^[A-Z]/.test(name)) {
@@ -300,6 +314,7 @@ function modelNames(application: string): Record<ModelName, string> {
     projectionStates: `${name}ProjectionState`,
     parkedEvents: `${name}ParkedEvent`,
     inbox: `${name}InboxMessage`,
+    timers: `${name}Timer`,
   }
 }
 
@@ -371,6 +386,7 @@ export function tablesSql({ dialect, applications, originatorIdType, schema }: S
       dialect.subjectKeysTable({ name: names.subjectKeys, schema }),
       dialect.projectionTables({ names, schema }),
       dialect.inboxTable({ name: names.inbox, schema }),
+      dialect.timersTable({ name: names.timers, schema, notifies: false }),
     ].flatMap(({ createStatements }) => createStatements)
   })
   const shared = dialect.idempotencyKeysTable({ name: 'idempotency_keys', schema }).createStatements

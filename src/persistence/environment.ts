@@ -10,6 +10,7 @@ import type {
   ManagedSubjectKeyRecorder,
   ManagedTrackingRecorder,
 } from './recorder.js'
+import type { TimerRecorder } from './timer-recorder.js'
 
 /** Names and values, like `process.env`. */
 export type EnvironmentVariables = Readonly<Record<string, string | undefined>>
@@ -188,6 +189,8 @@ export interface InfrastructureFactory<Client = unknown> {
   projectionRecorder?(): ProjectionRecorder<Client> | undefined
   /** Makes what keeps which messages were processed; an application whose factory is without it has no inbox. */
   inboxRecorder?(): InboxRecorder | undefined
+  /** Makes what keeps timers; an application whose factory is without it has none. */
+  timerRecorder?(): TimerRecorder | undefined
   /** Awaited once before the application first uses its recorders, for what cannot be done at once, such as `CREATE_TABLE`. */
   prepare?(): Promise<void>
   /** Gives up what the factory opened itself. */

@@ -45,7 +45,7 @@ export function isTransient(error: unknown): boolean {
 }
 
 /** As `isTransient`, where the database is known. */
-function mayPass(error: unknown, dialect?: Dialect): boolean {
+export function mayPass(error: unknown, dialect?: Dialect): boolean {
   if (isEventSourcingError(error)) return isOwnTransient(error)
   const facts = readDriverError(error)
   if (facts === undefined && !isOfPrisma(error)) return false

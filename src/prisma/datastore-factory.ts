@@ -11,6 +11,7 @@ import type { TransactionClient } from './prisma-client.js'
 import { PrismaProjectionRecorder } from './projection-recorder.js'
 import { PrismaSubjectKeyRecorder } from './subject-key-recorder.js'
 import { noteTables, tableNames } from './table-names.js'
+import { PrismaTimerRecorder } from './timer-recorder.js'
 import { PrismaProcessRecorder, PrismaTrackingRecorder, type TrackingRecorderClass } from './tracking-recorder.js'
 
 const trackingRecorderVariable = 'TRACKING_RECORDER_TOPIC'
@@ -66,7 +67,7 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
   }
 
   #companions(): NonNullable<RecorderOptions['companions']> {
-    return [this.aggregateRecorder('snapshots'), this.subjectKeyRecorder()]
+    return [this.aggregateRecorder('snapshots'), this.subjectKeyRecorder(), this.timerRecorder()]
   }
 
   subjectKeyRecorder(): PrismaSubjectKeyRecorder<Client> {
@@ -80,6 +81,10 @@ export class DatastoreFactory<Client extends object> implements InfrastructureFa
   inboxRecorder(): PrismaInboxRecorder {
     const { inbox, tracking } = this.#tables
     return new PrismaInboxRecorder(this.#datastore, { inboxTable: inbox, trackingTable: tracking, ...this.#schema })
+  }
+
+  timerRecorder(): PrismaTimerRecorder<Client> {
+    return new PrismaTimerRecorder(this.#datastore, { timersTable: this.#tables.timers, ...this.#schema })
   }
 
   /** Makes the tables where `CREATE_TABLE` says so; otherwise they come from `prisma migrate`. */

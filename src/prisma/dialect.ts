@@ -23,6 +23,13 @@ import type {
   TagQuery,
 } from '../persistence/recorder.js'
 import type { Notification, StoredEvent, StreamPosition, Tracking } from '../persistence/stored-event.js'
+import type {
+  DueTimer,
+  PendingTimer,
+  SelectTimersOptions,
+  StoredTimer,
+  TimerFailure,
+} from '../persistence/timer-recorder.js'
 import type { Damage } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
 import type { Overwriting } from './bulk-update.js'
@@ -288,6 +295,36 @@ export interface ProjectionTables {
   readonly createStatements: readonly string[]
 }
 
+/** The table of the timers of one application. */
+export interface TimersTableOptions extends TrackingTableOptions {
+  /** Whether what sets a timer notifies who listens to the table's channel, once it is committed. */
+  readonly notifies: boolean
+}
+
+/** The statements over a table of timers: those of a `TimerRecorder`, one by one. */
+export interface TimersTable {
+  /** What setting a timer notifies. */
+  readonly channel: string
+  /** At which the transactions run that take timers; undefined for the default. */
+  readonly isolationLevel: IsolationLevel | undefined
+  set(runner: StatementRunner, timer: StoredTimer): Promise<void>
+  clear(runner: StatementRunner, id: string): Promise<boolean>
+  /** Timers that are due, without those that another transaction has: nobody else is given them until the end of this one. */
+  take(runner: StatementRunner, topics: readonly string[], limit: number): Promise<DueTimer[]>
+  remove(runner: StatementRunner, ids: readonly string[]): Promise<void>
+  reserve(runner: StatementRunner, id: string, forMs: number): Promise<void>
+  extend(runner: StatementRunner, timer: Pick<DueTimer, 'id' | 'epoch'>, forMs: number): Promise<boolean>
+  finish(runner: StatementRunner, timer: Pick<DueTimer, 'id' | 'epoch'>): Promise<void>
+  fail(runner: StatementRunner, timer: Pick<DueTimer, 'id' | 'epoch'>, failure: TimerFailure): Promise<void>
+  nextInMs(runner: StatementRunner, topics: readonly string[]): Promise<number | undefined>
+  select(runner: StatementRunner, options: SelectTimersOptions): Promise<PendingTimer[]>
+  /** How many there are that have been due for longer than so many milliseconds and are still to be tried, by topic. */
+  late(runner: StatementRunner, forMs: number): Promise<Array<{ readonly topic: string; readonly count: number }>>
+  retry(runner: StatementRunner, only: { readonly id?: string; readonly topics?: readonly string[] }): Promise<number>
+  /** The statements that make the table, harmless where it exists. */
+  readonly createStatements: readonly string[]
+}
+
 /** What is stored under an idempotency key. */
 export interface RecordedAnswer {
   readonly fingerprint: Uint8Array
@@ -367,6 +404,7 @@ export interface Dialect {
   projectionTables(options: ProjectionTablesOptions): ProjectionTables
   /** The statements that make a view of a table of events, or snapshots, in which states are JSON. */
   readableView(table: ViewedTable): string[]
+  timersTable(options: TimersTableOptions): TimersTable
   /** How an insert changes rows that exist, by one key alone; undefined where any unique key would do that. */
   readonly overwriting: Overwriting | undefined
   /** For tables beside those in use; undefined where a connection has one place for tables. */

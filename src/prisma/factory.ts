@@ -47,6 +47,10 @@ export class PrismaFactory implements InfrastructureFactory {
     return this.#prepared.projectionRecorder?.()
   }
 
+  timerRecorder(): ReturnType<NonNullable<InfrastructureFactory['timerRecorder']>> {
+    return this.#prepared.timerRecorder?.()
+  }
+
   /**
    * Loads what the variables name.
    *

@@ -14,6 +14,7 @@ export interface TableNames {
   readonly projectionStates: string
   readonly parkedEvents: string
   readonly inbox: string
+  readonly timers: string
 }
 
 /**
@@ -34,6 +35,7 @@ export function tableNames(applicationName: string): TableNames {
       projectionStates: 'projection_states',
       parkedEvents: 'parked_events',
       inbox: 'inbox_messages',
+      timers: 'timers',
     }
   }
   const prefix = applicationName.toLowerCase()
@@ -48,6 +50,7 @@ export function tableNames(applicationName: string): TableNames {
     projectionStates: `${prefix}_projection_states`,
     parkedEvents: `${prefix}_parked_events`,
     inbox: `${prefix}_inbox`,
+    timers: `${prefix}_timers`,
   }
 }
 
@@ -99,6 +102,11 @@ export function expiryIndexName(table: string, limit: number): DerivedName {
 /** The index over the times at which rows came. */
 export function receiptIndexName(table: string, limit: number): DerivedName {
   return derivedName(table, '_received_at_idx', '_received_idx', limit)
+}
+
+/** The index over the times at which timers are tried next. */
+export function dueIndexName(table: string, limit: number): DerivedName {
+  return derivedName(table, '_next_at_idx', '_next_idx', limit)
 }
 
 /** A name that belongs to a table. */

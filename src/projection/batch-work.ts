@@ -308,7 +308,7 @@ export function pauseBefore(attempts: number, { minMs, longestMs }: BatchLimits)
 }
 
 /** Longer each time, and by chance, so that those who failed together do not come back together. */
-function backOffMs(attempt: number, firstMs: number, longestMs: number): number {
+export function backOffMs(attempt: number, firstMs: number, longestMs: number): number {
   const ceiling = Math.min(longestMs, firstMs * 2 ** (attempt - 1))
   return ceiling / 2 + (Math.random() * ceiling) / 2
 }

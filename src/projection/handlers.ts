@@ -51,6 +51,24 @@ export interface ApplyOptions {
 /** Handles events in order. @returns how many were handled */
 export type ApplyEvents = (events: readonly PositionedEvent[], options?: ApplyOptions) => Promise<number>
 
+/** A timer as its handler is given it. */
+export interface FiredTimer<Data = unknown> {
+  /** As it was set. */
+  readonly id: string
+  /** As it was set, read again by the application's mapper. */
+  readonly data: Data
+  /** When it was due. */
+  readonly at: Date
+  /** What it is for. */
+  readonly topic: string
+}
+
+/** What handles the timers of one topic. */
+export interface TimerHandler {
+  readonly topic: string
+  readonly handle: (timer: FiredTimer) => unknown
+}
+
 /** One handler with the events that it takes; made by `on`. */
 export interface ProjectionHandler {
   /** The class or decider whose events it takes; undefined for those of a definition, from whatever stream. */
@@ -61,6 +79,8 @@ export interface ProjectionHandler {
   readonly read: (event: DomainEvent) => DomainEvent | undefined
   /** Handles one event. */
   readonly handle: (event: ProjectedEvent) => unknown
+  /** The timers that it takes, in the place of events; made by `onTimer`. */
+  readonly timer?: TimerHandler
 }
 
 /** What is done with one event; awaited. */

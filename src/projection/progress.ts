@@ -19,6 +19,8 @@ export interface ProjectionProgress {
   readonly retries: number
   /** How many events it has put aside. */
   readonly parked: number
+  /** How many timers it has handled, and put aside; not there for what handles none. */
+  readonly timers?: { readonly fired: number; readonly parked: number }
 }
 
 /** What a runner has done, by projection. */

@@ -15,7 +15,7 @@ import { Alarm } from './alarm.js'
 import type { BatchLimits } from './batch-work.js'
 import { retryParked } from './parked-retry.js'
 import { PositionWaits } from './position-waits.js'
-import { type ProjectionRunnerStats, progressOf, type RunningProjection } from './progress.js'
+import { type ProjectionProgress, type ProjectionRunnerStats, progressOf, type RunningProjection } from './progress.js'
 import type { Projection } from './projection.js'
 import { ProjectionPart } from './projection-part.js'
 import { type RebuildOptions, rebuild } from './rebuild.js'
@@ -27,8 +27,10 @@ import {
   type ProjectionRunnerOptions,
   recorderOf,
   sourceOf,
+  timerWorkOf,
 } from './runner-options.js'
-import type { ProjectionSource } from './source.js'
+import type { ProjectedApplication, ProjectionSource } from './source.js'
+import type { TimerWork } from './timer-work.js'
 
 /** How often a process looks whether it may take over what others have, or what was paused. */
 const lookMs = 1_000
@@ -50,6 +52,8 @@ export class ProjectionRunner {
   readonly #limits: BatchLimits
   readonly #inline: readonly string[]
   readonly #waits: PositionWaits
+  readonly #timers: TimerWork
+  readonly #application: ProjectedApplication
   readonly #alarm = new Alarm()
   #supervision: Promise<void> | undefined
   #isStopping = false
@@ -70,6 +74,8 @@ export class ProjectionRunner {
     this.#limits = checkedLimits(options, this.#recorder)
     this.#waits = new PositionWaits(recorder, this.#source.name)
     this.#inline = application.inline ?? []
+    this.#application = application
+    this.#timers = timerWorkOf(options, { recorder, limits: this.#limits })
     const running = new Map<string, RunningProjection>()
     for (const projection of projections) {
       if (this.#inline.includes(projection.name)) throw isInline(projection.name)
@@ -114,6 +120,7 @@ export class ProjectionRunner {
   /** Makes the tables as the Prisma schema has them, for tests and scripts; harmless where they exist. */
   async createTable(): Promise<void> {
     await this.#recorder.createTable()
+    await this.#application.timers?.createTable()
   }
 
   /** Begins to run, beside what else this process does; harmless when it does already. */
@@ -128,13 +135,14 @@ export class ProjectionRunner {
       await this.#supervise()
     })
     await pinned
+    if (!this.#isStopping) this.#timers.start()
   }
 
   /** Ends the batches under way and gives the leases up, so that others take over at once; harmless when it does not run. */
   async stop(): Promise<void> {
     this.#isStopping = true
     this.#alarm.ring()
-    await Promise.all(this.#parts.map(async (part) => await part.stop()))
+    await Promise.all([this.#timers.stop(), ...this.#parts.map(async (part) => await part.stop())])
     await this.#supervision
     // One may have begun while the others ended.
     await Promise.all(this.#parts.map(async (part) => await part.stop()))
@@ -147,7 +155,7 @@ export class ProjectionRunner {
   }
 
   /**
-   * Processes the log up to its present end in this call, for tests: all projections, one after the other. Those that are
+   * Processes the log up to its present end in this call, for tests: all projections, one after the other, then timers that are due. Those that are
    * paused are passed over; where the runner has been started, it waits for that.
    *
    * @throws what a handler throws, at once: nothing is tried again, except what may pass
@@ -162,6 +170,7 @@ export class ProjectionRunner {
         for (const part of this.#partsOf(projection, limits)) await part.runTo(end)
       } else if (end > 0n) await this.#waits.wait(projection, end, { timeoutMs: 60_000 })
     }
+    if (this.#supervision === undefined) await this.#timers.runOnce()
   }
 
   /**
@@ -196,6 +205,7 @@ export class ProjectionRunner {
     const { projection, parts } = this.#find(name)
     await resumeProjection(this.#recorder, await this.#rowsOf(projection))
     for (const part of parts) part.wake()
+    this.#timers.wake()
     this.#alarm.ring()
   }
 
@@ -214,6 +224,7 @@ export class ProjectionRunner {
     if (isBlocked || parts.some(({ state }) => state === 'blocked')) {
       await this.#recorder.change(name, projection.version, { status: 'live', reason: null, failedPosition: null })
     }
+    await this.#timers.retry(name)
     for (const part of parts) part.tryAgain()
     this.#alarm.ring()
   }
@@ -249,12 +260,18 @@ export class ProjectionRunner {
 
   /** What it has done, by the names of the projections. */
   get stats(): ProjectionRunnerStats {
-    return Object.fromEntries([...this.#running].map(([name, running]) => [name, progressOf(running)]))
+    return Object.fromEntries([...this.#running].map(([name, running]) => [name, this.#progressOf(running)]))
   }
 
   /** Whether none of its projections is blocked, or fails all the time, as far as this process knows. */
   healthy(): boolean {
     return !this.#isBlocked && this.#parts.every(({ state, error }) => state !== 'blocked' && error === undefined)
+  }
+
+  #progressOf(running: RunningProjection): ProjectionProgress {
+    const { name, reaction } = running.projection
+    const hasTimers = reaction !== undefined && reaction.timers.length > 0
+    return { ...progressOf(running), ...(hasTimers ? { timers: { ...this.#timers.countsOf(name) } } : {}) }
   }
 
   get #parts(): ProjectionPart[] {

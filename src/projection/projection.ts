@@ -9,6 +9,7 @@ import {
   type ProjectedEvent,
   type ProjectionHandler,
   projected,
+  type TimerHandler,
 } from './handlers.js'
 import type { RowsFold } from './rows.js'
 
@@ -89,6 +90,8 @@ export interface ReactionTraits {
   readonly from: 'now' | 'start'
   /** What it does outside of transactions; undefined where its handlers run in the transaction of the batch. */
   readonly outside: OutsideWork | undefined
+  /** The timers that it takes. */
+  readonly timers: readonly TimerHandler[]
 }
 
 /** Handles events outside of any transaction, at least once: the position moves when it has succeeded. */
@@ -125,6 +128,7 @@ export function defineProjection(options: ProjectionOptions): Projection {
   const { name, version = 1, partitions = 1, onError = 'block', rows } = options
   const handlers = (options.on ?? []).flat()
   if (handlers.length === 0) throw cannot(name, 'it has no handlers')
+  if (handlers.some(({ timer }) => timer !== undefined)) throw cannot(name, 'onTimer() stands in defineReaction()')
   return Object.freeze({
     name,
     version,

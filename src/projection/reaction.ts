@@ -5,7 +5,7 @@ import { queriedTags } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
 import { reactionVersion } from '../persistence/projection-recorder.js'
 import { outsideOfTransactions } from '../transaction/context.js'
-import { type ProjectedEvent, type ProjectionHandler, projected } from './handlers.js'
+import { type ProjectedEvent, type ProjectionHandler, projected, type TimerHandler } from './handlers.js'
 import {
   applierOf,
   checkNumbers,
@@ -16,15 +16,17 @@ import {
   type ReactionTraits,
   topicsOf,
 } from './projection.js'
+import { withoutTimers } from './timers.js'
 
 /** What a reaction is made from. */
-export interface ReactionOptions
-  extends Pick<ProjectionOptions, 'name' | 'on' | 'onError' | 'key' | 'partitions' | 'tags'> {
+export interface ReactionOptions extends Pick<ProjectionOptions, 'name' | 'onError' | 'key' | 'partitions' | 'tags'> {
   /**
    * Where it begins when nobody has run it yet: `now`, the default, behind what is stored when a runner with it starts for the first time, which
    * is kept in the database; or `start`, with the first event of the log, so that it acts on all of the past.
    */
   readonly from?: 'now' | 'start'
+  /** Handlers of events, as `on` and `of` give them, and of timers, as `onTimer` does; and lists of them. */
+  readonly on: ProjectionOptions['on']
   /**
    * False for work outside of the database, such as a mail: handlers run one event at a time outside of any transaction, and the position moves
    * when they have succeeded. So each event is handled at least once: after a crash in between, once more, with the same `id`.
@@ -67,8 +69,10 @@ export function defineReaction(options: ReactionOptions): Reaction {
   checkOptions(() => `define the reaction ${options.name}`, options, optionTypes)
   const handlers = (options.on ?? []).flat()
   if (handlers.length === 0) throw cannot(options.name, 'it has no handlers')
-  const outside: OutsideWork | undefined = options.transaction === false ? oneByOne(handlers) : undefined
-  return reactionOf(options, handlers, outside)
+  const { events, timers } = withoutTimers(options.name, handlers)
+  const outside: OutsideWork | undefined = options.transaction === false ? oneByOne(events) : undefined
+  const topics = events.length === 0 ? [noTopic] : topicsOf(events)
+  return reactionOf(options, { handlers: events, topics, outside, timers })
 }
 
 /** What a reaction to whole pages is made from. */
@@ -86,20 +90,30 @@ export interface PageReactionOptions extends Omit<ReactionOptions, 'on' | 'trans
 
 /** Defines a reaction that is given pages of events, as they are stored, outside of any transaction: what a relay is. */
 export function definePageReaction({ handlePage, maxEvents, mayPass, ...options }: PageReactionOptions): Reaction {
-  return reactionOf(options, [], {
+  const outside: OutsideWork = {
     maxEvents: maxEvents ?? Number.POSITIVE_INFINITY,
     mayPass,
     handle: async (events, log, signal) => {
       const given = events.map(({ event, position }) => projected(event, position, log))
       await outsideOfTransactions(async () => await handlePage(given, signal))
     },
-  })
+  }
+  return reactionOf(options, { handlers: [], topics: undefined, outside, timers: [] })
+}
+
+/** What no event is stored under: a reaction to timers alone is given none. */
+const noTopic = 'timers alone'
+
+interface ReactionParts {
+  readonly handlers: readonly ProjectionHandler[]
+  readonly topics: readonly string[] | undefined
+  readonly outside: OutsideWork | undefined
+  readonly timers: readonly TimerHandler[]
 }
 
 function reactionOf(
   options: Omit<ReactionOptions, 'on'>,
-  handlers: readonly ProjectionHandler[],
-  outside: OutsideWork | undefined,
+  { handlers, topics, outside, timers }: ReactionParts,
 ): Reaction {
   const { name, from = 'now', onError = 'block', partitions = 1, key, tags } = options
   checkNumbers({ name, onError, partitions })
@@ -110,14 +124,14 @@ function reactionOf(
     models: [],
     onError,
     partitions,
-    topics: handlers.length === 0 ? undefined : topicsOf(handlers),
+    topics,
     tags: tags === undefined ? undefined : queriedTags(tags, `define the reaction ${name}`),
     handlers,
     rows: undefined,
     keyOf: key ?? originatorIdOf,
     empty: undefined,
     apply: applierOf(handlers, following),
-    reaction: { from, outside },
+    reaction: { from, outside, timers },
   })
 }
 

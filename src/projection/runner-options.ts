@@ -1,4 +1,6 @@
 /** How a projection runner is set up. */
+
+import type { TimerStore } from '../application/timers.js'
 import { checkOptions, having, listOf, milliseconds, type OptionTypesOf, optionsOf } from '../checked-options.js'
 import { NotSupportedError, ProgrammingError } from '../errors.js'
 import type { Environment } from '../persistence/environment.js'
@@ -9,6 +11,7 @@ import type { BatchLimits } from './batch-work.js'
 import type { Projection } from './projection.js'
 import { type ProjectedLog, remoteSource } from './remote-source.js'
 import { applicationSource, type ProjectedApplication, type ProjectionSource } from './source.js'
+import { TimerWork } from './timer-work.js'
 
 /** A database that keeps the positions of projections; a `PrismaDatastore` is one. */
 export interface ProjectionDatastore {
@@ -105,6 +108,36 @@ export function recorderOf({ application, datastore }: ProjectionRunnerOptions):
 /** Where the runner reads. */
 export function sourceOf({ application, source = application }: ProjectionRunnerOptions): ProjectionSource {
   return 'eventStore' in source ? applicationSource(source) : remoteSource(source, application)
+}
+
+/**
+ * What handles the timers of its reactions.
+ *
+ * @throws `ProgrammingError` where two reactions take the timers of one topic; `NotSupportedError` where the application has no timers
+ */
+export function timerWorkOf(
+  { application, projections }: ProjectionRunnerOptions,
+  { recorder, limits }: { readonly recorder: ProjectionRecorder; readonly limits: BatchLimits },
+): TimerWork {
+  const reactions = projections.filter(({ reaction }) => reaction !== undefined && reaction.timers.length > 0)
+  const topics = reactions.flatMap(({ reaction }) => reaction?.timers.map(({ topic }) => topic) ?? [])
+  const twice = topics.find((topic, index) => topics.indexOf(topic) !== index)
+  if (twice !== undefined) {
+    throw new ProgrammingError(
+      `Could not make a projection runner: two of its reactions take the timers of '${twice}'. Give each timer one handler.`,
+    )
+  }
+  const { name, timers } = application
+  const store = async (): Promise<TimerStore> => {
+    if (timers !== undefined) return await timers.store()
+    throw new NotSupportedError(`Could not look for timers: the application ${name} has none.`)
+  }
+  if (reactions.length > 0 && timers === undefined) {
+    throw new NotSupportedError(
+      `Could not make a projection runner with timers: the application ${name} has none. Give it an Application.`,
+    )
+  }
+  return new TimerWork({ reactions, application: name, store, recorder, limits })
 }
 
 /** @throws `ProgrammingError` for a limit that cannot be */

@@ -1,4 +1,5 @@
 /** Where a projection runner reads: the log of an application in this process. */
+import type { TimerStore } from '../application/timers.js'
 import type { DomainEvent } from '../domain/event.js'
 import type { Tag } from '../domain/tags.js'
 import type { Environment } from '../persistence/environment.js'
@@ -14,6 +15,8 @@ export interface ProjectedApplication {
   readonly recorder: ApplicationRecorder
   /** The projections that it writes with its events. */
   readonly inline?: readonly string[]
+  /** Where its timers are kept; needed by reactions that handle some. */
+  readonly timers?: { store(): Promise<TimerStore>; createTable(): Promise<void> }
   ready(): Promise<unknown>
   eventStore(): Promise<EventStore>
 }

@@ -16,6 +16,17 @@ const channels: Readonly<Record<'batch' | 'retry' | 'blocked' | 'parked' | 'leas
   lease: channel('eventsourcing-prisma:projection.lease'),
 }
 
+const timerChannels: Readonly<Record<'fired' | 'retry' | 'parked', Channel>> = {
+  fired: channel('eventsourcing-prisma:timer.fired'),
+  retry: channel('eventsourcing-prisma:timer.retry'),
+  parked: channel('eventsourcing-prisma:timer.parked'),
+}
+
+/** The same for timers: `fired` with how many, `retry` and `parked` with one. */
+export function publishTimer(name: keyof typeof timerChannels, trace: Readonly<Record<string, unknown>>): void {
+  if (timerChannels[name].hasSubscribers) timerChannels[name].publish(trace)
+}
+
 /** Publishes, where anybody listens: `batch`, `retry`, `blocked`, `parked` or `lease`, with what belongs to it. */
 export function publish(name: keyof typeof channels, trace: ProjectionTrace & Readonly<Record<string, unknown>>): void {
   if (channels[name].hasSubscribers) channels[name].publish(trace)

@@ -9,6 +9,7 @@ import { run } from '../../src/cli/program.js'
 import { PrismaDatastore, PrismaProcessRecorder, PrismaTrackingRecorder } from '../../src/index.js'
 import { PrismaProjectionRecorder } from '../../src/prisma/projection-recorder.js'
 import { tableNames } from '../../src/prisma/table-names.js'
+import { PrismaTimerRecorder } from '../../src/prisma/timer-recorder.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { newGate } from '../prisma/gate.js'
 import { databases, databasesOf, type TestDatabase } from '../support/databases.js'
@@ -40,6 +41,7 @@ describe.each(databases)('on $name', (kind) => {
     const recorder = new PrismaProcessRecorder(datastore)
     await recorder.insertEvents([storedEvent('1e1d7398-8986-57af-bb01-11a89b2f8b02', 1)])
     await new PrismaProjectionRecorder(datastore, { names: tableNames('') }).createTable()
+    await new PrismaTimerRecorder(datastore).createTable()
     const school = new PrismaProcessRecorder(datastore, {
       eventsTable: 'school_events',
       trackingTable: 'school_tracking',
@@ -102,6 +104,26 @@ describe.each(databases)('on $name', (kind) => {
     const leased = found.find(({ status }) => status === 'ok')
     const [, until = ''] = /^building, at 0, the lease of host-1 lasts until (\S+Z)$/.exec(leased?.message ?? '') ?? []
     expect(Math.abs(Date.parse(until) - before - 600_000)).toBeLessThan(300_000)
+  })
+
+  it('tells which timers are late, and which were put aside', async () => {
+    database = await kind.createDatabase()
+    const datastore = new PrismaDatastore({ adapter: database.adapter() })
+    const timers = new PrismaTimerRecorder(datastore)
+    await timers.createTable()
+    const state = new Uint8Array([1])
+    for (const [id, minutes] of Object.entries({ late: -5, later: -2, early: 5, broken: -5 })) {
+      const topic = id === 'broken' ? 'broken' : 'alarm'
+      await timers.setTimer({ id, topic, dueAt: new Date(Date.now() + minutes * 60_000), state })
+    }
+    const taken = await timers.reserveTimer(['broken'], 60_000)
+    if (taken === undefined) throw new Error('the timer was not due')
+    await timers.failTimer(taken, { attempts: 5, delayMs: undefined, error: 'Error: no such alarm' })
+    await datastore.close()
+    expect(faults((await look()).filter(({ check }) => check.endsWith('timers')))).toEqual([
+      expect.stringMatching(/^warning parked timers timers: 1 timer put aside, such as broken .*no such alarm .*retry/),
+      expect.stringMatching(/^warning late timers timers, 'alarm': 2 timers due .*onTimer\('alarm'/),
+    ])
   })
 
   it('prints the same as text and as JSON, and exits with 1 for an error', async () => {

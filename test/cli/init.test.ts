@@ -88,6 +88,7 @@ describe('init', () => {
       'TrainingSchoolProjectionState',
       'TrainingSchoolParkedEvent',
       'TrainingSchoolInboxMessage',
+      'TrainingSchoolTimer',
       'KennelsEvent',
       'KennelsEventTag',
       'KennelsSnapshot',
@@ -97,6 +98,7 @@ describe('init', () => {
       'KennelsProjectionState',
       'KennelsParkedEvent',
       'KennelsInboxMessage',
+      'KennelsTimer',
       'IdempotencyKey',
       'NotificationPosition',
     ])
@@ -106,7 +108,7 @@ describe('init', () => {
   test('writes text ids and a PostgreSQL schema on request', async () => {
     expect(await init('--provider', 'postgresql', '--originator-id-type', 'text', '--postgres-schema', 'dogs')).toBe(0)
     expect(readFileSync(file(), 'utf8')).not.toContain('@db.Uuid')
-    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(10)
+    expect(readFileSync(file(), 'utf8').match(/@@schema\("dogs"\)/g)).toHaveLength(11)
   })
 
   test('has nothing to do when the file is there', async () => {

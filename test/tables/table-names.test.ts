@@ -17,6 +17,7 @@ describe('the names of an application’s tables', () => {
       projectionStates: 'trainingschool_projection_states',
       parkedEvents: 'trainingschool_parked_events',
       inbox: 'trainingschool_inbox',
+      timers: 'trainingschool_timers',
     })
   })
 
@@ -31,6 +32,7 @@ describe('the names of an application’s tables', () => {
       projectionStates: 'projection_states',
       parkedEvents: 'parked_events',
       inbox: 'inbox_messages',
+      timers: 'timers',
     })
   })
 

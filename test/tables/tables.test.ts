@@ -14,6 +14,7 @@ import * as postgresql from '../../src/prisma/dialects/postgresql-tables.js'
 import * as sqlite from '../../src/prisma/dialects/sqlite-tables.js'
 import { PrismaProjectionRecorder } from '../../src/prisma/projection-recorder.js'
 import { tableNames } from '../../src/prisma/table-names.js'
+import { PrismaTimerRecorder } from '../../src/prisma/timer-recorder.js'
 import {
   catalogOf,
   type EmptyDatabase,
@@ -72,6 +73,10 @@ async function createTables(provider: Provider, url: string, options: Variant = 
   })
   await events.createTable()
   await snapshots.createTable()
+  await new PrismaTimerRecorder(datastore, {
+    timersTable: names.timers,
+    ...(schema === undefined ? {} : { schema }),
+  }).createTable()
   await new PrismaProjectionRecorder(datastore, { names, ...(schema === undefined ? {} : { schema }) }).createTable()
   await runAll(url, dialects[provider].trackingTableStatements(names.tracking, { schema }))
   await runAll(url, dialects[provider].subjectKeysTableStatements(names.subjectKeys, { schema }))

@@ -6,7 +6,7 @@ import { toBigInt } from './event-rows.js'
 import type { ModelTypes, TableOptions } from './table-options.js'
 
 /** @see https://mariadb.com/kb/en/identifier-names/#maximum-length */
-const longestName = 64
+export const longestName = 64
 
 /** Has one row for each log: the position that its next ids follow, locked by whoever takes them. */
 export const positionsTable = 'notification_positions'

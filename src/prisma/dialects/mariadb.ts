@@ -22,6 +22,7 @@ import {
 import { mariadbReadableView } from './readable-views.js'
 import { mariadbEffect } from './statement-effects.js'
 import { quotedName } from './table-options.js'
+import { mariadbTimersTable } from './timers-table.js'
 
 const lostByServer = ['1053', '1080', '1152', '1158', '1159', '1160', '1161', '1184', '1927', '2006', '2013', '4031']
 const lostByDriver = ['2002', '2003', '45009', '45012', '45013', '45014', '45015', '45026', '45042', '45043']
@@ -213,6 +214,7 @@ export const mariadb: Dialect = {
   inboxTable: mariadbInboxTable,
   projectionTables: mariadbProjectionTables,
   readableView: mariadbReadableView,
+  timersTable: mariadbTimersTable,
   // ON DUPLICATE KEY UPDATE takes whatever unique key is in conflict: a row could be changed in the place of another one.
   overwriting: undefined,
   shadow: mariadbShadow,

@@ -32,6 +32,7 @@ import { qualified } from './postgresql-tables.js'
 import { postgresqlReadableView } from './readable-views.js'
 import { postgresqlEffect } from './statement-effects.js'
 import { quotedName } from './table-options.js'
+import { postgresqlTimersTable } from './timers-table.js'
 
 /** By SQLSTATE, or by the class that its first two characters name. */
 export const postgresqlErrors: readonly ErrorRule[] = [
@@ -253,6 +254,7 @@ export const postgresql: Dialect = {
   inboxTable: postgresqlInboxTable,
   projectionTables: postgresqlProjectionTables,
   readableView: postgresqlReadableView,
+  timersTable: postgresqlTimersTable,
   overwriting: (key, columns) =>
     `ON CONFLICT (${key}) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}`,
   shadow: postgresqlShadow,

@@ -20,6 +20,7 @@ import {
 } from './sqlite-side-tables.js'
 import { sqliteEffect } from './statement-effects.js'
 import { quotedName } from './table-options.js'
+import { sqliteTimersTable } from './timers-table.js'
 
 /** By the name of the primary code. */
 export const sqliteErrors: readonly ErrorRule[] = [
@@ -170,6 +171,7 @@ export const sqlite: Dialect = {
   inboxTable: sqliteInboxTable,
   projectionTables: sqliteProjectionTables,
   readableView: sqliteReadableView,
+  timersTable: sqliteTimersTable,
   overwriting: (key, columns) =>
     `ON CONFLICT (${key}) DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(', ')}`,
   shadow: undefined,

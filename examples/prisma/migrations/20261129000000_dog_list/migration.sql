@@ -55,5 +55,20 @@ CREATE TABLE "trainingschool_parked_events" (
     PRIMARY KEY ("name", "version", "notification_id")
 );
 
+-- CreateTable
+CREATE TABLE "trainingschool_timers" (
+    "id" TEXT NOT NULL PRIMARY KEY,
+    "topic" TEXT NOT NULL,
+    "due_at" DATETIME NOT NULL,
+    "next_at" DATETIME,
+    "attempts" INTEGER NOT NULL,
+    "epoch" BIGINT NOT NULL,
+    "error" TEXT,
+    "state" BLOB NOT NULL
+);
+
+-- CreateIndex
+CREATE INDEX "trainingschool_timers_next_at_idx" ON "trainingschool_timers"("next_at");
+
 -- CreateIndex
 CREATE INDEX "ListedDog_name_idx" ON "ListedDog"("name");

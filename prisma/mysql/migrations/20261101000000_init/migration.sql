@@ -102,6 +102,21 @@ CREATE TABLE `inbox_messages` (
 ) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
 
 -- CreateTable
+CREATE TABLE `timers` (
+    `id` VARBINARY(1020) NOT NULL,
+    `topic` VARBINARY(1020) NOT NULL,
+    `due_at` DATETIME(3) NOT NULL,
+    `next_at` DATETIME(3) NULL,
+    `attempts` INTEGER NOT NULL,
+    `epoch` BIGINT NOT NULL,
+    `error` TEXT NULL,
+    `state` LONGBLOB NOT NULL,
+
+    INDEX `timers_next_at_idx`(`next_at`),
+    PRIMARY KEY (`id`)
+) DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci;
+
+-- CreateTable
 CREATE TABLE `idempotency_keys` (
     `scope` VARBINARY(1020) NOT NULL,
     `key` VARBINARY(1020) NOT NULL,

@@ -103,6 +103,20 @@ CREATE TABLE "inbox_messages" (
 );
 
 -- CreateTable
+CREATE TABLE "timers" (
+    "id" TEXT NOT NULL,
+    "topic" TEXT NOT NULL,
+    "due_at" TIMESTAMPTZ(6) NOT NULL,
+    "next_at" TIMESTAMPTZ(6),
+    "attempts" INTEGER NOT NULL,
+    "epoch" BIGINT NOT NULL,
+    "error" TEXT,
+    "state" BYTEA NOT NULL,
+
+    CONSTRAINT "timers_pkey" PRIMARY KEY ("id")
+);
+
+-- CreateTable
 CREATE TABLE "idempotency_keys" (
     "scope" TEXT NOT NULL,
     "key" TEXT NOT NULL,
@@ -121,6 +135,9 @@ CREATE UNIQUE INDEX "stored_events_originator_id_originator_version_key" ON "sto
 
 -- CreateIndex
 CREATE INDEX "inbox_messages_received_at_idx" ON "inbox_messages"("received_at");
+
+-- CreateIndex
+CREATE INDEX "timers_next_at_idx" ON "timers"("next_at");
 
 -- CreateIndex
 CREATE INDEX "idempotency_keys_expires_at_idx" ON "idempotency_keys"("expires_at");

@@ -94,6 +94,18 @@ CREATE TABLE "inbox_messages" (
 );
 
 -- CreateTable
+CREATE TABLE "timers" (
+    "id" TEXT NOT NULL PRIMARY KEY,
+    "topic" TEXT NOT NULL,
+    "due_at" DATETIME NOT NULL,
+    "next_at" DATETIME,
+    "attempts" INTEGER NOT NULL,
+    "epoch" BIGINT NOT NULL,
+    "error" TEXT,
+    "state" BLOB NOT NULL
+);
+
+-- CreateTable
 CREATE TABLE "idempotency_keys" (
     "scope" TEXT NOT NULL,
     "key" TEXT NOT NULL,
@@ -112,6 +124,9 @@ CREATE UNIQUE INDEX "stored_events_originator_id_originator_version_key" ON "sto
 
 -- CreateIndex
 CREATE INDEX "inbox_messages_received_at_idx" ON "inbox_messages"("received_at");
+
+-- CreateIndex
+CREATE INDEX "timers_next_at_idx" ON "timers"("next_at");
 
 -- CreateIndex
 CREATE INDEX "idempotency_keys_expires_at_idx" ON "idempotency_keys"("expires_at");
