@@ -13,6 +13,10 @@ const schemas = [
     generated: `test/support/generated/${provider}/client.ts`,
   })),
   { schema: 'examples/prisma/schema', generated: 'examples/generated/client.ts' },
+  ...['sqlite', 'postgresql'].map((provider) => ({
+    schema: `examples/realworld/prisma/${provider}`,
+    generated: `examples/realworld/generated/${provider}/client.ts`,
+  })),
 ]
 
 function lastChange(folder) {

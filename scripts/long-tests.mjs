@@ -14,7 +14,7 @@ export const longTests = [
   { files: 'test/properties/**', what: 'properties: random commands against a model' },
   { files: 'test/guides/**', what: 'guides: their code, compiled and run as projects' },
   { files: 'test/readme/**', what: 'README: its code, compiled and run against the packed package' },
-  { files: 'test/stories/**', what: 'stories: whole applications' },
+  { files: 'test/{stories/**,examples/realworld.test.ts}', what: 'stories: whole applications' },
   { files: 'test/toolchains/**', what: 'toolchains: decorators by each compiler' },
   { files: 'test/third-party/**', what: 'third parties: other middlewares and frameworks' },
 ]
