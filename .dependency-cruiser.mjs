@@ -13,6 +13,7 @@ const layers = {
   projection: ['domain', 'persistence', 'transaction', 'application'],
   systems: ['domain', 'persistence', 'transaction', 'application', 'projection'],
   relay: ['domain', 'persistence', 'projection'],
+  browser: ['domain', 'persistence', 'transaction', 'application', 'projection'],
   testing: ['domain', 'persistence', 'application', 'prisma', 'projection'],
   cli: ['domain', 'persistence', 'transaction', 'prisma', 'application'],
 }
@@ -80,7 +81,7 @@ export default {
       name: 'adapters-use-the-public-api',
       severity: 'error',
       from: { path: '^adapters/' },
-      to: { path: '^src/', pathNot: '^src/(index|checked-options)\\.ts$' },
+      to: { path: '^src/', pathNot: '^src/(index|checked-options|browser/event-browser)\\.ts$' },
     },
     {
       name: 'no-development-dependencies',

@@ -10,7 +10,10 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^eventsourcing-prisma$/, replacement: here('src/index.ts') },
-      { find: /^eventsourcing-prisma\/(express|fastify|nestjs|graphql|trpc)$/, replacement: here('adapters/$1.ts') },
+      {
+        find: /^eventsourcing-prisma\/(express|fastify|nestjs|graphql|trpc|browser)$/,
+        replacement: here('adapters/$1.ts'),
+      },
       { find: /^eventsourcing-prisma\/relay$/, replacement: here('src/relay/index.ts') },
       { find: /^eventsourcing-prisma\/testing$/, replacement: here('src/testing/index.ts') },
     ],

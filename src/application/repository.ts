@@ -101,6 +101,15 @@ export class Repository {
   }
 
   /**
+   * The same with another reader, such as one that has no keys of personal data; it caches nothing.
+   *
+   * @internal
+   */
+  readingFrom(events: EventReader): Repository {
+    return new Repository(events, { hasSnapshots: this.#hasSnapshots })
+  }
+
+  /**
    * Rebuilds an aggregate.
    *
    * @param aggregateClass - the class that its events are of
@@ -300,7 +309,7 @@ async function endedIds(
 }
 
 /** The topics that the first event of an originator may have. */
-function creationOf(kind: SnapshotKind): { readonly topics: readonly string[]; readonly firstVersion: number } {
+export function creationOf(kind: SnapshotKind): { readonly topics: readonly string[]; readonly firstVersion: number } {
   if (typeof kind !== 'function') {
     const owner: TopicOwner = { topic: kind.name, formerTopics: kind.formerTopics }
     return { topics: Object.keys(kind.evolve).flatMap((name) => storedTopics(owner, name)), firstVersion: 1 }

@@ -3,7 +3,8 @@ import { inspect } from 'node:util'
 import { type Command, Option } from 'commander'
 import { EnvironmentError } from '../errors.js'
 import { resolveTopic } from '../persistence/configured.js'
-import { type AggregateRecorder, type ApplicationRecorder, logPosition } from '../persistence/recorder.js'
+import { lastNotifications } from '../persistence/log-end.js'
+import { type AggregateRecorder, logPosition } from '../persistence/recorder.js'
 import type { TopicCount } from '../prisma/dialect.js'
 import { loadedApplication, type OpenLog, type PlaceFlags, type ReadFlags, withLog, withReader } from './log-access.js'
 import { exportLog, importLog } from './log-lines.js'
@@ -193,7 +194,7 @@ async function tail({ topics, last, once, ...flags }: TailFlags, output: Output)
   const count = wholeNumber(last, '--last')
   await withReader(flags, 'follow the log', async ({ recorder }, show) => {
     const end = await recorder.maxNotificationId()
-    for (const event of await show(await lastOf(recorder, { count, end, topics }))) print(event)
+    for (const event of await show(await lastNotifications(recorder, { count, end, topics }))) print(event)
     if (once === true) return
     await untilSignal(async (signal) => {
       for await (const { items } of recorder.subscribe({ gt: end, topics, signal }).pages({ ends: false })) {
@@ -201,30 +202,6 @@ async function tail({ topics, last, once, ...flags }: TailFlags, output: Output)
       }
     })
   })
-}
-
-/** The last events up to a position: read in greater and greater parts from there back, since of some topics there may be few. */
-async function lastOf(
-  recorder: ApplicationRecorder,
-  { count, end, topics }: { readonly count: number; readonly end: bigint | null; readonly topics: readonly string[] },
-) {
-  if (end === null || count === 0) return []
-  for (let back = BigInt(count); ; back *= 8n) {
-    const start = end - back
-    const found: Awaited<ReturnType<ApplicationRecorder['selectNotifications']>> = []
-    for (let position = start > 0n ? start : null; ; ) {
-      const page = await recorder.selectNotifications(position, pageSize, {
-        topics,
-        stop: end,
-        inclusiveOfStart: false,
-      })
-      found.push(...page)
-      found.splice(0, found.length - count)
-      position = page.at(-1)?.id ?? null
-      if (page.length < pageSize) break
-    }
-    if (found.length === count || start <= 0n) return found
-  }
 }
 
 function printer(output: Output, isJson: boolean): (event: ShownEvent) => void {
