@@ -1,6 +1,8 @@
 /** The browser of events over HTTP: who may see it, what it answers, and that it stays out of the transactions of the requests. */
+import { spawnSync } from 'node:child_process'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { browser, eventBrowser } from '../../adapters/browser.js'
+import { root } from '../../scripts/install.mjs'
 import { Application, isEventSourcingError } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { databases, databasesOf } from '../support/databases.js'
@@ -177,6 +179,14 @@ describe.each(databases)('on $name', (kind) => {
     expect(rest.next).toBeNull()
     expect(new Set([...page.streams, ...rest.streams].map(({ id }) => id)).size).toBe(31)
   })
+})
+
+it('serves the page that the files in page/ make', () => {
+  const { status, stderr } = spawnSync(process.execPath, ['scripts/page.mjs', '--check'], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+  expect([status, stderr]).toEqual([0, ''])
 })
 
 describe('a browser', () => {

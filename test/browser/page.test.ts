@@ -178,24 +178,28 @@ describe.skipIf(!isInstalled)(title, () => {
     await close()
   })
 
-  it.each(['light', 'dark'] as const)('has nothing that axe-core objects to, in %s', async (colorScheme) => {
-    for (const [name, path] of addresses()) {
-      const { page, close } = await opened(path, { colorScheme, bypassCSP: true })
-      await settled(page)
-      await page.addScriptTag({ path: axe })
-      const violations = await page.evaluate(async () => {
-        const { axe } = globalThis as unknown as {
-          axe: { run(): Promise<{ violations: Array<{ id: string; nodes: Array<{ html: string }> }> }> }
-        }
-        const { violations } = await axe.run()
-        return violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])
-      })
-      expect([name, violations]).toEqual([name, []])
-      await close()
-    }
-  })
+  it.each(['light', 'dark'] as const)(
+    'has nothing that axe-core objects to, in %s',
+    { timeout: 180_000 },
+    async (colorScheme) => {
+      for (const [name, path] of addresses()) {
+        const { page, close } = await opened(path, { colorScheme, bypassCSP: true })
+        await settled(page)
+        await page.addScriptTag({ path: axe })
+        const violations = await page.evaluate(async () => {
+          const { axe } = globalThis as unknown as {
+            axe: { run(): Promise<{ violations: Array<{ id: string; nodes: Array<{ html: string }> }> }> }
+          }
+          const { violations } = await axe.run()
+          return violations.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)])
+        })
+        expect([name, violations]).toEqual([name, []])
+        await close()
+      }
+    },
+  )
 
-  it('fits a narrow screen', async () => {
+  it('fits a narrow screen', { timeout: 120_000 }, async () => {
     for (const [name, path] of addresses()) {
       const { page, close } = await opened(path, { viewport: { width: 390, height: 844 } })
       await settled(page)
