@@ -135,32 +135,24 @@ export class EventBrowser {
     }
   }
 
+  /** What each path below `/api/` answers; undefined is 404. */
+  readonly #answers: Readonly<Record<string, (query: URLSearchParams, id: string) => Found | Promise<Found>>> = {
+    info: () => this.#info,
+    kinds: async () => await this.#log.kinds(),
+    streams: async (query) => await this.#log.streams(query.get('kind') ?? '', positionIn(query, 'before')),
+    stream: async (query, id) => await this.#log.stream(id, versionIn(query, 'upTo')),
+    find: async (query) => await this.#log.meaningOf(query.get('given') ?? ''),
+    state: async (query, id) => await this.#log.state(id, versionIn(query, 'version') ?? 1),
+    snapshots: async (_query, id) => await this.#log.snapshots(id),
+    event: async (query) => await this.#log.event(positionIn(query, 'position') ?? 0n),
+    log: async (query) => await this.#log.lastEvents(positionIn(query, 'before')),
+    related: async (query) => await this.#related(query),
+  }
+
   async #find({ path, query }: BrowserRequest): Promise<Found> {
-    const id = query.get('id') ?? ''
-    switch (path) {
-      case '/api/info':
-        return this.#info
-      case '/api/kinds':
-        return await this.#log.kinds()
-      case '/api/streams':
-        return await this.#log.streams(query.get('kind') ?? '', positionIn(query, 'before'))
-      case '/api/stream':
-        return await this.#log.stream(id, versionIn(query, 'upTo'))
-      case '/api/find':
-        return await this.#log.meaningOf(query.get('given') ?? '')
-      case '/api/state':
-        return await this.#log.state(id, versionIn(query, 'version') ?? 1)
-      case '/api/snapshots':
-        return await this.#log.snapshots(id)
-      case '/api/event':
-        return await this.#log.event(positionIn(query, 'position') ?? 0n)
-      case '/api/log':
-        return await this.#log.lastEvents(positionIn(query, 'before'))
-      case '/api/related':
-        return await this.#related(query)
-      default:
-        return undefined
-    }
+    const name = path.replace(/^\/api\//, '')
+    const answer = Object.hasOwn(this.#answers, name) ? this.#answers[name] : undefined
+    return await answer?.(query, query.get('id') ?? '')
   }
 
   async #related(query: URLSearchParams): Promise<Found> {

@@ -42,10 +42,9 @@ describe.skipIf(!isInstalled)(title, () => {
     browser = await chromium.launch({
       executablePath,
       headless: true,
-      args: [
-        ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-        ...['--disable-component-update', '--disable-sync'],
-      ],
+      args: ['no-sandbox', 'disable-gpu', 'disable-quic', 'no-first-run', 'disable-background-networking']
+        .concat('disable-component-update', 'disable-sync')
+        .map((flag) => `--${flag}`),
     })
     open = await openDatabase(sqlite)
     kennel = new Kennel({ datastore: open.datastore, env: { CREATE_TABLE: 'yes' } })
