@@ -11,7 +11,7 @@ export default defineConfig({
     alias: [
       { find: /^eventsourcing-prisma$/, replacement: here('src/index.ts') },
       {
-        find: /^eventsourcing-prisma\/(express|fastify|nestjs|graphql|trpc|browser)$/,
+        find: /^eventsourcing-prisma\/(express|fastify|hono|nestjs|opentelemetry|graphql|trpc|browser)$/,
         replacement: here('adapters/$1.ts'),
       },
       { find: /^eventsourcing-prisma\/relay$/, replacement: here('src/relay/index.ts') },

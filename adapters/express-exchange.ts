@@ -55,6 +55,9 @@ export class ExpressExchange implements Exchange<Request> {
   /** A body that is written part by part is one: `streamsByWriting`. */
   refuseStreams(): void {}
 
+  /** The response is held below the framework. */
+  begun(): void {}
+
   replay({ status, headers, body }: RecordedResponse): void {
     const { response } = this
     response.status(status)

@@ -71,6 +71,9 @@ export class FastifyExchange implements Exchange<FastifyRequest> {
     }
   }
 
+  /** The response is held below the framework. */
+  begun(): void {}
+
   replay({ status, headers, body }: RecordedResponse): void {
     const reply = this.#reply
     const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength)

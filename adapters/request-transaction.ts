@@ -110,6 +110,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     const { options, datastore } = this
     const { request, response } = this.exchange
     this.#isBodyRead = response.req.readableDidRead
+    this.exchange.begun()
     this.#held = HeldResponse.hold(response, datastore, this, this.#head)
     const idempotency = options.readOnly === true ? false : options.idempotency
     if (idempotency) this.idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
@@ -373,7 +374,7 @@ export function hasKey<Request>(served: ServedRequest<Request>): served is Keyed
 }
 
 /** Whether `commitOn` declares its third parameter, as Express looks at the parameters of error handlers. */
-function looksAtAnswers({ commitOn }: RouteTransactionOptions<never>): boolean {
+export function looksAtAnswers({ commitOn }: RouteTransactionOptions<never>): boolean {
   return commitOn !== undefined && commitOn.length > 2
 }
 

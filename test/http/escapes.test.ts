@@ -61,7 +61,8 @@ describe.each(databases)('on $name', (kind) => {
       expect(await open.dogs()).toEqual([])
     })
 
-    it('waits for the part of the transaction in which a handler answers', async () => {
+    it('waits for the part of the transaction in which a handler answers', async ({ skip }) => {
+      skip(framework.answersByValue !== undefined, framework.answersByValue)
       const { datastore } = open
       const status = await post(async ({ send }) => {
         const part = async (): Promise<void> => {
@@ -75,9 +76,10 @@ describe.each(databases)('on $name', (kind) => {
       expect(await open.dogs()).toEqual(['Ace', 'Bob'])
     })
 
-    it.each(['nested', '$transaction'] as const)(
+    it.for(['nested', '$transaction'] as const)(
       'drops the response that is sent in a part, when that is undone afterwards: %s',
-      async (part) => {
+      async (part, { skip }) => {
+        skip(framework.answersByValue !== undefined, framework.answersByValue)
         const { datastore, db } = open
         const status = await post(async ({ send }) => {
           await newOwner('Ace')

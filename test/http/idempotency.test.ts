@@ -296,7 +296,8 @@ describe.each(databases)('on $name', (kind) => {
       expect(runs).toBe(2)
     })
 
-    it('is answered alike with a stream, and with what was written below the framework', async () => {
+    it('is answered alike with a stream, and with what was written below the framework', async ({ skip }) => {
+      skip(framework.answersByValue !== undefined, framework.answersByValue)
       for (const [path, body] of [
         ['/stream', { name: 'a', length: 4_000 }],
         ['/raw', { name: 'b' }],

@@ -76,7 +76,8 @@ describe.each(databases)('on $name', (kind) => {
       expect(await open.dogs()).toEqual([])
     })
 
-    it('lets commitOn decide by the body, sent at once, in pieces, or compressed', async () => {
+    it('lets commitOn decide by the body, sent at once, in pieces, or compressed', async ({ skip }) => {
+      skip(framework.answersByValue !== undefined, framework.answersByValue)
       const options: RouteTransactionOptions = {
         commitOn: (status, _request, answer) => status < 400 && !hasErrors(answer.json()),
       }

@@ -223,7 +223,10 @@ describe.each(databases)('on $name', (database) => {
       await expectNothing()
     })
 
-    it('drops headers and status that were set before the first use of the database with the rest', async () => {
+    it('drops headers and status that were set before the first use of the database with the rest', async ({
+      skip,
+    }) => {
+      skip(framework.answersByValue !== undefined, framework.answersByValue)
       await recorder.insertEvents([storedEvent(fido, 1)])
       const url = await serve(async ({ raw }) => {
         const response = raw()
@@ -406,7 +409,8 @@ describe.each(databases)('on $name', (database) => {
       expect(await open.dogs()).toEqual(['Fido'])
     })
 
-    it('settles a response that is written past the framework', async () => {
+    it('settles a response that is written past the framework', async ({ skip }) => {
+      skip(framework.answersByValue !== undefined, framework.answersByValue)
       let late: unknown
       const url = await serve(async ({ raw }) => {
         await save()

@@ -2,12 +2,16 @@
 import { once } from 'node:events'
 import type { Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
+import { type HttpBindings, serve } from '@hono/node-server'
 import express5, { type Express, type Request, type RequestHandler, type Response } from 'express'
 import express4 from 'express4'
 import Fastify from 'fastify'
+import { type Context, Hono } from 'hono'
+import { HTTPException } from 'hono/http-exception'
 import * as expressAdapter from '../../adapters/express.js'
 import * as fastifyAdapter from '../../adapters/fastify.js'
+import * as honoAdapter from '../../adapters/hono.js'
 import type { ProblemOptions, RouteTransactionOptions, TransactionalDatastore } from '../../adapters/http.js'
 
 /** What a handler of a test does with its request, in words that all frameworks have. */
@@ -49,6 +53,8 @@ type Datastores = TransactionalDatastore | readonly TransactionalDatastore[]
 
 export interface Framework {
   readonly name: string
+  /** Why there is no response to write below the framework, and none that a handler sends before it is over; undefined where there is one. */
+  readonly answersByValue?: string
   /** @param datastores - one, or several in the order in which they are registered */
   start(datastores: Datastores, routes: readonly Route[], options?: ServerOptions): Promise<RunningServer>
 }
@@ -163,9 +169,116 @@ function exchangeOf(request: Request, response: Response): Exchange {
   }
 }
 
+const hono: Framework = {
+  name: 'Hono 4',
+  answersByValue: 'a handler of Hono answers by what it returns',
+  async start(datastores, routes, { problems = true, describe, before, ...given } = {}) {
+    const { stream: _, ...options } = given
+    const app = new Hono<{ Bindings: HttpBindings }>()
+    app.use(async ({ env }, next) => {
+      await before?.(env.outgoing as ServerResponse)
+      await next()
+    })
+    const all = [datastores].flat()
+    for (const datastore of all) app.use(honoAdapter.transactions(datastore, forContexts(options)))
+    const answer = honoAdapter.problemDetails(describe === undefined ? {} : { describe })
+    if (problems) app.onError((error, context) => quietly(() => answer(error, context)))
+    for (const { method, path, handle, transaction } of routes) {
+      const handler = async (context: Context): Promise<globalThis.Response> => await answerOf(context, handle)
+      const own = all.slice(0, 1).map((datastore) => {
+        if (transaction === undefined) return []
+        const hasRetries = transaction !== false && (transaction.retries ?? 0) > 0
+        return [
+          honoAdapter.transactions(
+            datastore,
+            transaction && forContexts(transaction),
+            ...(hasRetries ? [handler] : []),
+          ),
+        ]
+      })
+      app.on(method, [path], ...own.flat(), handler)
+    }
+    const server = serve({ fetch: app.fetch, hostname: '127.0.0.1', port: 0 }) as Server
+    if (!server.listening) await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    return {
+      port,
+      url: `http://127.0.0.1:${port}`,
+      async close() {
+        server.closeAllConnections()
+        await new Promise((resolve) => server.close(resolve))
+      },
+    }
+  },
+}
+
+/** Options whose functions are given what they find in requests of the other frameworks. */
+function forContexts({ metadata, idempotency, ...options }: Options): honoAdapter.TransactionsOptions {
+  const { stream: _, ...others } = options
+  const given =
+    <Result>(fn: (request: unknown) => Result) =>
+    ({ req }: Context): Result =>
+      fn({ method: req.method, url: req.path, headers: req.header() })
+  const keys =
+    typeof idempotency === 'object'
+      ? Object.fromEntries(
+          Object.entries(idempotency).map(([name, value]) => [
+            name,
+            typeof value === 'function' ? given(value as (request: unknown) => unknown) : value,
+          ]),
+        )
+      : idempotency
+  return {
+    ...others,
+    ...(metadata === undefined ? {} : { metadata: given(metadata) }),
+    ...(keys === undefined ? {} : { idempotency: keys }),
+  } as honoAdapter.TransactionsOptions
+}
+
+/** The handler prints what it answers with 500. */
+function quietly<T>(run: () => T): T {
+  const { error } = console
+  console.error = () => undefined
+  try {
+    return run()
+  } finally {
+    console.error = error
+  }
+}
+
+/** The answer that a handler sends, which may go on afterwards. */
+async function answerOf(context: Context, handle: (exchange: Exchange) => Promise<void>): Promise<globalThis.Response> {
+  const { req } = context
+  let body: Record<string, unknown> = {}
+  if (req.header('content-type') === 'application/json') {
+    body = await req.json<Record<string, unknown>>().catch(() => {
+      throw new HTTPException(400)
+    })
+  }
+  return await new Promise((resolve, reject) => {
+    const exchange: Exchange = {
+      body,
+      method: req.method,
+      headers: req.header(),
+      send(status, given, headers = {}) {
+        for (const [name, value] of Object.entries(headers)) context.header(name, value)
+        if (given === undefined) resolve(context.body(null, status as 200))
+        else if (typeof given === 'string') resolve(context.text(given, status as 200))
+        else resolve(context.json(given, status as 200))
+      },
+      stream: (status, given) => resolve(context.body(Readable.toWeb(given) as ReadableStream, status as 200)),
+      raw() {
+        throw new Error('Hono has no response below it')
+      },
+    }
+    handle(exchange).then(() => resolve(context.body(null)), reject)
+  })
+}
+
 /** All that are supported. */
 export const frameworks: readonly Framework[] = [
   fastify,
   express('Express 5', () => express5(), express5.json),
   express('Express 4', () => express4(), express4.json),
+  hono,
 ]
