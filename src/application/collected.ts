@@ -87,17 +87,19 @@ export class Collected {
   }
 
   #collect(source: EventSource, ambient: EventMetadata | undefined): void {
-    const originator = isAggregate(source) || deciderOf(source) !== undefined ? (source as Snapshotted) : undefined
-    if (originator !== undefined) for (const subject of shownSubjectsOf(originator)) this.shown.add(subject)
+    const isOfAggregate = isAggregate(source)
+    const decider = isOfAggregate ? undefined : deciderOf(source)
+    if (isOfAggregate || decider !== undefined) {
+      for (const subject of shownSubjectsOf(source as Snapshotted)) this.shown.add(subject)
+    }
     const events = source.collectEvents().map((event) => annotated(event, ambient))
     if (events.length > 0) this.#sources.push(source)
     this.events.push(...events)
-    if (isAggregate(source)) {
+    if (isOfAggregate) {
       // The class of an aggregate is one of aggregates.
       this.originators.push({ kind: source.constructor as AggregateClass, originator: source, events })
       return
     }
-    const decider = deciderOf(source)
     // What a decider decided is a state of it.
     if (decider !== undefined) this.originators.push({ kind: decider, originator: source as Decision<unknown>, events })
   }

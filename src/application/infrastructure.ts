@@ -124,7 +124,7 @@ export class Infrastructure<Client> {
   watched<T>(call: WatchedCall<T>, work: () => Promise<T>): Promise<T> {
     if (this.#isClosed || this.#factory === undefined) return work()
     try {
-      const { recorder } = this
+      const recorder = this.#recorder ?? this.recorder
       const name = `${this.#environment.name || 'application'}.${call.name}`
       return recorder.watch === undefined ? work() : recorder.watch({ ...call, name }, work)
     } catch (error) {

@@ -80,7 +80,9 @@ export function subjectsIn(originator: Snapshotted): ReadonlySet<string> {
 
 /** Those of them whose data were stored, when it was loaded or by a save. */
 export function shownSubjectsOf(originator: Snapshotted): ReadonlySet<string> {
-  return isAggregate(originator) ? (tryRecordOf(originator)?.shown ?? noSubjects) : shownSubjects(originator)
+  const record = tryRecordOf(originator)
+  // What has no record is the state of a decider.
+  return record === undefined ? shownSubjects(originator as DeciderState<unknown>) : (record.shown ?? noSubjects)
 }
 
 function ownerOf(kind: SnapshotKind): TopicOwner {

@@ -81,7 +81,7 @@ export function ambientClient<Client extends object>(
   host: AmbientHost,
   isTransaction: boolean = false,
 ): Client {
-  const models = new Map<string, object>()
+  const models = new Map<string | symbol, object>()
   const isExtended = !isUnextended(base)
   let parent: object | undefined
   const isHidden = (property: string | symbol): boolean =>
@@ -102,13 +102,14 @@ export function ambientClient<Client extends object>(
     }
     if (!isModel(value)) return value
     const of = { name: property, base, isExtended, parent: () => Reflect.get(proxy, '$parent') as unknown }
-    return models.get(property) ?? remember(models, property, ambientModel(value, of, host))
+    models.set(property, ambientModel(value, of, host))
+    return models.get(property)
   }
   const proxy: Client = new Proxy<Client>(base, {
     get(target, property) {
-      const isCalled = typeof property === 'string' && !ofWholeClients.has(property)
-      const other = isCalled ? host.instead(base) : undefined
-      return other === undefined ? own(target, property) : (Reflect.get(other, property) as unknown)
+      const other = isOfCalls(property) ? host.instead(base) : undefined
+      if (other !== undefined) return Reflect.get(other, property) as unknown
+      return models.get(property) ?? own(target, property)
     },
     has: (target, property) => !isHidden(property) && Reflect.has(target, property),
     ownKeys: (target) => Reflect.ownKeys(target).filter((property) => !isHidden(property)),
@@ -190,17 +191,16 @@ function wholeClientMethod(value: AnyMethod, property: string, { base, proxy, ho
   }
 }
 
+function isOfCalls(property: string | symbol): boolean {
+  return typeof property === 'string' && !ofWholeClients.has(property)
+}
+
 function isModel(value: unknown): value is object {
   return typeof value === 'object' && value !== null && 'findMany' in value && typeof value.findMany === 'function'
 }
 
 function isMethod(value: unknown): value is AnyMethod {
   return typeof value === 'function'
-}
-
-function remember<T>(map: Map<string, T>, key: string, value: T): T {
-  map.set(key, value)
-  return value
 }
 
 /*

@@ -86,19 +86,18 @@ export class Operations {
     return operation
   }
 
-  /** Somebody starts it. */
-  start(operation: Operation): void {
-    operation.isStarted = true
-  }
-
   /** It has ended, or something else is done in its place. */
   forget(operation: Operation): void {
     this.#unfinished.delete(operation)
   }
 
-  /** Runs one. When it fails after an error of ours, it rejects with that. */
-  async run<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
-    operation.outer = this.around
+  /**
+   * Runs one. When it fails after an error of ours, it rejects with that.
+   *
+   * @param outer - the one of the same scope that the code runs in
+   */
+  async run<T>(operation: Operation, outer: Operation | undefined, work: () => Promise<T>): Promise<T> {
+    operation.outer = outer
     this.#running.add(operation)
     if (!operation.isRead) this.#runningWrites += 1
     try {

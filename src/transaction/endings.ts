@@ -97,6 +97,8 @@ export type Run<Connection> = <T>(work: (connection: Connection) => Promise<T>) 
 /** What a flush needs of its scope. */
 interface FlushHost<Connection> {
   readonly run: Run<Connection>
+  /** How many tables have something pending. */
+  readonly tables: number
   /** A name for the savepoint that keeps several tables together. */
   readonly savepoint: string
   /** Called when a part of the flush cannot be undone alone. */
@@ -130,15 +132,21 @@ export interface PendingWork<Connection extends TransactionConnection> {
 export class Buffers<Connection extends TransactionConnection> {
   readonly #byKey = new Map<object, PendingWork<Connection>>()
 
+  /** Whether nothing is pending. */
   get empty(): boolean {
-    return this.pendingCount === 0
+    for (const work of this.#byKey.values()) if (!work.empty) return false
+    return true
   }
 
-  /** How many tables have something pending. */
-  get pendingCount(): number {
-    let count = 0
-    for (const work of this.#byKey.values()) if (!work.empty) count += 1
-    return count
+  /** How many tables have something pending, and how many events that is in all of them. */
+  get pending(): { readonly tables: number; readonly events: number } {
+    let [tables, events] = [0, 0]
+    for (const work of this.#byKey.values()) {
+      if (work.empty) continue
+      tables += 1
+      events += work.eventCount
+    }
+    return { tables, events }
   }
 
   /** Whether one statement writes everything. */
@@ -159,13 +167,6 @@ export class Buffers<Connection extends TransactionConnection> {
     for (const each of written) each.stored()
   }
 
-  /** How many events are pending, in all tables. */
-  get eventCount(): number {
-    let count = 0
-    for (const work of this.#byKey.values()) count += work.eventCount
-    return count
-  }
-
   find<W extends PendingWork<Connection>>(key: object): W | undefined {
     // Each key is used with one kind of work only, by the recorder that is the key.
     return this.#byKey.get(key) as W | undefined
@@ -173,7 +174,7 @@ export class Buffers<Connection extends TransactionConnection> {
 
   /** That under the key, made where there is none. */
   of<W extends PendingWork<Connection>>(key: object, create: () => W): W {
-    const known = this.find<W>(key)
+    const known = this.#byKey.get(key) as W | undefined // as in `find`
     if (known !== undefined) return known
     const work = create()
     this.#byKey.set(key, work)
@@ -185,7 +186,7 @@ export class Buffers<Connection extends TransactionConnection> {
     const written: Written[] = []
     try {
       // A single table needs no savepoint: its statement stores all or nothing.
-      if (this.pendingCount < 2) await this.#writeAll(host.run, written)
+      if (host.tables < 2) await this.#writeAll(host.run, written)
       else await this.#writeTogether(host, written)
     } catch (error) {
       for (const each of written) each.lost()

@@ -8,7 +8,8 @@ import type { Scope } from './scope.js'
 
 /** Stands where a scope would stand. One for each request, so it keeps functions to none: who extends it says how to begin. */
 export abstract class DeferredScope<Connection extends TransactionConnection> {
-  #scope: Scope<Connection> | undefined
+  /** The scope, where it has been asked for. Read often, so it is a field: only this class writes it. */
+  begun: Scope<Connection> | undefined
   #isBeginning = false
   #hasBegun = false
 
@@ -26,23 +27,18 @@ export abstract class DeferredScope<Connection extends TransactionConnection> {
     return !this.#hasBegun && !this.isPast
   }
 
-  /** The scope, where it has been asked for. */
-  get begun(): Scope<Connection> | undefined {
-    return this.#scope
-  }
-
   /** The scope, begun now if need be; undefined for what runs while it begins, such as who listens to that. */
   scope(): Scope<Connection> | undefined {
-    if (this.#scope !== undefined || this.#isBeginning) return this.#scope
+    if (this.begun !== undefined || this.#isBeginning) return this.begun
     this.#isBeginning = true
     try {
-      this.#scope = this.begin()
-      this.hasBegun(this.#scope)
+      this.begun = this.begin()
+      this.hasBegun(this.begun)
     } finally {
       this.#isBeginning = false
       this.#hasBegun = true
     }
-    return this.#scope
+    return this.begun
   }
 }
 

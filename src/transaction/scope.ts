@@ -5,7 +5,7 @@ import type { ConnectionSource, LoneStatements, Statements, TransactionConnectio
 import { Buffers, EndListeners, Hooks, type PendingWork, type Run } from './endings.js'
 import { type Leave, ScopeLock } from './locks.js'
 import { closedError, type TransactionState } from './options.js'
-import { Failure, type Frame, type Place, SavepointFrame, Savepoints, TransactionFrame } from './savepoints.js'
+import { Failure, Savepoints } from './savepoints.js'
 import { type Reading, Session, type SessionOptions, type Work } from './session.js'
 import type { Ending } from './telemetry.js'
 
@@ -14,8 +14,16 @@ export interface ScopeOptions extends SessionOptions {
   readonly autoflush: boolean
 }
 
+/** Where a nested scope is. */
+interface Place<Connection extends TransactionConnection> {
+  readonly parent: Scope<Connection>
+  /** Of its savepoint. */
+  readonly name: string
+  readonly leaveParent: Leave
+}
+
 /** Takes statements one at a time, keeps what is to be flushed, and ends exactly once. */
-export class Scope<Connection extends TransactionConnection> {
+export abstract class Scope<Connection extends TransactionConnection> {
   readonly session: Session<Connection>
   readonly parent: Scope<Connection> | undefined
   readonly hooks: Hooks = new Hooks()
@@ -30,7 +38,6 @@ export class Scope<Connection extends TransactionConnection> {
   readonly buffers: Buffers<Connection> = new Buffers()
   autoflush: boolean
   readonly #source: ConnectionSource<Connection>
-  readonly #frame: Frame
   readonly #name: string
   readonly #lock = new ScopeLock()
   readonly #failure = new Failure()
@@ -40,28 +47,48 @@ export class Scope<Connection extends TransactionConnection> {
   #nestedCount = 0
   #part: Scope<Connection> | undefined
 
-  private constructor(source: ConnectionSource<Connection>, options: ScopeOptions, inside?: Place<Scope<Connection>>) {
+  protected constructor(
+    source: ConnectionSource<Connection>,
+    session: Session<Connection>,
+    autoflush: boolean,
+    place?: Place<Connection>,
+  ) {
     this.#source = source
-    this.autoflush = options.autoflush
-    this.#name = inside?.name ?? 'es'
-    this.parent = inside?.parent
-    this.session = inside?.parent.session ?? new Session(source, options, () => void this.#expire())
-    this.#frame = inside === undefined ? new TransactionFrame(this.session) : new SavepointFrame(inside)
-    this.operations = new Operations(options.escapes.areWatched)
+    this.session = session
+    this.autoflush = autoflush
+    this.parent = place?.parent
+    this.#name = place?.name ?? 'es'
+    this.operations = new Operations(session.options.escapes.areWatched)
     this.savepoints = new Savepoints((work) => this.execute(work), this.#failure)
   }
 
   /** A transaction of its own. Nothing is sent to the database yet. */
   static outermost<C extends TransactionConnection>(source: ConnectionSource<C>, options: ScopeOptions): Scope<C> {
-    return new Scope(source, options)
+    const session: Session<C> = new Session(source, options, () => void whole.#expire())
+    const whole: Scope<C> = new Whole(source, session, options.autoflush)
+    return whole
   }
+
+  /** Done before its first statement, where something is. */
+  protected begin?(): Promise<void>
+
+  /** Ends it well in the database. Called at most once, as `undo` is. */
+  protected abstract end(): Promise<void>
+
+  /** @param reason - why, for those who trace it */
+  protected abstract undo(reason: unknown): Promise<void>
+
+  /** It has ended: what is around it goes on. */
+  protected abstract left(ending: Ending): void
+
+  /** It has ended well, and so have its listeners. */
+  protected abstract stored(): Promise<void>
 
   /** A part of this scope that can be undone alone. Waits while another one is open here; meanwhile this scope's own statements wait. */
   async nested(): Promise<Scope<Connection>> {
     const leaveParent = this.#tryEnter(true) ?? (await this.#enter(true))
     this.#nestedCount += 1
-    const options = { ...this.session.options, autoflush: this.autoflush }
-    this.#part = new Scope(this.#source, options, {
+    this.#part = new Part(this.#source, {
       parent: this,
       name: `${this.#name}_${this.#nestedCount}`,
       leaveParent: () => {
@@ -83,7 +110,7 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** Which one this is, for messages. */
   get title(): string {
-    return this.parent === undefined ? this.session.life.title : `a nested part of ${this.session.life.title}`
+    return this.session.life.title
   }
 
   get state(): TransactionState {
@@ -96,7 +123,7 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** Whether nothing can be done in it any more: it has ended, or what is around it has. */
   get isOver(): boolean {
-    return this.ended || (this.parent === undefined ? this.session.life.isOver : this.parent.isOver)
+    return this.ended || (this.parent ?? this.session.life).isOver
   }
 
   /** @throws `TransactionClosedError` or `TransactionTimeoutError` when nothing can be done in this scope any more */
@@ -156,13 +183,15 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** Runs an operation of a guest, which sends its statements by `runInTurn`: side by side with others, but not with a nested scope. */
   async operation<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
-    this.operations.start(operation)
+    operation.isStarted = true
     try {
-      const leave = this.#tryEnter(false) ?? (await this.#enter(false))
+      const inside = this.operations.around
+      const free = this.#tryEnter(false, inside)
+      const leave = free ?? (await this.#enter(false))
       try {
         // It may have ended while this waited.
-        this.assertUsable()
-        return await this.operations.run(operation, work)
+        if (free === undefined) this.assertUsable()
+        return await this.operations.run(operation, inside, work)
       } finally {
         leave()
       }
@@ -179,8 +208,10 @@ export class Scope<Connection extends TransactionConnection> {
   ): Promise<T> {
     try {
       if (this.#state === 'idle') {
-        this.assertUsable()
-        await this.#frame.open()
+        if (this.begin !== undefined) {
+          this.assertUsable()
+          await this.begin()
+        }
         this.#state = 'open'
       }
       return await this.session.use(work, reading, this)
@@ -206,10 +237,10 @@ export class Scope<Connection extends TransactionConnection> {
 
   /** As `flush`, for who holds the turn already. */
   async flushInTurn(): Promise<void> {
-    if (this.buffers.empty) return
+    const counts = this.buffers.pending
+    if (counts.tables === 0) return
     const run: Run<Connection> = (work) => this.runInTurn(work)
-    const host = { run, savepoint: `${this.#name}_flush`, doom: (error: unknown) => this.doom(error) }
-    const counts = { events: this.buffers.eventCount, tables: this.buffers.pendingCount }
+    const host = { run, ...counts, savepoint: `${this.#name}_flush`, doom: (error: unknown) => this.doom(error) }
     await this.session.options.telemetry.flush(this.session, counts, () => this.buffers.flush(host))
   }
 
@@ -230,10 +261,7 @@ export class Scope<Connection extends TransactionConnection> {
       if (this.#failure.isQuiet) return await this.rollback()
       this.#failure.assertCommittable()
       reportUnfinished(this, entered.running)
-      if (this.parent === undefined && this.session.hasGuests) await this.session.dismissGuests(true)
-      const lone = this.parent === undefined ? this.session.lone : undefined
-      if (lone !== undefined && this.buffers.areOneStatement) await this.#commitAlone(lone)
-      else await this.#commit()
+      await this.store()
       this.#end('committed')
     } catch (error) {
       // Nobody knows what became of it, so neither kind of hook may run.
@@ -243,8 +271,7 @@ export class Scope<Connection extends TransactionConnection> {
     } finally {
       leave?.()
     }
-    if (this.parent === undefined) await this.hooks.committed()
-    else this.parent.hooks.adopt(this.hooks)
+    await this.stored()
   }
 
   /**
@@ -259,22 +286,26 @@ export class Scope<Connection extends TransactionConnection> {
     await this.#rollingBack
   }
 
-  async #commit(): Promise<void> {
-    if (!this.buffers.empty) await this.flushInTurn()
+  /** Writes what is pending, and ends it well in the database. */
+  protected async store(): Promise<void> {
+    await this.flushInTurn()
     this.assertUsable()
     this.#failure.assertCommittable()
     this.#state = 'committing'
-    await (this.#committing = this.#frame.commit())
+    await (this.#committing = this.end())
+    // At once: a rollback that is asked for meanwhile has waited for that, too.
+    this.#state = 'committed'
   }
 
   /** Sends the one statement that there is to send, without a transaction around it. */
-  async #commitAlone(lone: LoneStatements<Connection>): Promise<void> {
+  protected async storeAlone(lone: LoneStatements<Connection>): Promise<void> {
     this.#failure.assertCommittable()
-    const counts = { events: this.buffers.eventCount, tables: 1 }
+    const counts = this.buffers.pending
     const { telemetry } = this.session.options
     const write = async (run: Run<Statements<Connection>>): Promise<void> => {
       this.#state = 'committing'
       await (this.#committing = telemetry.flush(this.session, counts, () => this.buffers.writeAlone(run)))
+      this.#state = 'committed'
     }
     await this.session.writeAlone(lone, write, this)
   }
@@ -311,23 +342,22 @@ export class Scope<Connection extends TransactionConnection> {
   async #rollBack(reason: unknown): Promise<void> {
     this.#state = 'rolledBack'
     this.buffers.clear()
-    await this.#frame.rollback(reason)
-    // What an operation sends that nobody has awaited comes to the innermost scope: it has to be refused by this one.
-    if (this.parent !== undefined) await this.#idle()
+    await this.undo(reason)
     this.#end('rolledBack')
     await this.hooks.rolledBack()
   }
 
-  async #idle(): Promise<void> {
+  /** Waits for the operations in it, and in its parts, that nobody has awaited. */
+  protected async idle(): Promise<void> {
     await this.operations.idle()
-    if (this.#part !== undefined) await this.#part.#idle()
+    if (this.#part !== undefined) await this.#part.idle()
   }
 
   /** Takes a free place in this scope; from here on the deadline runs. */
-  #tryEnter(alone: boolean): Leave | undefined {
+  #tryEnter(alone: boolean, inside: Operation | undefined = this.operations.around): Leave | undefined {
     this.assertUsable()
     this.session.life.startDeadline()
-    return this.#lock.tryEnter(alone, this.operations.around)
+    return this.#lock.tryEnter(alone, inside)
   }
 
   async #enter(alone: boolean): Promise<Leave> {
@@ -336,8 +366,7 @@ export class Scope<Connection extends TransactionConnection> {
 
   #end(state: 'committed' | 'rolledBack', ending: Ending = state): void {
     this.#state = state
-    this.#frame.leave()
-    if (this.parent === undefined) this.session.options.telemetry.ended(this.session, ending)
+    this.left(ending)
     this.listeners.ended()
     if (ending === 'commitUnknown') this.hooks.skipped()
   }
@@ -346,6 +375,85 @@ export class Scope<Connection extends TransactionConnection> {
     const error = this.session.life.ended
     await this.rollback(error)
     if (error !== undefined) this.listeners.expired(error)
+  }
+}
+
+/** The whole of a transaction: begun by the session at its first statement. */
+class Whole<Connection extends TransactionConnection> extends Scope<Connection> {
+  protected override async store(): Promise<void> {
+    const { session } = this
+    if (session.hasGuests) await session.dismissGuests(true)
+    const { lone } = session
+    if (lone !== undefined && this.buffers.areOneStatement) await this.storeAlone(lone)
+    else await super.store()
+  }
+
+  protected override end(): Promise<void> {
+    return this.session.commit()
+  }
+
+  protected override undo(reason: unknown): Promise<void> {
+    return this.session.rollback(reason)
+  }
+
+  protected override left(ending: Ending): void {
+    this.session.options.telemetry.ended(this.session, ending)
+  }
+
+  protected override stored(): Promise<void> {
+    return this.hooks.committed()
+  }
+}
+
+/** A nested part. It keeps its parent to itself for as long as it is open. */
+class Part<Connection extends TransactionConnection> extends Scope<Connection> {
+  readonly #place: Place<Connection>
+  /** Whether its savepoint is set. */
+  #isSet = false
+
+  constructor(source: ConnectionSource<Connection>, place: Place<Connection>) {
+    super(source, place.parent.session, place.parent.autoflush, place)
+    this.#place = place
+  }
+
+  override get title(): string {
+    return `a nested part of ${super.title}`
+  }
+
+  protected override async begin(): Promise<void> {
+    const { parent, name } = this.#place
+    // What is pending outside must not be undone together with this scope, so it is written before the savepoint.
+    await parent.flushInTurn()
+    await parent.runInTurn((connection) => connection.savepoint(name))
+    this.#isSet = true
+  }
+
+  protected override async end(): Promise<void> {
+    const { parent, name } = this.#place
+    if (this.#isSet) await parent.runInTurn((connection) => connection.release(name))
+  }
+
+  protected override async undo(): Promise<void> {
+    const { parent, name } = this.#place
+    // What has ended around it has undone this, too.
+    if (this.#isSet && !parent.isOver) {
+      try {
+        await parent.runInTurn((connection) => connection.rollbackTo(name))
+      } catch (error) {
+        // Some failures make the server end the whole transaction, and its savepoints with it.
+        if (!parent.isOver) parent.doom(error)
+      }
+    }
+    // What an operation sends that nobody has awaited comes to the innermost scope: it has to be refused by this one.
+    await this.idle()
+  }
+
+  protected override left(): void {
+    this.#place.leaveParent()
+  }
+
+  protected override async stored(): Promise<void> {
+    this.#place.parent.hooks.adopt(this.hooks)
   }
 }
 

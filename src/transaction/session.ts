@@ -143,7 +143,6 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     // Each key is used with one kind of guest only, by the module that owns the key.
     const known = this.#guests.get(key) as G | undefined
     if (known !== undefined) return known
-    this.life.assertOpen()
     const guest = create()
     this.#guests.set(key, guest)
     return guest

@@ -57,7 +57,7 @@ export class Transactions<Connection extends TransactionConnection> {
   /** The innermost scope around this code, ended or not; undefined outside of any. */
   get current(): Scope<Connection> | undefined {
     const here = this.#context.get()
-    return here instanceof DeferredScope ? here.scope() : here
+    return here instanceof DeferredScope ? (here.begun ?? here.scope()) : here
   }
 
   /** As `current`, where that has begun. */
