@@ -87,6 +87,11 @@ function addLooking(add: AddOverTables): void {
 function addChanging(add: AddOverTables): void {
   add('pause <name>', 'let one rest, in all processes', pause)
   add('resume <name>', 'let one go on that was paused', resume)
+  add(
+    'rewind <name> <position>',
+    'set a relay or reaction back: it sends, or does, again what is behind the position',
+    rewind,
+  )
   add('skip <name> [position]', 'pass over the event that blocks one: it is never handled', skip)
   add(
     'retry <name> [position]',
@@ -181,6 +186,15 @@ async function resume(tables: ProjectionTablesAccess, name: string): Promise<Ans
   return { lines: [`${name} goes on.`], json: { ok: true, name, wanted: 'running' } }
 }
 
+async function rewind(tables: ProjectionTablesAccess, name: string, position: string): Promise<Answer> {
+  const to = positionOf(position) ?? 0n
+  const from = await tables.rewind(name, to)
+  return {
+    lines: [`${name} goes on behind ${to}: what it has done up to ${from} is done again.`],
+    json: { ok: true, name, position: to, before: from },
+  }
+}
+
 async function skip(tables: ProjectionTablesAccess, name: string, position: string | undefined): Promise<Answer> {
   const skipped = await tables.skip(name, positionOf(position))
   return {
@@ -255,7 +269,9 @@ function statusLine(report: ProjectionReport): string {
   ].filter((part) => part !== undefined)
   const fault =
     report.failedPosition === undefined
-      ? ''
+      ? report.reason === undefined
+        ? ''
+        : `\n        tries again and again: ${report.reason}`
       : `\n        stands still at event ${report.failedPosition}: ${report.reason ?? ''}`
   return `${parts.join(', ')}${fault}`
 }

@@ -9,6 +9,7 @@ import {
   pauseProjection,
   reactionVersion,
   resumeProjection,
+  rewindReaction,
 } from '../persistence/projection-recorder.js'
 import { adapterFromUrl } from '../prisma/adapter-from-url.js'
 import { PrismaApplicationRecorder } from '../prisma/application-recorder.js'
@@ -138,6 +139,16 @@ export class ProjectionTablesAccess {
   /** Lets it go on. */
   async resume(name: string): Promise<void> {
     await resumeProjection(this.#recorder, newestOf(await this.#rows(), name))
+  }
+
+  /**
+   * Sets a relay or a reaction back. @returns how far it had come
+   *
+   * @throws `ProgrammingError` for a projection, and for a position beyond where it is
+   */
+  async rewind(name: string, position: bigint): Promise<bigint> {
+    const owner = `${hostname().slice(0, 100)}:${process.pid}:rewind`
+    return await rewindReaction(this.#recorder, newestOf(await this.#rows(), name), { position, owner })
   }
 
   /** Lets a blocked projection try its event again. @returns false where it is not blocked */

@@ -58,11 +58,11 @@ const published = ['retry', 'blocked', 'parked', 'lease'] as const
  */
 export async function loadRunners(topic: string): Promise<LoadedRunner[]> {
   const loaded = await loadModule(topic)
-  const candidates = isRunner(loaded) ? [loaded] : Object.values(loaded ?? {})
-  const runners = [...new Set(candidates.filter(isRunner))]
+  const candidates = isRunner(loaded) || isRelay(loaded) ? [loaded] : Object.values(loaded ?? {})
+  const runners = [...new Set(candidates.map((each) => (isRelay(each) ? each.runner : each)).filter(isRunner))]
   if (runners.length > 0) return runners
   throw new EnvironmentError(
-    `Could not run projections: ${topic} exports no ProjectionRunner. Export one: export const runner = new ProjectionRunner({ … })`,
+    `Could not run projections: ${topic} exports no ProjectionRunner and no Relay. Export one: export const runner = new ProjectionRunner({ … })`,
   )
 }
 
@@ -161,6 +161,11 @@ function adviceFor(file: string): string {
     `NODE_OPTIONS='--import …' npx eventsourcing-prisma projections run ${file}; or compile it, and ` +
     "name the JavaScript. Node's own stripping of types takes neither decorators nor imports of .js files that are .ts files."
   )
+}
+
+/** A `Relay` is run by a runner of its own. */
+function isRelay(value: unknown): value is { readonly runner: LoadedRunner } {
+  return typeof value === 'object' && value !== null && 'runner' in value && isRunner(value.runner)
 }
 
 function isRunner(value: unknown): value is LoadedRunner {

@@ -1,4 +1,5 @@
 /** The port of what keeps how far projections have come, who runs them, and which events they have put aside. */
+import { LeaseLostError, ProgrammingError } from '../errors.js'
 
 /** One part of one version of a projection: what one runner at a time works on. */
 export interface ProjectionKey {
@@ -238,7 +239,9 @@ export async function pauseProjection(
 ): Promise<void> {
   if (first === undefined) return
   const { name, version, status, target } = first
-  const unfinished = status === 'building' && target === undefined ? { target: end } : {}
+  // The target of a reaction says that it was set back, and how far it had come.
+  const isUnfinished = status === 'building' && target === undefined && version !== reactionVersion
+  const unfinished = isUnfinished ? { target: end } : {}
   await recorder.change(name, version, { wanted: 'paused', status: 'paused', ...unfinished })
 }
 
@@ -248,4 +251,55 @@ export async function resumeProjection(recorder: ProjectionRecorder, [first]: re
   const { name, version, failedPosition, target } = first
   const status = failedPosition !== undefined ? 'blocked' : target === undefined ? 'live' : 'building'
   await recorder.change(name, version, { wanted: 'running', status })
+}
+
+/** So long whoever sets a position back has the lease. */
+const rewindLeaseMs = 15_000
+
+/**
+ * Sets a reaction back: whoever runs it handles the events behind the position again. It takes the lease from that one, who begins anew
+ * from there.
+ *
+ * @param parts - the rows of the reaction
+ * @param position - where it is to go on behind; not beyond where it is
+ * @returns how far it had come
+ * @throws `ProgrammingError` for a projection, and for a position beyond; `LeaseLostError` where the row has gone
+ */
+export async function rewindReaction(
+  recorder: ProjectionRecorder,
+  parts: readonly ProjectionRow[],
+  { position, owner }: { readonly position: bigint; readonly owner: string },
+): Promise<bigint> {
+  const [first] = parts
+  if (first === undefined || first.version !== reactionVersion) {
+    const name = first?.name ?? ''
+    throw new ProgrammingError(
+      `Could not rewind ${name}: it is a projection, not a relay or reaction. Build its rows anew: npx eventsourcing-prisma projections rebuild.`,
+    )
+  }
+  const { name, version, target } = first
+  let furthest = target ?? 0n
+  for (const part of parts) {
+    const lease = await recorder.seize(part, owner, rewindLeaseMs)
+    if (lease === undefined) throw new LeaseLostError(`Could not rewind ${name}: its row is gone.`)
+    try {
+      if (position < 0n || position > lease.position) {
+        throw new ProgrammingError(
+          `Could not rewind ${name} to ${position}: it is at ${lease.position}. Give a position from 0 to that.`,
+        )
+      }
+      await recorder.reposition(part, lease.epoch, position)
+      if (lease.position > furthest) furthest = lease.position
+    } finally {
+      await recorder.release(part, lease.epoch)
+    }
+  }
+  const isPaused = first.wanted === 'paused'
+  await recorder.change(name, version, {
+    target: furthest,
+    reason: null,
+    failedPosition: null,
+    ...(isPaused ? {} : { status: 'building' }),
+  })
+  return furthest
 }

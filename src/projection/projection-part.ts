@@ -109,6 +109,15 @@ export class ProjectionPart {
     if (this.#subscription !== undefined && !(await this.#mayGoOn())) this.#subscription?.stop()
   }
 
+  /** Ends its work where somebody else has taken the lease, also where it has nothing to do. */
+  leaveOffIfTaken(rows: readonly ProjectionRow[]): void {
+    const { key, owner } = this.host
+    const row = rows.find((each) => each.name === key.name && isSame(each, key))
+    if (this.#subscription === undefined || row === undefined || row.owner === owner) return
+    this.#rest('waiting')
+    this.#subscription.stop()
+  }
+
   /** Lets it work on although it is blocked. */
   tryAgain(): void {
     this.#isTriedAgain = true

@@ -8,6 +8,7 @@ import {
   type ProjectionRow,
   pauseProjection,
   resumeProjection,
+  rewindReaction,
 } from '../persistence/projection-recorder.js'
 import { logPosition, type WaitOptions } from '../persistence/recorder.js'
 import { outsideOfEverything } from '../transaction/context.js'
@@ -258,6 +259,31 @@ export class ProjectionRunner {
     return await rebuild({ ...host, limits: this.#limits }, options)
   }
 
+  /**
+   * Sets a reaction back, in all processes, within a second: it handles the events behind the position again. That is for those who may be
+   * told something twice, such as a relay.
+   *
+   * @param position - where it goes on behind; 0 for the beginning of the log
+   * @returns how far it had come
+   * @throws `ProgrammingError` for a projection, for one that has never run, and for a position beyond where it is
+   */
+  async rewind(name: string, position: bigint): Promise<bigint> {
+    const { projection, parts } = this.#find(name)
+    const rows = await this.#rowsOf(projection)
+    if (rows.length === 0 && projection.reaction !== undefined) {
+      throw new ProgrammingError(`Could not rewind ${name}: nobody has run it yet.`)
+    }
+    const back = { position: logPosition(position, 'position'), owner: `${this.owner}:rewind` }
+    const furthest = await rewindReaction(this.#recorder, rows, back)
+    const now = await this.#rowsOf(projection)
+    for (const part of parts) {
+      part.leaveOffIfTaken(now)
+      part.tryAgain()
+    }
+    this.#alarm.ring()
+    return furthest
+  }
+
   /** What it has done, by the names of the projections. */
   get stats(): ProjectionRunnerStats {
     return Object.fromEntries([...this.#running].map(([name, running]) => [name, this.#progressOf(running)]))
@@ -365,6 +391,9 @@ export class ProjectionRunner {
       // Who has nothing to do has no other way to find out.
       if (renewed < parts.length) await part.leaveOffIfPaused()
     }
+    if (renewed >= parts.length) return
+    const rows = await this.#recorder.rows()
+    for (const part of parts) part.leaveOffIfTaken(rows)
   }
 }
 

@@ -1,6 +1,7 @@
 /** Definitions of reactions: names with handlers that act on what was stored, once for each event. */
 import { following } from '../application/application-subscription.js'
 import { anything, callable, checkOptions, flag, listOf, type OptionTypesOf } from '../checked-options.js'
+import type { DomainEvent } from '../domain/event.js'
 import { queriedTags } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
 import { reactionVersion } from '../persistence/projection-recorder.js'
@@ -75,13 +76,16 @@ export function defineReaction(options: ReactionOptions): Reaction {
   return reactionOf(options, { handlers: events, topics, outside, timers })
 }
 
+/** An event as it is stored, which `readEvent` brings into its present shape, with its place in the log. */
+export type PagedEvent = DomainEvent & Pick<ProjectedEvent, 'position' | 'id'>
+
 /** What a reaction to whole pages is made from. */
 export interface PageReactionOptions extends Omit<ReactionOptions, 'on' | 'transaction'> {
   /**
-   * Handles the next events of the log, all of them and in order, outside of any transaction; the position moves when it has succeeded, and
+   * Handles the next events of the log as they are stored, all of them and in order, outside of any transaction; the position moves when it has succeeded, and
    * else they come again, in smaller pages. The signal aborts when the runner stops.
    */
-  readonly handlePage: (events: readonly ProjectedEvent[], signal: AbortSignal) => Promise<void>
+  readonly handlePage: (events: readonly PagedEvent[], signal: AbortSignal) => Promise<void>
   /** How many events a page has at most; default as many as a batch of the runner. */
   readonly maxEvents?: number
   /** Whether a failure has nothing to do with an event, such as a broker that cannot be reached: it is repeated for ever, with a back-off. */
@@ -94,7 +98,11 @@ export function definePageReaction({ handlePage, maxEvents, mayPass, ...options 
     maxEvents: maxEvents ?? Number.POSITIVE_INFINITY,
     mayPass,
     handle: async (events, log, signal) => {
-      const given = events.map(({ event, position }) => projected(event, position, log))
+      const given = events.map(({ event, position }) => ({
+        ...event,
+        position,
+        id: projected(event, position, log).id,
+      }))
       await outsideOfTransactions(async () => await handlePage(given, signal))
     },
   }

@@ -21,3 +21,5 @@ export type { KafkaMessage, KafkaOptions, KafkaProducer, KafkaRecord } from './k
 export { kafka } from './kafka.js'
 export type { ConfirmChannel, RabbitMQOptions, RabbitMQProperties } from './rabbitmq.js'
 export { rabbitMQ } from './rabbitmq.js'
+export type { MapEvent, RelayEvent, RelayOptions, RelayStats } from './relay.js'
+export { Relay } from './relay.js'

@@ -249,7 +249,7 @@ function expectation({ id, sequence }: Tip): JetStreamExpectation {
 }
 
 /** `<Application>/<position>`, and behind it what tells a second sending. */
-const idForm = /^(.+)\/(\d+)(~\d+)?$/s
+const idForm = /^(.+)\/(\d+)(~\w+)?$/s
 
 function isOfSameLog(id: string, { deduplicationId }: RelayMessage): boolean {
   return idForm.exec(id)?.[1] === idForm.exec(deduplicationId)?.[1]

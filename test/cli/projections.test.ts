@@ -262,7 +262,7 @@ describe('a process that runs the projections of a module', () => {
     let said = ''
     child.stderr?.on('data', (part) => (said += String(part)))
     expect(await ended).toEqual([1, null])
-    expect(said).toMatch(/^Error: Could not run projections: .*bank\.ts exports no ProjectionRunner\./)
+    expect(said).toMatch(/^Error: Could not run projections: .*bank\.ts exports no ProjectionRunner and no Relay\./)
   }, 60_000)
 
   /** For its tables and waits: it does not run. */
