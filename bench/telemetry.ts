@@ -56,8 +56,8 @@ export async function runTelemetry(rounds: number): Promise<Result> {
   const ignore = (): void => {}
   const listener = { start: ignore, end: ignore, asyncStart: ignore, asyncEnd: ignore, error: ignore }
   const channels = ['begin', 'commit'].map((name) => tracingChannel(`eventsourcing-prisma:transaction.${name}`))
-  const unwatchable = new NoTelemetry('bench')
-  const telemetry = new Telemetry('bench')
+  const unwatchable = new NoTelemetry('bench', 'none')
+  const telemetry = new Telemetry('bench', 'none')
   const timed: readonly Timed[] = [
     { contender: 'unwatchable', work: async () => await runMany(unwatchable) },
     { contender: 'nobody listens', work: async () => await runMany(telemetry) },

@@ -55,7 +55,7 @@ export {
   OriginatorCache,
 } from './application/originator-cache.js'
 
-export { type GetOptions, Repository } from './application/repository.js'
+export { type GetOptions, type LoadTrace, Repository } from './application/repository.js'
 export type { InlineProjection } from './application/saves.js'
 export { type TimerContent, type TimerOptions, type TimerStore, Timers } from './application/timers.js'
 export {

@@ -1,4 +1,5 @@
 /** The repository: aggregates and the states of deciders, from their stored events, and which of them there are. */
+import { type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 import { anything, checkOptions, described, flag, type OptionTypesOf } from '../checked-options.js'
 import { Aggregate, type AggregateClass, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
 import { defaultCreationName, eventsOf } from '../domain/aggregate-events.js'
@@ -20,6 +21,20 @@ import {
 import { PageSize } from '../persistence/stored-event.js'
 import { copyError, markStray } from './collected.js'
 import { type CacheOptions, OriginatorCache } from './originator-cache.js'
+
+/** Each message of the tracing channel `repository.load`: an originator is read from its events, and not from the cache. */
+export interface LoadTrace {
+  /** The name of its class or decider. */
+  readonly name: string
+  /** Its id. */
+  readonly originatorId: string
+  /** The version that is asked for, undefined for the last one. */
+  readonly version: number | undefined
+  /** Why it has failed: set on the messages `error`, `asyncStart` and `asyncEnd`. */
+  readonly error?: unknown
+}
+
+const loads: TracingChannel<object, LoadTrace> = tracingChannel('eventsourcing-prisma:repository.load')
 
 /** Where a repository reads: an event store, and one of snapshots. */
 export interface EventReader {
@@ -157,6 +172,14 @@ export class Repository {
   }
 
   async #read(kind: SnapshotKind, id: string, version: number | undefined): Promise<Rebuilt> {
+    if (!loads.hasSubscribers) return await this.#rebuild(kind, id, version)
+    const read: Rebuilt[] = []
+    const trace: LoadTrace = { name: nameOf(kind), originatorId: id, version }
+    await loads.tracePromise(async () => void read.push(await this.#rebuild(kind, id, version)), trace)
+    return read[0] as Rebuilt // pushed by what has not rejected
+  }
+
+  async #rebuild(kind: SnapshotKind, id: string, version: number | undefined): Promise<Rebuilt> {
     let found: Snapshotted | undefined
     let last: DomainEvent | undefined
     const range = version === undefined ? {} : { lte: version }

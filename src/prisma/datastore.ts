@@ -87,7 +87,7 @@ export class PrismaDatastore<Client extends object = object>
     this.#signals = new LogSignals(listenerOf(dialect, options.listen))
     const escapes = new Escapes(options.onEscape ?? defaultOnEscape())
     const source = connectionSource(dialect, this.#connections)
-    const telemetry = new Telemetry(this.name)
+    const telemetry = new Telemetry(this.name, dialect.name)
     const defaults = defaultsOf(options, settings)
     const transactions = (this.#transactions = new Transactions(source, defaults, telemetry, escapes))
     const outside = new OutsideWrites(this.name, transactions, options.outside)

@@ -7,6 +7,8 @@ import { type TransactionLabel, type TransactionState, textOf } from './options.
 export interface TracedTransaction {
   /** The datastore's name. */
   readonly datastore: string
+  /** The kind of database: `postgresql`, `mariadb`, also for MySQL, or `sqlite`. */
+  readonly system: string
   /** What it is for, such as `POST /dogs`; undefined where nobody has said it. */
   readonly label: string | undefined
   /** From 1; greater when the work is run again by `retries`. */
@@ -171,6 +173,7 @@ type Told = TracedTransaction & { state: TransactionState }
 /** Nothing is built for a message that nobody listens to. */
 export class Telemetry {
   readonly datastore: string
+  readonly #system: string
   readonly #counts: { -readonly [Count in keyof TransactionCounts]: TransactionCounts[Count] } = {
     begun: 0,
     committed: 0,
@@ -188,9 +191,13 @@ export class Telemetry {
   }
   readonly #told = new WeakMap<Observed, Told>()
 
-  /** @param datastore - its name */
-  constructor(datastore: string) {
+  /**
+   * @param datastore - its name
+   * @param system - the kind of database
+   */
+  constructor(datastore: string, system: string) {
     this.datastore = datastore
+    this.#system = system
   }
 
   /** The counts as they are now. */
@@ -329,6 +336,7 @@ export class Telemetry {
     const { attempt, readOnly, label } = session.options
     const told: Told = {
       datastore: this.datastore,
+      system: this.#system,
       // Asked for when it is read: the route of a request is not known from the beginning.
       get label() {
         return textOf(label)

@@ -1,7 +1,13 @@
 /** The OpenTelemetry example makes a tree of spans for each request, whatever else is served meanwhile. */
 import { readFileSync } from 'node:fs'
-import { context, SpanStatusCode, trace } from '@opentelemetry/api'
+import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks'
+import {
+  AggregationTemporality,
+  InMemoryMetricExporter,
+  MeterProvider,
+  PeriodicExportingMetricReader,
+} from '@opentelemetry/sdk-metrics'
 import {
   BasicTracerProvider,
   InMemorySpanExporter,
@@ -11,15 +17,32 @@ import {
 import Fastify, { type FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { problemDetails, transactions } from '../../adapters/fastify.js'
-import { traceTransactions } from '../../examples/opentelemetry.js'
-import { PrismaApplicationRecorder, PrismaDatastore } from '../../src/index.js'
+import { type Instrumentation, instrument } from '../../adapters/opentelemetry.js'
+import { observe } from '../../examples/opentelemetry.js'
+import { PrismaApplicationRecorder, PrismaDatastore, ProjectionRunner } from '../../src/index.js'
 import { storedEvents } from '../../src/testing/test-framework.js'
+import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
+import { ownersOf } from '../projection/owners.js'
 import { databases } from '../support/databases.js'
 
 const exporter = new InMemorySpanExporter()
 const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
 const tracer = provider.getTracer('test')
+/** The points of each metric, by its name: attributes and value. */
+async function pointsOf(
+  reader: PeriodicExportingMetricReader,
+): Promise<Map<string, ReadonlyArray<readonly [Record<string, unknown>, unknown]>>> {
+  const { resourceMetrics, errors } = await reader.collect()
+  expect(errors).toEqual([])
+  const all = resourceMetrics.scopeMetrics.flatMap((scope) => scope.metrics)
+  return new Map(
+    all.map(({ descriptor, dataPoints }) => [
+      descriptor.name,
+      dataPoints.map(({ attributes, value }) => [attributes, value] as const),
+    ]),
+  )
+}
 
 /** A span with those below it, by name and in the order of their beginnings. */
 interface Tree {
@@ -54,13 +77,21 @@ function watched<T extends object>(target: T, tell: Watcher): T {
 const leaves = (...names: string[]): Tree[] => names.map((name) => ({ name, children: [] }))
 
 describe.each(databases)('on $name', (database) => {
+  const reader = new PeriodicExportingMetricReader({
+    exporter: new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE),
+    exportIntervalMillis: 2_000_000,
+  })
+  const meterProvider = new MeterProvider({ readers: [reader] })
+  const collected = async (): ReturnType<typeof pointsOf> => await pointsOf(reader)
   let open: OpenDatabase
+  const system = { postgresql: 'postgresql', sqlite: 'sqlite', mysql: 'mariadb' }[database.provider]
   let server: FastifyInstance
-  let endTracing: () => void
+  let telemetry: Instrumentation
   beforeAll(async () => {
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
-    endTracing = traceTransactions(tracer)
     open = await openDatabase(database, { name: 'kennel' })
+    const attributes = { 'db.namespace': 'dogs' }
+    telemetry = instrument({ datastore: open.datastore, tracerProvider: provider, meterProvider, attributes })
     const recorder = new PrismaApplicationRecorder(open.datastore)
     server = Fastify()
     // As an instrumentation of HTTP does it.
@@ -94,7 +125,7 @@ describe.each(databases)('on $name', (database) => {
     exporter.reset()
   })
   afterAll(async () => {
-    endTracing()
+    telemetry.end()
     context.disable()
     await server.close()
     await open.close()
@@ -112,26 +143,40 @@ describe.each(databases)('on $name', (database) => {
     const trees = treesOf(exporter.getFinishedSpans())
     expect(trees.map(({ name }) => name).sort()).toEqual(numbers.map((number) => `request ${number}`).sort())
     for (const { children } of trees) {
-      expect(children).toEqual([{ name: 'POST /dogs', children: leaves('begin', 'flush', 'commit') }])
+      expect(children).toEqual([{ name: 'POST /dogs', children: leaves('BEGIN', 'INSERT', 'COMMIT') }])
     }
-    expect(spanNamed('flush')?.attributes).toEqual({ 'flush.events': 2, 'flush.tables': 1 })
+    const known = { 'db.system.name': system, 'db.namespace': 'dogs' }
+    expect(spanNamed('INSERT')).toMatchObject({ kind: SpanKind.CLIENT })
+    expect(spanNamed('INSERT')?.attributes).toEqual({
+      ...known,
+      'db.operation.name': 'INSERT',
+      'db.operation.batch.size': 2,
+      'eventsourcing_prisma.tables': 1,
+    })
     expect(spanNamed('POST /dogs')?.attributes).toEqual({
-      'transaction.datastore': 'kennel',
-      'transaction.attempt': 1,
-      'transaction.state': 'committed',
+      ...known,
+      'eventsourcing_prisma.datastore': 'kennel',
+      'eventsourcing_prisma.transaction.attempt': 1,
+      'eventsourcing_prisma.transaction.read_only': false,
+      'eventsourcing_prisma.transaction.state': 'committed',
     })
   })
 
   it('records the error of a flush that fails, and why the transaction is rolled back', async () => {
     expect(await request('POST', '/conflicts')).toBe(409)
     const [tree] = treesOf(exporter.getFinishedSpans())
-    expect(tree?.children).toEqual([{ name: 'POST /conflicts', children: leaves('begin', 'flush', 'rollback') }])
-    for (const name of ['flush', 'POST /conflicts']) {
+    expect(tree?.children).toEqual([{ name: 'POST /conflicts', children: leaves('BEGIN', 'INSERT', 'ROLLBACK') }])
+    for (const name of ['INSERT', 'POST /conflicts']) {
       const span = spanNamed(name)
       expect(span?.status.code).toBe(SpanStatusCode.ERROR)
-      expect(span?.events).toMatchObject([{ name: 'exception', attributes: { 'exception.type': 'ES_CONCURRENCY' } }])
+      expect(span?.attributes['error.type']).toBe('ES_CONCURRENCY')
+      expect(span?.events.filter((event) => event.name === 'exception')).toMatchObject([
+        { attributes: { 'exception.type': 'ES_CONCURRENCY' } },
+      ])
     }
-    expect(spanNamed('POST /conflicts')?.attributes['transaction.state']).toBe('rolledBack')
+    const span = spanNamed('POST /conflicts')
+    expect(span?.attributes['eventsourcing_prisma.transaction.state']).toBe('rolledBack')
+    expect(span?.events.map(({ name }) => name)).toContain('conflict')
   })
 
   it('sends the statements of parallel requests each in the context of its own, as the instrumentation of a driver sees it', async () => {
@@ -168,7 +213,82 @@ describe.each(databases)('on $name', (database) => {
   it('marks a transaction as failed that was rolled back for its answer alone', async () => {
     expect(await request('POST', '/refused')).toBe(422)
     const span = spanNamed('POST /refused')
-    expect([span?.attributes['transaction.state'], span?.status.code]).toEqual(['rolledBack', SpanStatusCode.ERROR])
+    expect([span?.attributes['eventsourcing_prisma.transaction.state'], span?.status.code]).toEqual([
+      'rolledBack',
+      SpanStatusCode.ERROR,
+    ])
+  })
+
+  it('measures transactions, their statements, what waits and conflicts', async () => {
+    const before = open.datastore.stats
+    expect(await request('POST', '/dogs')).toBe(201)
+    expect(await request('POST', '/conflicts')).toBe(409)
+    expect(await request('POST', '/refused')).toBe(422)
+    const points = await collected()
+    const valuesOf = (name: string): unknown[] => (points.get(name) ?? []).map(([, value]) => value)
+    const pool = { 'db.namespace': 'dogs', 'db.client.connection.pool.name': 'kennel' }
+    expect(points.get('eventsourcing_prisma.transactions')).toEqual([
+      [{ ...pool, outcome: 'committed' }, before.committed + 1],
+      [{ ...pool, outcome: 'rolledBack' }, before.rolledBack + 2],
+      [{ ...pool, outcome: 'commitUnknown' }, 0],
+    ])
+    expect(points.get('eventsourcing_prisma.conflicts')).toEqual([[pool, before.conflicts + 1]])
+    expect(valuesOf('eventsourcing_prisma.events')).toEqual([before.flushedEvents + 2])
+    expect(valuesOf('eventsourcing_prisma.transactions.open')).toEqual([0])
+    expect(valuesOf('db.client.connection.pending_requests')).toEqual([0])
+    const durations = points.get('db.client.operation.duration') ?? []
+    expect(new Set(durations.map(([attributes]) => attributes['db.operation.name']))).toEqual(
+      new Set(['BEGIN', 'INSERT', 'COMMIT', 'ROLLBACK']),
+    )
+    expect(durations.map(([attributes]) => attributes['error.type'])).toContain('ES_CONCURRENCY')
+    expect(durations.every(([attributes]) => attributes['db.system.name'] === system)).toBe(true)
+  })
+
+  it('has spans of loads and of batches, and measures how far projections lag behind', async () => {
+    const school = new TrainingSchool({ datastore: open.datastore })
+    const runner = new ProjectionRunner({
+      application: school,
+      datastore: open.datastore,
+      projections: [ownersOf(() => open.db, 1)],
+    })
+    await runner.createTable()
+    using _measured = instrument({ runner, tracerProvider: new BasicTracerProvider(), meterProvider })
+    const position = await school.register('Fido').then(async () => await runner.end())
+    await runner.start()
+    await runner.wait('owners', position, { timeoutMs: 20_000 })
+    await runner.stop()
+    await school.register('Rex')
+    const [batch] = exporter.getFinishedSpans().filter(({ name }) => name === 'batch owners')
+    exporter.reset()
+    await school.getTricks('Rex')
+    await expect(school.getTricks('Nobody')).rejects.toMatchObject({ code: 'ES_AGGREGATE_NOT_FOUND' })
+    const loads = exporter.getFinishedSpans().filter(({ name }) => name === 'load Dog')
+    expect(loads.map(({ status }) => status.code)).toEqual([SpanStatusCode.UNSET, SpanStatusCode.ERROR])
+    expect(loads[0]?.attributes).toEqual({ 'eventsourcing_prisma.originator.id': Dog.createId('Rex') })
+    expect(loads[1]?.attributes['error.type']).toBe('ES_AGGREGATE_NOT_FOUND')
+    const own = { 'eventsourcing_prisma.projection.name': 'owners', 'eventsourcing_prisma.log': 'TrainingSchool' }
+    expect((await collected()).get('eventsourcing_prisma.projection.lag')).toEqual([[own, 1]])
+    const points = await collected()
+    expect(points.get('eventsourcing_prisma.projection.events')).toEqual([[own, 1]])
+    expect(points.get('eventsourcing_prisma.projection.blocked')).toEqual([[own, 0]])
+    await runner.runOnce()
+    expect((await collected()).get('eventsourcing_prisma.projection.lag')).toEqual([[own, 0]])
+    expect(batch?.kind).toBe(SpanKind.CONSUMER)
+    expect(batch?.attributes).toMatchObject({
+      'eventsourcing_prisma.projection.name': 'owners',
+      'messaging.batch.message_count': 1,
+    })
+    expect(batch?.parentSpanContext).toBeUndefined()
+  })
+
+  it('ends with what it has begun, and refuses options that there are not', async () => {
+    exporter.reset()
+    const ended = observe(open.datastore)
+    ended.end()
+    ended[Symbol.dispose]()
+    expect(await request('POST', '/dogs')).toBe(201)
+    expect(exporter.getFinishedSpans().filter(({ name }) => name === 'COMMIT')).toHaveLength(1)
+    expect(() => instrument({ tracer } as object)).toThrow('tracer')
   })
 
   it('has no span for a transaction that sends nothing', async () => {
