@@ -33,8 +33,12 @@ export function articleRoutes(fastify: FastifyInstance, { datastore, db, conduit
   }
 
   /** Answers with the article as it is after what was done. Its ETag is that of the text: favorites do not change it. */
-  async function answer(id: string, { user }: FastifyRequest, reply: FastifyReply): Promise<object> {
-    const row = await db.article.findUnique({ where: { id }, ...articleFor(user) })
+  async function answer(
+    where: { readonly id: string } | Slug,
+    { user }: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<{ readonly article: object }> {
+    const row = await db.article.findFirst({ where, ...articleFor(user) })
     if (row === null) throw notFound('article')
     reply.header('etag', etagOf({ version: row.revision }))
     return { article: shownArticle(row) }
@@ -43,7 +47,7 @@ export function articleRoutes(fastify: FastifyInstance, { datastore, db, conduit
   /** The same after a command: writes its events now, and with them the rows of the read model. */
   async function answerAfter(id: string, request: FastifyRequest, reply: FastifyReply): Promise<object> {
     await datastore.currentTransaction.flush()
-    return await answer(id, request, reply)
+    return await answer({ id }, request, reply)
   }
 
   async function list(where: Prisma.ArticleWhereInput, { limit, offset }: Page, viewer: number): Promise<object> {
@@ -81,7 +85,7 @@ export function articleRoutes(fastify: FastifyInstance, { datastore, db, conduit
   )
 
   fastify.get<{ Params: Slug }>('/articles/:slug', async (request, reply) => {
-    return await answer(await idOf(request.params.slug), request, reply)
+    return await answer({ slug: request.params.slug }, request, reply)
   })
 
   fastify.post<{ Body: { article: Text & { tagList?: readonly string[] } } }>(
@@ -115,19 +119,28 @@ export function articleRoutes(fastify: FastifyInstance, { datastore, db, conduit
     return await reply.code(204).send()
   })
 
-  // Favorites commute: when others were faster, the command is decided again on what they have stored, and nobody has a conflict.
-  const commutes = { onConflict: 'redecide' } as const
+  /**
+   * Favorites commute: where others are faster, the command is decided again at the commit, on what they have stored. The answer is not made
+   * again, so its count may lack theirs; to wait for the events first would keep all others waiting as well.
+   */
+  async function love(
+    request: FastifyRequest<{ Params: Slug }>,
+    reply: FastifyReply,
+    change: (article: Article) => void,
+  ): Promise<object> {
+    const id = await idOf(request.params.slug)
+    const { favoritedBy } = await conduit.change(Article, id, change, { onConflict: 'redecide' })
+    const { article } = await answer({ id }, request, reply)
+    const favorited = favoritedBy.has(request.user)
+    return { article: { ...article, favorited, favoritesCount: favoritedBy.size } }
+  }
 
   fastify.post<{ Params: Slug }>('/articles/:slug/favorite', { onRequest: signedIn }, async (request, reply) => {
-    const id = await idOf(request.params.slug)
-    await conduit.change(Article, id, (article) => article.favorite(request.user), commutes)
-    return await answerAfter(id, request, reply)
+    return await love(request, reply, (article) => article.favorite(request.user))
   })
 
   fastify.delete<{ Params: Slug }>('/articles/:slug/favorite', { onRequest: signedIn }, async (request, reply) => {
-    const id = await idOf(request.params.slug)
-    await conduit.change(Article, id, (article) => article.unfavorite(request.user), commutes)
-    return await answerAfter(id, request, reply)
+    return await love(request, reply, (article) => article.unfavorite(request.user))
   })
 
   fastify.get<{ Params: Slug }>('/articles/:slug/comments', async ({ params, user }) => {

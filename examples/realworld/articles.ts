@@ -20,7 +20,7 @@ export const Deleted = defineEvent('Deleted', typed<{ tagList: readonly string[]
 
 @event(Published)
 export class Article extends Aggregate {
-  static readonly snapshots = { every: 100, keep: 1 }
+  static readonly snapshots = { every: 20, keep: 1 }
   readonly author: number
   readonly tagList: readonly string[]
   readonly favoritedBy = new Set<number>()
