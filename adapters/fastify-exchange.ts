@@ -1,8 +1,8 @@
 /** One request of Fastify, and its transactions. */
 import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { RecordedResponse } from '../src/index.js'
+import type { FastifyBaseLogger, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { NoTransactionError, type RecordedResponse, type Transaction } from '../src/index.js'
 import { retryAfterIn, statusIn, withStatus } from './error-status.js'
 import type { Exchange, ServedRequest } from './http.js'
 import { replayedHeader } from './idempotency.js'
@@ -116,9 +116,48 @@ interface WithServed {
   [key]?: ServedRequests | null
 }
 
-/** Lets all requests of a server have the property from their beginning. */
+/** Lets all requests of a server have the property from their beginning, and `request.transaction`; tells its log of warnings. */
 export function prepareRequests(fastify: FastifyInstance): void {
-  if (!fastify.hasRequestDecorator(key)) fastify.decorateRequest(key, null)
+  if (fastify.hasRequestDecorator(key)) return
+  fastify.decorateRequest(key, null)
+  logWarnings(fastify)
+  if (fastify.hasRequestDecorator('transaction')) {
+    fastify.log.warn(
+      'eventsourcing-prisma: request.transaction is of another plugin; use datastore.currentTransaction.',
+    )
+    return
+  }
+  fastify.decorateRequest('transaction', {
+    getter(this: FastifyRequest): Transaction {
+      const served = servedOf(this).find(({ hasGivenWay }) => !hasGivenWay)
+      if (served !== undefined) return served.managed.transaction
+      throw new NoTransactionError(
+        `There is no transaction in ${this.method} ${this.routeOptions.url ?? this.url}: it is there from the preHandler hooks on that come ` +
+          'after the plugin, in routes that have one.',
+      )
+    },
+  })
+}
+
+/** The logs of servers that are open. */
+const logs = new Set<FastifyBaseLogger>()
+
+/** Process warnings of this package are records of the app's log as well, as long as the server is open. */
+function logWarnings(fastify: FastifyInstance): void {
+  const { log } = fastify
+  if (logs.size === 0) process.on('warning', tellLogs)
+  logs.add(log)
+  fastify.addHook('onClose', (_instance, done) => {
+    logs.delete(log)
+    if (logs.size === 0) process.off('warning', tellLogs)
+    done()
+  })
+}
+
+function tellLogs(warning: Error & { readonly code?: unknown }): void {
+  const { code, message } = warning
+  if (typeof code !== 'string' || !code.startsWith('ES_')) return
+  for (const log of logs) log.warn({ code }, message)
 }
 
 /** In the order in which they were added. */

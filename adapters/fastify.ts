@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest, RouteHandlerMethod } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { anything, callable, checkOptions } from '../src/checked-options.js'
-import { ProgrammingError } from '../src/index.js'
+import { ProgrammingError, type Transaction } from '../src/index.js'
 import { withStatus } from './error-status.js'
 import { FastifyExchange, headersOf, isStream, prepareRequests, resetHeaders, servedOf } from './fastify-exchange.js'
 import {
@@ -78,6 +78,14 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** The route's own options for its transaction, `false` for none. */
     transaction?: false | (RouteTransactionOptions<FastifyRequest> & Misnamed)
+  }
+  interface FastifyRequest {
+    /**
+     * The transaction of the request, on the first datastore that the plugin was registered for: its hooks, its signal, `rollbackOnly`.
+     *
+     * @throws `NoTransactionError` where there is none: before the `preHandler` hooks, and in a route without one
+     */
+    readonly transaction: Transaction
   }
 }
 

@@ -287,6 +287,8 @@ export interface ServedRequest<Request> {
   readonly datastore: TransactionalDatastore
   readonly options: RouteTransactionOptions<Request>
   readonly exchange: Exchange<Request>
+  /** The transaction of the present attempt. */
+  readonly managed: ManagedTransaction
   /** Whether the request was answered with an error, in place of a response that was dropped. */
   readonly isAnswered: boolean
   /** Whether another one has taken its place. */
