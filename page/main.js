@@ -1,7 +1,10 @@
 /** The page: shows the view that the part of the address behind # names, so that every view has a link. */
+
+import { showActivity } from './activity.js'
 import { ask, h, hash, problem } from './dom.js'
 import { showEvent, showRelated } from './events.js'
 import { showLog } from './log.js'
+import { showProjections } from './projections.js'
 import { showKind, showKinds, showStream } from './streams.js'
 
 const views = {
@@ -11,6 +14,8 @@ const views = {
   event: showEvent,
   related: showRelated,
   log: showLog,
+  projections: showProjections,
+  activity: showActivity,
 }
 const main = document.getElementById('main')
 let info
@@ -103,6 +108,12 @@ async function begin() {
   const names = [
     ['', 'Streams'],
     ['log', 'Log'],
+    ...(info.hasDatastore
+      ? [
+          ['projections', 'Projections'],
+          ['activity', 'Transactions'],
+        ]
+      : []),
   ]
   const items = names.map(([name, text]) => h('li', {}, h('a', { href: hash([name]), 'data-name': name }, text)))
   document.getElementById('nav').append(...items)

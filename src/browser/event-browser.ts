@@ -6,14 +6,25 @@ import { callable, flag, having, type OptionType, type OptionTypesOf } from '../
 import { Aggregate, type AggregateClass } from '../domain/aggregate.js'
 import type { SnapshotKind } from '../domain/snapshot.js'
 import { AggregateNotFoundError, OriginatorIdError, ProgrammingError } from '../errors.js'
+import type { InfrastructureSource } from '../persistence/environment.js'
 import { logPosition } from '../persistence/recorder.js'
+import type { ProjectionRunner } from '../projection/projection-runner.js'
 import { PositionError } from '../request-errors.js'
+import type { DatastoreStats } from '../transaction/telemetry.js'
+import { Activity } from './activity.js'
 import { type BrowsedEvent, BrowsedLog } from './browsed-log.js'
+import { BrowsedProjections, projectionActions } from './browsed-projections.js'
 import { html, script, style } from './page-text.js'
 import { jsonOf } from './shown-values.js'
 
 /** A class of aggregates, or a decider. */
 export type BrowsedKind = AggregateClass | { readonly name: string; readonly evolve: object }
+
+/** A datastore, by shape. */
+export interface BrowsedDatastore extends InfrastructureSource {
+  /** What its transactions have come to. */
+  readonly stats: DatastoreStats
+}
 
 /** What the browser shows, and what it lets its users do. */
 export interface EventBrowserOptions {
@@ -21,6 +32,12 @@ export interface EventBrowserOptions {
   readonly application: Application
   /** The classes and deciders whose states are shown, by the names that the page calls them: `{ Dog, accounts }`. Default: none. */
   readonly kinds?: Readonly<Record<string, BrowsedKind>>
+  /** Where its events are: shows transactions and connections over the last minutes, and projections. Default: neither is shown. */
+  readonly datastore?: BrowsedDatastore
+  /** What runs projections in this process: lets events that were put aside be tried again. It takes a `datastore`. */
+  readonly runner?: ProjectionRunner
+  /** Whether projections can be paused and resumed, and blocked ones be tried again and let pass over an event; default false. */
+  readonly allowChanges?: boolean
   /** Whether personal data are shown; default false: their fields say `hidden`, in events, states and snapshots. */
   readonly showPersonalData?: boolean
   /** Who may see the page, and all that it asks for: any answer but true is 403. */
@@ -31,6 +48,9 @@ export interface EventBrowserOptions {
 export const eventBrowserOptionTypes: OptionTypesOf<EventBrowserOptions> = {
   application: having('subscribe', 'the application whose events are shown'),
   kinds: kindsType(),
+  datastore: having('infrastructureFactory', 'the PrismaDatastore of the application'),
+  runner: having('retry', 'a ProjectionRunner'),
+  allowChanges: flag,
   showPersonalData: flag,
   authorize: callable,
 }
@@ -93,6 +113,9 @@ type Found = object | undefined
 export class EventBrowser {
   readonly #log: BrowsedLog
   readonly #info: object
+  readonly #projections: BrowsedProjections | undefined
+  readonly #activity: Activity | undefined
+  readonly #allowsChanges: boolean
   readonly #closing = new AbortController()
 
   /**
@@ -100,7 +123,8 @@ export class EventBrowser {
    * @throws `ProgrammingError` without an application or `authorize`, and for kinds that are none
    */
   constructor(attempted: string, options: EventBrowserOptions) {
-    const { application, kinds = {}, showPersonalData = false, authorize } = options
+    const { application, kinds = {}, datastore, runner, authorize } = options
+    const { showPersonalData = false, allowChanges = false } = options
     if (application === undefined)
       throw new ProgrammingError(`Could not ${attempted} without the option \`application\`.`)
     if (authorize === undefined) {
@@ -109,21 +133,38 @@ export class EventBrowser {
           '`authorize: (request) => request.user?.isAdmin === true`.',
       )
     }
+    if (runner !== undefined && datastore === undefined) {
+      throw new ProgrammingError(
+        `Could not ${attempted} with \`runner\`, but without \`datastore\`, which says how far projections are.`,
+      )
+    }
     // What else a decider has does not matter here.
     this.#log = new BrowsedLog({ application, kinds: kinds as Record<string, SnapshotKind>, showPersonalData })
-    this.#info = { application: application.name, showsPersonalData: showPersonalData }
+    this.#allowsChanges = allowChanges
+    if (datastore !== undefined) {
+      this.#projections = new BrowsedProjections({ application, datastore, runner })
+      this.#activity = new Activity(datastore)
+    }
+    this.#info = {
+      application: application.name,
+      showsPersonalData: showPersonalData,
+      hasDatastore: datastore !== undefined,
+      allowsChanges: allowChanges && datastore !== undefined,
+    }
   }
 
   /** Ends what is followed: for the end of the server. */
   close(): void {
     this.#closing.abort()
+    this.#activity?.close()
   }
 
   /** @throws what `authorize` throws, and what the database throws */
   async answer(request: BrowserRequest): Promise<BrowserAnswer> {
     if ((await request.authorize()) !== true) return json(403, { error: 'You may not see this page.' })
+    if (request.method === 'POST' && request.path === '/api/act') return await this.#act(request)
     if (request.method !== 'GET' && request.method !== 'HEAD') return json(405, { error: 'Only GET is answered here.' })
-    if (request.path === '/' || request.path === '') return text(page)
+    if (request.path === '/') return text(page)
     try {
       if (request.path === '/api/live') return this.#live(request)
       const found = await this.#find(request)
@@ -147,12 +188,32 @@ export class EventBrowser {
     event: async (query) => await this.#log.event(positionIn(query, 'position') ?? 0n),
     log: async (query) => await this.#log.lastEvents(positionIn(query, 'before')),
     related: async (query) => await this.#related(query),
+    projections: async () => await this.#projections?.status(),
+    activity: () => (this.#activity === undefined ? undefined : { samples: this.#activity.samples }),
   }
 
   async #find({ path, query }: BrowserRequest): Promise<Found> {
-    const name = path.replace(/^\/api\//, '')
+    const [, name = ''] = /^\/api\/(\w+)$/.exec(path) ?? []
     const answer = Object.hasOwn(this.#answers, name) ? this.#answers[name] : undefined
     return await answer?.(query, query.get('id') ?? '')
+  }
+
+  /** Changes what somebody asks for from the page itself: nobody else's page can send that request. */
+  async #act(request: BrowserRequest): Promise<BrowserAnswer> {
+    if (!this.#allowsChanges || this.#projections === undefined) {
+      return json(403, { error: 'This page can change nothing: its option allowChanges is not set.' })
+    }
+    if (!isFromPage(request.headers)) return json(403, { error: 'Changes are asked for by the page itself alone.' })
+    const { query } = request
+    const action = projectionActions.find((each) => each === query.get('action'))
+    if (action === undefined) return json(400, { error: `\`action\` is one of ${projectionActions.join(', ')}.` })
+    try {
+      const reason = await this.#projections.act(query.get('name') ?? '', action, positionIn(query, 'position'))
+      return reason === undefined ? json(200, {}) : json(409, { error: reason })
+    } catch (error) {
+      if (error instanceof PositionError) return json(400, told(error))
+      throw error
+    }
   }
 
   async #related(query: URLSearchParams): Promise<Found> {
@@ -212,6 +273,18 @@ function text(body: string): BrowserAnswer {
 
 function told(error: Error): object {
   return { error: error.message }
+}
+
+/**
+ * A page of another origin cannot send the header without being allowed to, which we never do; should the application do so, the browser still says where the
+ * request comes from. Where it does not say, as without TLS, the origin is compared.
+ *
+ * @see https://www.w3.org/TR/fetch-metadata/
+ */
+function isFromPage({ 'es-browser': mark, 'sec-fetch-site': site, origin, host }: IncomingHttpHeaders): boolean {
+  if (mark !== '1') return false
+  if (site !== undefined) return site === 'same-origin'
+  return origin !== undefined && host !== undefined && URL.canParse(origin) && new URL(origin).host === host
 }
 
 function positionIn(query: URLSearchParams, name: string): bigint | undefined {

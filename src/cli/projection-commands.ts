@@ -1,8 +1,9 @@
 /** The commands over projections: their options, and what they print. */
 import { type Command, Option } from 'commander'
 import { EnvironmentError } from '../errors.js'
+import type { ProjectionReport, ProjectionTables } from '../persistence/projection-tables.js'
 import { counted, jsonValue, type Output, readProject, urlOf } from './project.js'
-import { type ProjectionReport, ProjectionTablesAccess } from './projection-tables.js'
+import { withProjectionTables } from './projection-tables.js'
 import { loadRunners, RebuildView, type RunningEvent, runnerOf, runUntil, untilSignal } from './run-projections.js'
 
 interface TablesFlags {
@@ -27,7 +28,7 @@ interface RebuildFlags {
 }
 
 /** A command over the tables. */
-type Act<Args extends readonly unknown[]> = (tables: ProjectionTablesAccess, ...args: Args) => Promise<Answer>
+type Act<Args extends readonly unknown[]> = (tables: ProjectionTables, ...args: Args) => Promise<Answer>
 
 /** What a command says. */
 interface Answer {
@@ -145,14 +146,14 @@ function addRebuild(projections: Command, output: Output): void {
 
 async function withTables(
   { url, app, postgresSchema }: TablesFlags,
-  act: (tables: ProjectionTablesAccess) => Promise<Answer>,
+  act: (tables: ProjectionTables) => Promise<Answer>,
 ): Promise<Answer> {
   const database = urlOf(await readProject({ url, migrations: '' }), 'look at the projections')
   const schema = postgresSchema === undefined ? {} : { schema: postgresSchema }
-  return await ProjectionTablesAccess.use({ url: database, application: app, ...schema }, act)
+  return await withProjectionTables({ url: database, application: app, ...schema }, act)
 }
 
-async function status(tables: ProjectionTablesAccess, names: readonly string[]): Promise<Answer> {
+async function status(tables: ProjectionTables, names: readonly string[]): Promise<Answer> {
   const projections = await tables.status(names)
   const isBlocked = projections.some((report) => report.status === 'blocked')
   const lines =
@@ -161,7 +162,7 @@ async function status(tables: ProjectionTablesAccess, names: readonly string[]):
 }
 
 async function wait(
-  tables: ProjectionTablesAccess,
+  tables: ProjectionTables,
   name: string,
   position: string | undefined,
   { timeout }: WaitFlags,
@@ -173,7 +174,7 @@ async function wait(
   return { lines, json: { ok: !isBlocked, name, blocked: isBlocked }, isBlocked }
 }
 
-async function pause(tables: ProjectionTablesAccess, name: string): Promise<Answer> {
+async function pause(tables: ProjectionTables, name: string): Promise<Answer> {
   await tables.pause(name)
   return {
     lines: [`${name} is paused: its runner rests after the batch under way.`],
@@ -181,12 +182,12 @@ async function pause(tables: ProjectionTablesAccess, name: string): Promise<Answ
   }
 }
 
-async function resume(tables: ProjectionTablesAccess, name: string): Promise<Answer> {
+async function resume(tables: ProjectionTables, name: string): Promise<Answer> {
   await tables.resume(name)
   return { lines: [`${name} goes on.`], json: { ok: true, name, wanted: 'running' } }
 }
 
-async function rewind(tables: ProjectionTablesAccess, name: string, position: string): Promise<Answer> {
+async function rewind(tables: ProjectionTables, name: string, position: string): Promise<Answer> {
   const to = positionOf(position) ?? 0n
   const from = await tables.rewind(name, to)
   return {
@@ -195,7 +196,7 @@ async function rewind(tables: ProjectionTablesAccess, name: string, position: st
   }
 }
 
-async function skip(tables: ProjectionTablesAccess, name: string, position: string | undefined): Promise<Answer> {
+async function skip(tables: ProjectionTables, name: string, position: string | undefined): Promise<Answer> {
   const skipped = await tables.skip(name, positionOf(position))
   return {
     lines: [`${name} goes on behind event ${skipped}, which it has not handled.`],
@@ -203,7 +204,7 @@ async function skip(tables: ProjectionTablesAccess, name: string, position: stri
   }
 }
 
-async function parked(tables: ProjectionTablesAccess, name: string): Promise<Answer> {
+async function parked(tables: ProjectionTables, name: string): Promise<Answer> {
   const events = await tables.parked(name)
   const lines = events.map(
     ({ notificationId, key, attempts, parkedAt, error }) =>
@@ -220,7 +221,7 @@ async function parked(tables: ProjectionTablesAccess, name: string): Promise<Ans
 }
 
 async function retry(
-  tables: ProjectionTablesAccess,
+  tables: ProjectionTables,
   name: string,
   position: string | undefined,
   { module }: RetryFlags,

@@ -1,16 +1,7 @@
-/** What can be seen and changed of projections in the tables alone, while runners in other processes work on them. */
-import { hostname } from 'node:os'
-import { setTimeout as delay } from 'node:timers/promises'
-import { EnvironmentError, isEventSourcingError, WaitTimeoutError } from '../errors.js'
-import {
-  type ParkedEvent,
-  type ProjectionRecorder,
-  type ProjectionRow,
-  pauseProjection,
-  reactionVersion,
-  resumeProjection,
-  rewindReaction,
-} from '../persistence/projection-recorder.js'
+/** Opens the tables of the projections of one application, for the commands. */
+import { EnvironmentError, isEventSourcingError } from '../errors.js'
+import type { ProjectionRow } from '../persistence/projection-recorder.js'
+import { ProjectionTables } from '../persistence/projection-tables.js'
 import { adapterFromUrl } from '../prisma/adapter-from-url.js'
 import { PrismaApplicationRecorder } from '../prisma/application-recorder.js'
 import { PrismaDatastore } from '../prisma/datastore.js'
@@ -28,273 +19,42 @@ export interface ProjectionTablesOptions {
   readonly schema?: string
 }
 
-/** How one version of a projection is doing. */
-export interface ProjectionReport {
-  readonly name: string
-  readonly kind: 'projection' | 'reaction'
-  /** 0 for a reaction, which has none. */
-  readonly version: number
-  /** The application whose log it is built from. */
-  readonly upstream: string
-  readonly status: ProjectionRow['status']
-  readonly wanted: ProjectionRow['wanted']
-  /** The position that all its parts have come to. */
-  readonly position: bigint
-  /** The end of the log; undefined for a log that is elsewhere. */
-  readonly end: bigint | undefined
-  /** The position that a rebuild has to reach. */
-  readonly target: bigint | undefined
-  /** By how many positions it is behind, which is at least the number of events. */
-  readonly lagEvents: number | undefined
-  /** For how long the first event behind its position has been stored, by the clock of this machine; 0 where there is none. */
-  readonly lagMs: number | undefined
-  /** Positions per second that it moves on, measured for a second where it is behind. */
-  readonly rate: number
-  readonly partitions: number
-  /** The runners that work on it: host, process and a number. */
-  readonly owners: readonly string[]
-  /** Why it is in this status. */
-  readonly reason: string | undefined
-  /** The event that blocks it. */
-  readonly failedPosition: bigint | undefined
-  /** How many events were put aside. */
-  readonly parked: number
+/** Opens them for some work. */
+export async function withProjectionTables<T>(
+  { url, application, schema }: ProjectionTablesOptions,
+  work: (tables: ProjectionTables) => Promise<T>,
+): Promise<T> {
+  const datastore = new PrismaDatastore({ adapter: await adapterFromUrl(url) })
+  const names = tableNames(application)
+  const place = schema === undefined ? {} : { schema }
+  try {
+    const recorder = new HelpfulRecorder(datastore, { names, ...place })
+    const log = new PrismaApplicationRecorder(datastore, { eventsTable: names.events, ...place })
+    return await work(new ProjectionTables({ recorder, log, application }))
+  } finally {
+    await datastore.close()
+  }
 }
 
-const pollMs = 50
-const measuredMs = 1_000
-const claimMs = 15_000
+/** Says which option names other tables, where these are not there. */
+class HelpfulRecorder extends PrismaProjectionRecorder {
+  readonly #table: string
 
-/** The tables of one application's projections. */
-export class ProjectionTablesAccess {
-  readonly #recorder: ProjectionRecorder
-  readonly #log: PrismaApplicationRecorder
-  readonly #application: string
-
-  private constructor(datastore: PrismaDatastore, { application, schema }: ProjectionTablesOptions) {
-    const names = tableNames(application)
-    const place = schema === undefined ? {} : { schema }
-    this.#application = application
-    this.#recorder = new PrismaProjectionRecorder(datastore, { names, ...place })
-    this.#log = new PrismaApplicationRecorder(datastore, { eventsTable: names.events, ...place })
+  constructor(...[datastore, options]: ConstructorParameters<typeof PrismaProjectionRecorder>) {
+    super(datastore, options)
+    this.#table = options.names.projections
   }
 
-  /** Opens them for some work. */
-  static async use<T>(
-    options: ProjectionTablesOptions,
-    work: (tables: ProjectionTablesAccess) => Promise<T>,
-  ): Promise<T> {
-    const datastore = new PrismaDatastore({ adapter: await adapterFromUrl(options.url) })
+  override async rows(): Promise<ProjectionRow[]> {
     try {
-      return await work(new ProjectionTablesAccess(datastore, options))
-    } finally {
-      await datastore.close()
-    }
-  }
-
-  /**
-   * How all projections are doing, or those of some names.
-   *
-   * @throws `EnvironmentError` for a name that has no row
-   */
-  async status(names: readonly string[] = []): Promise<ProjectionReport[]> {
-    const rows = await this.#rows()
-    for (const name of names) newestOf(rows, name)
-    const chosen = rows.filter(({ name }) => names.length === 0 || names.includes(name))
-    const end = (await this.#log.maxNotificationId()) ?? 0n
-    const isBehind = chosen.some((row) => row.isLeased && this.#isOurs(row) && row.position < end)
-    const rates = isBehind ? await this.#rates(chosen) : new Map<string, number>()
-    const reports: ProjectionReport[] = []
-    for (const parts of grouped(chosen)) reports.push(await this.#report(parts, end, rates))
-    return reports
-  }
-
-  /**
-   * Waits until a projection has come to a position; default the present end of the log.
-   *
-   * @throws `WaitTimeoutError`; `EnvironmentError` for a projection that has no row
-   */
-  async wait(name: string, position: bigint | undefined, timeoutMs: number): Promise<'reached' | 'blocked'> {
-    const awaited = position ?? (await this.#log.maxNotificationId()) ?? 0n
-    const until = performance.now() + timeoutMs
-    for (;;) {
-      const parts = newestOf(await this.#rows(), name)
-      if (parts.every((part) => part.position >= awaited)) return 'reached'
-      if (parts.some(({ status }) => status === 'blocked')) return 'blocked'
-      if (performance.now() >= until) {
-        throw new WaitTimeoutError(
-          `Waited ${timeoutMs} ms for projection ${name} to come to position ${awaited}: it is at ${leastOf(parts)}.`,
-        )
-      }
-      await delay(pollMs)
-    }
-  }
-
-  /** Lets a projection rest. */
-  async pause(name: string): Promise<void> {
-    const parts = newestOf(await this.#rows(), name)
-    await pauseProjection(this.#recorder, parts, (await this.#log.maxNotificationId()) ?? 0n)
-  }
-
-  /** Lets it go on. */
-  async resume(name: string): Promise<void> {
-    await resumeProjection(this.#recorder, newestOf(await this.#rows(), name))
-  }
-
-  /**
-   * Sets a relay or a reaction back. @returns how far it had come
-   *
-   * @throws `ProgrammingError` for a projection, and for a position beyond where it is
-   */
-  async rewind(name: string, position: bigint): Promise<bigint> {
-    const owner = `${hostname().slice(0, 100)}:${process.pid}:rewind`
-    return await rewindReaction(this.#recorder, newestOf(await this.#rows(), name), { position, owner })
-  }
-
-  /** Lets a blocked projection try its event again. @returns false where it is not blocked */
-  async retry(name: string): Promise<boolean> {
-    const [{ version, status }] = newestOf(await this.#rows(), name)
-    if (status !== 'blocked') return false
-    await this.#recorder.change(name, version, { status: 'live', reason: null, failedPosition: null })
-    return true
-  }
-
-  /**
-   * Lets a blocked projection go on behind the event that it fails on: that one is never handled.
-   *
-   * @param position - of the event; default the one that blocks it
-   * @returns the position that was passed over
-   * @throws `EnvironmentError` where it is not blocked, or by another event
-   */
-  async skip(name: string, position: bigint | undefined): Promise<bigint> {
-    const parts = newestOf(await this.#rows(), name)
-    const [{ status, failedPosition, version }] = parts
-    const why = `Could not pass over an event of projection ${name}`
-    if (status !== 'blocked' || failedPosition === undefined) {
-      throw new EnvironmentError(`${why}: it is not blocked; its status is '${status}'.`)
-    }
-    if (position !== undefined && position !== failedPosition) {
-      throw new EnvironmentError(`${why}: it is blocked by event ${failedPosition}, not by ${position}.`)
-    }
-    // Between the position of the part that has failed and the event there is nothing that the projection takes: any part that
-    // has come as far can be set behind the event without missing one.
-    const before = parts.filter((part) => part.position < failedPosition)
-    const furthest = before.reduce((greatest, part) => (part.position > greatest ? part.position : greatest), -1n)
-    for (const part of before) if (part.position === furthest) await this.#setBehind(part, failedPosition)
-    await this.#recorder.change(name, version, { status: 'live', reason: null, failedPosition: null })
-    return failedPosition
-  }
-
-  /** The events that a projection has put aside, in the order of the log. */
-  async parked(name: string): Promise<ParkedEvent[]> {
-    const [{ version }] = newestOf(await this.#rows(), name)
-    return await this.#recorder.parked(name, version)
-  }
-
-  async #setBehind(part: ProjectionRow, position: bigint): Promise<void> {
-    const lease = await this.#recorder.claim(part, `${hostname().slice(0, 100)}:${process.pid}:skip`, claimMs)
-    if (lease === undefined || lease.position !== part.position) {
-      if (lease !== undefined) await this.#recorder.release(part, lease.epoch)
-      throw new EnvironmentError(
-        `Could not pass over event ${position} of projection ${part.name}: a runner works on it. Look at its status again.`,
-      )
-    }
-    await this.#recorder.reposition(part, lease.epoch, position)
-    await this.#recorder.release(part, lease.epoch)
-  }
-
-  async #rows(): Promise<ProjectionRow[]> {
-    try {
-      return await this.#recorder.rows()
+      return await super.rows()
     } catch (error) {
       if (!isEventSourcingError(error) || isTransient(error)) throw error
-      const { projections } = tableNames(this.#application)
       throw new EnvironmentError(
-        `${error.message.replace(/[^.]$/, '$&.')} Is there a table ${projections}? Name the application with --app; npx eventsourcing-prisma init ` +
+        `${error.message.replace(/[^.]$/, '$&.')} Is there a table ${this.#table}? Name the application with --app; npx eventsourcing-prisma init ` +
           'writes the models of its tables.',
         { cause: error },
       )
     }
   }
-
-  async #rates(before: readonly ProjectionRow[]): Promise<Map<string, number>> {
-    const start = performance.now()
-    await delay(measuredMs)
-    const after = grouped(await this.#rows())
-    const seconds = (performance.now() - start) / 1000
-    const rates = new Map<string, number>()
-    for (const parts of grouped(before)) {
-      const key = keyOf(parts[0])
-      const later = after.find(([first]) => keyOf(first) === key)
-      if (later !== undefined) rates.set(key, Math.round(Number(leastOf(later) - leastOf(parts)) / seconds))
-    }
-    return rates
-  }
-
-  async #report(parts: Parts, end: bigint, rates: ReadonlyMap<string, number>): Promise<ProjectionReport> {
-    const [first] = parts
-    const { name, version, upstream, status, wanted, partitions, target, reason, failedPosition } = first
-    const position = leastOf(parts)
-    const isOurs = this.#isOurs(first)
-    const owners = parts.flatMap(({ owner, isLeased }) => (isLeased && owner !== undefined ? [owner] : []))
-    return {
-      name,
-      kind: version === reactionVersion ? 'reaction' : 'projection',
-      version,
-      upstream,
-      status,
-      wanted,
-      position,
-      end: isOurs ? end : undefined,
-      target,
-      lagEvents: isOurs ? Math.max(0, Number(end - position)) : undefined,
-      lagMs: isOurs ? await this.#lagMs(position) : undefined,
-      rate: rates.get(keyOf(first)) ?? 0,
-      partitions,
-      owners: [...new Set(owners)],
-      reason,
-      failedPosition,
-      parked: (await this.#recorder.parked(name, version)).length,
-    }
-  }
-
-  async #lagMs(position: bigint): Promise<number> {
-    const [next] = await this.#log.selectNotifications(position, 1, { inclusiveOfStart: false })
-    return next === undefined ? 0 : Math.max(0, Date.now() - next.recordedAt.getTime())
-  }
-
-  #isOurs({ upstream }: ProjectionRow): boolean {
-    return this.#application === '' || upstream.toLowerCase() === this.#application.toLowerCase()
-  }
-}
-
-/** The rows of one version. */
-type Parts = readonly [ProjectionRow, ...ProjectionRow[]]
-
-function keyOf({ name, version, upstream }: ProjectionRow): string {
-  return `${name} ${version} ${upstream}`
-}
-
-function grouped(rows: readonly ProjectionRow[]): Parts[] {
-  const groups = new Map<string, [ProjectionRow, ...ProjectionRow[]]>()
-  for (const row of rows) {
-    const group = groups.get(keyOf(row))
-    if (group === undefined) groups.set(keyOf(row), [row])
-    else group.push(row)
-  }
-  return [...groups.values()]
-}
-
-/** The parts of the greatest version of a projection. */
-function newestOf(rows: readonly ProjectionRow[], name: string): Parts {
-  const versions = rows.filter((row) => row.name === name)
-  const greatest = Math.max(...versions.map(({ version }) => version))
-  const [first, ...others] = versions.filter(({ version }) => version === greatest)
-  if (first !== undefined) return [first, ...others]
-  const known = [...new Set(rows.map((row) => row.name))].join(', ') || 'none'
-  throw new EnvironmentError(`There is no projection '${name}' in the tables: they have ${known}. Has a runner run it?`)
-}
-
-function leastOf(parts: Parts): bigint {
-  return parts.reduce((least, { position }) => (position < least ? position : least), parts[0].position)
 }

@@ -1,12 +1,15 @@
 /** The browser of events over HTTP: who may see it, what it answers, and that it stays out of the transactions of the requests. */
 import { spawnSync } from 'node:child_process'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { once } from 'node:events'
+import { type IncomingMessage, request } from 'node:http'
+import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { browser, eventBrowser } from '../../adapters/browser.js'
 import { root } from '../../scripts/install.mjs'
-import { Application, isEventSourcingError } from '../../src/index.js'
+import { Application, isEventSourcingError, type ProjectionRunner } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
+import { warnings } from '../prisma/warnings.js'
 import { databases, databasesOf } from '../support/databases.js'
-import { accounts, Dog, type Dog as DogType, Kennel } from './kennel.js'
+import { accounts, Dog, failingRunner, Kennel } from './kennel.js'
 import { type Running, type ServedBrowser, servers } from './servers.js'
 
 const secret = 'Ann Archer of Aberdeen'
@@ -22,7 +25,7 @@ if (sqlite === undefined) throw new Error('there is no SQLite')
 let open: OpenDatabase
 let kennel: Kennel
 let running: Running
-let fido: DogType
+let fido: Dog
 
 /** Opens a filled kennel and a server. */
 async function begin(
@@ -181,6 +184,104 @@ describe.each(databases)('on $name', (kind) => {
   })
 })
 
+interface Projections {
+  readonly problem?: string
+  readonly projections: ReadonlyArray<{
+    readonly name: string
+    readonly status: string
+    readonly failedPosition?: string
+    readonly parked: number
+    readonly aside: ReadonlyArray<{ readonly notificationId: string }>
+  }>
+}
+
+describe.each(servers)('projections on %s', (_name, start) => {
+  let runner: ProjectionRunner
+  let control: Running
+  const post = async (query: string, headers: Record<string, string> = {}): Promise<number> => {
+    const sent = { ...admitted, 'es-browser': '1', 'sec-fetch-site': 'same-origin', ...headers }
+    return (await fetch(`${running.url}/api/act?${query}`, { method: 'POST', headers: sent })).status
+  }
+  const statusOf = async (name: string) =>
+    (await read<Projections>('/api/projections')).projections.find((each) => each.name === name)
+
+  beforeEach(async () => {
+    await begin(sqlite, start)
+    control = running
+    runner = failingRunner(kennel, open.datastore)
+    const { datastore } = open
+    const authorize: ServedBrowser['authorize'] = (headers) => headers['x-key'] === 'secret'
+    running = await start({ application: kennel, datastore, runner, authorize, allowChanges: true }, datastore)
+    const { stop } = warnings('ES_PROJECTION_BLOCKED')
+    onTestFinished(stop)
+    fido.addTrick('bite')
+    await kennel.save(fido)
+    await runner.start()
+    await expect.poll(async () => (await statusOf('tricks'))?.status).toBe('blocked')
+    await expect.poll(async () => (await statusOf('lenient'))?.parked).toBe(1)
+  })
+  afterEach(async () => {
+    await runner.stop()
+    await control.close()
+    await end()
+  })
+
+  it('are shown, paused and resumed, and let pass over an event', async () => {
+    const blocked = await statusOf('tricks')
+    expect(blocked).toMatchObject({ failedPosition: '6', reason: expect.stringContaining('no such trick') as string })
+    expect(await statusOf('lenient')).toMatchObject({ aside: [{ notificationId: '6', attempts: 1 }], isHere: true })
+    expect(await post('name=lenient&action=pause')).toBe(200)
+    expect(await statusOf('lenient')).toMatchObject({ wanted: 'paused' })
+    expect(await post('name=lenient&action=resume')).toBe(200)
+    expect(await statusOf('lenient')).toMatchObject({ wanted: 'running' })
+    expect(await post('name=lenient&action=retry&position=6')).toBe(200)
+    expect(await post('name=tricks&action=skip&position=5')).toBe(409)
+    expect(await post('name=tricks&action=skip&position=6')).toBe(200)
+    await expect
+      .poll(async () => await statusOf('tricks'))
+      .toMatchObject({ status: 'live', position: '6', lagEvents: 0 })
+    expect([await post('name=other&action=pause'), await post('name=tricks&action=drop')]).toEqual([409, 400])
+  })
+
+  it('are changed by the page itself alone, and only where that is allowed', async () => {
+    const pause = 'name=lenient&action=pause'
+    for (const headers of [
+      { 'es-browser': '' },
+      { 'sec-fetch-site': 'cross-site' },
+      { 'sec-fetch-site': 'same-site' },
+      { 'x-key': 'wrong' },
+    ]) {
+      expect([headers, await post(pause, headers)]).toEqual([headers, 403])
+    }
+    expect((await get(`/api/act?${pause}`)).status).toBe(404)
+    expect(await statusOf('lenient')).toMatchObject({ wanted: 'running' })
+    const own = new URL(running.url)
+    const raw = async (origin: string): Promise<number> => {
+      const sent = request(`${running.url}/api/act?${pause}`, {
+        method: 'POST',
+        headers: { ...admitted, 'es-browser': '1', origin },
+      })
+      sent.end()
+      const [response] = (await once(sent, 'response')) as [IncomingMessage]
+      response.resume()
+      return response.statusCode ?? 0
+    }
+    expect([await raw('http://elsewhere.example'), await raw('null'), await raw(own.origin)]).toEqual([403, 403, 200])
+    running = { ...running, url: control.url }
+    expect(await post(pause)).toBe(403)
+    expect((await get('/api/projections')).status).toBe(404)
+    expect((await get('/api/activity')).status).toBe(404)
+  })
+
+  it('stand beside what the transactions have come to', async () => {
+    const { samples } = await read<{ samples: ReadonlyArray<{ at: number; stats: { begun: number } }> }>(
+      '/api/activity',
+    )
+    expect(samples.length).toBeGreaterThanOrEqual(2)
+    expect(samples.at(-1)?.stats.begun).toBeGreaterThan(0)
+  })
+})
+
 it('serves the page that the files in page/ make', () => {
   const { status, stderr } = spawnSync(process.execPath, ['scripts/page.mjs', '--check'], {
     cwd: root,
@@ -198,6 +299,7 @@ describe('a browser', () => {
     const given = (options: object) => () => browser(fastify, options as never, () => undefined)
     expect(given({ application })).toThrow('Could not register the plugin `browser` without the option `authorize`')
     expect(given({ authorize: () => true })).toThrow('without the option `application`')
+    expect(given({ application, authorize: () => true, runner: { retry() {} } })).toThrow('without `datastore`')
     expect(given({ application, authorize: () => true, kinds: { Map } })).toThrow('give an object of classes')
     expect(() => eventBrowser({ application } as never)).toThrow('Could not make the handler `eventBrowser`')
     try {

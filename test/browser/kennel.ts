@@ -1,5 +1,15 @@
 /** What the browser of events is shown with: aggregates, a decider, personal data, and what follows from what. */
-import { Aggregate, Application, defineDecider, event, withMetadata } from '../../src/index.js'
+import {
+  Aggregate,
+  Application,
+  defineDecider,
+  defineProjection,
+  event,
+  on,
+  type ProjectionDatastore,
+  ProjectionRunner,
+  withMetadata,
+} from '../../src/index.js'
 
 @event('Registered', 'name', 'owner')
 export class Dog extends Aggregate {
@@ -42,4 +52,22 @@ export class Kennel extends Application {
     await this.save(dog)
     return dog
   }
+}
+
+/** Two projections that fail on the trick `bite`: one is blocked by it, one puts it aside. */
+export function failingRunner(application: Kennel, datastore: ProjectionDatastore): ProjectionRunner {
+  const handlers = [
+    on(Dog, 'TrickAdded', ({ data }) => {
+      if ((data as { readonly trick: string }).trick === 'bite') throw new Error('no such trick')
+    }),
+  ]
+  return new ProjectionRunner({
+    application,
+    datastore,
+    poison: { attempts: 1, minMs: 10, maxMs: 20 },
+    projections: [
+      defineProjection({ name: 'tricks', on: handlers }),
+      defineProjection({ name: 'lenient', onError: 'park', on: handlers }),
+    ],
+  })
 }

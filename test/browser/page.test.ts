@@ -7,9 +7,11 @@ import { join } from 'node:path'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { root } from '../../scripts/install.mjs'
+import type { ProjectionRunner } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
+import { warnings } from '../prisma/warnings.js'
 import { databasesOf } from '../support/databases.js'
-import { accounts, Dog, Kennel } from './kennel.js'
+import { accounts, Dog, failingRunner, Kennel } from './kennel.js'
 import { type Running, servers } from './servers.js'
 
 const executablePath = process.env['TEST_CHROMIUM'] ?? '/usr/bin/chromium'
@@ -33,6 +35,7 @@ describe.skipIf(!isInstalled)(title, () => {
   let kennel: Kennel
   let running: Running
   let fido: Dog
+  let runner: ProjectionRunner
 
   beforeAll(async () => {
     const [sqlite] = databasesOf('sqlite')
@@ -52,11 +55,21 @@ describe.skipIf(!isInstalled)(title, () => {
     for (const name of ['Rex', 'Bella', 'Luna']) await kennel.fill(name, secret)
     for (const amount of [7, 5, -3])
       await kennel.execute(accounts, 'a0000000-0000-4000-8000-000000000001', 'change', amount)
-    running = await start({ application: kennel, kinds: { Dog, accounts }, authorize: () => true }, open.datastore)
+    const { datastore } = open
+    runner = failingRunner(kennel, datastore)
+    const options = { application: kennel, kinds: { Dog, accounts }, datastore, runner, allowChanges: true }
+    running = await start({ ...options, authorize: () => true }, datastore)
+    const { stop } = warnings('ES_PROJECTION_BLOCKED')
+    fido.addTrick('bite')
+    await kennel.save(fido)
+    await runner.start()
+    await expect.poll(() => runner.stats['tricks']?.state).toBe('blocked')
+    stop()
   })
 
   afterAll(async () => {
     await browser?.close()
+    await runner?.stop()
     await running?.close()
     await open?.close()
     await rm(folder, { recursive: true, force: true })
@@ -94,6 +107,8 @@ describe.skipIf(!isInstalled)(title, () => {
     ['event', '#/event/2'],
     ['related', '#/related?name=correlationId&value=request-1&from=1'],
     ['log', '#/log'],
+    ['projections', '#/projections'],
+    ['activity', '#/activity'],
   ]
 
   it('leads from kinds to streams, to events and states', async () => {
@@ -101,9 +116,9 @@ describe.skipIf(!isInstalled)(title, () => {
     await page.getByRole('link', { name: 'Dog', exact: true }).click()
     await page.getByRole('link', { name: fido.id }).click()
     await page.getByRole('heading', { name: `Stream ${fido.id}` }).waitFor()
-    await page.getByText('Version 4 of 4').waitFor()
-    expect(await page.locator('.timeline .events > li').count()).toBe(4)
-    await expect.poll(async () => await page.locator('.changes').textContent()).toContain('tricks.2–"fetch"')
+    await page.getByText('Version 5 of 5').waitFor()
+    expect(await page.locator('.timeline .events > li').count()).toBe(5)
+    await expect.poll(async () => await page.locator('.changes').textContent()).toContain('tricks.3–"bite"')
     await page.getByRole('link', { name: 'State at version 2' }).click()
     await expect.poll(async () => await page.locator('.changes').textContent()).toContain('tricks.0–"roll over"')
     expect(page.url()).toContain('version=2')
@@ -142,9 +157,30 @@ describe.skipIf(!isInstalled)(title, () => {
     await close()
   })
 
+  it('shows projections, and lets them rest and pass over an event', async () => {
+    const { page, close } = await opened('#/projections')
+    const tricks = page.getByRole('region', { name: 'tricks' })
+    await tricks.getByText('no such trick').waitFor()
+    await page.getByRole('region', { name: 'lenient' }).getByText('1 put aside').waitFor()
+    await tricks.getByRole('button', { name: 'Pause' }).focus()
+    await page.keyboard.press('Enter')
+    await tricks.getByRole('button', { name: 'Resume' }).click()
+    await tricks.getByRole('button', { name: 'Pause' }).waitFor()
+    page.on('dialog', (dialog) => void dialog.accept())
+    await tricks.getByRole('button', { name: /Pass over event/ }).click()
+    await tricks.getByText('live', { exact: true }).waitFor()
+    await close()
+  })
+
+  it('draws what the transactions have come to', async () => {
+    const { page, close } = await opened('#/activity')
+    await page.getByRole('img', { name: /Transactions per second/ }).waitFor()
+    await close()
+  })
+
   it('is walked through by the keyboard, with a focus that can be seen', async () => {
     const { page, close } = await opened(`#/stream/${fido.id}`)
-    await page.getByText('Version 4 of 4').waitFor()
+    await page.getByText('Version 5 of 5').waitFor()
     await settled(page)
     const reached: string[] = []
     for (let step = 0; step < 60; step += 1) {
@@ -170,9 +206,9 @@ describe.skipIf(!isInstalled)(title, () => {
     expect(reached[0]).toContain('Skip to the content')
     await page.locator('#version').focus()
     await page.keyboard.press('ArrowLeft')
-    await page.getByText('Version 3 of 4').waitFor()
+    await page.getByText('Version 4 of 5').waitFor()
     await page.keyboard.press('Home')
-    await page.getByText('Version 1 of 4').waitFor()
+    await page.getByText('Version 1 of 5').waitFor()
     await expect.poll(async () => await page.locator('.changes').textContent()).toContain('name–"Fido"')
     await close()
   })
