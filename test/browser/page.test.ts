@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { root } from '../../scripts/install.mjs'
 import type { ProjectionRunner } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
@@ -63,7 +63,7 @@ describe.skipIf(!isInstalled)(title, () => {
     fido.addTrick('bite')
     await kennel.save(fido)
     await runner.start()
-    await expect.poll(() => runner.stats['tricks']?.state).toBe('blocked')
+    await vi.waitFor(() => expect(runner.stats['tricks']?.state).toBe('blocked'), { timeout: 20_000 })
     stop()
   })
 
@@ -110,6 +110,25 @@ describe.skipIf(!isInstalled)(title, () => {
     ['projections', '#/projections'],
     ['activity', '#/activity'],
   ]
+
+  it.runIf(pictures !== undefined)('is drawn', { timeout: 180_000 }, async () => {
+    const target = join(root, pictures ?? '')
+    await mkdir(target, { recursive: true })
+    const looks = {
+      light: {},
+      dark: { colorScheme: 'dark' },
+      narrow: { viewport: { width: 390, height: 844 } },
+    } as const
+    for (const [look, options] of Object.entries(looks)) {
+      for (const [name, path] of addresses()) {
+        const { page, close } = await opened(path, options)
+        await settled(page)
+        await page.waitForTimeout(500)
+        await page.screenshot({ path: join(target, `browser-${name}-${look}.png`) })
+        await close()
+      }
+    }
+  })
 
   it('leads from kinds to streams, to events and states', async () => {
     const { page, close } = await opened('')
@@ -244,25 +263,6 @@ describe.skipIf(!isInstalled)(title, () => {
       ])
       expect([name, widths]).toEqual([name, [390, 390]])
       await close()
-    }
-  })
-
-  it.runIf(pictures !== undefined)('is drawn', { timeout: 180_000 }, async () => {
-    const target = join(root, pictures ?? '')
-    await mkdir(target, { recursive: true })
-    const looks = {
-      light: {},
-      dark: { colorScheme: 'dark' },
-      narrow: { viewport: { width: 390, height: 844 } },
-    } as const
-    for (const [look, options] of Object.entries(looks)) {
-      for (const [name, path] of addresses()) {
-        const { page, close } = await opened(path, options)
-        await settled(page)
-        await page.waitForTimeout(500)
-        await page.screenshot({ path: join(target, `browser-${name}-${look}.png`) })
-        await close()
-      }
     }
   })
 })
