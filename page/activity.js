@@ -6,7 +6,7 @@ const [width, height] = [300, 100]
 
 /** What a sample tells; rates are per second, from one sample to the next. */
 const charts = [
-  { title: 'Transactions open, and waiting for a connection', first: ['open', 'open'], second: ['waiting', 'waiting'] },
+  { title: 'Transactions that are open, and that wait', first: ['open', 'open'], second: ['waiting', 'waiting'] },
   {
     title: 'Transactions per second',
     first: ['committed', 'committed'],
@@ -69,11 +69,12 @@ function drawn({ title, first, second, isRate = false }, samples) {
     ({ label, kind, values }) =>
       `${label}${kind === 'second' ? ' (dashed)' : ''}: ${number(Math.round((values.at(-1)?.value ?? 0) * 10) / 10)}`,
   )
-  const caption = `${title}. Now ${told.join(', ')}; at most ${number(Math.round(greatest * 10) / 10)} in the chart.`
+  const most = number(Math.round(greatest * 10) / 10)
+  const caption = `${title}. Now ${told.join(', ')}; at most ${most} in the chart.`
   return h(
     'figure',
     {},
-    h('figcaption', { class: 'note' }, h('strong', {}, title), h('br'), told.join(', ')),
+    h('figcaption', { class: 'note' }, h('strong', {}, title), h('br'), `${told.join(', ')}; at most ${most}`),
     h(
       'svg',
       { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': caption },

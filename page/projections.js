@@ -127,7 +127,7 @@ function asideList({ name, aside, parked, isHere }, act) {
           'li',
           {},
           h('h3', {}, h('a', { href: hash(['event', notificationId]) }, `Event ${notificationId}`)),
-          h('dl', { class: 'facts' }, fact('Key', key), fact('Tried', `${number(attempts)} times`)),
+          h('dl', { class: 'facts' }, fact('Key', key), fact('Attempts', number(attempts))),
           h('p', { class: 'problem' }, error),
           act === undefined || !isHere
             ? null

@@ -45,33 +45,40 @@ function topicList(topics) {
   )
 }
 
-/** The streams of a kind, those that began last first. */
+const streamsPerPage = 25
+
+/** The streams of a kind, those that began last first. The server looks at a part of the log at a time. */
 export async function showKind(view, [kind], query) {
   view.title(`Streams of ${kind}`)
-  const { streams, next } = await ask('streams', { kind, before: query.get('before') }, view)
-  const rows = streams.map(({ id, version, topic, recordedAt }) => [
-    h('a', { class: 'id', href: hash(['stream', id]) }, id),
-    number(version),
-    topic ?? '',
-    time(recordedAt),
-  ])
-  const more =
-    next === null ? null : h('a', { href: hash(['kind', kind], { before: next }) }, 'Streams that began earlier')
-  view.show(
-    rows.length === 0
-      ? h('p', { class: 'note' }, next === null ? 'There are none.' : 'None began in this part of the log.')
-      : table(
-          `Streams of ${kind}, the youngest first`,
-          [['Stream'], ['Version', true], ['Last event'], ['Began']],
-          rows,
-        ),
-    h(
-      'p',
-      { class: 'more' },
-      query.has('before') ? h('a', { href: hash(['kind', kind]) }, 'The youngest') : null,
-      more,
-    ),
-  )
+  const rows = []
+  let next = query.get('before')
+  do {
+    const page = await ask('streams', { kind, before: next }, view)
+    rows.push(...page.streams.map(streamRow))
+    next = page.next
+    const more =
+      next === null ? null : h('a', { href: hash(['kind', kind], { before: next }) }, 'Streams that began earlier')
+    const none = next === null ? 'There are none.' : `Searching, up to position ${number(Number(next))}…`
+    view.show(
+      rows.length === 0
+        ? h('p', { class: 'note' }, none)
+        : table(
+            `Streams of ${kind}, the youngest first`,
+            [['Stream'], ['Version', true], ['Last event'], ['Began']],
+            rows,
+          ),
+      h(
+        'p',
+        { class: 'more' },
+        query.has('before') ? h('a', { href: hash(['kind', kind]) }, 'The youngest') : null,
+        more,
+      ),
+    )
+  } while (next !== null && rows.length < streamsPerPage)
+}
+
+function streamRow({ id, version, topic, recordedAt }) {
+  return [h('a', { class: 'id', href: hash(['stream', id]) }, id), number(version), topic ?? '', time(recordedAt)]
 }
 
 /** A stream: its events from the newest back, and its state at any version. */

@@ -44,6 +44,8 @@ const streamsPerPage = 25
 const eventsPerPage = 50
 /** A page of streams reads at most so many pages of events, where most events begin none. */
 const mostReads = 20
+/** And walks through so much of the log, where few events begin a stream. */
+const walkedAtOnce = 200_000n
 const searchedAtOnce = 10_000
 const mostFound = 100
 
@@ -315,12 +317,13 @@ async function lastBeginnings(
   end: bigint,
 ): Promise<{ readonly found: readonly Notification[]; readonly rest: bigint }> {
   const count = topics.length === 1 ? streamsPerPage : 250
+  const after = end > walkedAtOnce ? end - walkedAtOnce : 0n
   const found: Notification[] = []
   let rest = end
-  for (let read = 0; read < mostReads && rest > 0n && found.length < streamsPerPage; read += 1) {
-    const page = await lastNotifications(recorder, { count, end: rest, topics })
+  for (let read = 0; read < mostReads && rest > after && found.length < streamsPerPage; read += 1) {
+    const page = await lastNotifications(recorder, { count, end: rest, after, topics })
     found.push(...page.filter(({ originatorVersion }) => originatorVersion === firstVersion).toReversed())
-    rest = page.length < count ? 0n : (page[0]?.id ?? 1n) - 1n
+    rest = page.length < count ? after : (page[0]?.id ?? 1n) - 1n
   }
   return { found, rest }
 }

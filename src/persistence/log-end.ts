@@ -3,6 +3,7 @@ import type { ApplicationRecorder } from './recorder.js'
 import type { Notification } from './stored-event.js'
 
 const pageSize = 500
+const longestStretch = 65_536n
 
 /** Which events are read. */
 export interface LastOptions {
@@ -10,26 +11,34 @@ export interface LastOptions {
   readonly count: number
   /** The position up to which they are; null for none at all. */
   readonly end: bigint | null
+  /** Only events after this position; default all. */
+  readonly after?: bigint
   /** None for all. */
   readonly topics?: readonly string[]
 }
 
-/** The last events up to a position, oldest first: read in greater and greater parts from there back, since of some topics there may be few. */
+/**
+ * The last events up to a position, oldest first: read in greater and greater stretches from there back, since of some topics there may be few, and in smaller ones
+ * where there are many.
+ */
 export async function lastNotifications(
   log: Pick<ApplicationRecorder, 'selectNotifications'>,
-  { count, end, topics = [] }: LastOptions,
+  { count, end, after = 0n, topics = [] }: LastOptions,
 ): Promise<Notification[]> {
-  if (end === null || count === 0) return []
-  for (let back = BigInt(count); ; back *= 8n) {
-    const start = end - back
-    const found: Notification[] = []
-    for (let position = start > 0n ? start : null; ; ) {
-      const page = await log.selectNotifications(position, pageSize, { topics, stop: end, inclusiveOfStart: false })
-      found.push(...page)
-      found.splice(0, found.length - count)
-      position = page.at(-1)?.id ?? null
-      if (page.length < pageSize) break
+  const limit = Math.max(count, pageSize)
+  let found: Notification[] = []
+  let stretch = BigInt(Math.min(count, pageSize))
+  for (let stop = end ?? 0n; stop > after && found.length < count; ) {
+    const start = stop - stretch > after ? stop - stretch : after
+    const page = await log.selectNotifications(start, limit, { topics, stop, inclusiveOfStart: false })
+    if (page.length === limit && stop - start > BigInt(limit)) {
+      // There may be more, and those at its end count.
+      stretch /= 4n
+    } else {
+      found = [...page, ...found]
+      stop = start
+      stretch = stretch * 4n < longestStretch ? stretch * 4n : longestStretch
     }
-    if (found.length === count || start <= 0n) return found
   }
+  return found.slice(-count)
 }
