@@ -1,7 +1,8 @@
 /** A relay on every database: each event at least once, in order, to a broker that may fail. */
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { ProjectionTablesAccess } from '../../src/cli/projection-tables.js'
+import { withProjectionTables } from '../../src/cli/projection-tables.js'
 import { ProgrammingError, readEvent } from '../../src/index.js'
+import type { ProjectionTables } from '../../src/persistence/projection-tables.js'
 import { type Broker, Relay, type RelayMessage, type RelayOptions } from '../../src/relay/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
@@ -55,8 +56,8 @@ describe.each(databases)('on $name', (kind) => {
 
   /** The command opens files by the other driver, and two copies of SQLite in one process do not see each other's locks. */
   const isOpenedAlike = kind.name !== 'SQLite (libsql)'
-  const tables = async <T>(work: (access: ProjectionTablesAccess) => Promise<T>): Promise<T> =>
-    await ProjectionTablesAccess.use({ url: open.database.url, application: 'TrainingSchool' }, work)
+  const tables = async <T>(work: (access: ProjectionTables) => Promise<T>): Promise<T> =>
+    await withProjectionTables({ url: open.database.url, application: 'TrainingSchool' }, work)
 
   it('publishes what was stored before it and after, with what map gives of it', async () => {
     await school.register('Fido')
