@@ -303,8 +303,8 @@ export function notificationLogRoute(
     const leave = (): void => gone.abort()
     response.once('close', leave)
     try {
-      const signal = ending === undefined ? gone.signal : AbortSignal.any([gone.signal, ending])
-      const asked = { ...limits, application, sectionId, headers: request.headers, signal }
+      const signals = ending === undefined ? [gone.signal] : [gone.signal, ending]
+      const asked = { ...limits, application, sectionId, headers: request.headers, signals }
       const { status, headers, body } = await outside.run(async () => await answerSection(asked))
       response.status(status).set(headers).end(body)
     } finally {

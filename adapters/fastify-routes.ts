@@ -153,9 +153,9 @@ export const notificationLog: FastifyPluginCallback<NotificationLogPluginOptions
     { config: { transaction: false } },
     async (request, reply) => {
       const { section: sectionId } = request.params
-      const signal = AbortSignal.any([request.signal, closing.signal])
+      const signals = [request.signal, closing.signal]
       try {
-        const answer = await answerSection({ ...limits, application, sectionId, headers: request.headers, signal })
+        const answer = await answerSection({ ...limits, application, sectionId, headers: request.headers, signals })
         return await reply.code(answer.status).headers(answer.headers).send(answer.body)
       } catch (error) {
         throw withStatus(error)

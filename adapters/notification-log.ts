@@ -35,8 +35,8 @@ export interface SectionRequest extends NotificationLogOptions {
   /** As the path has it, such as `1,10`. */
   readonly sectionId: string
   readonly headers: IncomingHttpHeaders
-  /** Aborts when the client goes away, or the server closes. */
-  readonly signal: AbortSignal
+  /** One of them aborts when the client goes away, or the server closes. */
+  readonly signals: readonly AbortSignal[]
 }
 
 /** What is answered. */
@@ -56,7 +56,7 @@ const secondsOfYear = 31_536_000
  * @see https://www.rfc-editor.org/rfc/rfc7240#section-4.3, https://www.rfc-editor.org/rfc/rfc8246
  */
 export async function answerSection(request: SectionRequest): Promise<SectionAnswer> {
-  const { application, sectionId, headers, signal, maxWaitMs = defaultMaxWaitMs } = request
+  const { application, sectionId, headers, signals, maxWaitMs = defaultMaxWaitMs } = request
   const range = rangeOf(sectionId)
   if (range === undefined) return malformed(sectionId)
   let section = await application.notificationLog.section(sectionId)
@@ -66,7 +66,7 @@ export async function answerSection(request: SectionRequest): Promise<SectionAns
   let body = sectionToJSON(section)
   if (waitMs > 0 && (section.items.length === 0 || isKnown(body, headers))) {
     const last = section.items.at(-1)?.id ?? range.start - 1n
-    if (await hasMoreAfter(application, last, waitMs, signal)) {
+    if (await hasMoreAfter(application, last, waitMs, signals)) {
       section = await application.notificationLog.section(sectionId)
       body = sectionToJSON(section)
     }
@@ -119,13 +119,14 @@ async function hasMoreAfter(
   application: Application,
   position: bigint,
   waitMs: number,
-  signal: AbortSignal,
+  signals: readonly AbortSignal[],
 ): Promise<boolean> {
   const over = new AbortController()
   const end = (): void => over.abort()
   const timer = setTimeout(end, waitMs)
-  signal.addEventListener('abort', end)
-  if (signal.aborted) end()
+  // By listeners that are removed: a signal that depends on a lasting one, `AbortSignal.any`, may be kept by that.
+  for (const signal of signals) signal.addEventListener('abort', end)
+  if (signals.some(({ aborted }) => aborted)) end()
   const subscription = application.recorder.subscribe({ gt: position, signal: over.signal })
   try {
     for await (const { items } of subscription.pages()) if (items.length > 0) return true
@@ -133,6 +134,6 @@ async function hasMoreAfter(
   } finally {
     await subscription[Symbol.asyncDispose]()
     clearTimeout(timer)
-    signal.removeEventListener('abort', end)
+    for (const signal of signals) signal.removeEventListener('abort', end)
   }
 }

@@ -304,7 +304,7 @@ export class ProjectionBlockedError extends EventSourcingError {
 }
 
 /** What went wrong in a running system, with the one that it stands still for. */
-export interface SystemErrorDetails extends ErrorDetails {
+export interface FollowerErrorDetails extends ErrorDetails {
   /** The name of the application whose log was read. */
   readonly leader: string
   /** The name of the application that follows it; undefined where that concerns all of them. */
@@ -314,8 +314,8 @@ export interface SystemErrorDetails extends ErrorDetails {
 }
 
 /** A follower of a running system stands still: the base of the three errors that say at what. */
-export class SystemError extends EventSourcingError {
-  override readonly code: string = 'ES_SYSTEM'
+export class FollowerError extends EventSourcingError {
+  override readonly code: string = 'ES_FOLLOWER'
   /** The name of the application whose log was read. */
   readonly leader: string
   /** The name of the application that follows it; undefined where that concerns all of them. */
@@ -323,7 +323,7 @@ export class SystemError extends EventSourcingError {
   /** The position in the leader's log; undefined where it is not known. */
   readonly notificationId: bigint | undefined
 
-  constructor(message: string, details: SystemErrorDetails) {
+  constructor(message: string, details: FollowerErrorDetails) {
     super(message, details)
     this.leader = details.leader
     this.follower = details.follower
@@ -332,17 +332,17 @@ export class SystemError extends EventSourcingError {
 }
 
 /** A leader's log cannot be read. */
-export class NotificationPullingError extends SystemError {
+export class NotificationPullingError extends FollowerError {
   override readonly code: string = 'ES_NOTIFICATION_PULLING'
 }
 
 /** An event of a leader's log cannot be read by its follower: its state is damaged, or encrypted with another key. */
-export class NotificationConvertingError extends SystemError {
+export class NotificationConvertingError extends FollowerError {
   override readonly code: string = 'ES_NOTIFICATION_CONVERTING'
 }
 
 /** A follower's policy has failed on an event, or what it has collected cannot be stored. */
-export class EventProcessingError extends SystemError {
+export class EventProcessingError extends FollowerError {
   override readonly code: string = 'ES_EVENT_PROCESSING'
 }
 

@@ -330,26 +330,34 @@ function overHttp(url: string, options: RemoteLogOptions): FetchSection {
   const { headers = {}, timeoutMs = 10_000, fetch: fetchIt = fetch } = options
   const base = url.replace(/\/$/, '')
   return async (sectionId, { waitSeconds = 0, signal } = {}) => {
-    const timeout = AbortSignal.timeout(timeoutMs + waitSeconds * 1_000)
     const own = typeof headers === 'function' ? await headers() : headers
     const prefer = waitSeconds === 0 ? {} : { prefer: `wait=${waitSeconds}` }
     const where = `${base}/${sectionId}`
-    let response: Response
+    const over = new AbortController()
+    const end = (): void => over.abort(signal?.reason)
+    const timer = setTimeout(
+      () => over.abort(new Error('there was no answer in time')),
+      timeoutMs + waitSeconds * 1_000,
+    )
+    signal?.addEventListener('abort', end)
+    if (signal?.aborted === true) end()
     try {
-      response = await fetchIt(where, {
-        headers: { accept: 'application/json', ...prefer, ...own },
-        signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
-      })
-      if (response.ok) return await response.text()
+      const init = { headers: { accept: 'application/json', ...prefer, ...own }, signal: over.signal }
+      const response = await fetchIt(where, init)
+      const text = await response.text()
+      if (response.ok) return text
+      throw new OperationalError(
+        `Could not read ${where}: it was answered with ${response.status}. ${text.slice(0, 200)}`.trimEnd(),
+        { retryable: response.status >= 500 || response.status === 429 },
+      )
     } catch (error) {
+      if (error instanceof OperationalError) throw error
       const reason = error instanceof Error ? error.message : String(error)
       throw new OperationalError(`Could not read ${where}: ${reason}.`, { cause: error, retryable: true })
+    } finally {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', end)
     }
-    const answer = await response.text().catch(() => '')
-    throw new OperationalError(
-      `Could not read ${where}: it was answered with ${response.status}. ${answer.slice(0, 200)}`.trimEnd(),
-      { retryable: response.status >= 500 || response.status === 429 },
-    )
   }
 }
 

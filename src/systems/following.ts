@@ -4,9 +4,9 @@ import {
   ConcurrencyError,
   DatastoreClosedError,
   EventProcessingError,
+  type FollowerError,
   NotificationConvertingError,
   OperationalError,
-  type SystemError,
   WaitTimeoutError,
 } from '../errors.js'
 import type { SubscriptionPage, WaitOptions } from '../persistence/recorder.js'
@@ -36,7 +36,7 @@ export interface FollowingHost {
 export class Following {
   readonly host: FollowingHost
   /** Why it stands still. */
-  error: SystemError | undefined
+  error: FollowerError | undefined
 
   constructor(host: FollowingHost) {
     this.host = host
@@ -54,7 +54,10 @@ export class Following {
    * @param stopping - ends it between two events
    * @returns the error by which it stands still, where it does
    */
-  async give({ items, end }: SubscriptionPage<Notification>, stopping: AbortSignal): Promise<SystemError | undefined> {
+  async give(
+    { items, end }: SubscriptionPage<Notification>,
+    stopping: AbortSignal,
+  ): Promise<FollowerError | undefined> {
     const { follower, leaderName } = this.host
     try {
       const position = await this.#patiently(stopping, async () => await this.position())
@@ -158,7 +161,7 @@ export class Following {
     }
   }
 
-  #failure(ErrorClass: typeof EventProcessingError, error: unknown, notificationId: bigint): SystemError {
+  #failure(ErrorClass: typeof EventProcessingError, error: unknown, notificationId: bigint): FollowerError {
     const { leaderName: leader, followerName: follower } = this.host
     const what = ErrorClass === NotificationConvertingError ? 'cannot read' : 'has failed on'
     return new ErrorClass(

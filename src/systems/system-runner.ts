@@ -4,10 +4,10 @@ import type { ApplicationOptions } from '../application/application-options.js'
 import { anything, checkOptions, having } from '../checked-options.js'
 import {
   DatastoreClosedError,
+  type FollowerError,
   NotificationPullingError,
   ProgrammingError,
   RunnerAlreadyStartedError,
-  type SystemError,
 } from '../errors.js'
 import type { EnvironmentVariables, InfrastructureSource } from '../persistence/environment.js'
 import type { Recording } from '../persistence/event-store.js'
@@ -47,7 +47,7 @@ export class SystemRunner {
   readonly #applications = new Map<string, Application>()
   readonly #followings: readonly Following[]
   readonly #subscriptions = new Set<Subscription<Notification>>()
-  readonly #errors: SystemError[] = []
+  readonly #errors: FollowerError[] = []
   #stopping = new AbortController()
   #failing = new AbortController()
   #running: Promise<unknown> | undefined
@@ -258,7 +258,7 @@ export class SystemRunner {
     }
   }
 
-  #fail(error: SystemError): void {
+  #fail(error: FollowerError): void {
     this.#errors.push(error)
     this.#failing.abort()
     process.emitWarning(`${error.message} The others go on. It is tried again when the runner is started again.`, {

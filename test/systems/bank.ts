@@ -128,7 +128,7 @@ export class Command extends Aggregate {
 }
 
 @event(Created, 'command', 'output', 'error')
-export class Result extends Aggregate {
+class Result extends Aggregate {
   readonly command: string
   readonly output: string
   readonly error: string

@@ -84,7 +84,9 @@ describe('a system', () => {
     const { system } = await import('./module-level.js')
     expect(system.topic).toBe(`${pathToFileURL(file).href}#system`)
     expect(await System.resolve(system.topic)).toBe(system)
-    await expect(System.resolve(system.topic.replace('#system', '#Bank'))).rejects.toBeInstanceOf(TopicError)
+    await expect(System.resolve(system.topic.replace('module-level.ts#system', 'bank.ts#Bank'))).rejects.toBeInstanceOf(
+      TopicError,
+    )
     expect(() => new System([[Bank]]).topic).toThrow(ProgrammingError)
   })
 })

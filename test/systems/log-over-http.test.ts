@@ -1,5 +1,8 @@
 /** The log over HTTP: what is answered, and who follows it from another database. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import {
   AESCipher,
@@ -20,6 +23,7 @@ import { type Running, starts } from './log-servers.js'
 import { cachingProxy, droppingProxy } from './proxies.js'
 
 const timeoutMs = 60_000
+const workerFile = fileURLToPath(new URL('./remote-worker.ts', import.meta.url))
 const immutable = 'max-age=31536000, immutable'
 
 /** What reads the events that come from elsewhere, and names the tables. */
@@ -269,4 +273,41 @@ describe('a follower', () => {
     const nobody = RemoteNotificationLog.at('http://127.0.0.1:1/log', { name: 'TrainingSchool' })
     await expect(nobody.section('1,10')).rejects.toBeInstanceOf(OperationalError)
   })
+})
+
+describe.each(databasesOf('postgresql'))('processes that are killed, on $name', (kind) => {
+  it('lose nothing and count nothing twice, on a way that drops connections', async () => {
+    const [elsewhere, here] = [await openDatabase(kind), await openDatabase(kind)]
+    const school = new TrainingSchool({ datastore: elsewhere.datastore, env: { CREATE_TABLE: 'yes' } })
+    await school.ready()
+    const server = await (starts['Express 5'] as (typeof starts)[string])(school, elsewhere.datastore)
+    const seed = Date.now() % 1_000_000
+    const proxy = await droppingProxy(new URL(server.url).origin, randomNumbers(seed))
+    let worker: ChildProcess | undefined
+    onTestFinished(async () => {
+      worker?.kill('SIGKILL')
+      await proxy.close()
+      await server.close()
+      await Promise.all([elsewhere.close(), here.close()])
+    })
+    const start = async (): Promise<ChildProcess> => {
+      const args = ['--import', 'tsx', workerFile, here.database.url, `${proxy.url}/log`]
+      const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+      await once(child.stdout, 'data')
+      return child
+    }
+    await school.register('Fido')
+    for (let round = 0; round < 4; round += 1) {
+      worker = await start()
+      for (let n = 0; n < 50; n += 1) await school.addTrick('Fido', `trick ${round} ${n}`)
+      if (round < 3) worker.kill('SIGKILL')
+    }
+    const count = async (): Promise<number> => (await here.db.trickCount.findFirst())?.tricks ?? 0
+    await expect.poll(count, { timeout: timeoutMs, interval: 200 }).toBeGreaterThanOrEqual(200)
+    const end = await school.recorder.maxNotificationId()
+    const position = async (): Promise<bigint> =>
+      BigInt(String((await here.database.query('SELECT position FROM statistics_projections'))[0]?.['position'] ?? 0))
+    await expect.poll(position, { timeout: timeoutMs, interval: 200 }).toBe(end)
+    expect(await count(), `seed ${seed}`).toBe(200)
+  }, 120_000)
 })

@@ -2,5 +2,4 @@
 import { System } from '../../src/index.js'
 import { Bank, Emails } from './bank.js'
 
-export { Bank }
 export const system = new System([[Bank, Emails]], { topic: `${import.meta.url}#system` })

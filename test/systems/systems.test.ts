@@ -18,6 +18,7 @@ import {
 } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { databases, type TestDatabaseKind } from '../support/databases.js'
+import { inMemorySqlites } from '../support/in-memory-sqlite.js'
 import { Account, Bank, Command, Commands, Counter, Email, Emails, Opened, Results, Tally } from './bank.js'
 
 const timeoutMs = 30_000
@@ -416,5 +417,21 @@ describe.each(databases)('with databases on $name', (kind) => {
     const stopped = runner.watchForErrors(timeoutMs)
     await expect(stopped).rejects.toMatchObject({ code: 'ES_NOTIFICATION_PULLING', leader: 'Bank' })
     await expect(runner.stop()).resolves.toBe(undefined)
+  })
+})
+
+describe.each(inMemorySqlites)('on $name', ({ adapter }) => {
+  it('runs a system on one database that its applications share [223]', async () => {
+    const datastore = new PrismaDatastore({ adapter: adapter() })
+    const runner = new SystemRunner(new System([[Bank, Emails]]), { datastore })
+    onTestFinished(async () => {
+      await runner.close()
+      await datastore.close()
+    })
+    await runner.createTable()
+    await runner.start()
+    for (const owner of owners) await runner.get(Bank).open(owner)
+    await runner.wait(Bank, 10n, { timeoutMs })
+    expect(await runner.get(Emails).sent()).toEqual(owners)
   })
 })
