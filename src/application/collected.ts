@@ -133,7 +133,7 @@ export function markStray(aggregate: object): void {
 }
 
 function assertNoStray(object: EventSource | DomainEvent): void {
-  if (!isAggregate(object) || !strays.has(object)) return
+  if (!strays.has(object) || !isAggregate(object)) return
   const { id, version } = object
   throw new ConcurrencyError(
     `Could not save ${object.constructor.name} ${id}: it has changes that are nowhere, from an earlier save that was not stored or a transaction that was rolled back. ` +

@@ -96,16 +96,14 @@ export class Saves<Client> {
     const isPlain = due.length === 0 && !originators.some(({ originator }) => this.#snapshots.isAhead(originator))
     return async () => {
       const put = async (): Promise<Recording[]> => await this.#put(collected, await unless?.(), again)
-      const recordings = isPlain ? await this.#putPlainly(put) : await this.#putWithSnapshots(collected, due, put)
+      const isAlone = isPlain && this.#inline.length === 0
+      const work = isPlain ? put : async () => await this.#putWithSnapshots(collected, due, put)
+      const recordings = isAlone ? await put() : await this.#together(work)
       // What is decided again may be another state.
       if (again === undefined) cache?.keep(cached)
       else for (const { originator } of originators) cache?.lose(originator.id)
       return recordings
     }
-  }
-
-  async #putPlainly(put: () => Promise<Recording[]>): Promise<Recording[]> {
-    return this.#inline.length === 0 ? await put() : await this.#together(put)
   }
 
   async #put(
@@ -122,7 +120,7 @@ export class Saves<Client> {
     unless: readonly AppendCondition[] | undefined,
     again: SaveRequest['again'],
   ): PutOptions {
-    const ambient = currentMetadata()
+    const ambient = again && currentMetadata()
     return {
       onLost: () => collected.lose(),
       shown: collected.shown,
@@ -153,24 +151,21 @@ export class Saves<Client> {
     due: readonly DueSnapshot[],
     put: () => Promise<Recording[]>,
   ): Promise<Recording[]> {
-    const work = async (): Promise<Recording[]> => {
-      const recordings = await put()
-      for (const { originator, events } of collected.originators) {
-        await this.#snapshots.giveUpAhead(originator, events.length)
-      }
-      for (const each of due) {
-        const snapshot =
-          'snapshot' in each
-            ? each.snapshot
-            : takeSnapshot(
-                each.kind,
-                await getOriginator(this.#repository, each.kind, each.id, { version: each.version }),
-              )
-        await this.#snapshots.put(each.kind, snapshot)
-      }
-      return recordings
+    const recordings = await put()
+    for (const { originator, events } of collected.originators) {
+      await this.#snapshots.giveUpAhead(originator, events.length)
     }
-    return await this.#together(work)
+    for (const each of due) {
+      const snapshot =
+        'snapshot' in each
+          ? each.snapshot
+          : takeSnapshot(
+              each.kind,
+              await getOriginator(this.#repository, each.kind, each.id, { version: each.version }),
+            )
+      await this.#snapshots.put(each.kind, snapshot)
+    }
+    return recordings
   }
 
   async #together(work: () => Promise<Recording[]>): Promise<Recording[]> {

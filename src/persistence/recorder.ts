@@ -645,8 +645,8 @@ export function checkVersion(value: number | undefined, what: string): void {
 
 /** @throws `TypeError` where a bound of the range, or its limit, is no whole number */
 export function checkRange({ gt, lte, limit }: SelectEventsRange): void {
-  checkVersion(gt, 'gt')
-  checkVersion(lte, 'lte')
+  if (gt !== undefined) checkVersion(gt, 'gt')
+  if (lte !== undefined) checkVersion(lte, 'lte')
   if (limit !== undefined) checkLimit(limit)
 }
 

@@ -244,7 +244,8 @@ export function hookClient(original: object, host: HooksHost): void {
 function requestHook(original: object, request: AnyMethod, host: HooksHost): AnyMethod {
   return function joiningRequest(this: object, ...args: unknown[]): unknown {
     const [params] = args
-    const place = host.isInExtension() ? host.place(original) : undefined
+    // What has a transaction is where it belongs.
+    const place = isAlone(params) && host.isInExtension() ? host.place(original) : undefined
     if (place === undefined || !isAlone(params)) return Reflect.apply(request, this, args)
     const call = new ClientCall(params.clientMethod, undefined, ' of an extension')
     return carryOutWork(place, call, (transaction) => Reflect.apply(request, this, [{ ...params, transaction }]))

@@ -110,8 +110,9 @@ export class OpenScopes<Connection extends TransactionConnection> {
     scope.hooks.onSettled(() => this.#remove(this.#unsettled, unsettled))
   }
 
-  /** Takes in one that may still be begun. */
-  expect(deferred: DeferredScope<Connection>): void {
+  /** Takes in one that may still be begun. @throws as `assertAdmits` */
+  expect(deferred: DeferredScope<Connection>, isInside: () => boolean): void {
+    if (this.#isClosing) this.assertAdmits(isInside)
     this.#expected.add(deferred)
   }
 

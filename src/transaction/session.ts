@@ -102,7 +102,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
 
   /** Whether the database has begun it: by BEGIN, or with the one statement that wrote everything. */
   get isCounted(): boolean {
-    return this.begun || this.#isLoneWrite
+    return this.#hasBegun || this.#isLoneWrite
   }
 
   /** Where statements are sent that need no transaction around them; undefined once it has begun, and where it begins with its first statement. */
@@ -215,7 +215,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       }
       let connection = this.#connection
       if (connection === undefined) {
-        connection = await this.#connect()
+        connection = await (this.#connecting ??= this.#begin())
         user.assertUsable()
       }
       this.#inFlight = work(connection)
@@ -298,7 +298,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     const connection = this.#connection
     if (connection !== undefined) await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
     // What has failed is rolled back, with its connection.
-    if (this.begun) this.#letGo()
+    if (this.#hasBegun) this.#letGo()
   }
 
   /**
@@ -348,11 +348,6 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   /** Resolves when a BEGIN that came after the end is undone, too. */
   get undone(): Promise<void> {
     return this.#undone
-  }
-
-  async #connect(): Promise<Connection> {
-    this.#connecting ??= this.#begin()
-    return this.#connecting
   }
 
   async #begin(): Promise<Connection> {

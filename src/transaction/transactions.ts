@@ -100,8 +100,7 @@ export class Transactions<Connection extends TransactionConnection> {
    * @throws `DatastoreClosedError` when no transaction can begin any more
    */
   expect(deferred: DeferredScope<Connection>): void {
-    if (this.#open.isClosing) this.#open.assertAdmits(() => this.#isInside)
-    this.#open.expect(deferred)
+    this.#open.expect(deferred, () => this.#isInside)
   }
 
   /**
