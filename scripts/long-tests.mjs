@@ -15,6 +15,7 @@ export const longTests = [
   { files: 'test/guides/**', what: 'guides: their code, compiled and run as projects' },
   { files: 'test/readme/**', what: 'README: its code, compiled and run against the packed package' },
   { files: 'test/{stories/**,examples/realworld.test.ts}', what: 'stories: whole applications' },
+  { files: 'test/first-hour/**', what: 'first hours: apps from an empty folder, with what npm installs' },
   { files: 'test/toolchains/**', what: 'toolchains: decorators by each compiler' },
   { files: 'test/third-party/**', what: 'third parties: other middlewares and frameworks' },
 ]

@@ -49,6 +49,16 @@ export function installCompiled(project: string): void {
   cpSync(compiledPackage(), join(project, 'node_modules/eventsourcing-prisma'), { recursive: true })
 }
 
+/** From what is compiled, as a tarball, without its documents. @returns its path */
+export function packCompiled(folder: string): string {
+  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
+  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
+  const { stdout, stderr } = spawnSync(npm, args, { cwd: compiledPackage(), encoding: 'utf8' })
+  const tarball = /"filename": "([^"]+\.tgz)"/.exec(stdout)?.[1]
+  if (tarball === undefined) throw new Error(`npm pack failed:\n${stdout}${stderr}`)
+  return join(folder, tarball)
+}
+
 /** @returns the folder of the package as `tsc` makes it, without its documents */
 function compiledPackage(): string {
   const run = process.env.TEST_RUN_FOLDER

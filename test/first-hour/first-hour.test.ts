@@ -1,0 +1,222 @@
+/** docs/first-hour.md, followed word by word: commands, files, then requests, and what the database has after them. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packCompiled, readDocument } from '../support/document-project.js'
+import { type EmptyDatabase, emptyDatabase, type Provider, providers, rowsOf } from '../support/empty-databases.js'
+
+const page = readDocument('docs/first-hour.md')
+const ownTables = {
+  postgresql: 'CREATE TABLE "Owner" (id SERIAL PRIMARY KEY, name TEXT NOT NULL, dog TEXT NOT NULL UNIQUE);',
+  sqlite: 'CREATE TABLE "Owner" (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, dog TEXT NOT NULL UNIQUE);',
+  mysql:
+    'CREATE TABLE `Owner` (id INT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(191) NOT NULL, dog VARCHAR(100) NOT NULL UNIQUE);',
+}
+
+let packed: string
+let parent: string
+beforeAll(() => {
+  parent = mkdtempSync(join(tmpdir(), 'first-hour-'))
+  packed = packCompiled(parent)
+}, 600_000)
+afterAll(() => rmSync(parent, { recursive: true, force: true }))
+
+interface Ran {
+  readonly code: number | null
+  readonly out: string
+}
+
+/** Somebody who reads one section of the page, in an empty folder. */
+class Newcomer {
+  readonly #env: NodeJS.ProcessEnv
+  readonly #provider: keyof typeof ownTables
+  folder: string
+
+  constructor(name: string, provider: keyof typeof ownTables, env: NodeJS.ProcessEnv) {
+    this.folder = join(parent, name)
+    mkdirSync(this.folder)
+    this.#provider = provider
+    const { NODE_OPTIONS: _options, VITEST: _vitest, NODE_ENV: _mode, ...own } = process.env
+    // The native engine is not needed for what is done here, and may not be there.
+    this.#env = {
+      ...own,
+      CI: 'true',
+      PRISMA_SCHEMA_ENGINE_BINARY: process.execPath,
+      PRISMA_HIDE_UPDATE_MESSAGE: '1',
+      ...env,
+    }
+  }
+
+  /** Does everything of a section but its last command. @returns that one */
+  async follow(heading: string): Promise<string> {
+    const [, section = ''] = page.split(`\n## ${heading}\n`)
+    const [text = ''] = section.split('\n## ')
+    const commands: string[] = []
+    for (const [, language = '', code = ''] of text.matchAll(/```(\w+)\n([\s\S]*?)```/g)) {
+      if (language === 'sh') commands.push(...code.trim().split('\n'))
+      else {
+        // Files are written where they stand among the commands.
+        await this.#runAll(commands.splice(0))
+        this.#write(code)
+      }
+    }
+    const last = commands.pop() ?? ''
+    await this.#runAll(commands)
+    return last
+  }
+
+  async #run(command: string): Promise<Ran> {
+    const child = spawn(command, { cwd: this.folder, env: this.#env, shell: true, stdio: ['ignore', 'pipe', 'pipe'] })
+    let out = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (out += chunk.toString()))
+    const [code] = (await once(child, 'close')) as [number | null]
+    return { code, out }
+  }
+
+  /** A server in a group of its own, so that what a shell has started ends with it. */
+  start(command: string, port: number): ChildProcess & { readonly said: () => string } {
+    const env = { ...this.#env, PORT: String(port) }
+    const child = spawn(command, {
+      cwd: this.folder,
+      env,
+      shell: true,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let out = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (out += chunk.toString()))
+    return Object.assign(child, { said: () => out })
+  }
+
+  async #runAll(commands: readonly string[]): Promise<void> {
+    for (const command of commands) {
+      if (command.startsWith('cd ')) this.folder = join(this.folder, command.slice(3))
+      else if (command.startsWith('npx prisma migrate dev')) await this.#migrate()
+      else await this.succeed(command.replace(/(npm install .*)\beventsourcing-prisma\b/, `$1${packed}`))
+    }
+  }
+
+  /** @returns what the command has printed */
+  async succeed(command: string): Promise<string> {
+    const { code, out } = await this.#run(command)
+    if (code !== 0) throw new Error(`${command} ended with ${code}:\n${out}`)
+    return out
+  }
+
+  /** As the page says where the engine cannot be had, with the table that the engine would make of the app's own model. */
+  async #migrate(): Promise<void> {
+    const folder = join(this.folder, 'prisma/migrations/20260101000000_eventsourcing')
+    mkdirSync(folder, { recursive: true })
+    const sql = await this.succeed('npx eventsourcing-prisma sql --app TrainingSchool')
+    writeFileSync(join(folder, 'migration.sql'), `${ownTables[this.#provider]}\n${sql}`)
+    writeFileSync(join(folder, '../migration_lock.toml'), `provider = "${this.#provider}"\n`)
+    expect(await this.succeed('npx eventsourcing-prisma migrate')).toContain('Applied 20260101000000_eventsourcing')
+  }
+
+  #write(code: string): void {
+    const [, how, name = ''] = /^\/\/ (file|append to): (\S+)\n/.exec(code) ?? []
+    const file = join(this.folder, name)
+    const content = code.slice(code.indexOf('\n') + 1)
+    mkdirSync(dirname(file), { recursive: true })
+    if (how === 'append to') appendFileSync(file, `\n${content}`)
+    else writeFileSync(file, content)
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return address.port
+}
+
+/** Sends the requests of the three apps, and tells what the database has after each. */
+async function use(newcomer: Newcomer, command: string, counts: () => Promise<readonly number[]>): Promise<void> {
+  const port = await freePort()
+  const server = newcomer.start(command, port)
+  const post = async (path: string, body: object): Promise<{ status: number; text: string }> => {
+    const headers = { 'content-type': 'application/json' }
+    const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify(body),
+    })
+    return { status: response.status, text: await response.text() }
+  }
+  try {
+    await expect
+      .poll(
+        async () =>
+          await fetch(`http://127.0.0.1:${port}/`).then(
+            () => 'up',
+            () => server.said(),
+          ),
+        { timeout: 60_000 },
+      )
+      .toBe('up')
+    expect((await post('/dogs', { name: 'Fido', owner: 'Ann' })).status).toBe(201)
+    expect(await counts()).toEqual([1, 1])
+    expect((await post('/dogs', { name: 'Rex', owner: 'nobody' })).status).toBe(422)
+    expect((await post('/dogs', { name: 'Fido', owner: 'Bob' })).status).toBeGreaterThanOrEqual(400)
+    expect(await counts()).toEqual([1, 1])
+    expect(JSON.parse((await post('/dogs/Fido/tricks', { trick: 'sit' })).text)).toEqual(['sit'])
+    expect(await counts()).toEqual([2, 1])
+    expect(server.said()).not.toMatch(/ES_[A-Z_]+|ExperimentalWarning|DeprecationWarning/)
+  } finally {
+    if (server.pid !== undefined && server.exitCode === null) {
+      const ended = once(server, 'close')
+      process.kill(-server.pid, 'SIGTERM')
+      await ended
+    }
+  }
+}
+
+/** How many events and owners a database has. */
+function countsIn(url: string, mark: string): () => Promise<readonly number[]> {
+  const count = async (table: string): Promise<number> =>
+    Number((await rowsOf(url, `SELECT count(*) FROM ${mark}${table}${mark}`))[0]?.[0])
+  return async () => [await count('trainingschool_events'), await count('Owner')]
+}
+
+/** A page that nobody could follow would be no help, so each of its sections has a test. */
+it('has a test for each of its sections', () => {
+  expect([...page.matchAll(/^## (.*)$/gm)].map(([, heading]) => heading)).toEqual([
+    'Fastify, PostgreSQL, TypeScript',
+    'Express, SQLite, JavaScript',
+    'NestJS, MariaDB',
+    'From Python',
+  ])
+})
+
+const apps: ReadonlyArray<readonly [heading: string, provider: Provider, mark: string]> = [
+  ['Fastify, PostgreSQL, TypeScript', 'postgresql', '"'],
+  ['Express, SQLite, JavaScript', 'sqlite', '"'],
+  ['NestJS, MariaDB', 'mysql', '`'],
+]
+
+describe.each(apps.filter(([, provider]) => providers.includes(provider)))('%s', (heading, provider, mark) => {
+  let database: EmptyDatabase
+  beforeAll(async () => void (database = await emptyDatabase(provider)))
+  afterAll(async () => await database.drop())
+
+  it('runs, and changes events and rows together or not at all', async () => {
+    const newcomer = new Newcomer(provider, provider, { DATABASE_URL: database.url })
+    await use(newcomer, await newcomer.follow(heading), countsIn(database.url, mark))
+  }, 900_000)
+})
+
+describe('From Python', () => {
+  it('runs, set up by the variables', async () => {
+    const newcomer = new Newcomer('python', 'sqlite', {})
+    const out = await newcomer.succeed(await newcomer.follow('From Python'))
+    const topics = ['Dog.Registered', 'Dog.TrickAdded', 'Dog.TrickAdded']
+    expect(out.trim().split('\n').at(-1)).toBe(JSON.stringify([['roll over'], topics]))
+    expect(out).not.toMatch(/ES_[A-Z_]+/)
+  }, 600_000)
+})
