@@ -16,7 +16,7 @@ export default defineConfig({
     outline: [2, 3],
     nav: [
       { text: 'Start', link: '/' },
-      { text: 'Reference', link: '/reference/' },
+      { text: 'Reference', link: '/reference/README' },
       { text: 'Changelog', link: '/CHANGELOG' },
     ],
     sidebar: [
