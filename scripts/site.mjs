@@ -1,5 +1,5 @@
 /**
- * `npm run site [-- --open]`: builds the documentation as a site, in site/dist, with the reference of all public names and a search. Every link within
+ * `npm run site [-- --open]`: builds the documentation as a site, in site/dist/site, with the reference of all public names and a search. Every link within
  * it is checked, those to headings too. `--open` serves it.
  */
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -7,7 +7,7 @@ import { dirname, join, posix, relative } from 'node:path'
 import { prepare, root, run } from './install.mjs'
 
 const site = join(root, 'site')
-const pages = join(site, 'pages')
+const pages = join(site, 'dist/pages')
 /** Pages beside those in docs/. */
 const others = ['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CODE_OF_CONDUCT.md']
 
@@ -18,14 +18,23 @@ mkdirSync(pages, { recursive: true })
 cpSync(join(root, 'docs'), join(pages, 'docs'), { recursive: true })
 for (const name of others) cpSync(join(root, name), join(pages, name))
 cpSync(join(root, 'README.md'), join(pages, 'index.md'))
-const typedoc = ['--treatWarningsAsErrors', 'false', '--plugin', join(site, 'node_modules/typedoc-plugin-markdown/dist/index.js'), '--emit', 'docs']
+const typedoc = [
+  '--treatWarningsAsErrors',
+  'false',
+  '--plugin',
+  join(site, 'node_modules/typedoc-plugin-markdown/dist/index.js'),
+  '--emit',
+  'docs',
+]
 run(join(root, 'node_modules/.bin/typedoc'), [...typedoc, '--out', join(pages, 'reference'), '--readme', 'none'])
 
 const texts = new Map(markdownIn(pages).map((file) => [file, readFileSync(join(pages, file), 'utf8')]))
 const headings = new Map([...texts].map(([file, text]) => [file, anchorsOf(text)]))
 const dead = []
 for (const [file, text] of texts) {
-  const linked = text.replace(/\[([^\]]*)\]\(([^)\s]+)\)/g, (whole, label, target) => linkOf(file, { whole, label, target }))
+  const linked = text.replace(/\[([^\]]*)\]\(([^)\s]+)\)/g, (whole, label, target) =>
+    linkOf(file, { whole, label, target }),
+  )
   writeFileSync(join(pages, file), linked)
 }
 if (dead.length > 0) {

@@ -6,8 +6,9 @@ const page = (text: string, link: string): { text: string; link: string } => ({ 
 export default defineConfig({
   title: 'eventsourcing-prisma',
   description: 'Event sourcing inside your Prisma database: events and rows in one transaction per request',
-  srcDir: 'pages',
-  outDir: 'dist',
+  srcDir: 'dist/pages',
+  outDir: 'dist/site',
+  cacheDir: 'dist/cache',
   cleanUrls: true,
   // The script has checked the links, headings included.
   ignoreDeadLinks: true,
