@@ -95,7 +95,7 @@ async function firstPaints(url: string): Promise<void> {
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic'],
   })
   try {
-    const [stream] = await database.query('SELECT originator_id AS id FROM kennel_events ORDER BY id LIMIT 1')
+    const [stream] = await database.query('SELECT originator_id AS id FROM kennel_events ORDER BY kennel_events.id LIMIT 1')
     for (const path of ['', '#/log', '#/kind/Dog', `#/stream/${String(stream?.['id'])}`]) {
       const [paints, whole]: [number[], number[]] = [[], []]
       for (let round = 0; round < 5; round += 1) {
@@ -121,7 +121,7 @@ async function eachRequest(url: string): Promise<void> {
   const ids = await database.query(
     `SELECT originator_id AS id FROM kennel_events TABLESAMPLE SYSTEM (0.1) WHERE topic LIKE 'Dog.%' LIMIT 100`,
   )
-  const [long] = await database.query(`SELECT originator_id AS id FROM kennel_events ORDER BY id LIMIT 1`)
+  const [long] = await database.query(`SELECT originator_id AS id FROM kennel_events ORDER BY kennel_events.id LIMIT 1`)
   const some = (): string => String(ids[Math.floor(Math.random() * ids.length)]?.['id'])
   const asked: Readonly<Record<string, () => string>> = {
     'kinds, counted before': () => 'kinds',
