@@ -95,7 +95,9 @@ async function firstPaints(url: string): Promise<void> {
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic'],
   })
   try {
-    const [stream] = await database.query('SELECT originator_id AS id FROM kennel_events ORDER BY kennel_events.id LIMIT 1')
+    const [stream] = await database.query(
+      'SELECT originator_id AS id FROM kennel_events ORDER BY kennel_events.id LIMIT 1',
+    )
     for (const path of ['', '#/log', '#/kind/Dog', `#/stream/${String(stream?.['id'])}`]) {
       const [paints, whole]: [number[], number[]] = [[], []]
       for (let round = 0; round < 5; round += 1) {
