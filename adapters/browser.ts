@@ -13,7 +13,7 @@ import { abortSignal, anything, checkOptions } from '../src/checked-options.js'
 import { captureContext } from '../src/index.js'
 import { withStatus } from './error-status.js'
 
-export type { BrowsedKind } from '../src/browser/event-browser.js'
+export type { BrowsedDatastore, BrowsedDecider, BrowsedKind } from '../src/browser/event-browser.js'
 
 /** A request of Fastify, by shape. */
 export interface FastifyBrowserRequest {

@@ -17,8 +17,16 @@ import { BrowsedProjections, projectionActions } from './browsed-projections.js'
 import { html, script, style } from './page-text.js'
 import { jsonOf } from './shown-values.js'
 
+/** A decider, as far as the browser has to know it. */
+export interface BrowsedDecider {
+  /** What its topics begin with. */
+  readonly name: string
+  /** What its events do to its state. */
+  readonly evolve: object
+}
+
 /** A class of aggregates, or a decider. */
-export type BrowsedKind = AggregateClass | { readonly name: string; readonly evolve: object }
+export type BrowsedKind = AggregateClass | BrowsedDecider
 
 /** A datastore, by shape. */
 export interface BrowsedDatastore extends InfrastructureSource {
