@@ -7,7 +7,7 @@ import { servedBy } from './express-exchange.js'
 import { type Problem, type ProblemOptions, problemHeadersFor, problemOf, problemOptionTypes } from './http.js'
 import type { ClaimPlace, MissingClaim } from './idempotency.js'
 import { isHandlerOfNest, missingInterceptor } from './nest-handlers.js'
-import { answerSection, type NotificationLogOptions, notificationLogOptionTypes } from './notification-log.js'
+import { answerSection, type NotificationLogOptions, notificationLogOptionTypes, Waits } from './notification-log.js'
 import { hasKey, type KeyedTransaction, type RequestTransaction } from './request-transaction.js'
 import {
   assertProjections,
@@ -296,6 +296,9 @@ export function notificationLogRoute(
     )
   }
   const { signal: ending, ...limits } = options
+  const waits = new Waits()
+  ending?.addEventListener('abort', () => waits.end(), { once: true })
+  if (ending?.aborted === true) waits.end()
   // Routes are made outside of any transaction: what they read has nothing to do with that of a request.
   const outside = captureContext()
   const answer = async (request: Request, response: Response, sectionId: string): Promise<void> => {
@@ -303,8 +306,7 @@ export function notificationLogRoute(
     const leave = (): void => gone.abort()
     response.once('close', leave)
     try {
-      const signals = ending === undefined ? [gone.signal] : [gone.signal, ending]
-      const asked = { ...limits, application, sectionId, headers: request.headers, signals }
+      const asked = { ...limits, application, sectionId, headers: request.headers, signal: gone.signal, waits }
       const { status, headers, body } = await outside.run(async () => await answerSection(asked))
       response.status(status).set(headers).end(body)
     } finally {

@@ -10,6 +10,7 @@ import {
   applicationType,
   type NotificationLogOptions,
   notificationLogOptionTypes,
+  Waits,
 } from './notification-log.js'
 import {
   assertProjections,
@@ -143,9 +144,9 @@ export const notificationLog: FastifyPluginCallback<NotificationLogPluginOptions
     )
   }
   const limits = { ...(maxWaitMs === undefined ? {} : { maxWaitMs }), ...(cache === undefined ? {} : { cache }) }
-  const closing = new AbortController()
+  const waits = new Waits()
   fastify.addHook('preClose', (next) => {
-    closing.abort()
+    waits.end()
     next()
   })
   fastify.get<{ Params: { section: string } }>(
@@ -153,9 +154,9 @@ export const notificationLog: FastifyPluginCallback<NotificationLogPluginOptions
     { config: { transaction: false } },
     async (request, reply) => {
       const { section: sectionId } = request.params
-      const signals = [request.signal, closing.signal]
+      const { headers, signal } = request
       try {
-        const answer = await answerSection({ ...limits, application, sectionId, headers: request.headers, signals })
+        const answer = await answerSection({ ...limits, application, sectionId, headers, signal, waits })
         return await reply.code(answer.status).headers(answer.headers).send(answer.body)
       } catch (error) {
         throw withStatus(error)

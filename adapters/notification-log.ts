@@ -35,8 +35,29 @@ export interface SectionRequest extends NotificationLogOptions {
   /** As the path has it, such as `1,10`. */
   readonly sectionId: string
   readonly headers: IncomingHttpHeaders
-  /** One of them aborts when the client goes away, or the server closes. */
-  readonly signals: readonly AbortSignal[]
+  /** Aborts when the client goes away. */
+  readonly signal: AbortSignal
+  /** Those that wait at this server. */
+  readonly waits: Waits
+}
+
+/** The requests that wait at a server: thousands, for which one signal has too many listeners. */
+export class Waits {
+  readonly #ends = new Set<() => void>()
+  #isOver = false
+
+  /** Ends all of them, and those that come later at once. */
+  end(): void {
+    this.#isOver = true
+    for (const end of this.#ends) end()
+  }
+
+  /** @returns what takes it out again */
+  add(end: () => void): () => void {
+    this.#ends.add(end)
+    if (this.#isOver) end()
+    return () => void this.#ends.delete(end)
+  }
 }
 
 /** What is answered. */
@@ -56,7 +77,7 @@ const secondsOfYear = 31_536_000
  * @see https://www.rfc-editor.org/rfc/rfc7240#section-4.3, https://www.rfc-editor.org/rfc/rfc8246
  */
 export async function answerSection(request: SectionRequest): Promise<SectionAnswer> {
-  const { application, sectionId, headers, signals, maxWaitMs = defaultMaxWaitMs } = request
+  const { application, sectionId, headers, maxWaitMs = defaultMaxWaitMs } = request
   const range = rangeOf(sectionId)
   if (range === undefined) return malformed(sectionId)
   let section = await application.notificationLog.section(sectionId)
@@ -66,7 +87,7 @@ export async function answerSection(request: SectionRequest): Promise<SectionAns
   let body = sectionToJSON(section)
   if (waitMs > 0 && (section.items.length === 0 || isKnown(body, headers))) {
     const last = section.items.at(-1)?.id ?? range.start - 1n
-    if (await hasMoreAfter(application, last, waitMs, signals)) {
+    if (await hasMoreAfter(request, last, waitMs)) {
       section = await application.notificationLog.section(sectionId)
       body = sectionToJSON(section)
     }
@@ -116,17 +137,16 @@ function isKnown(body: string, { 'if-none-match': known }: IncomingHttpHeaders):
 
 /** Waits until something is recorded after a position, with all others who follow the log in this process. */
 async function hasMoreAfter(
-  application: Application,
+  { application, signal, waits }: SectionRequest,
   position: bigint,
   waitMs: number,
-  signals: readonly AbortSignal[],
 ): Promise<boolean> {
   const over = new AbortController()
   const end = (): void => over.abort()
   const timer = setTimeout(end, waitMs)
-  // By listeners that are removed: a signal that depends on a lasting one, `AbortSignal.any`, may be kept by that.
-  for (const signal of signals) signal.addEventListener('abort', end)
-  if (signals.some(({ aborted }) => aborted)) end()
+  signal.addEventListener('abort', end)
+  const leave = waits.add(end)
+  if (signal.aborted) end()
   const subscription = application.recorder.subscribe({ gt: position, signal: over.signal })
   try {
     for await (const { items } of subscription.pages()) if (items.length > 0) return true
@@ -134,6 +154,7 @@ async function hasMoreAfter(
   } finally {
     await subscription[Symbol.asyncDispose]()
     clearTimeout(timer)
-    for (const signal of signals) signal.removeEventListener('abort', end)
+    leave()
+    signal.removeEventListener('abort', end)
   }
 }

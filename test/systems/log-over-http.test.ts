@@ -105,6 +105,10 @@ describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
 
     it('lets many wait for what is new, without a transaction, a connection, or a deadline', async () => {
       const { begun } = open.datastore.stats
+      const names: string[] = []
+      const warned = ({ name }: Error): void => void names.push(name)
+      process.on('warning', warned)
+      onTestFinished(() => void process.off('warning', warned))
       const waits = Array.from({ length: 50 }, async () => await get('13,22', { prefer: 'wait=20' }))
       await delay(700)
       expect(open.datastore.stats).toMatchObject({ begun, open: 0, waiting: 0 })
@@ -113,6 +117,7 @@ describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
       expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 50 }, () => 200))
       expect(answers[0]?.headers.get('preference-applied')).toBe('wait=20')
       for (const answer of answers) expect(await answer.json()).toMatchObject({ id: '13,13' })
+      expect(names).not.toContain('MaxListenersExceededWarning')
     })
 
     it('waits where the client has the last section, and says so when nothing came', async () => {
