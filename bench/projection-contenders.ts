@@ -1,8 +1,12 @@
 /** The same rows built from the same log: by `rows`, one upsert for each event, and by hand in batches. */
 import {
+  Aggregate,
   Application,
   defineDecider,
   defineProjection,
+  defineReaction,
+  event,
+  on,
   type PrismaDatastore,
   ProjectionRunner,
   rows,
@@ -68,6 +72,39 @@ export const sums = (db: PrismaClient, name: string = 'sums') =>
       ],
     ),
   })
+
+class Copy extends Aggregate {
+  amount = 0
+  @event('Copied', 'amount') copy(amount: number): void {
+    this.amount += amount
+  }
+}
+
+export class Copies extends Application {}
+
+/** Has one reaction handle the whole log, event by event. @param copies - where it saves an aggregate for each */
+export async function react(
+  { datastore, application }: Pick<ProjectedDatabase, 'datastore' | 'application'>,
+  name: string,
+  copies: Copies | undefined,
+): Promise<number> {
+  let handled = 0
+  const reaction = defineReaction({
+    name,
+    from: 'start',
+    on: [
+      on(ledgers, 'Changed', async ({ data }) => {
+        handled += 1
+        if (copies === undefined) return
+        const copy = new Copy()
+        copy.copy(data.amount)
+        await copies.save(copy)
+      }),
+    ],
+  })
+  await new ProjectionRunner({ application, datastore, projections: [reaction] }).runOnce()
+  return handled
+}
 
 const pageSize = 500
 

@@ -15,11 +15,13 @@ import { PrismaClient as SqliteClient } from '../test/support/generated/sqlite/c
 import { tableStatements } from '../test/support/tables.js'
 import { median } from './measure.js'
 import {
+  Copies,
   type CountRow,
   Ledgers,
   ledgers,
   type ProjectedDatabase,
   projectionContenders,
+  react,
   sums,
 } from './projection-contenders.js'
 
@@ -70,6 +72,7 @@ async function bench(place: Place): Promise<void> {
   const plain = place.newClient(place.adapter())
   try {
     await compare(place, { datastore, plain, application, batch: place.batch })
+    await compareReactions(place.name, datastore, application)
     await showDelays(place.name, 'in the same process', datastore, datastore)
     if (place.listen !== undefined) {
       // The other one shares nothing with it but the database.
@@ -123,6 +126,38 @@ async function compare(place: Place, database: ProjectedDatabase): Promise<void>
     ),
   )
   report.push({ database: place.name, events: count, rows: rowCount, rates: medians })
+}
+
+/** What it costs a reaction that it saves something for each event. */
+async function compareReactions(name: string, datastore: PrismaDatastore<Client>, application: Ledgers): Promise<void> {
+  const copies = new Copies({ datastore, env: { CREATE_TABLE: 'yes' } })
+  await copies.ready()
+  const rates = new Map<'nothing' | 'an aggregate', number[]>([
+    ['nothing', []],
+    ['an aggregate', []],
+  ])
+  for (let round = 0; round < warmUpRounds + rounds; round += 1) {
+    for (const what of round % 2 === 0 ? [...rates.keys()] : [...rates.keys()].toReversed()) {
+      const start = performance.now()
+      const saves = what === 'nothing' ? undefined : copies
+      const handled = await react({ datastore, application }, `${what.slice(0, 2)}-${round}`.replace(' ', ''), saves)
+      const seconds = (performance.now() - start) / 1000
+      if (handled !== count) throw new Error(`The reaction has handled ${handled} events instead of ${count}`)
+      if (round >= warmUpRounds) rates.get(what)?.push(handled / seconds)
+    }
+  }
+  const medians = Object.fromEntries([...rates].map(([what, all]) => [what, median(all)]))
+  const without = medians['nothing'] ?? Number.NaN
+  console.log(`${name}: a reaction to ${count} events that saves, for each of them`)
+  console.table(
+    Object.fromEntries(
+      Object.entries(medians).map(([what, rate]) => [
+        what,
+        { 'events/s': Math.round(rate), 'of that without': (rate / without).toFixed(2) },
+      ]),
+    ),
+  )
+  report.push({ database: name, reactions: medians })
 }
 
 /** From the end of a save until the row is committed. */

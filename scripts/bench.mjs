@@ -3,7 +3,8 @@
  * same by hand. Databases are none, postgresql, postgresql-prepared, better-sqlite3, libsql and mariadb; rows begin with the words that `--only`
  * says, such as `save` or `'command x16'`. Both options may be given several times. With `--http`: what a request costs,
  * with `--projections` how fast rows are built, with `--rebuilds` what readers and writers
- * notice of a rebuild, with `--decisions` what tags cost, with `--subscriptions` what a save costs while many follow its log, with `--browser` how long the page that shows a long log takes.
+ * notice of a rebuild, with `--decisions` what tags cost, with `--subscriptions` what a save costs while many follow its log, with `--browser` how long
+ * the page that shows a long log takes, with `--timers` how many timers are handled, and how late.
  */
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
@@ -26,6 +27,7 @@ try {
     '--decisions': 'decisions',
     '--subscriptions': 'subscriptions',
     '--browser': 'browser',
+    '--timers': 'timers',
   }
   const [, part = 'run'] = Object.entries(parts).find(([flag]) => process.argv.includes(flag)) ?? []
   const file = `bench/${part}.ts`
