@@ -17,9 +17,13 @@ export type { BrowsedDatastore, BrowsedDecider, BrowsedKind } from '../src/brows
 
 /** A request of Fastify, by shape. */
 export interface FastifyBrowserRequest {
+  /** Such as `GET`. */
   readonly method: string
+  /** The path with its query. */
   readonly url: string
+  /** As Node gives them. */
   readonly headers: IncomingHttpHeaders
+  /** Aborts when the client has gone. */
   readonly signal: AbortSignal
 }
 

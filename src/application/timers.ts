@@ -32,6 +32,7 @@ export interface TimerContent {
 
 /** What runs timers is given: where they are kept, and what reads them. */
 export interface TimerStore {
+  /** Keeps the timers. */
   readonly recorder: TimerRecorder
   /** @throws `MapperError` when it cannot be read */
   readonly read: (timer: StoredTimer) => TimerContent

@@ -65,7 +65,9 @@ export interface FiredTimer<Data = unknown> {
 
 /** What handles the timers of one topic. */
 export interface TimerHandler {
+  /** Of the timers that it takes. */
   readonly topic: string
+  /** Called for each that is due. */
   readonly handle: (timer: FiredTimer) => unknown
 }
 

@@ -20,7 +20,12 @@ export interface ProjectionProgress {
   /** How many events it has put aside. */
   readonly parked: number
   /** How many timers it has handled, and put aside; not there for what handles none. */
-  readonly timers?: { readonly fired: number; readonly parked: number }
+  readonly timers?: {
+    /** Those that are handled. */
+    readonly fired: number
+    /** Those that are put aside. */
+    readonly parked: number
+  }
 }
 
 /** What a runner has done, by projection. */
