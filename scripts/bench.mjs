@@ -26,6 +26,7 @@ try {
     '--rebuilds': 'rebuilds',
     '--decisions': 'decisions',
     '--subscriptions': 'subscriptions',
+    '--relay': 'relay',
     '--browser': 'browser',
     '--timers': 'timers',
   }

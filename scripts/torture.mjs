@@ -1,5 +1,5 @@
 /** `npm run torture -- --database postgresql|sqlite|mariadb`: a log under writers that are killed; with `--http` servers
- * under hostile requests. The options are in docs/torture.md. */
+ * under hostile requests, with `--relay` a relay whose processes are killed. The options are in docs/torture.md. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
@@ -14,6 +14,7 @@ try {
       ['--http', 'http/'],
       ['--projections', 'projections/'],
       ['--decisions', 'decisions/'],
+      ['--relay', 'relay/'],
     ].find(([flag]) => process.argv.includes(flag)) ?? []
   const run = `test/torture/${folder}run.ts`
   const args = ['--import', 'tsx', join(root, run), ...process.argv.slice(2)]

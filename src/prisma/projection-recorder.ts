@@ -133,7 +133,10 @@ export class PrismaProjectionRecorder<Client extends object = object>
       async (tx) => {
         await advance(move)
         await work({
-          client: tx.client,
+          // Who writes nothing needs none: a relay runs on a datastore without a client.
+          get client() {
+            return tx.client
+          },
           stopAt: (to) => advance({ ...move, from: move.to, to }),
           ...(this.#engine.dialect.overwriting === undefined
             ? {}

@@ -128,6 +128,9 @@ interface Tip {
 /** What the server answers to a message that names another one than the last. */
 const wrongLastMessage: ReadonlySet<unknown> = new Set([10_070, 10_071])
 
+/** A relay that has ended leaves at most a page under way: who passes over more is behind for another reason. */
+const mostUnderWay = 10_000
+
 class JetStream implements Broker {
   readonly name: string
   readonly #js: JetStreamClient
@@ -135,6 +138,8 @@ class JetStream implements Broker {
   /** Undefined where the stream has to be asked. */
   #tip: Tip | undefined
   #isWarnedOfOthers = false
+  /** How many messages the stream had already. */
+  #passed = 0
   #isWarnedOfPassing = false
 
   constructor(js: JetStreamClient, options: JetStreamOptions) {
@@ -147,9 +152,11 @@ class JetStream implements Broker {
     const [first] = messages
     if (first === undefined) return
     // A client that has no connection keeps what it is given until it has one again: the small question goes first.
+    if (this.#tip === undefined) this.#passed = 0
     const tip = this.#tip ?? (await this.#lookUp(first))
     const unsent = messages.filter((message) => !isSent(message, tip))
-    if (unsent.length === 0 && this.#tip !== undefined) this.#tellOfPassing(messages, tip)
+    this.#passed += messages.length - unsent.length
+    if (this.#passed > mostUnderWay) this.#tellOfPassing(messages, tip)
     await this.#sendBehind(unsent, tip)
   }
 
