@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import type { ConsumeMessage } from 'amqplib'
 import { PrismaDatastore } from '../../../src/index.js'
 import { type CloudEvent, Inbox, readCloudEvent } from '../../../src/relay/index.js'
 import { natsUrl, openQueue, openStream, rabbitUrl } from '../../relay/brokers.js'
@@ -185,6 +186,11 @@ async function openReceivedQueue(application: Walks, datastore: PrismaDatastore)
   let recognised = 0
   let arrived = performance.now()
   const channel = await queue.connection.createChannel()
+  async function handle(event: CloudEvent, message: ConsumeMessage, before: Promise<void> | undefined): Promise<void> {
+    await before
+    if (!(await inbox.once(event, () => void events.push(event)))) recognised += 1
+    channel.ack(message)
+  }
   await channel.prefetch(200)
   await channel.consume(queue.queue, (message) => {
     if (message === null) return
@@ -192,11 +198,7 @@ async function openReceivedQueue(application: Walks, datastore: PrismaDatastore)
     const event = readCloudEvent(message)
     const key = event.partitionkey ?? ''
     // One after the other for each originator, as one consumer of a partition would.
-    const handled = (lastOf.get(key) ?? Promise.resolve()).then(async () => {
-      if (!(await inbox.once(event, () => void events.push(event)))) recognised += 1
-      channel.ack(message)
-    })
-    lastOf.set(key, handled)
+    lastOf.set(key, handle(event, message, lastOf.get(key)))
   })
   return {
     place: queue.exchange,
