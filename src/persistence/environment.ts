@@ -122,6 +122,7 @@ export const knownVariables: readonly string[] = [
   'CIPHER_TOPIC',
   'CIPHER_KEY',
   'CIPHER_KEYS',
+  'TAG_KEY',
   'IS_SNAPSHOTTING_ENABLED',
   'AGGREGATE_CACHE_MAXSIZE',
   'AGGREGATE_CACHE_FASTFORWARD',
