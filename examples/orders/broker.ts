@@ -61,10 +61,12 @@ class PostWithinProcess implements Post {
   }
 
   #deliver(service: string): void {
-    this.#delivering = this.#delivering.then(async () => {
+    const before = this.#delivering
+    this.#delivering = (async () => {
+      await before
       const handlers = this.#handlers.get(service) ?? []
       if (handlers.length === 0) return
       for (const event of this.#waitingOf(service).splice(0)) for (const handle of handlers) await handle(event)
-    })
+    })()
   }
 }
