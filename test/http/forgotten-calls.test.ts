@@ -6,7 +6,7 @@ import { accounts, Dog, TrainingSchool } from '../application/dogs.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { warningsOf } from '../prisma/warnings.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, databases, type TestDatabaseKind } from '../support/databases.js'
 import { frameworks, type RunningServer } from './servers.js'
 
 const ann = Dog.createId('Ann')
@@ -24,6 +24,29 @@ const forgotten: Readonly<Record<string, readonly [call: (school: TrainingSchool
   insertEvents: [(school) => school.recorder.insertEvents([storedEvent(ann, 1)]), 1],
 }
 
+/** A school in a database of its own, with one event before each test. */
+function opened(kind: TestDatabaseKind, onEscape: 'throw' | 'warn') {
+  const at = {} as { open: OpenDatabase; school: TrainingSchool; events: () => Promise<number> } // set before the tests
+  beforeAll(async () => {
+    at.open = await openDatabase(kind, { onEscape })
+    at.school = new TrainingSchool({ datastore: at.open.datastore, name: 'School', snapshots: true })
+    at.events = async () =>
+      (await at.open.database.query(`SELECT 1 AS one FROM ${at.open.quoted('school_events')}`)).length - 1
+    await at.school.recorder.createTable()
+    await new PrismaAggregateRecorder(at.open.datastore, {
+      eventsTable: 'school_snapshots',
+      kind: 'snapshots',
+    }).createTable()
+  })
+  afterAll(async () => await at.open.close())
+  beforeEach(async () => {
+    await at.open.clear()
+    await at.open.database.query(`DELETE FROM ${at.open.quoted('school_events')}`)
+    await at.school.register('Fido')
+  })
+  return at
+}
+
 describe.each(databases)('on $name', (kind) => {
   const rejections: unknown[] = []
   const onRejection = (reason: unknown): void => void rejections.push(reason)
@@ -36,27 +59,9 @@ describe.each(databases)('on $name', (kind) => {
   afterAll(() => void process.off('unhandledRejection', onRejection))
 
   describe.each(['throw', 'warn'] as const)('where escapes %s', (onEscape) => {
-    let open: OpenDatabase
-    let school: TrainingSchool
-    beforeAll(async () => {
-      open = await openDatabase(kind, { onEscape })
-      school = new TrainingSchool({ datastore: open.datastore, name: 'School', snapshots: true })
-      await school.recorder.createTable()
-      await new PrismaAggregateRecorder(open.datastore, {
-        eventsTable: 'school_snapshots',
-        kind: 'snapshots',
-      }).createTable()
-    })
-    afterAll(async () => await open.close())
-    beforeEach(async () => {
-      await open.clear()
-      await open.database.query(`DELETE FROM ${open.quoted('school_events')}`)
-      await school.register('Fido')
-    })
-    const events = async (): Promise<number> =>
-      (await open.database.query(`SELECT 1 AS one FROM ${open.quoted('school_events')}`)).length - 1
-
     describe.each(casesOn(kind, frameworks))('$name', (framework) => {
+      // A datastore shows so many different warnings and no more: each framework has one of its own.
+      const at = opened(kind, onEscape)
       // Equal warnings are shown once.
       const pathOf = (name: string): string => `/${framework.name.replace(' ', '')}/${name.replace(/\W/g, '')}`
       let server: RunningServer
@@ -66,12 +71,12 @@ describe.each(databases)('on $name', (kind) => {
           method: 'POST' as const,
           path: pathOf(name),
           handle: async ({ send }: { send: (status: number) => void }) => {
-            call(school)
+            call(at.school)
             send(201)
           },
         }))
         const describeError = (error: unknown): undefined => void errors.push(error)
-        server = await framework.start(open.datastore, routes, { describe: describeError })
+        server = await framework.start(at.open.datastore, routes, { describe: describeError })
       })
       beforeEach(() => {
         errors = []
@@ -92,66 +97,70 @@ describe.each(databases)('on $name', (kind) => {
           expect(told).toMatch(/\(at .*:\d+:\d+\)/)
         }
         expect(status).toBe(onEscape === 'throw' ? 500 : 201)
-        expect(await events()).toBe(onEscape === 'throw' ? 0 : forgotten[name]?.[1])
+        expect(await at.events()).toBe(onEscape === 'throw' ? 0 : forgotten[name]?.[1])
       })
     })
 
-    it('a call that fails, and that nobody awaits, fails the commit', async () => {
-      const done = open.datastore.transaction(async () => {
-        await open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
-        void school.save(nothing)
-        await open.db.owner.count()
-      })
-      const error = await done.catch((failure: unknown) => failure)
-      expect(error).toBeInstanceOf(EscapeError)
-      expect(error).toMatchObject({ cause: expect.any(ProgrammingError) })
-      expect(String(error)).toContain('has failed, and nobody has awaited it: School.save')
-      expect(await open.dogs()).toEqual([])
-    })
+    describe('without a framework', () => {
+      const at = opened(kind, onEscape)
 
-    it('a call whose failure is caught fails nothing', async () => {
-      await open.datastore.transaction(async () => {
-        await open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
-        await expect(school.save(nothing)).rejects.toBeInstanceOf(ProgrammingError)
-        const late = school.save(nothing)
-        await open.db.owner.count()
-        await Promise.allSettled([late])
+      it('a call that fails, and that nobody awaits, fails the commit', async () => {
+        const done = at.open.datastore.transaction(async () => {
+          await at.open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+          void at.school.save(nothing)
+          await at.open.db.owner.count()
+        })
+        const error = await done.catch((failure: unknown) => failure)
+        expect(error).toBeInstanceOf(EscapeError)
+        expect(error).toMatchObject({ cause: expect.any(ProgrammingError) })
+        expect(String(error)).toContain('has failed, and nobody has awaited it: School.save')
+        expect(await at.open.dogs()).toEqual([])
       })
-      expect(await open.dogs()).toEqual(['Fido'])
-    })
 
-    it('a save that is not awaited before a rollback is undone with the rest', async () => {
-      const undo = new Error('undo')
-      const done = open.datastore.transaction(async () => {
-        void school.register('Rex')
-        throw undo
+      it('a call whose failure is caught fails nothing', async () => {
+        await at.open.datastore.transaction(async () => {
+          await at.open.db.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+          await expect(at.school.save(nothing)).rejects.toBeInstanceOf(ProgrammingError)
+          const late = at.school.save(nothing)
+          await at.open.db.owner.count()
+          await Promise.allSettled([late])
+        })
+        expect(await at.open.dogs()).toEqual(['Fido'])
       })
-      await expect(done).rejects.toBe(undo)
-      await nextTurn()
-      expect(await events()).toBe(0)
-    })
 
-    it('calls side by side, all awaited, are no fault', async () => {
-      await open.datastore.transaction(async () => {
-        await Promise.all([school.register('Rex'), school.addTrick('Fido', 'sit'), school.getTricks('Fido')])
+      it('a save that is not awaited before a rollback is undone with the rest', async () => {
+        const undo = new Error('undo')
+        const done = at.open.datastore.transaction(async () => {
+          void at.school.register('Rex')
+          throw undo
+        })
+        await expect(done).rejects.toBe(undo)
+        await nextTurn()
+        expect(await at.events()).toBe(0)
       })
-      expect(await events()).toBe(2)
-    })
 
-    it('a call that is not awaited in a nested part is found at the end of that', async () => {
-      let told = ''
-      const warnings = await warningsOf('ES_ESCAPE', async () => {
-        const part = async (): Promise<void> => void school.register('Rex')
-        await open.datastore
-          .transaction(async () => await open.datastore.transaction(part, { propagation: 'nested' }))
-          .catch((error: unknown) => {
-            told = String(error)
-          })
+      it('calls side by side, all awaited, are no fault', async () => {
+        await at.open.datastore.transaction(async () => {
+          await Promise.all([at.school.register('Rex'), at.school.addTrick('Fido', 'sit'), at.school.getTricks('Fido')])
+        })
+        expect(await at.events()).toBe(2)
       })
-      expect(told || warnings[0]).toContain(
-        'still running in a nested part of the transaction when it was to commit: School.save',
-      )
-      expect(await events()).toBe(onEscape === 'throw' ? 0 : 1)
+
+      it('a call that is not awaited in a nested part is found at the end of that', async () => {
+        let told = ''
+        const warnings = await warningsOf('ES_ESCAPE', async () => {
+          const part = async (): Promise<void> => void at.school.register('Rex')
+          await at.open.datastore
+            .transaction(async () => await at.open.datastore.transaction(part, { propagation: 'nested' }))
+            .catch((error: unknown) => {
+              told = String(error)
+            })
+        })
+        expect(told || warnings[0]).toContain(
+          'still running in a nested part of the transaction when it was to commit: School.save',
+        )
+        expect(await at.events()).toBe(onEscape === 'throw' ? 0 : 1)
+      })
     })
   })
 })
