@@ -200,18 +200,22 @@ const apps: ReadonlyArray<readonly [heading: string, provider: Provider, mark: s
   ['NestJS, MariaDB', 'mysql', '`'],
 ]
 
-describe.each(apps.filter(([, provider]) => providers.includes(provider)))('%s', (heading, provider, mark) => {
-  let database: EmptyDatabase
-  beforeAll(async () => void (database = await emptyDatabase(provider)))
-  afterAll(async () => await database.drop())
+// Beside each other: what takes long is the network, for npm.
+describe.concurrent.each(apps.filter(([, provider]) => providers.includes(provider)))(
+  '%s',
+  (heading, provider, mark) => {
+    let database: EmptyDatabase
+    beforeAll(async () => void (database = await emptyDatabase(provider)))
+    afterAll(async () => await database.drop())
 
-  it('runs, and changes events and rows together or not at all', async () => {
-    const newcomer = new Newcomer(provider, provider, { DATABASE_URL: database.url })
-    await use(newcomer, await newcomer.follow(heading), countsIn(database.url, mark))
-  }, 900_000)
-})
+    it('runs, and changes events and rows together or not at all', async () => {
+      const newcomer = new Newcomer(provider, provider, { DATABASE_URL: database.url })
+      await use(newcomer, await newcomer.follow(heading), countsIn(database.url, mark))
+    }, 900_000)
+  },
+)
 
-describe('From Python', () => {
+describe.concurrent('From Python', () => {
   it('runs, set up by the variables', async () => {
     const newcomer = new Newcomer('python', 'sqlite', {})
     const out = await newcomer.succeed(await newcomer.follow('From Python'))

@@ -99,11 +99,18 @@ export interface PlannedRequest {
   readonly chance: number
 }
 
+/** In Hono there is nothing to write to below the framework, and an app chooses itself what limits bodies. */
+const notInHono: readonly string[] = ['/raw', '/called-back', '/destroyed']
+const isInHono = ({ path, sending }: RequestKind): boolean => !notInHono.includes(path) && sending !== 'oversized'
+
 /** As many good requests as hostile ones, shuffled, as the random numbers say. */
-export function planRequests(count: number, random: () => number): PlannedRequest[] {
+export function planRequests(count: number, random: () => number, framework: string): PlannedRequest[] {
+  const chosen = (kinds: readonly RequestKind[]): readonly RequestKind[] =>
+    framework.startsWith('Hono') ? kinds.filter(isInHono) : kinds
+  const [good, hostile] = [chosen(goodKinds), chosen(hostileKinds)]
   const planned: PlannedRequest[] = []
   const add = (isGood: boolean): void => {
-    const kinds = isGood ? goodKinds : hostileKinds
+    const kinds = isGood ? good : hostile
     const picked = kinds[Math.floor(random() * kinds.length)]
     if (picked === undefined) throw new Error('a random number was not below 1')
     planned.push({ name: `${isGood ? 'good' : 'hostile'} ${planned.length}`, kind: picked, isGood, chance: random() })

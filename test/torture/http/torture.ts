@@ -61,10 +61,10 @@ async function run(
   kind: TestDatabaseKind,
   database: TestDatabase,
   server: ServerProcess,
-  { requests, seed, longestMs = 600_000 }: HttpTortureSettings,
+  { framework, requests, seed, longestMs = 600_000 }: HttpTortureSettings,
 ): Promise<HttpTortureResult> {
   const clients = new TortureClients(await server.started())
-  const planned = planRequests(requests, randomNumbers(seed))
+  const planned = planRequests(requests, randomNumbers(seed), framework)
   const deadline = performance.now() + longestMs
   const outcomes: Outcome[] = []
   const early: string[] = []
