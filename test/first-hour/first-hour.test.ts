@@ -5,7 +5,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'n
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { packCompiled, readDocument } from '../support/document-project.js'
 import { type EmptyDatabase, emptyDatabase, type Provider, providers, rowsOf } from '../support/empty-databases.js'
 
@@ -150,16 +150,14 @@ async function use(newcomer: Newcomer, command: string, counts: () => Promise<re
     return { status: response.status, text: await response.text() }
   }
   try {
-    await expect
-      .poll(
-        async () =>
-          await fetch(`http://127.0.0.1:${port}/`).then(
-            () => 'up',
-            () => server.said(),
-          ),
-        { timeout: 60_000 },
-      )
-      .toBe('up')
+    await vi.waitFor(
+      async () => {
+        await fetch(`http://127.0.0.1:${port}/`).catch((cause: unknown) => {
+          throw new Error(`Nothing listens: ${server.said()}`, { cause })
+        })
+      },
+      { timeout: 60_000, interval: 200 },
+    )
     expect((await post('/dogs', { name: 'Fido', owner: 'Ann' })).status).toBe(201)
     expect(await counts()).toEqual([1, 1])
     expect((await post('/dogs', { name: 'Rex', owner: 'nobody' })).status).toBe(422)
