@@ -36,11 +36,14 @@ const keptBytes = 8 * 1024 * 1024
 /** So many are told of a page before other work has its turn. */
 const toldAtOnce = 8
 
-/** For so long they are told, turn after turn; then other work has a millisecond or more, so that hundreds of them cannot hold it up. */
+/** For so long they are told, turn after turn; then other work has its time, so that hundreds of them cannot hold it up. */
 const longestTellingMs = 0.25
+const betweenTurnsMs = 2
 
-/** For so long at least it reads nothing after a page that was not full. */
-const betweenReadsMs = 2
+/** For so long at least it reads nothing after a page that was not full, and longer where many are told of each page. */
+const leastBetweenReadsMs = 2
+const mostBetweenReadsMs = 25
+const followersPerMs = 15
 
 /** How often, at most, one looks whether the log still has what was read. */
 const betweenComparisonsMs = 5_000
@@ -166,7 +169,7 @@ export class LogTail {
         await this.#tell(page)
         if (page.isFull) continue
         // Whoever records more wakes it; one read for a few of them leaves writers the time.
-        await delay(betweenReadsMs)
+        await delay(Math.min(Math.max(leastBetweenReadsMs, this.#followers.size / followersPerMs), mostBetweenReadsMs))
         if (this.#waits.size > 0) this.#isTold = await this.#rest.take()
       }
       for (const follower of this.#waits.keys()) this.#settle(follower)?.resolve(undefined)
@@ -261,7 +264,7 @@ export class LogTail {
       if (told % toldAtOnce > 0) continue
       await nextTurn()
       if (performance.now() - begun < longestTellingMs) continue
-      await delay(1)
+      await delay(betweenTurnsMs)
       begun = performance.now()
     }
   }
