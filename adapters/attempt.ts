@@ -145,8 +145,8 @@ function emitInside(this: BindableRequest, ...args: unknown[]): unknown {
 }
 
 /**
- * Lets what had to do with a response before this call run as if there were no transaction of the datastore: who listens to its
- * end, and who has put functions around those that send it. What comes later runs inside.
+ * Lets what had to do with a response before this call run as if there were no transaction of the datastore: listeners of its
+ * end, and functions that wrap those that send it. What is added later runs inside.
  */
 export function bindResponse(response: ServerResponse, datastore: TransactionalDatastore): void {
   const bindable = response as BindableResponse

@@ -100,7 +100,7 @@ export function resetHeaders(reply: FastifyReply, before: ReplyHeaders): void {
   }
 }
 
-/** Whether what is to be sent is a stream. */
+/** Whether a payload is a stream. */
 export function isStream(payload: unknown): boolean {
   if (typeof payload !== 'object' || payload === null) return false
   return 'pipe' in payload || 'getReader' in payload || payload instanceof Response

@@ -27,7 +27,7 @@ export class HonoExchange implements Exchange<Context> {
   readonly streamsByWriting = false
   readonly request: Context
   readonly response: StandIn
-  /** Resolved when the answer may leave, rejected with what is to be answered in its place. */
+  /** Resolves when the answer may leave; rejects with the error to answer instead. */
   readonly outcome: Promise<void>
   /** What was answered under the idempotency key of the request. */
   replayed: Response | undefined

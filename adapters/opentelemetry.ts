@@ -273,7 +273,7 @@ interface ProjectionMessage {
 }
 
 function traceProjections(tracer: Tracer): readonly End[] {
-  // Each is told when it is over.
+  // The channel publishes each of them when it is over.
   return (['batch', 'retry', 'blocked', 'parked'] as const).map((name) =>
     listen<ProjectionMessage>(`eventsourcing-prisma:projection.${name}`, (message) => {
       const { projection, version, partition, from, to, events, durationMs = 0, position, error } = message

@@ -128,8 +128,11 @@ function isName(value: unknown, longest: number): boolean {
   return typeof value === 'string' && value.length > 0 && value.length <= longest && isStorableText(value)
 }
 
+/** Of an id that is too long, the message shows the beginning. */
+const longestShown = 300
+
 function cannot(id: unknown, why: string): ProgrammingError {
-  return new ProgrammingError(`Could not set the timer ${JSON.stringify(id)}: ${why}.`)
+  return new ProgrammingError(`Could not set the timer ${JSON.stringify(id)?.slice(0, longestShown)}: ${why}.`)
 }
 
 /** As an event is written, so that it is compressed and encrypted as events are. */
