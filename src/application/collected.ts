@@ -1,7 +1,7 @@
 /** The events of one save, and what becomes of those they were collected from. */
 import { described } from '../checked-options.js'
 import { type AggregateClass, type EventSource, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
-import { type Decision, deciderOf } from '../domain/decider.js'
+import { deciderOf } from '../domain/decider.js'
 import { type DomainEvent, domainEvent, type EventMetadata } from '../domain/event.js'
 import { type Snapshotted, shownSubjectsOf } from '../domain/snapshot.js'
 import { ConcurrencyError, ProgrammingError } from '../errors.js'
@@ -42,7 +42,7 @@ export class Collected {
     const ambient = currentMetadata()
     for (const object of present) {
       if ('collectEvents' in object) this.#collect(object, ambient)
-      else this.events.push(annotated(object, ambient))
+      else this.events.push(ambient === undefined ? object : annotated(object, ambient))
     }
   }
 
@@ -54,7 +54,11 @@ export class Collected {
    * @throws `ConcurrencyError` when an earlier save of one of the objects goes on, and fails; what `prepare` and the store throw
    */
   async inOrder<T>(prepare: () => () => Promise<T>): Promise<T> {
-    const earlier = this.#sources.flatMap((source) => saves.get(source) ?? [])
+    const earlier: Array<Promise<unknown>> = []
+    for (const source of this.#sources) {
+      const save = saves.get(source)
+      if (save !== undefined) earlier.push(save)
+    }
     const own = this.#stored(earlier, prepare)
     for (const source of this.#sources) saves.set(source, own)
     try {
@@ -87,27 +91,22 @@ export class Collected {
   }
 
   #collect(source: EventSource, ambient: EventMetadata | undefined): void {
-    const isOfAggregate = isAggregate(source)
-    const decider = isOfAggregate ? undefined : deciderOf(source)
-    if (isOfAggregate || decider !== undefined) {
-      for (const subject of shownSubjectsOf(source as Snapshotted)) this.shown.add(subject)
-    }
-    const events = source.collectEvents().map((event) => annotated(event, ambient))
-    if (events.length > 0) this.#sources.push(source)
-    this.events.push(...events)
-    if (isOfAggregate) {
-      // The class of an aggregate is one of aggregates.
-      this.originators.push({ kind: source.constructor as AggregateClass, originator: source, events })
-      return
-    }
+    // The class of an aggregate is one of aggregates.
+    const kind = isAggregate(source) ? (source.constructor as AggregateClass) : deciderOf(source)
     // What a decider decided is a state of it.
-    if (decider !== undefined) this.originators.push({ kind: decider, originator: source as Decision<unknown>, events })
+    const originator = kind === undefined ? undefined : (source as Snapshotted)
+    if (originator !== undefined) for (const subject of shownSubjectsOf(originator)) this.shown.add(subject)
+    const collected = source.collectEvents()
+    if (collected.length > 0) this.#sources.push(source)
+    const events = ambient === undefined ? collected : collected.map((event) => annotated(event, ambient))
+    for (const event of events) this.events.push(event)
+    if (kind !== undefined && originator !== undefined) this.originators.push({ kind, originator, events })
   }
 }
 
 /** What an event says itself counts before what is said around its save. */
-function annotated(event: DomainEvent, ambient: EventMetadata | undefined): DomainEvent {
-  return ambient === undefined ? event : domainEvent({ ...event, metadata: { ...ambient, ...event.metadata } })
+function annotated(event: DomainEvent, ambient: EventMetadata): DomainEvent {
+  return domainEvent({ ...event, metadata: { ...ambient, ...event.metadata } })
 }
 
 function assertSaveable(object: EventSource | DomainEvent): void {

@@ -95,7 +95,10 @@ export class Saves<Client> {
     const cached = cache?.captured(originators) ?? []
     const isPlain = due.length === 0 && !originators.some(({ originator }) => this.#snapshots.isAhead(originator))
     return async () => {
-      const put = async (): Promise<Recording[]> => await this.#put(collected, await unless?.(), again)
+      const put = async (): Promise<Recording[]> => {
+        const store = await this.#infrastructure.eventStore()
+        return await store.put(collected.events, this.#putOptions(collected, await unless?.(), again))
+      }
       const isAlone = isPlain && this.#inline.length === 0
       const work = isPlain ? put : async () => await this.#putWithSnapshots(collected, due, put)
       const recordings = isAlone ? await put() : await this.#together(work)
@@ -104,15 +107,6 @@ export class Saves<Client> {
       else for (const { originator } of originators) cache?.lose(originator.id)
       return recordings
     }
-  }
-
-  async #put(
-    collected: Collected,
-    unless: readonly AppendCondition[] | undefined,
-    again: SaveRequest['again'],
-  ): Promise<Recording[]> {
-    const store = await this.#infrastructure.eventStore()
-    return await store.put(collected.events, this.#putOptions(collected, unless, again))
   }
 
   #putOptions(

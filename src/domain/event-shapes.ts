@@ -88,7 +88,7 @@ export function upcastData(data: object, steps: readonly Upcast[], label: string
 }
 
 /** What an event's data are today. */
-interface PresentShape {
+export interface PresentShape {
   /** The steps that older data have to take. */
   readonly upcasts: readonly Upcast[] | undefined
   /** The event's definition, undefined where it has none. */

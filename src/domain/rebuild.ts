@@ -1,11 +1,11 @@
 /** Rebuilding: an aggregate from its stored events, for a repository; and new lives in the stream of one that has ended. */
 import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors.js'
 import { type Aggregate, type AggregateClass, tryRecordOf } from './aggregate.js'
-import { type AggregateEvents, defaultCreationName, eventsOf } from './aggregate-events.js'
+import { type AggregateEvents, defaultCreationName, type EventHandler, eventsOf } from './aggregate-events.js'
 import { type AggregateRecord, constructBy, constructionOf } from './aggregate-record.js'
 import { type Decider, type DeciderState, initial } from './decider.js'
 import { argumentsOfEvent, type DomainEvent, domainEvent, isEnded, markEnded } from './event.js'
-import { presentEvent, shapeOf } from './event-shapes.js'
+import { type PresentShape, presentEvent, shapeOf } from './event-shapes.js'
 import { withSubjects } from './personal-data.js'
 
 /**
@@ -26,13 +26,25 @@ export function rebuild<A extends Aggregate<object>>(
   begun?: A,
 ): A | undefined {
   let aggregate = begun
+  let applied: AppliedTo | undefined
   for (const event of events) {
     if (aggregate === undefined) aggregate = constructFrom(aggregateClass, event)
     else if (isEnded(aggregate) && beginsLife(aggregate, event)) {
       aggregate = constructFrom(aggregateClass, event, aggregate.version + 1)
-    } else applyEvent(aggregate, event)
+      applied = undefined
+    } else {
+      applied ??= { aggregate, record: recordOf(aggregate), events: eventsOf(Object.getPrototypeOf(aggregate)) }
+      applyEvent(applied, event)
+    }
   }
   return aggregate
+}
+
+/** What is the same for all events that are applied to one aggregate. */
+interface AppliedTo {
+  readonly aggregate: Aggregate<object>
+  readonly record: AggregateRecord
+  readonly events: AggregateEvents
 }
 
 /**
@@ -44,19 +56,11 @@ export function rebuild<A extends Aggregate<object>>(
  * @throws `OriginatorVersionError` unless the event's version is the aggregate's plus 1
  * @throws `TopicError` when the aggregate's class has no such event
  */
-export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): void {
-  const record = recordOf(aggregate)
-  const events = eventsOf(Object.getPrototypeOf(aggregate))
+function applyEvent({ aggregate, record, events }: AppliedTo, event: DomainEvent): void {
   assertOwn(record, event, events)
   checkVersion(event, record.version + 1, events)
-  const name = nameOf(events, event)
-  const handler = events.handlers.get(name)
-  if (handler === undefined) {
-    throw new TopicError(
-      `Cannot apply ${event.topic}, version ${event.originatorVersion} of ${record.id}: it creates a ${events.className}, and this one exists`,
-    )
-  }
-  const { data, timestamp } = presentEvent(event, shapeOf(events, name))
+  const { handler, shape, ends } = appliedEvent(events, event)
+  const { data, timestamp } = presentEvent(event, shape)
   record.mode = 'applying'
   try {
     handler.apply(aggregate, data, timestamp)
@@ -65,9 +69,38 @@ export function applyEvent(aggregate: Aggregate<object>, event: DomainEvent): vo
   }
   record.version = event.originatorVersion
   record.modifiedOn = event.timestamp
-  record.subjects = withSubjects(record.subjects, event.personal)
-  record.shown = withSubjects(record.shown, event.personal)
-  if (events.endings.has(name)) markEnded(aggregate)
+  if (event.personal !== undefined) {
+    record.subjects = withSubjects(record.subjects, event.personal)
+    record.shown = withSubjects(record.shown, event.personal)
+  }
+  if (ends) markEnded(aggregate)
+}
+
+/** What a class does with the events of a topic. */
+interface AppliedEvent {
+  readonly handler: EventHandler
+  readonly shape: PresentShape
+  readonly ends: boolean
+}
+
+const appliedEvents = new WeakMap<AggregateEvents, Map<string, AppliedEvent>>()
+
+/** Looked up once for a class and a topic. */
+function appliedEvent(events: AggregateEvents, event: DomainEvent): AppliedEvent {
+  let byTopic = appliedEvents.get(events)
+  if (byTopic === undefined) appliedEvents.set(events, (byTopic = new Map()))
+  const known = byTopic.get(event.topic)
+  if (known !== undefined) return known
+  const name = nameOf(events, event)
+  const handler = events.handlers.get(name)
+  if (handler === undefined) {
+    throw new TopicError(
+      `Cannot apply ${event.topic}, version ${event.originatorVersion} of ${event.originatorId}: it creates a ${events.className}, and this one exists`,
+    )
+  }
+  const applied = { handler, shape: shapeOf(events, name), ends: events.endings.has(name) }
+  byTopic.set(event.topic, applied)
+  return applied
 }
 
 /** @param version - of the event: that of a first event, unless a life has ended before it */

@@ -4,6 +4,11 @@ import { ProgrammingError } from '../errors.js'
 const microsecondsPerMillisecond = 1000
 /** How far the clock may step back before new timestamps follow it instead of staying in order. */
 const largestStepBackMs = 1000
+/** As this library writes times, and Python those with a fraction. */
+const storedShape = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}\+00:00$/
+const zero = '0'.charCodeAt(0)
+/** From the 1st of March of the year 0. */
+const daysUntil1970 = 719_468
 const isoText = /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:\.(\d{1,9}))?)?(Z|[+-]\d{2}:?\d{2})?$/
 
 let lastWritten = { milliseconds: Number.NaN, text: '' }
@@ -41,8 +46,7 @@ export class Timestamp extends Date {
    * @throws `RangeError` when the text is not a date and time
    */
   static fromISO(iso: string): Timestamp {
-    const match = isoText.exec(iso)
-    const milliseconds = match === null ? Number.NaN : Date.parse(match[2] === undefined ? `${iso}Z` : iso)
+    const milliseconds = storedShape.test(iso) ? millisecondsOf(iso) : parsedMilliseconds(iso)
     if (Number.isNaN(milliseconds))
       throw new RangeError(`Cannot read '${iso}' as a timestamp: it is not an ISO 8601 date and time`)
     return new Timestamp(iso, milliseconds)
@@ -91,6 +95,39 @@ export class Timestamp extends Date {
       })
     }
   }
+}
+
+/** Milliseconds since 1970; NaN for what is no time. */
+function parsedMilliseconds(iso: string): number {
+  const match = isoText.exec(iso)
+  if (match === null) return Number.NaN
+  return Date.parse(match[2] === undefined ? `${iso}Z` : iso)
+}
+
+/**
+ * The same for a text of `storedShape`, in a quarter of the time: each event that is read has one.
+ *
+ * @see https://howardhinnant.github.io/date_algorithms.html#days_from_civil for the days
+ */
+function millisecondsOf(iso: string): number {
+  const month = twoDigits(iso, 5)
+  const day = twoDigits(iso, 8)
+  const hour = twoDigits(iso, 11)
+  const minute = twoDigits(iso, 14)
+  const second = twoDigits(iso, 17)
+  const isCertain = month >= 1 && month <= 12 && day >= 1 && day <= (month === 2 ? 28 : 30)
+  if (!isCertain || hour > 23 || minute > 59 || second > 59) return parsedMilliseconds(iso)
+  // Years begin in March here, so that a leap day is the last of its year.
+  const year = twoDigits(iso, 0) * 100 + twoDigits(iso, 2) - (month <= 2 ? 1 : 0)
+  const leapDays = Math.floor(year / 4) - Math.floor(year / 100) + Math.floor(year / 400)
+  const dayOfYear = Math.floor((153 * ((month + 9) % 12) + 2) / 5) + day - 1
+  const days = year * 365 + leapDays + dayOfYear - daysUntil1970
+  const milliseconds = twoDigits(iso, 20) * 10 + iso.charCodeAt(22) - zero
+  return ((days * 24 + hour) * 60 + minute) * 60_000 + second * 1000 + milliseconds
+}
+
+function twoDigits(text: string, index: number): number {
+  return (text.charCodeAt(index) - zero) * 10 + text.charCodeAt(index + 1) - zero
 }
 
 /**

@@ -140,16 +140,10 @@ export class EventStore {
 
   /** Writes events as `put` stores them, with their personal data encrypted; what they throw is what `put` throws. */
   async toStoredEvents(events: readonly DomainEvent[], shown?: ReadonlySet<string>): Promise<StoredEvent[]> {
-    return await this.#written(events, shown, false)
+    return this.#written(events.some(isPersonal) ? await this.#keys.sealed(events, shown) : events, false)
   }
 
-  async #written(
-    events: readonly DomainEvent[],
-    shown: ReadonlySet<string> | undefined,
-    asText: boolean,
-  ): Promise<StoredEvent[]> {
-    const isPersonal = events.some(({ personal }) => personal !== undefined)
-    const sealed = isPersonal ? await this.#keys.sealed(events, shown) : events
+  #written(sealed: readonly DomainEvent[], asText: boolean): StoredEvent[] {
     return sealed.map((event) => {
       if (asText && event.tags === undefined) return this.mapper.toTextEvent(event)
       const stored = this.mapper.toStoredEvent(event)
@@ -240,7 +234,8 @@ export class EventStore {
   async #append(events: readonly DomainEvent[], options: PutOptions, recordings: WrittenRecording[]): Promise<Append> {
     const { onLost, shown, before, unless = [], again } = options
     this.#assertTaggable(events, unless)
-    const stored = await this.#written(events, shown, this.#usesText)
+    const sealed = events.some(isPersonal) ? await this.#keys.sealed(events, shown) : events
+    const stored = this.#written(sealed, this.#usesText)
     recordings.splice(0, recordings.length, ...events.map((event) => ({ event })))
     return {
       events: stored,
@@ -344,8 +339,15 @@ function isFlat({ data }: DomainEvent): boolean {
   return true
 }
 
+function isPersonal({ personal }: DomainEvent): boolean {
+  return personal !== undefined
+}
+
 function hasPlaceholder({ data }: DomainEvent): boolean {
-  for (const field in data) if (data[field] instanceof Erased) return true
+  for (const field in data) {
+    const value = data[field]
+    if (typeof value === 'object' && value instanceof Erased) return true
+  }
   return false
 }
 

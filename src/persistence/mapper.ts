@@ -8,8 +8,7 @@ import { DataError, MapperError, ProgrammingError, TranscodingNotRegisteredError
 import type { Cipher } from './cipher.js'
 import type { Compressor } from './compressor.js'
 import { type Metadata, type StoredEvent, TextEvent } from './stored-event.js'
-import { JSONTranscoder, parse, type Transcoder, textOf } from './transcoder.js'
-import { type PlainState, readPlainState } from './transcodings.js'
+import { JSONTranscoder, type PlainState, type Transcoder, textOf } from './transcoder.js'
 
 /** What a mapper is made from. */
 export interface MapperOptions {
@@ -85,9 +84,8 @@ export class Mapper {
       if (json === undefined) return eventOf(stored, this.transcoder.decode(this.#decompressed(stored.state)))
       const isText = stored instanceof TextEvent && this.writesText
       const text = isText ? stored.text : textOf(this.#decompressed(stored.state))
-      const parsed = parse(text)
-      const plain = json.readsTimestamps ? readPlainState(parsed) : undefined
-      return plain === undefined ? eventOf(stored, json.decodeParsed(parsed, text)) : plainEventOf(stored, plain)
+      const plain = json.decodePlain(text)
+      return plain === undefined ? eventOf(stored, json.decodeText(text)) : plainEventOf(stored, plain)
     } catch (error) {
       throw unreadable(error, stored)
     }
@@ -140,19 +138,21 @@ function attributesOf({ timestamp, originatorTopic, data, classVersion }: Domain
 }
 
 function textFor(json: JSONTranscoder, event: DomainEvent): string {
-  const { timestamp, originatorTopic, data, classVersion, personal } = event
-  const isTimed =
-    originatorTopic === undefined && classVersion === undefined && personal === undefined && !hasSeals(data)
-  const text = isTimed ? json.encodeTimed(timestamp, data) : undefined
-  return text ?? json.encodeText(attributesOf(event))
+  const isPlain = event.classVersion === undefined && event.personal === undefined
+  return (isPlain ? json.encodePlain(event) : undefined) ?? json.encodeText(attributesOf(event))
 }
 
 function plainEventOf(
   { originatorId, originatorVersion, topic, metadata }: StoredEvent,
-  { timestamp, data }: PlainState,
+  { timestamp, originatorTopic, data }: PlainState,
 ): DomainEvent {
   const fields = { originatorId, originatorVersion, topic, timestamp, data: Object.freeze(data) }
-  return domainEvent(metadata === undefined ? fields : { ...fields, metadata })
+  if (metadata === undefined && originatorTopic === undefined) return domainEvent(fields)
+  return domainEvent({
+    ...fields,
+    ...(originatorTopic === undefined ? {} : { originatorTopic }),
+    ...(metadata === undefined ? {} : { metadata }),
+  })
 }
 
 /** @param attributes - what `attributesOf` gave */

@@ -1,7 +1,7 @@
 /** Transcoders: between the values of an event and its bytes, here as JSON in the form that the Python library writes. */
 import { isUtf8 } from 'node:buffer'
 import { deepestState, isPlainObject } from '../domain/kept-values.js'
-import type { Timestamp } from '../domain/timestamp.js'
+import { Timestamp } from '../domain/timestamp.js'
 import { DataError, MapperError, TranscodingNotRegisteredError } from '../errors.js'
 import {
   bigintName,
@@ -47,7 +47,8 @@ const needsEscape = /[^ !#-[\]-\ud7ff\ue000-\uffff]/
 export class JSONTranscoder implements Transcoder {
   readonly #byPrototype = new Map<unknown, Writing>()
   readonly #byName = new Map<unknown, Transcoding>()
-  #readsTimestamps = true
+  /** Whether times are written and read as they are here. */
+  #hasUsualTimes = true
 
   /** @param transcodings - registered in this order, after the built-in ones */
   constructor(transcodings: readonly Transcoding[] = []) {
@@ -57,7 +58,7 @@ export class JSONTranscoder implements Transcoder {
 
   /** Makes a type known. It takes the place of what had the same name, for reading, or the same type, for writing. */
   register(transcoding: Transcoding): void {
-    if (transcoding.name === timestampName) this.#readsTimestamps = false
+    if (transcoding.name === timestampName || transcoding.type === Timestamp) this.#hasUsualTimes = false
     this.#add(defineTranscoding(transcoding))
   }
 
@@ -80,8 +81,7 @@ export class JSONTranscoder implements Transcoder {
    * @throws `TranscodingNotRegisteredError` for a `_type_` that is not registered; what the transcoding of a type throws
    */
   decode(bytes: Uint8Array): unknown {
-    const text = textOf(bytes)
-    return this.decodeParsed(parse(text), text)
+    return this.decodeText(textOf(bytes))
   }
 
   /** What `encode` gives as UTF-8; it throws the same. */
@@ -89,26 +89,54 @@ export class JSONTranscoder implements Transcoder {
     return this.#write(value, 0)
   }
 
-  /** The rest of `decode`, for a text that was parsed; it throws the same. What was parsed is used up. */
-  decodeParsed(parsed: unknown, text: string): unknown {
-    return this.#read(mayLoseDigits.test(text) ? JSON.parse(withExactIntegers(text)) : parsed, 0)
-  }
-
-  /** Whether times are read as timestamps: another transcoding may have taken that place. */
-  get readsTimestamps(): boolean {
-    return this.#readsTimestamps
+  /** What `decode` gives for the UTF-8 of a text; it throws the same. */
+  decodeText(text: string): unknown {
+    return this.#read(parse(mayLoseDigits.test(text) ? withExactIntegers(text) : text), 0)
   }
 
   /**
-   * The text of `{ timestamp, ...data }`, without an object that has both; it throws what `encode` throws.
+   * Reads a state that has nothing to be read but its timestamp, as most have: the rest of the text is its data.
    *
-   * @returns undefined for data that have to be written together with the timestamp
+   * @returns undefined for any other state, which `decodeText` reads
+   * @throws `MapperError` when the data are no JSON; `RangeError` when the timestamp is none
    */
-  encodeTimed(timestamp: Timestamp, data: Readonly<Record<string, unknown>>): string | undefined {
-    if (!isPlainObject(data) || typeKey in data || 'timestamp' in data) return undefined
-    const time = this.#write(timestamp, 1)
-    const members = this.#writeObject(data, 1)
-    return members === '{}' ? `{"timestamp":${time}}` : `{"timestamp":${time},${members.slice(1)}`
+  decodePlain(text: string): PlainState | undefined {
+    if (!this.#hasUsualTimes || !plainStart.test(text)) return undefined
+    let rest = text.slice(dataIndex)
+    let originatorTopic: string | undefined
+    if (needsReading.test(rest)) {
+      const creation = creationStart.exec(rest)
+      if (creation === null) return undefined
+      originatorTopic = creation[1]
+      rest = rest.slice(creation[0].length)
+      if (needsReading.test(rest)) return undefined
+    }
+    const data = parse(rest === '' ? '{}' : `{${rest}`) as Record<string, unknown> // it begins with a brace
+    // A shorter text has no room for too many levels.
+    if (rest.length > 2 * deepestState && Object.values(data).some(isNested)) return undefined
+    return { timestamp: Timestamp.fromISO(text.slice(timeIndex, timeIndex + timeLength)), originatorTopic, data }
+  }
+
+  /**
+   * Writes a state as `decodePlain` reads them: of what has a time of the usual form, and data without objects.
+   *
+   * @returns undefined for any other state, which `encodeText` writes
+   * @throws `DataError` for a number that JSON does not have
+   */
+  encodePlain({ timestamp, originatorTopic, data }: PlainState): string | undefined {
+    if (!this.#hasUsualTimes || !usualTime.test(timestamp.iso) || !isPlainObject(data)) return undefined
+    let text = `${plainBeginning}${timestamp.iso}"}`
+    if (originatorTopic !== undefined) text += `,"originator_topic":${quoted(originatorTopic)}`
+    for (const name in data) {
+      const value = data[name]
+      if (value === undefined) continue
+      if (name === 'timestamp' || name === 'originator_topic' || needsEscape.test(name)) return undefined
+      if (typeof value === 'string') text += `,"${name}":${quoted(value)}`
+      else if (typeof value === 'number') text += `,"${name}":${numberText(value)}`
+      else if (typeof value === 'boolean' || value === null) text += `,"${name}":${value}`
+      else return undefined
+    }
+    return `${text}}`
   }
 
   #write(value: unknown, depth: number): string {
@@ -204,6 +232,32 @@ export class JSONTranscoder implements Transcoder {
   }
 }
 
+/** The content of a state. */
+export interface PlainState {
+  readonly timestamp: Timestamp
+  readonly originatorTopic?: string | undefined
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+const plainBeginning = `{"timestamp":${prefixOf(timestampName)}"`
+const time = String.raw`\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}\+00:00`
+/** As this library writes times, and Python those with a fraction. */
+const usualTime = new RegExp(`^${time}$`)
+/** How nearly all states begin. What follows is the data, without their brace. */
+const plainStart = new RegExp(`^${plainBeginning.replaceAll(/[{}]/g, String.raw`\$&`)}${time}"\\}(?:,(?=")|\\}$)`)
+/** How that goes on in the first event of an originator. */
+const creationStart = /^"originator_topic":"([^"\\]*)"(?:,(?=")|\}$)/
+const timeIndex = plainBeginning.length
+const timeLength = '2026-01-02T03:04:05.678901+00:00'.length
+const dataIndex = timeIndex + timeLength + '"},'.length
+
+/** What may be a name that belongs to the event, a registered type, or an integer that a number cannot hold. */
+const needsReading = /_type_"|originator_topic"|class_version"|_personal_"|timestamp"|\\u|\d{16}/
+
+function isNested(value: unknown): boolean {
+  return typeof value === 'object' && value !== null
+}
+
 /** @throws `MapperError` for bytes that are no UTF-8 */
 export function textOf(bytes: Uint8Array): string {
   if (!isUtf8(bytes)) throw new MapperError('Cannot read a state as JSON: it is not UTF-8 text')
@@ -211,7 +265,7 @@ export function textOf(bytes: Uint8Array): string {
 }
 
 /** @throws `MapperError` for a text that is no JSON */
-export function parse(text: string): unknown {
+function parse(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {

@@ -201,6 +201,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   protected async append(events: readonly StoredEvent[], options: AppendOptions): Promise<void> {
     const scope = this.engine.currentScope
     if (scope === undefined) {
+      if (options.again === undefined) return await this.#appendAtOnce({ events, options })
       return await storeAgain([{ events, options }], async (appends) => {
         for (const append of appends) await this.#appendAtOnce(typeof append === 'function' ? await append() : append)
       })
@@ -265,7 +266,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       const { originatorId, originatorVersion, topic } = event
       const attempted = (): string => `append ${topic}, version ${originatorVersion} of ${originatorId}`
       assertStorableIds(event, attempted)
-      const problem = originatorId === checked ? undefined : this.#problemOf(originatorId)
+      const problem = originatorId === checked ? undefined : this.table.idProblem(originatorId)
       checked = originatorId
       if (problem === undefined) continue
       throw new DataError(`Cannot ${attempted()}: the id '${originatorId}' is ${problem}. Nothing was stored.`)

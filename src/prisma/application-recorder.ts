@@ -30,8 +30,8 @@ export class PrismaApplicationRecorder<Client extends object = object>
     return [...(await this.insertAtOnce(events, {}))]
   }
 
-  override async appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
-    await this.append(events, options)
+  override appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
+    return this.append(events, options)
   }
 
   async selectNotifications(

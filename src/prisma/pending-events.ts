@@ -175,11 +175,12 @@ function tellLost(appends: readonly Append[]): void {
 }
 
 /** What must be stored already: predecessors that are not among the pending events themselves. */
-function predecessorsOutside(appends: readonly Append[]): StreamPosition[] {
+function predecessorsOutside(appends: readonly Append[]): readonly StreamPosition[] {
+  const predecessors = appends.flatMap(({ options }) => options.predecessors ?? [])
+  // Those of one append are before all of its events.
+  if (predecessors.length === 0 || appends.length === 1) return predecessors
   const pending = new Set(appends.flatMap(({ events }) => events.map(keyOf)))
-  return appends
-    .flatMap(({ options }) => options.predecessors ?? [])
-    .filter((position) => !pending.has(keyOf(position)))
+  return predecessors.filter((position) => !pending.has(keyOf(position)))
 }
 
 function keyOf({ originatorId, originatorVersion }: StreamPosition): string {

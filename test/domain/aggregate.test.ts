@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { Aggregate } from '../../src/domain/aggregate.js'
 import { type DomainEvent, domainEvent } from '../../src/domain/event.js'
 import { event } from '../../src/domain/event-decorator.js'
-import { applyEvent, rebuild } from '../../src/domain/rebuild.js'
+import { rebuild } from '../../src/domain/rebuild.js'
 import { createTimestamp } from '../../src/domain/timestamp.js'
 import { OriginatorIdError, OriginatorVersionError, TopicError } from '../../src/errors.js'
 import { Dog } from './dog.js'
@@ -84,10 +84,12 @@ describe('an aggregate', () => {
     const [registered, added] = dog.collectEvents() as [DomainEvent, DomainEvent]
     const copy = rebuilt(rebuild(Dog, [registered]))
     const elsewhere = domainEvent({ ...added, originatorId: Dog.createId('Rex') })
-    expect(() => applyEvent(copy, elsewhere)).toThrow(OriginatorIdError)
-    expect(() => applyEvent(copy, domainEvent({ ...added, originatorVersion: 3 }))).toThrow(OriginatorVersionError)
-    applyEvent(copy, added)
-    expect(() => applyEvent(copy, added)).toThrow(OriginatorVersionError)
+    expect(() => rebuild(copy.constructor as typeof Dog, [elsewhere], copy)).toThrow(OriginatorIdError)
+    expect(() =>
+      rebuild(copy.constructor as typeof Dog, [domainEvent({ ...added, originatorVersion: 3 })], copy),
+    ).toThrow(OriginatorVersionError)
+    rebuild(copy.constructor as typeof Dog, [added], copy)
+    expect(() => rebuild(copy.constructor as typeof Dog, [added], copy)).toThrow(OriginatorVersionError)
     expect(copy.version).toBe(2)
     expect(copy.tricks).toEqual(['roll over'])
   })
@@ -103,7 +105,9 @@ describe('an aggregate', () => {
     const fragile = new Fragile()
     const broken = { topic: 'Fragile.Broken', originatorId: fragile.id, originatorVersion: 2, data: {} }
     const modifiedOn = fragile.modifiedOn
-    expect(() => applyEvent(fragile, domainEvent({ ...broken, timestamp: createTimestamp() }))).toThrow('broken')
+    expect(() =>
+      rebuild(fragile.constructor as typeof Dog, [domainEvent({ ...broken, timestamp: createTimestamp() })], fragile),
+    ).toThrow('broken')
     expect([fragile.version, fragile.modifiedOn, fragile.pendingEvents.length]).toEqual([1, modifiedOn, 1])
   })
 

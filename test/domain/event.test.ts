@@ -63,6 +63,35 @@ describe('a timestamp', () => {
     expect(() => Timestamp.from(new Date(Number.NaN))).toThrow(RangeError)
   })
 
+  it('reads each text as Date.parse does, also where months and days do not fit', () => {
+    const part = (max: number, digits: number): fc.Arbitrary<string> =>
+      fc.integer({ min: 0, max }).map((value) => String(value).padStart(digits, '0'))
+    const parts = fc.tuple(
+      part(9999, 4),
+      part(13, 2),
+      part(32, 2),
+      part(25, 2),
+      part(61, 2),
+      part(61, 2),
+      part(999_999, 6),
+    )
+    fc.assert(
+      fc.property(parts, ([year, month, day, hour, minute, second, fraction]) => {
+        const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.${fraction}+00:00`
+        const milliseconds = Date.parse(iso)
+        if (Number.isNaN(milliseconds)) expect(() => Timestamp.fromISO(iso), iso).toThrow(RangeError)
+        else expect(Timestamp.fromISO(iso).getTime(), iso).toBe(milliseconds)
+      }),
+      {
+        numRuns: 20_000,
+        examples: [
+          [['2024', '02', '29', '23', '59', '59', '999999']],
+          [['0000', '01', '01', '00', '00', '00', '000000']],
+        ],
+      },
+    )
+  })
+
   it('survives the way through its text', () => {
     const microseconds = fc.integer({ min: Date.UTC(1900) * 1000, max: Date.UTC(2200) * 1000 })
     fc.assert(

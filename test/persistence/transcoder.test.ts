@@ -277,6 +277,62 @@ describe('a JSON transcoder', () => {
     )
   })
 
+  it('takes the short way only where it leads to the same', () => {
+    const name = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 5 }),
+      fc.constantFrom('timestamp', 'originator_topic', 'class_version', '_personal_', '_type_', '_data_', '__proto__'),
+    )
+    const value = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 5 }),
+      fc.constantFrom('_type_', '\\u0061', 'timestamp', '"},"', null, true, -0, 2 ** 53, 1e300, 12345678901234567890n),
+      fc.double({ noDefaultInfinity: true, noNaN: true }),
+      fc.array(fc.dictionary(name, fc.integer(), { maxKeys: 2 }), { maxLength: 2 }),
+    )
+    const data = fc.dictionary(name, value, { maxKeys: 4 })
+    const topic = fc.option(fc.string({ unit: 'binary', maxLength: 5 }), { nil: undefined })
+    let short = 0
+    fc.assert(
+      fc.property(data, topic, (members, originatorTopic) => {
+        const timestamp = Timestamp.from(new Date(0))
+        const whole = {
+          timestamp,
+          ...(originatorTopic === undefined ? {} : { originator_topic: originatorTopic }),
+          ...members,
+        }
+        const written = transcoder.encodeText(whole)
+        const plain = transcoder.encodePlain({ timestamp, originatorTopic, data: members })
+        if (plain !== undefined) expect(plain).toBe(written)
+        const parts = transcoder.decodePlain(written)
+        if (parts === undefined) return
+        short += 1
+        const { timestamp: time, originatorTopic: creation, data: rest } = parts
+        const again = { timestamp: time, ...(creation === undefined ? {} : { originator_topic: creation }), ...rest }
+        expect(again).toStrictEqual(transcoder.decodeText(written))
+      }),
+      { numRuns: 2_000 },
+    )
+    expect(short).toBeGreaterThan(100)
+  })
+
+  it('takes no damaged state for a short one', () => {
+    const start = '{"timestamp":{"_type_":"datetime_iso","_data_":"2026-01-02T03:04:05.678901+00:00"}'
+    const damaged = [
+      `${start},}`,
+      `${start},"a":1`,
+      `${start}},`,
+      `${start},"originator_topic":"Dog",}`,
+      `${start},"a":NaN}`,
+    ]
+    for (const state of damaged) expect(() => transcoder.decodePlain(state) ?? read(state), state).toThrow(MapperError)
+    expect(transcoder.decodePlain(`${start}}`)?.data).toEqual({})
+    expect(transcoder.decodePlain(`${start},"originator_topic":"Dog"}`)).toMatchObject({
+      originatorTopic: 'Dog',
+      data: {},
+    })
+    const deep = `${start},"a":${'['.repeat(300)}${']'.repeat(300)}}`
+    expect(transcoder.decodePlain(deep)).toBeUndefined()
+  })
+
   it('writes what JSON.stringify writes for all that is plain', () => {
     fc.assert(
       fc.property(fc.jsonValue({ noUnicodeString: false }), (generated) => {

@@ -38,18 +38,13 @@ export function notificationColumns({ id = 'id', recordedAt = 'recorded_at' }: N
 
 /** Reads a row of `eventColumns`. */
 export function toStoredEvent(row: readonly unknown[]): StoredEvent {
-  const metadata = row[4]
-  const known = { originatorId: toText(row[0]), originatorVersion: Number(row[1]), topic: String(row[2]) }
+  const metadata = row[4] === null || row[4] === undefined ? undefined : toJSONObject(row[4])
+  const known = { originatorId: toText(row[0]), originatorVersion: Number(row[1]), topic: String(row[2]), metadata }
   const state = typeof row[3] === 'string' ? stateOfText(row[3]) : toBytes(row[3])
-  if (typeof state === 'string') {
-    return new TextEvent(hasMetadata(metadata) ? { ...known, metadata: toJSONObject(metadata) } : known, state)
-  }
-  const event = { ...known, state }
-  return metadata === null || metadata === undefined ? event : { ...event, metadata: toJSONObject(metadata) }
-}
-
-function hasMetadata(column: unknown): boolean {
-  return column !== null && column !== undefined
+  if (typeof state === 'string') return new TextEvent(known, state)
+  const { originatorId, originatorVersion, topic } = known
+  const event = { originatorId, originatorVersion, topic, state }
+  return metadata === undefined ? event : { ...event, metadata }
 }
 
 /** Begins a state in hexadecimal digits, where one was asked for as text. */
@@ -98,6 +93,7 @@ export function toNotification(row: readonly unknown[]): Notification {
 
 /** Reads an originator id, which one of the databases keeps as bytes. */
 export function toText(value: unknown): string {
+  if (typeof value === 'string') return value
   return value instanceof Uint8Array ? decoder.decode(value) : String(value)
 }
 
