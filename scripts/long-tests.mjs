@@ -17,5 +17,6 @@ export const longTests = [
   { files: 'test/{stories/**,examples/realworld.test.ts}', what: 'stories: whole applications' },
   { files: 'test/first-hour/**', what: 'first hours: apps from an empty folder, with what npm installs' },
   { files: 'test/toolchains/**', what: 'toolchains: decorators by each compiler' },
+  { files: 'test/runtimes/**', what: 'other versions of Node, Bun and Deno: an app with the packed package' },
   { files: 'test/third-party/**', what: 'third parties: other middlewares and frameworks' },
 ]

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
 import { prepare, root } from './install.mjs'
 import { longTests } from './long-tests.mjs'
+import { binaryOf, runtimes } from './runtimes.mjs'
 import { findMariadb, hasBetterSqlite3, unreachable } from './test-servers.mjs'
 
 const isCI = process.env.CI === 'true'
@@ -102,6 +103,11 @@ function reportNotRun() {
     )
   }
   if (!betterSqlite3) console.log('not run: SQLite through better-sqlite3 (the optional package is not built here)')
+  if (!isShort && args.length === 0) {
+    for (const runtime of runtimes.filter((each) => !existsSync(binaryOf(each)))) {
+      console.log(`not run: ${runtime.name} ${runtime.version} (npm could not download ${runtime.package})`)
+    }
+  }
   if (isShort) {
     console.log('not run, but by npm run test:all:')
     for (const { what } of longTests) console.log(`  ${what}`)

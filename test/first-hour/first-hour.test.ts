@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { packCompiled, readDocument } from '../support/document-project.js'
+import { packedPackage, readDocument } from '../support/document-project.js'
 import { type EmptyDatabase, emptyDatabase, type Provider, providers, rowsOf } from '../support/empty-databases.js'
 
 const page = readDocument('docs/first-hour.md')
@@ -21,7 +21,7 @@ let packed: string
 let parent: string
 beforeAll(() => {
   parent = mkdtempSync(join(tmpdir(), 'first-hour-'))
-  packed = packCompiled(parent)
+  packed = packedPackage()
 }, 600_000)
 afterAll(() => rmSync(parent, { recursive: true, force: true }))
 

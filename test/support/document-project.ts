@@ -34,14 +34,7 @@ export type Install = (project: string) => void
 
 /** From what would be published. One test at a time may do this: it builds the package in the checkout. */
 export function installPacked(project: string): void {
-  const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
-  const packed = spawnSync(npm, ['pack', '--json', '--pack-destination', project], { cwd: root, encoding: 'utf8' })
-  const tarball = /"filename": "([^"]+\.tgz)"/.exec(packed.stdout)?.[1]
-  if (tarball === undefined) throw new Error(`npm pack failed:\n${packed.stdout}${packed.stderr}`)
-  const folder = join(project, 'node_modules/eventsourcing-prisma')
-  mkdirSync(folder, { recursive: true })
-  const { status, stderr } = spawnSync('tar', ['-xzf', join(project, tarball), '-C', folder, '--strip-components=1'])
-  if (status !== 0) throw new Error(`tar failed: ${String(stderr)}`)
+  unpack(pack(root, project), project)
 }
 
 /** From what is compiled, once in a run of the tests. */
@@ -49,14 +42,35 @@ export function installCompiled(project: string): void {
   cpSync(compiledPackage(), join(project, 'node_modules/eventsourcing-prisma'), { recursive: true })
 }
 
-/** From what is compiled, as a tarball, without its documents. @returns its path */
-export function packCompiled(folder: string): string {
+/** From the tarball of what is compiled. */
+export function installPackedOnce(project: string): void {
+  unpack(packedPackage(), project)
+}
+
+/** @returns the tarball of what is compiled, without its documents, made once in a run of the tests */
+export function packedPackage(): string {
+  const folder = compiledPackage()
+  const tarball = `${folder}.tgz`
+  // Another file may make it at the same time; each puts a whole one there.
+  if (!existsSync(tarball)) renameSync(pack(folder, mkdtempSync(`${folder}-packing-`), '--ignore-scripts'), tarball)
+  return tarball
+}
+
+/** @returns the tarball that npm makes of a package */
+function pack(cwd: string, destination: string, ...options: readonly string[]): string {
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
-  const args = ['pack', '--json', '--ignore-scripts', '--pack-destination', folder]
-  const { stdout, stderr } = spawnSync(npm, args, { cwd: compiledPackage(), encoding: 'utf8' })
+  const args = ['pack', '--json', ...options, '--pack-destination', destination]
+  const { stdout, stderr } = spawnSync(npm, args, { cwd, encoding: 'utf8' })
   const tarball = /"filename": "([^"]+\.tgz)"/.exec(stdout)?.[1]
   if (tarball === undefined) throw new Error(`npm pack failed:\n${stdout}${stderr}`)
-  return join(folder, tarball)
+  return join(destination, tarball)
+}
+
+function unpack(tarball: string, project: string): void {
+  const folder = join(project, 'node_modules/eventsourcing-prisma')
+  mkdirSync(folder, { recursive: true })
+  const { status, stderr } = spawnSync('tar', ['-xzf', tarball, '-C', folder, '--strip-components=1'])
+  if (status !== 0) throw new Error(`tar failed: ${String(stderr)}`)
 }
 
 /** @returns the folder of the package as `tsc` makes it, without its documents */
