@@ -77,11 +77,27 @@ export function hasBetterSqlite3() {
   }
 }
 
+/** @returns where a server's program is, undefined where it is not installed */
+export function findProgram(name, ...first) {
+  // Where servers are is not in the path of everybody.
+  const folders = [
+    ...first,
+    ...(process.env.PATH ?? '').split(delimiter),
+    '/usr/sbin',
+    '/usr/libexec',
+    '/usr/local/sbin',
+  ]
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+}
+
 /** @returns the programs of MariaDB that make and run a server, undefined where they are not installed */
 export function findMariadb() {
-  // Where servers are is not in the path of everybody.
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/libexec', '/usr/local/sbin']
-  const find = (name) => folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
-  const [server, installer] = [find('mariadbd'), find('mariadb-install-db')]
+  const [server, installer] = [findProgram('mariadbd'), findProgram('mariadb-install-db')]
   return server === undefined || installer === undefined ? undefined : { server, installer }
 }
+
+/** @returns the program of NATS */
+export const findNats = () => findProgram('nats-server')
+
+/** @returns the program of RabbitMQ: in the path Debian has one that only two users may run, and that hands on no signals */
+export const findRabbit = () => findProgram('rabbitmq-server', '/usr/lib/rabbitmq/bin')

@@ -10,7 +10,7 @@ import { startPostgres } from './embedded-postgres.mjs'
 import { prepare, root } from './install.mjs'
 import { longTests } from './long-tests.mjs'
 import { binaryOf, runtimes } from './runtimes.mjs'
-import { findMariadb, hasBetterSqlite3, unreachable } from './test-servers.mjs'
+import { findMariadb, findNats, findRabbit, hasBetterSqlite3, unreachable } from './test-servers.mjs'
 
 const isCI = process.env.CI === 'true'
 const args = process.argv.slice(2).filter((arg) => arg !== '--all')
@@ -97,10 +97,13 @@ function reportNotRun() {
   for (const [variable, name] of Object.entries(names)) {
     if (env[variable] === undefined) console.log(`not run: ${name} (no server is named in ${variable})`)
   }
-  if (findMariadb() === undefined) {
-    console.log(
-      'not run: restarts of MariaDB (mariadbd and mariadb-install-db are not installed here: package mariadb-server)',
-    )
+  const restarts = [
+    { find: findMariadb, name: 'MariaDB', programs: 'mariadbd and mariadb-install-db are' },
+    { find: findNats, name: 'NATS', programs: 'nats-server is' },
+    { find: findRabbit, name: 'RabbitMQ', programs: 'rabbitmq-server is' },
+  ]
+  for (const { find, name, programs } of restarts) {
+    if (find() === undefined) console.log(`not run: restarts of ${name} (${programs} not installed here)`)
   }
   if (!betterSqlite3) console.log('not run: SQLite through better-sqlite3 (the optional package is not built here)')
   if (!isShort && args.length === 0) {
@@ -111,7 +114,12 @@ function reportNotRun() {
   if (isShort) {
     console.log('not run, but by npm run test:all:')
     for (const { what } of longTests) console.log(`  ${what}`)
-    console.log('  each framework on each database: all run on the first database, one on the others')
+    console.log('  more than one framework on other databases than the first')
     if (betterSqlite3) console.log('  SQLite through libsql')
+  } else if (args.length === 0) {
+    console.log(
+      'not run by any command: each framework on each database (all run on the first one, every second one on each other), and\n' +
+        '  both drivers of SQLite for what stands on the recorders (each runs all tests of those, of requests and of values)',
+    )
   }
 }

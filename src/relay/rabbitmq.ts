@@ -56,7 +56,12 @@ export interface RabbitMQOptions {
  * @throws `ProgrammingError` without a channel or an exchange
  *
  * @example
- * const open = async () => await (await connect('amqp://localhost')).createConfirmChannel()
+ * const open = async () => {
+ *   const connection = await connect('amqp://localhost')
+ *   // Without a listener a connection that is lost would end the process.
+ *   connection.on('error', (error) => console.error(error))
+ *   return await connection.createConfirmChannel()
+ * }
  * new Relay({ …, to: rabbitMQ(open, { exchange: 'dogs' }) })
  */
 export function rabbitMQ(

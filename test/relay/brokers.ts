@@ -92,17 +92,7 @@ export async function openQueue(url: string, args: object = {}): Promise<TestQue
     channel,
     exchange: name,
     queue: name,
-    async take() {
-      const reader = await connection.createChannel()
-      const all: GetMessage[] = []
-      for (;;) {
-        const message = await reader.get(name, { noAck: true })
-        if (message === false) break
-        all.push(message)
-      }
-      await reader.close()
-      return all
-    },
+    take: async () => await takeAll(connection, name),
     async close() {
       const last = await connection.createChannel()
       await last.deleteQueue(name)
@@ -110,6 +100,19 @@ export async function openQueue(url: string, args: object = {}): Promise<TestQue
       await connection.close()
     },
   }
+}
+
+/** Takes all messages that are in a queue. */
+export async function takeAll(connection: ChannelModel, queue: string): Promise<GetMessage[]> {
+  const reader = await connection.createChannel()
+  const all: GetMessage[] = []
+  for (;;) {
+    const message = await reader.get(queue, { noAck: true })
+    if (message === false) break
+    all.push(message)
+  }
+  await reader.close()
+  return all
 }
 
 /** Messages of a log, by their positions, each of an originator of its own unless told otherwise. */

@@ -1,14 +1,16 @@
 /** A NATS server of a test's own, for tests that stop it, or use names that others may use as well. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { connect as connectTo, createServer } from 'node:net'
+import { connect as connectTo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { vi } from 'vitest'
+import { freePort } from '../../scripts/embedded-postgres.mjs'
+import { findNats } from '../../scripts/test-servers.mjs'
 
 /** Whether one can be started. In CI it is installed, and tests that cannot start one fail. */
-export const canStartNats: boolean = process.env.CI === 'true' || spawnSync('nats-server', ['--version']).status === 0
+export const canStartNats: boolean = process.env.CI === 'true' || findNats() !== undefined
 
 /** A server of its own, which keeps what it has in a folder. */
 export class NatsServer {
@@ -25,7 +27,7 @@ export class NatsServer {
   async start(): Promise<void> {
     if (this.#port === 0) this.#port = await freePort()
     const args = ['-a', '127.0.0.1', '-p', String(this.#port), '-js', '-sd', this.#folder]
-    this.#process = spawn('nats-server', args, { stdio: 'ignore' })
+    this.#process = spawn(findNats() ?? 'nats-server', args, { stdio: 'ignore' })
     await vi.waitFor(async () => await listens(this.#port), { timeout: 20_000 })
   }
 
@@ -53,13 +55,4 @@ async function listens(port: number): Promise<void> {
   } finally {
     socket.destroy()
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
