@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { configDefaults, defineConfig } from 'vitest/config'
 import { longTests } from './scripts/long-tests.mjs'
+import { LongestFirst } from './test/support/longest-first.js'
 import { recycledForks } from './test/support/recycled-forks.js'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
@@ -25,7 +26,9 @@ export default defineConfig({
     setupFiles: ['test/support/each-file.ts'],
     pool: recycledForks,
     isolate: false,
-    maxWorkers: 2,
+    // Also with two processors: for a third of the time a file waits, for deadlines, leases, other processes or npm.
+    maxWorkers: 3,
+    sequence: { sequencer: LongestFirst },
     testTimeout: 30_000,
     hookTimeout: 120_000,
     expect: { poll: { timeout: 10_000 } },

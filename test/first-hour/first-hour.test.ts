@@ -47,6 +47,10 @@ class Newcomer {
       CI: 'true',
       PRISMA_SCHEMA_ENGINE_BINARY: process.execPath,
       PRISMA_HIDE_UPDATE_MESSAGE: '1',
+      // Of the time that npm takes this is what has nothing to do with what is installed.
+      npm_config_audit: 'false',
+      npm_config_fund: 'false',
+      npm_config_prefer_offline: 'true',
       ...env,
     }
   }

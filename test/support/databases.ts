@@ -228,12 +228,20 @@ export function databasesOf(...providers: ReadonlyArray<TestDatabaseKind['provid
   return databases.filter((database) => providers.includes(database.provider))
 }
 
-/** One of each kind: for what is about processes and servers, to which drivers of SQLite make no difference. */
+/**
+ * One of each kind: for what is about processes and servers, and for what stands on the recorders. The drivers of SQLite are
+ * sent the same statements; where they can answer differently, tests run on all of `databases`.
+ */
 export const oneOfEach: readonly TestDatabaseKind[] = databases.filter(
   ({ provider }, index) => databases.findIndex((other) => other.provider === provider) === index,
 )
 
-/** All of some cases, frameworks for example; in the short form all of them on the first database, and one on the others. */
+/**
+ * Cases, frameworks for example, whose code is the same for each database: all of them on the first database, and on each other
+ * one every second, those that the one before has not. In the short form the others have one.
+ */
 export function casesOn<T>(kind: TestDatabaseKind, cases: readonly T[]): readonly T[] {
-  return isShort && kind !== databases[0] ? cases.slice(0, 1) : cases
+  const index = databases.indexOf(kind)
+  if (index <= 0) return cases
+  return isShort ? cases.slice(0, 1) : cases.filter((_case, n) => n % 2 !== index % 2)
 }

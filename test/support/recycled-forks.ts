@@ -2,10 +2,10 @@
 import { ForksPoolWorker, type PoolOptions, type WorkerRequest } from 'vitest/node'
 
 /** What files leave in a process, such as copies of the modules, grows with them. */
-const filesPerProcess = 5
+const filesPerProcess = 8
 
 /** These have a process of their own: they look at the process, fill its memory, or start others all the time. */
-const alone =
+export const alone: RegExp =
   /\/test\/(bounds|cli|guides|observability|paths|properties|readme|restarts|third-party|toolchains|torture)\//
 
 interface Files {
