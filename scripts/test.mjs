@@ -117,9 +117,8 @@ function reportNotRun() {
     console.log('  more than one framework on other databases than the first')
     if (betterSqlite3) console.log('  SQLite through libsql')
   } else if (args.length === 0) {
-    console.log(
-      'not run by any command: each framework on each database (all run on the first one, every second one on each other), and\n' +
-        '  both drivers of SQLite for what stands on the recorders (each runs all tests of those, of requests and of values)',
-    )
+    console.log('not run by any command:')
+    console.log('  each framework on each database: all run on the first database, every second one on each other')
+    if (betterSqlite3) console.log('  what stands on the recorders on SQLite through libsql: it runs on better-sqlite3')
   }
 }

@@ -12,7 +12,7 @@ import {
 } from '../../src/index.js'
 import { InMemoryFactory } from '../../src/persistence/in-memory-factory.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { accounts, Dog } from './dogs.js'
 
 class OneStore extends InMemoryFactory {
@@ -257,7 +257,7 @@ describe('a cache that forgets what was not used for longest [188]', () => {
   })
 })
 
-describe.each(databases)('a cache on $name', (kind) => {
+describe.each(oneOfEach)('a cache on $name', (kind) => {
   let open: OpenDatabase
   let school: Application
   beforeAll(async () => {

@@ -2,10 +2,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Application, ConcurrencyError } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { Dog } from './dogs.js'
 
-describe.each(databases)('a cache on $name', (kind) => {
+describe.each(oneOfEach)('a cache on $name', (kind) => {
   let open: OpenDatabase
   beforeAll(async () => {
     open = await openDatabase(kind)

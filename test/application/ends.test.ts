@@ -14,7 +14,7 @@ import {
 } from '../../src/index.js'
 import { inMemory } from '../../src/testing/index.js'
 import { openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const Archived = defineEvent('Archived', typed<{ by: string }>(), { ends: true })
 
@@ -164,7 +164,7 @@ describe.each([{ cache: false }, { cache: true }])('the end of a stream, %o', ({
   })
 })
 
-describe.each(databases)('a new life on $name', (kind) => {
+describe.each(oneOfEach)('a new life on $name', (kind) => {
   it('begins where the events before are pending, and once', async () => {
     const open = await openDatabase(kind)
     onTestFinished(() => open.close())

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Aggregate, Application, event } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { accounts, Dog } from './dogs.js'
 
 async function all(ids: AsyncIterable<string>): Promise<string[]> {
@@ -30,7 +30,7 @@ class Plain extends Aggregate {
   }
 }
 
-describe.each(databases)('the ids of a class on $name', (kind) => {
+describe.each(oneOfEach)('the ids of a class on $name', (kind) => {
   let open: OpenDatabase
   let school: Application
   beforeAll(async () => {

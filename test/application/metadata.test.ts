@@ -11,7 +11,7 @@ import {
   withMetadata,
 } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 class Task extends Aggregate<{ Done: { by: string } }> {
   by = ''
@@ -30,7 +30,7 @@ function nested(depth: number): unknown {
   return depth === 0 ? 1 : [nested(depth - 1)]
 }
 
-describe.each(databases)('metadata on $name', (kind) => {
+describe.each(oneOfEach)('metadata on $name', (kind) => {
   let open: OpenDatabase
   let tasks: Application
   beforeAll(async () => {

@@ -13,7 +13,7 @@ import {
 } from '../../src/index.js'
 import { inMemory } from '../../src/testing/index.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 @event('Written', 'title')
 class Article extends Aggregate {
@@ -90,7 +90,7 @@ function countsByCalls(db: TestClient): Projection {
 
 const redecide = { onConflict: 'redecide' } as const
 
-describe.each(databases)('commands that commute on $name', (kind) => {
+describe.each(oneOfEach)('commands that commute on $name', (kind) => {
   let open: OpenDatabase
   let blog: Application
   /** At which rows are read anew. */

@@ -9,7 +9,7 @@ import {
   PrismaDatastore,
   TranscodingNotRegisteredError,
 } from '../../src/index.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { oneOfEach, type TestDatabase } from '../support/databases.js'
 
 class Item {
   readonly sku = 'x'
@@ -123,7 +123,7 @@ describe('a snapshot of a version that is not stored', () => {
     await checkPassedOver(new Application())
   })
 
-  describe.each(databases)('on $name', (kind) => {
+  describe.each(oneOfEach)('on $name', (kind) => {
     let database: TestDatabase
     let datastore: PrismaDatastore
     beforeAll(async () => {

@@ -10,7 +10,7 @@ import {
   PrismaDatastore,
 } from '../../src/index.js'
 import { inMemory, verifySnapshots } from '../../src/testing/index.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { oneOfEach, type TestDatabase } from '../support/databases.js'
 
 const rule = { factor: 1, forbidden: '' }
 
@@ -213,7 +213,7 @@ describe('many snapshots of one originator', () => {
   })
 })
 
-describe.each(databases)('the verification of snapshots on $name', (kind) => {
+describe.each(oneOfEach)('the verification of snapshots on $name', (kind) => {
   let database: TestDatabase
   let datastore: PrismaDatastore
   beforeAll(async () => {

@@ -15,7 +15,7 @@ import {
 import { InMemoryFactory } from '../../src/persistence/in-memory-factory.js'
 import { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from '../../src/persistence/in-memory-recorders.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 @event('Opened', 'owner')
 class Account extends Aggregate {
@@ -82,7 +82,7 @@ interface Source {
 
 const stores = [
   { name: 'memory', open: async () => ({ source: { factory: new OneStore() }, close: async () => {} }) },
-  ...databases.map((kind) => ({
+  ...oneOfEach.map((kind) => ({
     name: kind.name,
     open: async () => {
       const opened: OpenDatabase = await openDatabase(kind)
@@ -391,7 +391,7 @@ describe.each(stores)('snapshots on $name', ({ open }) => {
   })
 })
 
-describe.each(databases)('a snapshot on $name', (kind) => {
+describe.each(oneOfEach)('a snapshot on $name', (kind) => {
   it('is stored with the events of its save, or neither is', async () => {
     const opened = await openDatabase(kind)
     const bank = new Application({ name: '', datastore: opened.datastore })

@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ConcurrencyError, ProgrammingError } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { Dog, TrainingSchool } from './dogs.js'
 
 const undo = new Error('undo')
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let school: TrainingSchool
   beforeAll(async () => {

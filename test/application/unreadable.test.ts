@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { describe, expect, it, vi } from 'vitest'
 import { Aggregate, Application, event, MapperError, PrismaDatastore, type StoredEvent } from '../../src/index.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 class Person extends Aggregate {
   static readonly topic = 'Person'
@@ -115,7 +115,7 @@ describe('an event that cannot be read', () => {
   })
 })
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   it('is passed over with a warning, and the position behind it is tracked', async () => {
     const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
     const database = await kind.createDatabase()

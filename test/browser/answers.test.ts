@@ -8,7 +8,7 @@ import { root } from '../../scripts/install.mjs'
 import { Application, isEventSourcingError, type ProjectionRunner } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { warnings } from '../prisma/warnings.js'
-import { databases, databasesOf } from '../support/databases.js'
+import { databasesOf, oneOfEach, type TestDatabaseKind } from '../support/databases.js'
 import { accounts, Dog, failingRunner, Kennel } from './kennel.js'
 import { type Running, type ServedBrowser, servers } from './servers.js'
 
@@ -28,11 +28,7 @@ let running: Running
 let fido: Dog
 
 /** Opens a filled kennel and a server. */
-async function begin(
-  kind: (typeof databases)[number],
-  start: (typeof servers)[number][1],
-  more: Partial<ServedBrowser> = {},
-) {
+async function begin(kind: TestDatabaseKind, start: (typeof servers)[number][1], more: Partial<ServedBrowser> = {}) {
   open = await openDatabase(kind)
   kennel = new Kennel({ datastore: open.datastore, env: { CREATE_TABLE: 'yes' } })
   fido = await kennel.fill('Fido', secret)
@@ -157,7 +153,7 @@ describe.each(servers)('on %s', (_name, start) => {
   })
 })
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   const [, [, start] = ['', undefined]] = servers
   if (start === undefined) throw new Error('there is no server')
   afterEach(end)

@@ -12,7 +12,7 @@ import { tableNames } from '../../src/prisma/table-names.js'
 import { PrismaTimerRecorder } from '../../src/prisma/timer-recorder.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { newGate } from '../prisma/gate.js'
-import { databases, databasesOf, type TestDatabase } from '../support/databases.js'
+import { databasesOf, oneOfEach, type TestDatabase } from '../support/databases.js'
 
 let database: TestDatabase
 let folder: string
@@ -34,7 +34,7 @@ const faults = (findings: readonly Finding[]): string[] =>
     .filter(({ status }) => status !== 'ok')
     .map(({ status, check, subject, message, cure }) => `${status} ${check} ${subject}: ${message} ${cure ?? ''}`)
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   it('finds tables that are in order, missing tables, and a position beyond the end of a log', async () => {
     database = await kind.createDatabase()
     const datastore = new PrismaDatastore({ adapter: database.adapter() })

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { run } from '../../src/cli/program.js'
 import { TrainingSchool } from '../application/dogs.js'
 import { openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 async function command(...args: readonly string[]): Promise<{ code: number; out: string }> {
   const out: string[] = []
@@ -14,7 +14,7 @@ async function command(...args: readonly string[]): Promise<{ code: number; out:
   return { code: await run(args, { print, complain: print }), out: out.join('\n') }
 }
 
-describe.each(databases)('sql --readable on $name', ({ provider, ...kind }) => {
+describe.each(oneOfEach)('sql --readable on $name', ({ provider, ...kind }) => {
   it('makes views that show JSON, and say what is compressed', async () => {
     const open = await openDatabase({ provider, ...kind })
     try {

@@ -14,7 +14,7 @@ import {
 } from '../../src/index.js'
 import { registerModule } from '../../src/persistence/configured.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 @event('Opened', 'title')
 class Before extends Aggregate {
@@ -61,7 +61,7 @@ async function backfill(...kinds: readonly string[]): Promise<{ code: number; ou
   return { code, out, err }
 }
 
-describe.each(databases)('tags backfill on $name', (kind) => {
+describe.each(oneOfEach)('tags backfill on $name', (kind) => {
   let open: OpenDatabase
   let school: Application
   beforeAll(async () => {

@@ -13,7 +13,7 @@ import {
   typed,
 } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { databases, oneOfEach } from '../support/databases.js'
 import { CourseDefined, CourseFull, CourseSchool, joined, StudentSubscribed, taken } from './school.js'
 
 const Registered = defineEvent('Registered', typed<{ email: string }>(), { tags: ({ email }) => ({ email }) })
@@ -111,7 +111,7 @@ describe.each(places)('decisions by tags on $name', ({ name }) => {
   })
 })
 
-describe.each(databases)('decisions in a transaction on $name', (kind) => {
+describe.each(oneOfEach)('decisions in a transaction on $name', (kind) => {
   let open: OpenDatabase
   let school: CourseSchool
   beforeAll(async () => {

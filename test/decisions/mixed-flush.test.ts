@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Aggregate, AppendConditionError, defineEvent, event, typed } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { CourseSchool } from './school.js'
 
 const Named = defineEvent('Named', typed<{ name: string }>(), { tags: ({ name }) => ({ name }) })
@@ -20,7 +20,7 @@ class Teacher extends Aggregate {
   hire(): void {}
 }
 
-describe.each(databases)('a mixed flush on $name', (kind) => {
+describe.each(oneOfEach)('a mixed flush on $name', (kind) => {
   let open: OpenDatabase
   let school: CourseSchool
   beforeAll(async () => {

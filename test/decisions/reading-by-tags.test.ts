@@ -13,7 +13,7 @@ import {
   secret,
 } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { databases, oneOfEach } from '../support/databases.js'
 import { CourseSchool, StudentSubscribed } from './school.js'
 
 const places = [...databases.map(({ name }) => ({ name })), { name: 'memory' }]
@@ -82,7 +82,7 @@ describe.each(places)('by tags, on $name', ({ name }) => {
   })
 })
 
-describe.each(databases)('projections by tags on $name', (kind) => {
+describe.each(oneOfEach)('projections by tags on $name', (kind) => {
   let open: OpenDatabase
   let school: CourseSchool
   const [algebra, logic] = [randomUUID(), randomUUID()]

@@ -4,7 +4,7 @@ import { defineReaction, on, onTimer, PrismaDatastore, ProjectionRunner } from '
 import { checkEveryFault, type FaultyAdapter, faultyAdapter } from '../../src/testing/index.js'
 import { accounts, Dog, TrainingSchool } from '../application/dogs.js'
 import type { TestClient } from '../prisma/open-database.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { oneOfEach, type TestDatabase } from '../support/databases.js'
 
 const poison = { attempts: 100, minMs: 5, maxMs: 10 }
 
@@ -40,7 +40,7 @@ function placeOf(database: TestDatabase, adapter: ReturnType<TestDatabase['adapt
   }
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let database: TestDatabase
   let faults: FaultyAdapter
   let faulty: Place

@@ -5,12 +5,12 @@ import { transactions } from '../../adapters/fastify.js'
 import { NotSupportedError, OperationalError, PrismaDatastore, transactional } from '../../src/index.js'
 import { type FaultyAdapter, faultyAdapter, withRollback } from '../../src/testing/index.js'
 import type { TestClient } from '../prisma/open-database.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { oneOfEach, type TestDatabase } from '../support/databases.js'
 
 const tablesOfTheUser = ['owners', 'toys']
 const undo = new Error('undo')
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let database: TestDatabase
   let faults: FaultyAdapter
   let datastore: PrismaDatastore<TestClient>

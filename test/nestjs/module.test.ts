@@ -38,7 +38,7 @@ import {
 import { NAMESPACE_URL, PrismaApplicationRecorder, type PrismaDatastore, uuid5 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 /** Applies decorators as Nest's compilers do: the last one first. */
 function decorate(target: Type, method: string, ...decorators: readonly MethodDecorator[]): void {
@@ -51,7 +51,7 @@ function decorate(target: Type, method: string, ...decorators: readonly MethodDe
 
 type Datastore = PrismaDatastore<TestClient>
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let app: INestApplication | undefined
   let url = ''

@@ -15,7 +15,7 @@ import {
 } from '../../src/index.js'
 import { storedEvent, storedEvents } from '../../src/testing/test-framework.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 type AnyTrace = TransactionTrace & FlushTrace & RollbackTrace & RetryTrace & ConflictTrace
 
@@ -54,7 +54,7 @@ function listenToAll(): { readonly seen: Seen[]; readonly names: () => string[];
   }
 }
 
-describe.each(databases)('on $name', (database) => {
+describe.each(oneOfEach)('on $name', (database) => {
   let open: OpenDatabase
   let recorder: PrismaApplicationRecorder<TestClient>
   let all: ReturnType<typeof listenToAll>

@@ -6,9 +6,9 @@ import { DatastoreClosedError, PrismaApplicationRecorder, PrismaDatastore, Progr
 import { storedEvent } from '../../src/testing/test-framework.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
-describe.each(databases)('on $name', (database) => {
+describe.each(oneOfEach)('on $name', (database) => {
   let open: OpenDatabase
   let warnings: Error[]
   const keepWarning = (warning: Error): void => void warnings.push(warning)

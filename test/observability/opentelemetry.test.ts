@@ -24,7 +24,7 @@ import { storedEvents } from '../../src/testing/test-framework.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { ownersOf } from '../projection/owners.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const exporter = new InMemorySpanExporter()
 const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] })
@@ -76,7 +76,7 @@ function watched<T extends object>(target: T, tell: Watcher): T {
 
 const leaves = (...names: string[]): Tree[] => names.map((name) => ({ name, children: [] }))
 
-describe.each(databases)('on $name', (database) => {
+describe.each(oneOfEach)('on $name', (database) => {
   const reader = new PeriodicExportingMetricReader({
     exporter: new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE),
     exportIntervalMillis: 2_000_000,

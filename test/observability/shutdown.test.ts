@@ -7,7 +7,7 @@ import { transactions } from '../../adapters/fastify.js'
 import { frameworks, type Route } from '../http/servers.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { casesOn, databases, type TestDatabaseKind } from '../support/databases.js'
+import { casesOn, oneOfEach, type TestDatabaseKind } from '../support/databases.js'
 
 /** How many connections the database's server has, with those of the observer; 0 where it has no server. */
 async function connections(kind: TestDatabaseKind, { database }: OpenDatabase): Promise<number> {
@@ -46,7 +46,7 @@ class Client {
   }
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let before: number
   beforeEach(async () => {

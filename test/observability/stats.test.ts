@@ -14,7 +14,7 @@ import { faultyAdapter } from '../../src/testing/faulty-adapter.js'
 import { storedEvent, storedEvents } from '../../src/testing/test-framework.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases, databasesOf } from '../support/databases.js'
+import { databasesOf, oneOfEach } from '../support/databases.js'
 
 const none: DatastoreStats = {
   begun: 0,
@@ -41,7 +41,7 @@ function difference(before: DatastoreStats, after: DatastoreStats): DatastoreSta
   return Object.fromEntries(names.map((name) => [name, after[name] - before[name]])) as unknown as DatastoreStats
 }
 
-describe.each(databases)('on $name', (database) => {
+describe.each(oneOfEach)('on $name', (database) => {
   let open: OpenDatabase
   let recorder: PrismaApplicationRecorder<TestClient>
   let before: DatastoreStats

@@ -3,13 +3,13 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { IntegrityError, NAMESPACE_URL, PrismaApplicationRecorder, uuid5 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
 import { warnings } from './warnings.js'
 
 const dogId = (n: number): string => uuid5(NAMESPACE_URL, `/dogs/${n}`)
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let recorder: PrismaApplicationRecorder<TestClient>
   beforeAll(async () => {

@@ -1,20 +1,16 @@
 /** Process recorders on Prisma keep the promises of all process recorders on every database, also in transactions. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { IntegrityError, NAMESPACE_URL, PrismaDatastore, PrismaProcessRecorder, uuid5 } from '../../src/index.js'
+import { IntegrityError, PrismaDatastore, PrismaProcessRecorder } from '../../src/index.js'
 import { eventStoreContract, processRecorderContract, subscriptionContract } from '../../src/testing/index.js'
 import { storedEvent, versionsOf } from '../contracts/stored-events.js'
 import { databases, databasesOf } from '../support/databases.js'
 import { inMemorySqlites } from '../support/in-memory-sqlite.js'
+import { idKinds, idKindsOn } from './id-kinds.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
 
 const framework = { describe, it, expect }
 const undo = new Error('undo')
 const up = (notificationId: number) => ({ applicationName: 'up', notificationId: BigInt(notificationId) })
-
-const idKinds = {
-  uuid: (n: number) => uuid5(NAMESPACE_URL, `/${n}`),
-  text: (n: number) => `order-${n}`,
-} as const
 
 /** Runs the contracts, each case on tables of its own. */
 function contractsOn(
@@ -73,7 +69,7 @@ describe.each(databases)('on $name', (kind) => {
     await open.close()
   })
 
-  for (const originatorIdType of ['uuid', 'text'] as const) contractsOn(() => open.datastore, originatorIdType)
+  for (const originatorIdType of idKindsOn(kind)) contractsOn(() => open.datastore, originatorIdType)
 
   const newRecorder = async (name: string): Promise<PrismaProcessRecorder<TestClient>> => {
     const tables = { eventsTable: `${name}_events`, trackingTable: `${name}_tracking` }

@@ -14,12 +14,12 @@ import {
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { warnings } from '../prisma/warnings.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const poison = { attempts: 2, minMs: 10, maxMs: 20 }
 const timeoutMs = 30_000
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let school: TrainingSchool
   beforeEach(async () => {

@@ -11,9 +11,9 @@ import {
 } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let counts: Projection
   let school: TrainingSchool

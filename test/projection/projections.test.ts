@@ -16,11 +16,11 @@ import {
 } from '../../src/index.js'
 import { accounts, Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 type Options = Partial<ProjectionRunnerOptions>
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let db: TestClient
   let school: TrainingSchool

@@ -21,12 +21,12 @@ import {
 import { definePageReaction } from '../../src/projection/reaction.js'
 import { accounts, Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const timeoutMs = 30_000
 const poison = { attempts: 2, minMs: 10, maxMs: 20 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let db: TestClient
   let school: TrainingSchool

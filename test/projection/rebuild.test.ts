@@ -13,12 +13,12 @@ import {
 } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const timeoutMs = 30_000
 const names = Array.from({ length: 12 }, (_, n) => `Dog ${String(n).padStart(2, '0')}`)
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let school: TrainingSchool
   let fails: ((name: string) => void) | undefined

@@ -5,7 +5,7 @@ import { PrismaProjectionRecorder } from '../../src/prisma/projection-recorder.j
 import { tableNames } from '../../src/prisma/table-names.js'
 import { projectionRecorderContract } from '../../src/testing/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const framework = { describe, it, expect }
 
@@ -15,7 +15,7 @@ describe('in memory', () => {
   }))
 })
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let stores = 0
   beforeAll(async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { defineProjection, ProjectionRunner, RemoteNotificationLog, rows, sectionToJSON } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const timeoutMs = 30_000
 
@@ -27,7 +27,7 @@ const countsOf = (db: TestClient) =>
 /** What reads the events that come from elsewhere, and names the tables. */
 class Statistics extends TrainingSchool {}
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   it('builds rows from a log that comes in sections, although some do not come', async () => {
     const open = await openDatabase(kind)
     onTestFinished(() => open.close())

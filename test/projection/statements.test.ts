@@ -13,11 +13,11 @@ import {
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import type { TestClient } from '../prisma/open-database.js'
 import { countedStatements } from '../support/counted-statements.js'
-import { databases, databasesOf, type TestDatabase } from '../support/databases.js'
+import { databasesOf, oneOfEach, type TestDatabase } from '../support/databases.js'
 
 const timeoutMs = 60_000
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   const statements: string[] = []
   let database: TestDatabase
   let datastore: PrismaDatastore<TestClient>

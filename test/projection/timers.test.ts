@@ -21,13 +21,13 @@ import {
 import { accounts, Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { warnings } from '../prisma/warnings.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const poison = { attempts: 3, minMs: 10, maxMs: 20 }
 const waiting = { timeout: 30_000 }
 const inMs = (ms: number): Date => new Date(Date.now() + ms)
 
-describe.each([...databases, undefined].map((kind) => ({ kind, name: kind?.name ?? 'memory' })))(
+describe.each([...oneOfEach, undefined].map((kind) => ({ kind, name: kind?.name ?? 'memory' })))(
   'on $name',
   ({ kind }) => {
     let open: OpenDatabase | undefined
@@ -225,7 +225,7 @@ describe.each([...databases, undefined].map((kind) => ({ kind, name: kind?.name 
   },
 )
 
-describe.each(databases)('on $name, in transactions', (kind) => {
+describe.each(oneOfEach)('on $name, in transactions', (kind) => {
   let open: OpenDatabase
   let db: TestClient
   let school: TrainingSchool

@@ -4,9 +4,9 @@ import { DataError, NotSupportedError, ProgrammingError } from '../../src/index.
 import { Inbox } from '../../src/relay/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let school: TrainingSchool
   let inbox: Inbox

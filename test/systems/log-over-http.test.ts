@@ -18,7 +18,7 @@ import {
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { randomNumbers } from '../restarts/random-numbers.js'
-import { casesOn, databases, databasesOf } from '../support/databases.js'
+import { casesOn, databases, databasesOf, oneOfEach } from '../support/databases.js'
 import { type Running, starts } from './log-servers.js'
 import { cachingProxy, droppingProxy } from './proxies.js'
 
@@ -145,7 +145,7 @@ describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
   })
 })
 
-describe.each(databases)('a log on $name', (kind) => {
+describe.each(oneOfEach)('a log on $name', (kind) => {
   it('is followed from another database, by a way that drops connections: nothing is lost, nothing twice', async () => {
     const [elsewhere, here] = [await openDatabase(kind), await openDatabase(kind)]
     const school = new TrainingSchool({ datastore: elsewhere.datastore, env: { CREATE_TABLE: 'yes' } })

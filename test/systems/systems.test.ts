@@ -17,14 +17,14 @@ import {
   topicsOf,
 } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases, type TestDatabaseKind } from '../support/databases.js'
+import { oneOfEach, type TestDatabaseKind } from '../support/databases.js'
 import { inMemorySqlites } from '../support/in-memory-sqlite.js'
 import { Account, Bank, Command, Commands, Counter, Email, Emails, Opened, Results, Tally } from './bank.js'
 
 const timeoutMs = 30_000
 const kinds: ReadonlyArray<{ readonly name: string; readonly kind?: TestDatabaseKind }> = [
   { name: 'memory' },
-  ...databases.map((kind) => ({ name: kind.name, kind })),
+  ...oneOfEach.map((kind) => ({ name: kind.name, kind })),
 ]
 const owners = Array.from({ length: 10 }, (_, n) => `Owner ${n}`)
 
@@ -290,7 +290,7 @@ describe.each(kinds)('on $name', ({ kind }) => {
 })
 
 /** What needs a database of its own. */
-describe.each(databases)('with databases on $name', (kind) => {
+describe.each(oneOfEach)('with databases on $name', (kind) => {
   const twoDatabases = async (): Promise<readonly [OpenDatabase, OpenDatabase]> => {
     const both = [await openDatabase(kind), await openDatabase(kind)] as const
     onTestFinished(async () => void (await Promise.all(both.map(async (each) => await each.close()))))

@@ -8,7 +8,7 @@ import { checkEveryFault, type FaultCheckOptions, type FaultyAdapter, faultyAdap
 import { storedEvent } from '../contracts/stored-events.js'
 import { frameworks, type Route } from '../http/servers.js'
 import type { TestClient } from '../prisma/open-database.js'
-import { casesOn, databases, type TestDatabase } from '../support/databases.js'
+import { casesOn, oneOfEach, type TestDatabase } from '../support/databases.js'
 import { inMemorySqlites } from '../support/in-memory-sqlite.js'
 
 const namespace = uuid5('6ba7b811-9dad-11d1-80b4-00c04fd430c8', '/every-fault')
@@ -23,7 +23,7 @@ interface App {
   write(name: string): Promise<void>
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let app: App
   let runs = 0
   beforeAll(async () => {

@@ -5,7 +5,7 @@ import { defineProjection, on, ProjectionRunner, rows } from '../../src/index.js
 import { projecting, withRollback } from '../../src/testing/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const neverUsed = (): TestClient => {
   throw new Error('there is no database')
@@ -74,7 +74,7 @@ describe('given events, then rows', () => {
   })
 })
 
-describe.each(databases)('a projection of the free form on $name', (kind) => {
+describe.each(oneOfEach)('a projection of the free form on $name', (kind) => {
   it('runs in a transaction that is rolled back', async () => {
     const open = await openDatabase(kind)
     const { db, datastore } = open

@@ -13,14 +13,14 @@ import { TrainingSchool } from '../application/dogs.js'
 import { listen } from '../http/listening.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const undo = new Error('undo')
 const dog = (name: string) => ({ data: { name: 'Ann', dog: name } })
 const sleep = async (ms: number): Promise<void> => await new Promise((resolve) => setTimeout(resolve, ms))
 const never = async (): Promise<never> => await new Promise(() => undefined)
 
-describe.each(databases)('the end of withRollback on $name', (kind) => {
+describe.each(oneOfEach)('the end of withRollback on $name', (kind) => {
   let open: OpenDatabase
   let school: TrainingSchool
   beforeAll(async () => {

@@ -17,12 +17,12 @@ import { withRollback } from '../../src/testing/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { listen } from '../http/listening.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const undo = new Error('undo')
 const dog = (name: string) => ({ data: { name: 'Ann', dog: name } })
 
-describe.each(databases)('withRollback on $name', (kind) => {
+describe.each(oneOfEach)('withRollback on $name', (kind) => {
   let open: OpenDatabase
   let school: TrainingSchool
   beforeAll(async () => {

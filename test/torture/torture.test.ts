@@ -2,14 +2,14 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import { PrismaApplicationRecorder, PrismaDatastore, type StoredEvent } from '../../src/index.js'
-import { databases, databasesOf } from '../support/databases.js'
+import { databasesOf, oneOfEach } from '../support/databases.js'
 import { torture } from './torture.js'
 import { unprotect } from './unprotected.js'
 
 const seed = Number(process.env['TORTURE_SEED'] ?? randomInt(2 ** 31))
 const told = `TORTURE_SEED=${seed}`
 
-describe.each(databases)('a log on $name', (kind) => {
+describe.each(oneOfEach)('a log on $name', (kind) => {
   it('loses nothing, repeats nothing and keeps the order of each stream, although processes are killed', async () => {
     const { readers, stored, acknowledgedAndGone, holes, writersKilled } = await torture(kind, {
       writers: 2,

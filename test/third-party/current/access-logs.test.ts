@@ -10,14 +10,14 @@ import * as fastifyAdapter from '../../../adapters/fastify.js'
 import { TransactionClosedError } from '../../../src/index.js'
 import type { Listening } from '../../http/listening.js'
 import { passingErrors } from '../../http/servers.js'
-import { databases } from '../../support/databases.js'
+import { oneOfEach } from '../../support/databases.js'
 import { expresses, Kennel, startExpress, startFastify } from './apps.js'
 
 const routes = ['/created', '/refused', '/throws', '/untouched'] as const
 const statuses = { '/created': 201, '/refused': 422, '/throws': 500, '/untouched': 200 } as const
 type Path = (typeof routes)[number]
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let kennel: Kennel
   const failures: unknown[] = []
   const note = (reason: unknown): void => void failures.push(reason)
