@@ -6,8 +6,10 @@ export const longTests = [
   { files: 'test/restarts/**', what: 'restarts: servers that are stopped, frozen or replaced' },
   {
     files:
-      'test/{http/{pool,read-your-writes,idempotency-processes},observability/sigterm,projection/rolling-over}.test.ts',
-    what: 'processes and pools under load',
+      'test/{http/{pool,read-your-writes,idempotency-processes,held-up,sqlite-writer},observability/sigterm,' +
+      'prisma/{sqlite-turns,driver-timeouts,busy-deadline,abandoned-connections},' +
+      'projection/{rolling-over,sqlite-processes}}.test.ts',
+    what: 'processes and pools under load, and statements, locks and drivers that hang',
   },
   { files: 'test/{bounds/bounds,application/load-cost}.test.ts', what: 'bounds: a million events, states of many MiB' },
   { files: 'test/faults/**', what: 'faults of each statement of each kind of work' },
