@@ -3,7 +3,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { alone } from './recycled-forks.js'
 
 /** Parts of paths, the longest first; most of these keep several processes busy. */
-const longest = ['/first-hour/', '/torture/', '/guides/projections', '/restarts/', '/bounds/', '/readme/']
+const longest = ['/first-hour/', '/runtimes/', '/torture/', '/guides/projections', '/restarts/', '/bounds/', '/readme/']
 
 const rankOf = ({ moduleId }: TestSpecification): number => longest.findIndex((part) => moduleId.includes(part))
 

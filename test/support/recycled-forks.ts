@@ -6,7 +6,7 @@ const filesPerProcess = 8
 
 /** These have a process of their own: they look at the process, fill its memory, or start others all the time. */
 export const alone: RegExp =
-  /\/test\/(bounds|cli|guides|observability|paths|properties|readme|restarts|third-party|toolchains|torture)\//
+  /\/test\/(bounds|cli|guides|observability|paths|properties|readme|restarts|runtimes|third-party|toolchains|torture)\//
 
 interface Files {
   readonly context: { readonly files: ReadonlyArray<{ readonly filepath: string }> }
