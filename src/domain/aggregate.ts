@@ -140,7 +140,8 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     const event = creationEvent(this, {
       eventName: name,
       originatorId,
-      ...checkedOptions(label, options),
+      timestamp: givenTimestamp(label, options.timestamp),
+      metadata: options.metadata,
       data: given.data,
     })
     const aggregate = constructBy(constructionOf(this, event, 'applying'), () => new this())
@@ -263,7 +264,10 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
       handler.apply(this, given.data, record.modifiedOn)
       return
     }
-    triggerEvent(this, record, { handler, ...checkedOptions(handler.label, options), data: given.data }, isAggregate)
+    const { label } = handler
+    const { metadata } = options
+    const timestamp = givenTimestamp(label, options.timestamp)
+    triggerEvent(this, record, { handler, data: given.data, timestamp, metadata }, isAggregate)
   }
 }
 
@@ -295,9 +299,4 @@ function shownInLogs(this: Aggregate<object>, depth: number, options: InspectOpt
   const state: object = Object.assign({}, this)
   const shown = { id, version, createdOn: createdOn.iso, modifiedOn: modifiedOn.iso, ...state }
   return `${name} ${inspect(shown, { ...options, depth: options.depth === null ? null : depth })}`
-}
-
-function checkedOptions(label: string, { timestamp: given, metadata }: TriggerOptions): TriggerOptions {
-  const timestamp = givenTimestamp(label, given)
-  return { ...(timestamp === undefined ? {} : { timestamp }), ...(metadata === undefined ? {} : { metadata }) }
 }

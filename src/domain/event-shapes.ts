@@ -35,10 +35,14 @@ export function shapeOf(events: EventShapes, eventName: string): PresentShape {
   if (byName === undefined) shapes.set(events, (byName = new Map()))
   const known = byName.get(eventName)
   if (known !== undefined) return known
+  const upcasts = events.upcastsOf(eventName)
   const shape = {
-    upcasts: events.upcastsOf(eventName),
+    topic: eventTopic(events, eventName),
+    upcasts,
+    writtenVersion: writtenVersion(upcasts),
     definition: events.definitionOf(eventName),
     personal: events.personalOf(eventName),
+    tagsOf: events.tagsOf(eventName),
   }
   byName.set(eventName, shape)
   return shape
@@ -87,8 +91,14 @@ export function upcastData(data: object, steps: readonly Upcast[], label: string
   return current as Readonly<Record<string, unknown>> // just checked
 }
 
-/** What an event's data are today. */
+/** What an event is like today. */
 export interface PresentShape {
+  /** Its topic. */
+  readonly topic: string
+  /** The version that it is written with, undefined for the first. */
+  readonly writtenVersion: number | undefined
+  /** Which tags it has, undefined where it has none. */
+  readonly tagsOf: TagsOf | undefined
   /** The steps that older data have to take. */
   readonly upcasts: readonly Upcast[] | undefined
   /** The event's definition, undefined where it has none. */
@@ -104,7 +114,10 @@ export interface PresentShape {
  * @throws `EventDataError` for data that the definition refuses
  * @throws `TopicError` for an event that was written by a newer program
  */
-export function presentEvent(stored: DomainEvent, { upcasts, definition, personal }: PresentShape): DomainEvent {
+export function presentEvent(
+  stored: DomainEvent,
+  { upcasts, definition, personal }: Pick<PresentShape, 'upcasts' | 'definition' | 'personal'>,
+): DomainEvent {
   // Most events have had one shape only.
   if (upcasts === undefined && stored.classVersion === undefined && definition?.validatesOnRead !== true) return stored
   const erased = Object.keys(stored.data).filter((field) => stored.data[field] instanceof Erased)
@@ -118,7 +131,7 @@ export function presentEvent(stored: DomainEvent, { upcasts, definition, persona
 /** Upcasts an event, and tells anew which of its fields are personal. */
 function upcasted(
   stored: DomainEvent,
-  { upcasts, personal: fields }: Omit<PresentShape, 'definition'>,
+  { upcasts, personal: fields }: Pick<PresentShape, 'upcasts' | 'personal'>,
   erased: readonly string[],
 ): DomainEvent {
   let event: DomainEvent
@@ -166,16 +179,13 @@ interface EventFields {
  */
 export function newEvent(events: EventShapes, fields: EventFields): DomainEvent {
   const { eventName, originatorId, originatorVersion, timestamp, metadata, originatorTopic } = fields
-  const topic = eventTopic(events, eventName)
+  const { topic, definition, writtenVersion: classVersion, personal: marks, tagsOf } = shapeOf(events, eventName)
   const attempted = (): string => `trigger ${topic}, version ${originatorVersion} of ${originatorId}`
   assertStorableIds({ originatorId, topic }, attempted)
   if (timestamp !== undefined) assertStorable(timestamp, attempted)
-  const definition = events.definitionOf(eventName)
   const given = definition === undefined ? fields.data : validData(definition, fields.data, attempted())
   const data = pinned(given, attempted)
-  const classVersion = writtenVersion(events.upcastsOf(eventName))
-  const personal = subjectsOf(events.personalOf(eventName), { topic, originatorId, data })
-  const tagsOf = events.tagsOf(eventName)
+  const personal = marks === undefined ? undefined : subjectsOf(marks, { topic, originatorId, data })
   const tags = tagsOf === undefined ? undefined : eventTags({ tagsOf, data, personal, attempted: attempted() })
   const event = {
     originatorId,

@@ -102,8 +102,10 @@ const factsTopic = 'Facts'
 
 /** What the events of a definition are like that belong to no class or decider. */
 export function shapesOfFacts(definition: EventDeclaration): EventShapes {
+  const known = shapesByDefinition.get(definition)
+  if (known !== undefined) return known
   const name = checkEventName(definition.name)
-  return {
+  const shapes: EventShapes = {
     topic: factsTopic,
     formerTopics: undefined,
     nameOf: (topic) => (nameInTopic(topic) === name ? name : undefined),
@@ -113,7 +115,11 @@ export function shapesOfFacts(definition: EventDeclaration): EventShapes {
     tagsOf: () => definition.tags,
     endings: new Set(),
   }
+  shapesByDefinition.set(definition, shapes)
+  return shapes
 }
+
+const shapesByDefinition = new WeakMap<EventDeclaration, EventShapes>()
 
 /** The name of the event in a topic: what follows the last dot. */
 function nameInTopic(topic: string): string {

@@ -72,17 +72,17 @@ export const deepestState = 256
  * @throws `TranscodingNotRegisteredError` for an instance of a class that has no transcoding
  */
 export function pinned<Values extends object>(values: Values, attempted: () => string): Values {
-  return pinnedBy(new Pinning(deepestValue, false), values, attempted)
+  return pinnedBy(pinning, values, attempted)
 }
 
 /** The same for the state in a snapshot, which is also to tell dates and timestamps apart when it is read. */
 export function pinnedState<State extends object>(state: State, attempted: () => string): State {
-  return pinnedBy(new Pinning(deepestState, true), state, attempted)
+  return pinnedBy(pinningOfStates, state, attempted)
 }
 
-function pinnedBy<Values extends object>(pinning: Pinning, values: Values, attempted: () => string): Values {
+function pinnedBy<Values extends object>(by: Pinning, values: Values, attempted: () => string): Values {
   try {
-    return pinning.members(values as Readonly<Record<string, unknown>>, 0) as Values // of the same shape
+    return by.members(values as Readonly<Record<string, unknown>>, 0) as Values // of the same shape
   } catch (error) {
     if (!(error instanceof UnkeepableValue)) throw error
     const message = `Cannot ${attempted()}: ${error.place} is ${error.message}`
@@ -139,7 +139,8 @@ class Pinning {
   }
 
   members(value: Readonly<Record<string, unknown>>, depth: number): object {
-    if (Object.getOwnPropertySymbols(value).some((key) => Object.prototype.propertyIsEnumerable.call(value, key))) {
+    const symbols = Object.getOwnPropertySymbols(value)
+    if (symbols.length > 0 && symbols.some((key) => Object.prototype.propertyIsEnumerable.call(value, key))) {
       throw new UnkeepableValue('an object with a symbol for a key, which JSON cannot have')
     }
     const result: Record<string, unknown> = {}
@@ -247,6 +248,9 @@ class Pinning {
     throw new UnkeepableValue(`nested deeper than ${this.#deepest} levels, or contains itself`)
   }
 }
+
+const pinning = new Pinning(deepestValue, false)
+const pinningOfStates = new Pinning(deepestState, true)
 
 interface Copying {
   readonly isFrozen: boolean

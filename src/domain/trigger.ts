@@ -6,8 +6,9 @@ import { newEvent } from './event-shapes.js'
 import { withSubjects } from './personal-data.js'
 
 /** A new event of an aggregate. */
-interface NewEvent extends GivenData {
+interface NewEvent extends Pick<GivenData, 'data'> {
   readonly handler: EventHandler
+  readonly timestamp?: Date | undefined
   readonly metadata?: EventMetadata | undefined
 }
 
@@ -49,7 +50,7 @@ export function triggerEvent(
   }
   record.version = event.originatorVersion
   record.modifiedOn = event.timestamp
-  record.subjects = withSubjects(record.subjects, event.personal)
+  if (event.personal !== undefined) record.subjects = withSubjects(record.subjects, event.personal)
   record.pending.push(event)
   if (events.endings.has(handler.name)) markEnded(aggregate)
   return result
