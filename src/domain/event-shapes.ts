@@ -187,22 +187,17 @@ export function newEvent(events: EventShapes, fields: EventFields): DomainEvent 
   const data = pinned(given, attempted)
   const personal = marks === undefined ? undefined : subjectsOf(marks, { topic, originatorId, data })
   const tags = tagsOf === undefined ? undefined : eventTags({ tagsOf, data, personal, attempted: attempted() })
-  const event = {
+  return domainEvent({
     originatorId,
     originatorVersion,
     topic,
     timestamp: timestamp === undefined ? createTimestamp() : Timestamp.from(timestamp),
+    originatorTopic,
     data,
-  }
-  // Most have none of these.
-  if ((originatorTopic ?? classVersion ?? metadata ?? personal ?? tags) === undefined) return domainEvent(event)
-  return domainEvent({
-    ...event,
-    ...(originatorTopic === undefined ? {} : { originatorTopic }),
-    ...(classVersion === undefined ? {} : { classVersion }),
-    ...(metadata === undefined ? {} : { metadata: frozen(metadata) as EventMetadata }), // of the same shape
-    ...(personal === undefined ? {} : { personal }),
-    ...(tags === undefined ? {} : { tags }),
+    classVersion,
+    metadata: frozen(metadata) as EventMetadata | undefined, // of the same shape
+    personal,
+    tags,
   })
 }
 

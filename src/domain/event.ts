@@ -64,7 +64,7 @@ export const reservedDataNames: readonly string[] = Object.freeze([
  *
  * @param fields - the event's fields; `data` may be frozen already and is then kept as it is
  */
-export function domainEvent<Data extends object>(fields: DomainEvent<Data>): DomainEvent<Data> {
+export function domainEvent<Data extends object>(fields: DomainEventFields<Data>): DomainEvent<Data> {
   const { originatorId, originatorVersion, topic, timestamp, originatorTopic, data, classVersion, metadata } = fields
   const { personal, tags } = fields
   // One for each event that is read: spreading members that may be missing takes several times as long.
@@ -78,6 +78,13 @@ export function domainEvent<Data extends object>(fields: DomainEvent<Data>): Dom
   if (personal !== undefined) event.personal = personal
   if (tags !== undefined) event.tags = tags
   return Object.freeze(event)
+}
+
+type SometimesThere = 'originatorTopic' | 'classVersion' | 'metadata' | 'personal' | 'tags'
+
+/** The fields of an event: those that not every event has may be undefined. */
+type DomainEventFields<Data extends object> = Omit<DomainEvent<Data>, SometimesThere> & {
+  readonly [Name in SometimesThere]?: DomainEvent<Data>[Name] | undefined
 }
 
 type Writable<Fields> = { -readonly [Name in keyof Fields]: Fields[Name] }

@@ -140,7 +140,7 @@ class Pinning {
 
   members(value: Readonly<Record<string, unknown>>, depth: number): object {
     const symbols = Object.getOwnPropertySymbols(value)
-    if (symbols.length > 0 && symbols.some((key) => Object.prototype.propertyIsEnumerable.call(value, key))) {
+    if (symbols.some((key) => Object.prototype.propertyIsEnumerable.call(value, key))) {
       throw new UnkeepableValue('an object with a symbol for a key, which JSON cannot have')
     }
     const result: Record<string, unknown> = {}

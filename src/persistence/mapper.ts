@@ -146,13 +146,8 @@ function plainEventOf(
   { originatorId, originatorVersion, topic, metadata }: StoredEvent,
   { timestamp, originatorTopic, data }: PlainState,
 ): DomainEvent {
-  const fields = { originatorId, originatorVersion, topic, timestamp, data: Object.freeze(data) }
-  if (metadata === undefined && originatorTopic === undefined) return domainEvent(fields)
-  return domainEvent({
-    ...fields,
-    ...(originatorTopic === undefined ? {} : { originatorTopic }),
-    ...(metadata === undefined ? {} : { metadata }),
-  })
+  Object.freeze(data)
+  return domainEvent({ originatorId, originatorVersion, topic, timestamp, originatorTopic, data, metadata })
 }
 
 /** @param attributes - what `attributesOf` gave */
@@ -172,10 +167,10 @@ function eventOf({ originatorId, originatorVersion, topic, metadata }: StoredEve
     originatorVersion,
     topic,
     timestamp: timestampOf(timestamp),
-    ...(originatorTopic === undefined ? {} : { originatorTopic: topicOf(originatorTopic) }),
+    originatorTopic: originatorTopic === undefined ? undefined : topicOf(originatorTopic),
     data: Object.freeze(data),
-    ...(classVersion === undefined ? {} : { classVersion: versionOf(classVersion) }),
-    ...(metadata === undefined ? {} : { metadata }),
+    classVersion: classVersion === undefined ? undefined : versionOf(classVersion),
+    metadata,
   })
 }
 
