@@ -4,7 +4,8 @@
  * says, such as `save` or `'command x16'`. Both options may be given several times. With `--http`: what a request costs,
  * with `--projections` how fast rows are built, with `--rebuilds` what readers and writers
  * notice of a rebuild, with `--decisions` what tags cost, with `--subscriptions` what a save costs while many follow its log, with `--browser` how long
- * the page that shows a long log takes, with `--timers` how many timers are handled, and how late.
+ * the page that shows a long log takes, with `--timers` how many timers are handled, and how late, with `--imports` how
+ * long it takes to load each entry.
  */
 import { join } from 'node:path'
 import { startPostgres } from './embedded-postgres.mjs'
@@ -29,6 +30,7 @@ try {
     '--relay': 'relay',
     '--browser': 'browser',
     '--timers': 'timers',
+    '--imports': 'imports',
   }
   const [, part = 'run'] = Object.entries(parts).find(([flag]) => process.argv.includes(flag)) ?? []
   const file = `bench/${part}.ts`

@@ -82,7 +82,9 @@ function compiledPackage(): string {
   const made = mkdtempSync(join(run, 'making-'))
   cpSync(join(root, 'package.json'), join(made, 'package.json'))
   const tsc = join(root, 'node_modules/typescript/bin/tsc')
-  runNode([tsc, '-p', 'tsconfig.build.json', '--outDir', join(made, 'dist')], { cwd: root, env: process.env })
+  for (const config of ['tsconfig.build.json', 'tsconfig.javascript.json']) {
+    runNode([tsc, '-p', config, '--outDir', join(made, 'dist')], { cwd: root, env: process.env })
+  }
   try {
     renameSync(made, folder)
   } catch (error) {

@@ -1,0 +1,71 @@
+/**
+ * `npm run test:prisma -- 8.1.0-dev.7`: compiles this package and its tests with another version of Prisma, and runs a part of them, in a
+ * copy of the checkout, on Node 24. What comes after the version are files or folders of tests, in the place of those below.
+ */
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { root } from './install.mjs'
+import { binaryOf, installRuntimes, runtimes } from './runtimes.mjs'
+
+/** What lives on Prisma's clients, adapters and errors. */
+const usual = ['test/prisma', 'test/transaction', 'test/application', 'test/http/requests.test.ts', 'test/runtimes']
+/** Those that have the version of Prisma itself. */
+const ofPrisma = /^(?:prisma|@prisma\/(?:client|adapter-.*|driver-adapter-utils))$/
+
+const [version, ...asked] = process.argv.slice(2)
+if (version === undefined) refuse('Name a version of Prisma: npm run test:prisma -- 8.1.0-dev.7')
+if (!isPublished('@prisma/client')) {
+  refuse(
+    isPublished('prisma')
+      ? `prisma@${version} has no @prisma/client of its version: it is of the line without driver adapters. See docs/prisma-8.md.`
+      : `npm has no @prisma/client@${version}.`,
+  )
+}
+const node24 = runtimes.find(({ name, version: own }) => name === 'Node' && own.startsWith('24.') && own !== '24.0.0')
+installRuntimes()
+const node = existsSync(binaryOf(node24)) ? binaryOf(node24) : process.execPath
+const folder = copyOfCheckout()
+run('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error', '--no-package-lock'])
+const outcomes = [
+  ['generates the clients', run(node, ['scripts/generate.mjs'])],
+  ['compiles', run(node, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'])],
+  ['passes the tests', run(node, ['scripts/test.mjs', ...(asked.length > 0 ? asked : usual)])],
+]
+console.log(
+  `\nPrisma ${version}, Node ${spawnSync(node, ['-p', 'process.version'], { encoding: 'utf8' }).stdout.trim()}`,
+)
+for (const [what, isDone] of outcomes) console.log(`${what}: ${isDone ? 'yes' : 'no'}`)
+process.exitCode = outcomes.every(([, isDone]) => isDone) ? 0 : 1
+
+function refuse(message) {
+  console.error(message)
+  process.exit(1)
+}
+
+function isPublished(name) {
+  const { stdout } = spawnSync('npm', ['view', `${name}@${version}`, 'version'], { encoding: 'utf8' })
+  return stdout.trim() !== ''
+}
+
+/** Everything that git knows, and what is new, with Prisma's packages in the version that was asked for. */
+function copyOfCheckout() {
+  const copy = join(root, '.tmp', `prisma-${version}`)
+  const args = ['ls-files', '--cached', '--others', '--exclude-standard', '-z']
+  const files = spawnSync('git', args, { cwd: root, encoding: 'utf8' }).stdout.split('\0').filter(Boolean)
+  for (const file of files.filter((each) => existsSync(join(root, each)))) {
+    mkdirSync(dirname(join(copy, file)), { recursive: true })
+    cpSync(join(root, file), join(copy, file))
+  }
+  const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+  const { workspaces: _workspaces, peerDependencies: _peers, peerDependenciesMeta: _meta, ...kept } = manifest
+  for (const name of Object.keys(kept.devDependencies)) if (ofPrisma.test(name)) kept.devDependencies[name] = version
+  writeFileSync(join(copy, 'package.json'), JSON.stringify(kept, undefined, 2))
+  return copy
+}
+
+/** @returns whether the command has ended well */
+function run(command, args) {
+  const env = { ...process.env, CI: '', PATH: `${dirname(node)}:${process.env.PATH}` }
+  return spawnSync(command, args, { cwd: folder, env, stdio: 'inherit' }).status === 0
+}
