@@ -198,10 +198,16 @@ export class Application<Client = unknown> {
     const objects = (options === undefined ? given : given.slice(0, -1)) as readonly Saveable[] // the others are no options
     const unless = options?.unless
     const request = unless === undefined ? {} : { unless: async () => (await this.#decisions()).conditions(unless) }
-    return this.#infrastructure.watched(call, async () => {
-      if (options?.newLife === true) await this.#beginAnew(objects)
-      return await this.#saves.save(objects, request)
-    })
+    const save = (): Promise<Recording[]> => this.#saves.save(objects, request)
+    return this.#infrastructure.watched(
+      call,
+      options?.newLife === true
+        ? async () => {
+            await this.#beginAnew(objects)
+            return await save()
+          }
+        : save,
+    )
   }
 
   /**

@@ -15,7 +15,7 @@ export type Saveable = EventSource | DomainEvent | null | undefined
 const strays = new WeakSet<object>()
 
 /** The last save of each object that is still going on. */
-const saves = new WeakMap<object, Promise<unknown>>()
+const saves = new WeakMap<object, Collected>()
 
 /** Collects at once: what is triggered later belongs to the next save. */
 export class Collected {
@@ -28,6 +28,7 @@ export class Collected {
 
   readonly #sources: EventSource[] = []
   readonly #onLost: (originatorId: string) => void
+  #saving: Promise<unknown> | undefined
 
   /**
    * @param onLost - called with each originator whose events are not stored
@@ -53,19 +54,16 @@ export class Collected {
    * @param prepare - called at once, while the objects are as they were collected; gives what stores the events
    * @throws `ConcurrencyError` when an earlier save of one of the objects goes on, and fails; what `prepare` and the store throw
    */
-  async inOrder<T>(prepare: () => () => Promise<T>): Promise<T> {
+  inOrder<T>(prepare: () => () => Promise<T>): Promise<T> {
     const earlier: Array<Promise<unknown>> = []
     for (const source of this.#sources) {
-      const save = saves.get(source)
-      if (save !== undefined) earlier.push(save)
+      const before = saves.get(source)
+      if (before !== undefined && before.#saving !== undefined) earlier.push(before.#saving)
+      saves.set(source, this)
     }
-    const own = this.#stored(earlier, prepare)
-    for (const source of this.#sources) saves.set(source, own)
-    try {
-      return await own
-    } finally {
-      for (const source of this.#sources) if (saves.get(source) === own) saves.delete(source)
-    }
+    const saving = this.#stored(earlier, prepare)
+    this.#saving = saving
+    return saving
   }
 
   async #stored<T>(earlier: readonly Promise<unknown>[], prepare: () => () => Promise<T>): Promise<T> {
@@ -79,6 +77,8 @@ export class Collected {
     } catch (error) {
       this.lose()
       throw error
+    } finally {
+      for (const source of this.#sources) if (saves.get(source) === this) saves.delete(source)
     }
   }
 

@@ -89,7 +89,10 @@ export class Infrastructure<Client> {
   /** The application's events, which load what is not loaded yet. */
   get reader(): EventReader {
     return {
-      readPages: async (...args) => await (await this.eventStore()).readPages(...args),
+      readPages: (...args) => {
+        const store = this.eventStore()
+        return store instanceof Promise ? store.then((loaded) => loaded.readPages(...args)) : store.readPages(...args)
+      },
       readSinceSnapshot: async (...args) => {
         const snapshots = await this.snapshotStore()
         await (await this.eventStore()).readSinceSnapshot(snapshots.recorder, ...args)

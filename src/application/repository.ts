@@ -171,8 +171,11 @@ export class Repository {
     return originator
   }
 
-  async #read(kind: SnapshotKind, id: string, version: number | undefined): Promise<Rebuilt> {
-    if (!loads.hasSubscribers) return await this.#rebuild(kind, id, version)
+  #read(kind: SnapshotKind, id: string, version: number | undefined): Promise<Rebuilt> {
+    return loads.hasSubscribers ? this.#traced(kind, id, version) : this.#rebuild(kind, id, version)
+  }
+
+  async #traced(kind: SnapshotKind, id: string, version: number | undefined): Promise<Rebuilt> {
     const read: Rebuilt[] = []
     const trace: LoadTrace = { name: nameOf(kind), originatorId: id, version }
     await loads.tracePromise(async () => void read.push(await this.#rebuild(kind, id, version)), trace)

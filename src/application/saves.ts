@@ -77,9 +77,11 @@ export class Saves<Client> {
   async save(objects: readonly Saveable[], request: SaveRequest = {}): Promise<Recording[]> {
     const collected = new Collected(objects, (id) => this.#repository.cache?.lose(id))
     if (collected.events.length === 0) return []
-    const recordings = await collected.inOrder(() => this.#storing(collected, request))
+    const saving = collected.inOrder(() => this.#storing(collected, request))
     const tell = this.#onRecorded
-    if (tell !== undefined) this.#infrastructure.afterCommit(() => tell(recordings))
+    if (tell === undefined) return await saving
+    const recordings = await saving
+    this.#infrastructure.afterCommit(() => tell(recordings))
     return recordings
   }
 
@@ -95,10 +97,7 @@ export class Saves<Client> {
     const cached = cache?.captured(originators) ?? []
     const isPlain = due.length === 0 && !originators.some(({ originator }) => this.#snapshots.isAhead(originator))
     return async () => {
-      const put = async (): Promise<Recording[]> => {
-        const store = await this.#infrastructure.eventStore()
-        return await store.put(collected.events, this.#putOptions(collected, await unless?.(), again))
-      }
+      const put = (): Promise<Recording[]> => this.#put(collected, unless, again)
       const isAlone = isPlain && this.#inline.length === 0
       const work = isPlain ? put : async () => await this.#putWithSnapshots(collected, due, put)
       const recordings = isAlone ? await put() : await this.#together(work)
@@ -107,6 +106,13 @@ export class Saves<Client> {
       else for (const { originator } of originators) cache?.lose(originator.id)
       return recordings
     }
+  }
+
+  async #put(collected: Collected, unless: SaveRequest['unless'], again: SaveRequest['again']): Promise<Recording[]> {
+    const loaded = this.#infrastructure.eventStore()
+    const store = loaded instanceof Promise ? await loaded : loaded
+    const conditions = unless === undefined ? undefined : await unless()
+    return await store.put(collected.events, this.#putOptions(collected, conditions, again))
   }
 
   #putOptions(

@@ -118,7 +118,9 @@ export class EventStore {
   async put(events: readonly DomainEvent[], options: PutOptions = {}): Promise<Recording[]> {
     if (events.length === 0) return []
     const recordings: WrittenRecording[] = []
-    const { events: stored, options: appending } = await this.#append(events, options, recordings)
+    const sealing = this.#sealed(events, options.shown)
+    const sealed = sealing instanceof Promise ? await sealing : sealing
+    const { events: stored, options: appending } = this.#append(events, sealed, options, recordings)
     if (this.recorder.appendEvents === undefined) {
       await appending.before?.()
       appending.onRecorded?.((await this.recorder.insertEvents(stored)) ?? [])
@@ -140,7 +142,15 @@ export class EventStore {
 
   /** Writes events as `put` stores them, with their personal data encrypted; what they throw is what `put` throws. */
   async toStoredEvents(events: readonly DomainEvent[], shown?: ReadonlySet<string>): Promise<StoredEvent[]> {
-    return this.#written(events.some(isPersonal) ? await this.#keys.sealed(events, shown) : events, false)
+    return this.#written(await this.#sealed(events, shown), false)
+  }
+
+  /** With their personal data encrypted. */
+  #sealed(
+    events: readonly DomainEvent[],
+    shown: ReadonlySet<string> | undefined,
+  ): readonly DomainEvent[] | Promise<readonly DomainEvent[]> {
+    return events.some(isPersonal) ? this.#keys.sealed(events, shown) : events
   }
 
   #written(sealed: readonly DomainEvent[], asText: boolean): StoredEvent[] {
@@ -153,8 +163,13 @@ export class EventStore {
 
   /** Reads stored events, with those personal data that can be read. @throws `MapperError` when a state cannot be read */
   async toDomainEvents(stored: readonly StoredEvent[]): Promise<readonly DomainEvent[]> {
+    return await this.#toDomainEvents(stored)
+  }
+
+  /** At once, unless some have personal data. */
+  #toDomainEvents(stored: readonly StoredEvent[]): readonly DomainEvent[] | Promise<readonly DomainEvent[]> {
     const events = stored.map((event) => this.mapper.toDomainEvent(event))
-    return events.some(hasPlaceholder) ? await this.#keys.opened(events) : events
+    return events.some(hasPlaceholder) ? this.#keys.opened(events) : events
   }
 
   /**
@@ -188,12 +203,12 @@ export class EventStore {
    * @param visit - called with each page
    * @throws `MapperError` when a state cannot be read
    */
-  async readPages(
+  readPages(
     originatorId: string,
     range: Pick<SelectEventsRange, 'gt' | 'lte'>,
     visit: (page: readonly DomainEvent[]) => void,
   ): Promise<void> {
-    await this.#readPages(originatorId, range, visit, new PageSize(longestPage, longestPage))
+    return this.#readPages(originatorId, range, visit, new PageSize(longestPage, longestPage))
   }
 
   /**
@@ -231,10 +246,14 @@ export class EventStore {
   }
 
   /** What a recorder is given; events that are made anew take the place of the recordings that were given. */
-  async #append(events: readonly DomainEvent[], options: PutOptions, recordings: WrittenRecording[]): Promise<Append> {
-    const { onLost, shown, before, unless = [], again } = options
+  #append(
+    events: readonly DomainEvent[],
+    sealed: readonly DomainEvent[],
+    options: PutOptions,
+    recordings: WrittenRecording[],
+  ): Append {
+    const { onLost, before, unless = [], again } = options
     this.#assertTaggable(events, unless)
-    const sealed = events.some(isPersonal) ? await this.#keys.sealed(events, shown) : events
     const stored = this.#written(sealed, this.#usesText)
     recordings.splice(0, recordings.length, ...events.map((event) => ({ event })))
     return {
@@ -251,7 +270,8 @@ export class EventStore {
           : {
               again: async () => {
                 const anew = await again()
-                return await this.#append(anew.events, anew.options, recordings)
+                const sealedAnew = await this.#sealed(anew.events, anew.options.shown)
+                return this.#append(anew.events, sealedAnew, anew.options, recordings)
               },
             }),
       },
@@ -322,7 +342,8 @@ export class EventStore {
       const stored = await this.#select(originatorId, { ...position, limit })
       const last = stored.at(-1)
       if (last === undefined) return
-      visit(await this.toDomainEvents(stored))
+      const events = this.#toDomainEvents(stored)
+      visit(events instanceof Promise ? await events : events)
       if (stored.length < limit) return
       size.adapt(stored)
       position = { ...range, gt: last.originatorVersion }

@@ -219,19 +219,14 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   async #appendAtOnce({ events, options }: Append): Promise<void> {
-    await options.before?.()
+    if (options.before !== undefined) await options.before()
     const ids = await this.insertAtOnce(events, options)
     options.onRecorded?.(ids)
   }
 
   /** Writes events now, after those that are pending in the current transaction. */
   protected insertAtOnce(events: readonly StoredEvent[], options: AppendOptions): Promise<readonly bigint[]> {
-    const call = { name: 'insertEvents', owner: this }
-    return this.watch(call, async () => {
-      const ids = await this.#insert(events, options)
-      this.#wakeFollowers()
-      return ids
-    })
+    return this.watch({ name: 'insertEvents', owner: this }, () => this.#insert(events, options))
   }
 
   async #insert(
@@ -242,11 +237,16 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     const { engine } = this
     const scope = engine.currentScope
     if (scope === undefined && events.length > 0) engine.checkOutside(`events of ${events[0]?.originatorId}`)
-    await scope?.flush()
-    if (scope !== undefined) noteWritten(scope, originatorsOf(events))
+    if (scope !== undefined) {
+      await scope.flush()
+      noteWritten(scope, originatorsOf(events))
+    }
     try {
       const conditions = tagConditions(unless)
-      return await this.#writer.write(this.#runnerIn(scope, events, conditions), events, { predecessors, conditions })
+      const run = this.#runnerIn(scope, events, conditions)
+      const ids = await this.#writer.write(run, events, { predecessors, conditions })
+      this.#wakeFollowers()
+      return ids
     } catch (error) {
       engine.telemetry?.writeFailed(error, scope?.session)
       throw error

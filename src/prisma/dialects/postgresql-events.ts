@@ -116,11 +116,21 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     return this.#locksTable || conditions.length > 0 || needsChunks(events, chunkLimits)
   }
 
-  async insert(
+  insert(
     runner: StatementRunner | DriverConnection,
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
     conditions: readonly TagCondition[],
+  ): Promise<Inserted | undefined> {
+    const required = { predecessors, conditions }
+    const isOneStatement = !this.#locksTable && conditions.length === 0 && !needsChunks(events, chunkLimits)
+    return isOneStatement ? this.#insertAtOnce(runner, events, required) : this.#insertInSteps(runner, events, required)
+  }
+
+  async #insertInSteps(
+    runner: StatementRunner | DriverConnection,
+    events: readonly StoredEvent[],
+    { predecessors, conditions }: Required,
   ): Promise<Inserted | undefined> {
     // Held until the end of the transaction, as the Python library holds it.
     if (this.#locksTable) await runner.execute(statement(`LOCK TABLE ${this.reference} IN EXCLUSIVE MODE`))
@@ -146,7 +156,8 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     events: readonly StoredEvent[],
     required: Required,
   ): Promise<Inserted | undefined> {
-    const floorLock = (await this.#log?.floor(runner)) ?? ''
+    const floor = this.#log?.floor(runner) ?? ''
+    const floorLock = typeof floor === 'string' ? floor : await floor
     const isTagged = this.#tags !== '' && hasTags(events)
     const args: unknown[] = []
     const insert = this.#insertSql(events, args, { ...required, isTagged, inTransaction: runner.inTransaction })

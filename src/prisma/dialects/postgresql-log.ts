@@ -60,14 +60,18 @@ export class PostgresqlLog {
    * One lock is enough for a transaction, since its later ids are greater still. A setting that lasts as long as the
    * transaction tells that it is held: whatever rolls back to a savepoint before the lock, releases the one and unsets the other.
    */
-  async floor(runner: StatementRunner): Promise<string> {
-    const { name, asClass } = await this.#find(runner)
+  floor(runner: StatementRunner): string | Promise<string> {
+    const withFloor = (sequence: Sequence): string => this.#withFloor(sequence, runner.inTransaction)
+    return this.#sequence === undefined ? this.#find(runner).then(withFloor) : withFloor(this.#sequence)
+  }
+
+  #withFloor({ name, asClass }: Sequence, inTransaction: boolean): string {
     const key = `(${this.#table}::bigint << 32) | (${lastIdOf} & 4294967295)`
     const lock = `pg_advisory_xact_lock_shared(${key})`
     const setting = `'eventsourcing.floor_' || ${this.#table}`
     const once = `CASE WHEN coalesce(current_setting(${setting}, true), '') = '' THEN set_config(${setting}, 'held' || ${lock}::text, true) END`
     return (
-      `WITH floor AS MATERIALIZED (SELECT ${runner.inTransaction ? once : lock}${this.#notifications} FROM ${name} ` +
+      `WITH floor AS MATERIALIZED (SELECT ${inTransaction ? once : lock}${this.#notifications} FROM ${name} ` +
       `WHERE (pg_sequence_parameters(${asClass})).cache_size = 1) `
     )
   }

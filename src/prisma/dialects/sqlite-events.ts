@@ -88,16 +88,14 @@ export class SqliteEventsTable implements EventsTable {
     return (this.#hasTags && hasTags(events)) || needsChunks(events, chunkLimits)
   }
 
-  async insert(
+  insert(
     runner: StatementRunner | DriverConnection,
     events: readonly StoredEvent[],
     predecessors: readonly StreamPosition[],
     conditions: readonly TagCondition[],
   ): Promise<Inserted | undefined> {
-    if (needsChunks(events, chunkLimits) && 'savepoint' in runner) {
-      return await allOrNothing(runner, () => this.#insertChunks(runner, events, { predecessors, conditions }))
-    }
-    return await this.#insertChunks(runner, events, { predecessors, conditions })
+    const insert = (): Promise<Inserted | undefined> => this.#insertChunks(runner, events, { predecessors, conditions })
+    return needsChunks(events, chunkLimits) && 'savepoint' in runner ? allOrNothing(runner, insert) : insert()
   }
 
   async firstUnwanted(runner: StatementRunner, condition: TagCondition): Promise<bigint | undefined> {
