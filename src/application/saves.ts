@@ -220,8 +220,8 @@ export class Snapshots {
   }
 
   /** Whether there is anything to give up. */
-  isAhead({ id }: Snapshotted): boolean {
-    return this.#ahead.has(id)
+  isAhead(originator: Snapshotted): boolean {
+    return this.#ahead.size > 0 && this.#ahead.has(originator.id)
   }
 
   /**

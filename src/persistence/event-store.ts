@@ -150,7 +150,8 @@ export class EventStore {
     events: readonly DomainEvent[],
     shown: ReadonlySet<string> | undefined,
   ): readonly DomainEvent[] | Promise<readonly DomainEvent[]> {
-    return events.some(isPersonal) ? this.#keys.sealed(events, shown) : events
+    for (const { personal } of events) if (personal !== undefined) return this.#keys.sealed(events, shown)
+    return events
   }
 
   #written(sealed: readonly DomainEvent[], asText: boolean): StoredEvent[] {
@@ -358,10 +359,6 @@ function isFlat({ data }: DomainEvent): boolean {
     if (typeof value === 'object' && value !== null) return false
   }
   return true
-}
-
-function isPersonal({ personal }: DomainEvent): boolean {
-  return personal !== undefined
 }
 
 function hasPlaceholder({ data }: DomainEvent): boolean {
