@@ -3,7 +3,7 @@
  * copy of the checkout, on Node 24. What comes after the version are files or folders of tests, in the place of those below.
  */
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { root } from './install.mjs'
 import { binaryOf, installRuntimes, runtimes } from './runtimes.mjs'
@@ -15,9 +15,9 @@ const ofPrisma = /^(?:prisma|@prisma\/(?:client|adapter-.*|driver-adapter-utils)
 
 const [version, ...asked] = process.argv.slice(2)
 if (version === undefined) refuse('Name a version of Prisma: npm run test:prisma -- 8.1.0-dev.7')
-if (!isPublished('@prisma/client')) {
+if (!publishedOf('@prisma/client').includes(version)) {
   refuse(
-    isPublished('prisma')
+    publishedOf('prisma').includes(version)
       ? `prisma@${version} has no @prisma/client of its version: it is of the line without driver adapters. See docs/prisma-8.md.`
       : `npm has no @prisma/client@${version}.`,
   )
@@ -26,7 +26,8 @@ const node24 = runtimes.find(({ name, version: own }) => name === 'Node' && own.
 installRuntimes()
 const node = existsSync(binaryOf(node24)) ? binaryOf(node24) : process.execPath
 const folder = copyOfCheckout()
-run('npm', ['install', '--no-audit', '--no-fund', '--loglevel=error', '--no-package-lock'])
+const installs = ['install', '--no-audit', '--no-fund', '--loglevel=error', '--no-package-lock']
+if (!run('npm', installs)) refuse(`npm could not install Prisma ${version}.`)
 const outcomes = [
   ['generates the clients', run(node, ['scripts/generate.mjs'])],
   ['compiles', run(node, ['node_modules/typescript/bin/tsc', '-p', 'tsconfig.json'])],
@@ -43,9 +44,18 @@ function refuse(message) {
   process.exit(1)
 }
 
-function isPublished(name) {
-  const { stdout } = spawnSync('npm', ['view', `${name}@${version}`, 'version'], { encoding: 'utf8' })
-  return stdout.trim() !== ''
+function publishedOf(name) {
+  const { stdout } = spawnSync('npm', ['view', name, 'versions', '--json'], { encoding: 'utf8' })
+  return JSON.parse(stdout || '[]')
+}
+
+/** Of what is not published in that version, the last one of the same line is taken, or that of this checkout. */
+function versionOf(name, own) {
+  const published = publishedOf(name)
+  const line = version.replace(/[.\d]+$/, '')
+  const found = published.includes(version) ? version : (published.findLast((each) => each.startsWith(line)) ?? own)
+  if (found !== version) console.log(`${name}: ${found}, since there is no ${version}`)
+  return found
 }
 
 /** Everything that git knows, and what is new, with Prisma's packages in the version that was asked for. */
@@ -57,9 +67,14 @@ function copyOfCheckout() {
     mkdirSync(dirname(join(copy, file)), { recursive: true })
     cpSync(join(root, file), join(copy, file))
   }
+  const shared = join(copy, '.tmp/runtimes')
+  mkdirSync(dirname(shared), { recursive: true })
+  if (!existsSync(shared)) symlinkSync(join(root, '.tmp/runtimes'), shared, 'junction')
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const { workspaces: _workspaces, peerDependencies: _peers, peerDependenciesMeta: _meta, ...kept } = manifest
-  for (const name of Object.keys(kept.devDependencies)) if (ofPrisma.test(name)) kept.devDependencies[name] = version
+  for (const name of Object.keys(kept.devDependencies)) {
+    if (ofPrisma.test(name)) kept.devDependencies[name] = versionOf(name, kept.devDependencies[name])
+  }
   writeFileSync(join(copy, 'package.json'), JSON.stringify(kept, undefined, 2))
   return copy
 }

@@ -1,4 +1,6 @@
 /** What the events of a decider are like: read from it and checked at its first use, once. */
+import { nearestName } from '../checked-options.js'
+import { ProgrammingError } from '../errors.js'
 import { assertPlainFunction, checkEventName, type EventDeclaration } from './event-definition.js'
 import type { EventShapes, Upcasts } from './event-shapes.js'
 import { type FormerTopics, namesOfTopics } from './names.js'
@@ -110,4 +112,17 @@ function tagsIn(decider: ShapedDecider, label: string): ReadonlyMap<string, Tags
 function assertKnown({ evolve }: ShapedDecider, eventName: string, label: string): void {
   if (!Object.hasOwn(evolve, eventName))
     throw new TypeError(`${label} names '${eventName}', which evolve does not have`)
+}
+
+const parts = ['name', 'initialState', 'evolve', 'decide']
+
+/** @throws `ProgrammingError` for a part of a decider that is not there, with the name that stands in its place */
+export function assertDefinition(decider: object): void {
+  const missing = parts.find((part) => Reflect.get(decider, part) === undefined)
+  if (missing === undefined) return
+  const near = Object.keys(decider).find((name) => !parts.includes(name) && nearestName(name, [missing]) !== undefined)
+  const hint = near === undefined ? '' : `; \`${near}\` is no part of one`
+  throw new ProgrammingError(
+    `Could not define a decider without \`${missing}\`: give { name, initialState, evolve, decide }${hint}.`,
+  )
 }

@@ -1,8 +1,9 @@
 /** Deciders: the functional way to write an originator, as data and pure functions instead of a class. */
 import { inspect } from 'node:util'
+import { nearestName } from '../checked-options.js'
 import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors.js'
 import type { EventSource } from './aggregate.js'
-import { eventShapesOf } from './decider-shapes.js'
+import { assertDefinition, eventShapesOf } from './decider-shapes.js'
 import {
   type DomainEvent,
   dataOfArguments,
@@ -162,7 +163,10 @@ export function decide<State, Events extends object, Commands extends object, Na
 ): Decision<State> {
   const label = `${decider.name}.decide.${command.name}`
   if (isEnded(current)) throw endedError(`decide ${label} of ${current.id}`)
-  if (!Object.hasOwn(decider.decide, command.name)) throw new TypeError(`${label} does not exist`)
+  if (!Object.hasOwn(decider.decide, command.name)) {
+    const near = nearestName(command.name, Object.keys(decider.decide))
+    throw new TypeError(`${label} does not exist${near === undefined ? '' : `; did you mean ${near}?`}`)
+  }
   const decided = checkEvents(decider.decide[command.name](current.state, ...command.args), label)
   let { version, state } = current
   let subjects = knownSubjects(current)
@@ -385,6 +389,7 @@ export function defineDecider(
 ): AnyDecider {
   const decider = given.length === 1 ? given[0] : { ...given[1], events: given[0] }
   // What is wrong with it is to be found now, and not when the first event is decided.
+  assertDefinition(decider)
   eventShapesOf(decider)
   return decider
 }

@@ -57,7 +57,10 @@ export async function resolveVariable(environment: Environment, key: string): Pr
     return await resolveTopic(topic)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new EnvironmentError(`The variable ${environment.names(key).join(', ')} cannot be used. ${reason}`, {
+    // As Python has it, or nearly right.
+    const isOurs = topic.startsWith('eventsourcing') && !registered.has(topic.replace(/#.*/s, ''))
+    const hint = isOurs ? ' Did you mean eventsourcing-prisma?' : ''
+    throw new EnvironmentError(`The variable ${environment.names(key).join(', ')} cannot be used. ${reason}${hint}`, {
       cause: error,
     })
   }

@@ -98,7 +98,8 @@ class JoiningAdapter implements SqlDriverAdapter {
   async startTransaction(isolationLevel?: SqlIsolationLevel): Promise<SqlDriverTransaction> {
     const { guestOpening, transactions, connections, dialect, deadlineMs, maxWaitMs } = this.#host
     const openGuest = guestOpening.get()
-    if (openGuest !== undefined) return withBulkUpdate(await openGuest(this, isolationLevel), dialect.overwriting)
+    const opened = openGuest === undefined ? undefined : await openGuest(this, isolationLevel)
+    if (opened !== undefined) return withBulkUpdate(opened, dialect.overwriting)
     const around = transactions.current
     if (around !== undefined) return new DriverTransaction(this, partTarget(await around.nested()))
     const connection = await connections.begin({

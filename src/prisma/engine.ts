@@ -1,4 +1,5 @@
 /** What stands behind a datastore, for the recorders on it, and what all of them do with their tables. */
+import { described } from '../checked-options.js'
 import { InterfaceError } from '../errors.js'
 import type { LogOrder } from '../persistence/recorder.js'
 import type { Scope } from '../transaction/scope.js'
@@ -70,8 +71,11 @@ export function setEngine(datastore: object, engine: Engine): void {
 export function engineOf(datastore: object): Engine {
   const engine = engines.get(datastore)
   if (engine !== undefined) return engine
+  const isLikeOne = typeof datastore === 'object' && datastore !== null && 'tryCurrentTransaction' in datastore
   throw new InterfaceError(
-    'Could not make a recorder: what was given is not a datastore of this copy of eventsourcing-prisma. Is the package installed twice?',
+    isLikeOne
+      ? 'Could not use the datastore: it is not one of this copy of eventsourcing-prisma. Is the package installed twice?'
+      : `Could not use ${described(datastore)} as a datastore: give a PrismaDatastore.`,
   )
 }
 

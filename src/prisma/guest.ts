@@ -22,11 +22,14 @@ const longestServiceMs = 3_600_000
 /** Ends Prisma's transaction; nobody sees it. */
 const rolledBack = new Error('rolled back')
 
-/** What the adapter gives Prisma in place of a transaction while a guest is opened. */
+/**
+ * What the adapter gives Prisma in place of a transaction while a guest is opened; undefined once it has been opened. On Deno 2.9.6 an operation
+ * of a later request, outside of any transaction, was seen in that context: it begins one of its own.
+ */
 export type OpenGuest = (
   names: Names,
   isolationLevel?: SqlIsolationLevel,
-) => SqlDriverTransaction | Promise<SqlDriverTransaction>
+) => SqlDriverTransaction | Promise<SqlDriverTransaction> | undefined
 
 /** Where a guest comes from, and goes to. */
 interface GuestHome {
@@ -68,6 +71,7 @@ export class Guest implements SessionGuest, TransactionTarget {
     // It may be rejected before Prisma gets to awaiting it.
     finished.catch(ignore)
     const open: OpenGuest = (names) => {
+      if (this.#isOpened) return undefined
       this.#isOpened = true
       return new DriverTransaction(names, this)
     }

@@ -3,7 +3,16 @@ import { PrismaLibSql } from '@prisma/adapter-libsql'
 import fastify from 'fastify'
 import { transactions as middleware } from '../../adapters/express.js'
 import { transactions } from '../../adapters/fastify.js'
-import { Aggregate, Application, defineProjection, event, PrismaDatastore, ProjectionRunner } from '../../src/index.js'
+import {
+  Aggregate,
+  Application,
+  defineDecider,
+  defineProjection,
+  event,
+  PrismaDatastore,
+  ProjectionRunner,
+} from '../../src/index.js'
+import { withRollback } from '../../src/testing/index.js'
 import { PrismaClient } from '../support/generated/sqlite/client.js'
 
 /** One of them. */
@@ -99,6 +108,11 @@ const setUp: readonly FirstMistake[] = [
       '@prisma/adapter-pg, and make the client on it: client: (adapter) => new PrismaClient({ adapter }).',
   },
   {
+    code: 'new PrismaDatastore({ adaptor })',
+    run: () => new PrismaDatastore(untyped({ adaptor: adapter })),
+    message: 'Could not make a datastore: there is no option `adaptor`; did you mean `adapter`?',
+  },
+  {
     code: 'new PrismaDatastore({ adapter: process.env.DATABASE_URL })',
     run: () => new PrismaDatastore({ adapter: untyped('postgresql://dogs:secret@localhost/dogs') }),
     message:
@@ -117,6 +131,50 @@ const setUp: readonly FirstMistake[] = [
     message:
       'Could not join the PrismaClient to the transactions of its datastore: it was made on another adapter than that of the ' +
       'datastore. Make it on the one that is passed: client: (adapter) => new PrismaClient({ adapter }).',
+  },
+]
+
+const environment: readonly FirstMistake[] = [
+  {
+    code: "new Dogs({ env: { PERSISTENCE_MODULE: 'eventsourcing-prisma' } })",
+    run: async () => await new Dogs({ env: { PERSISTENCE_MODULE: 'eventsourcing-prisma', PRISMA_URL: '' } }).ready(),
+    message:
+      'Could not connect to a database: set one of DOGS_PRISMA_URL, PRISMA_URL to its URL, such as file:./dev.db.',
+  },
+  {
+    code: "new Dogs({ env: { …, PRISMA_URL: 'sqlite://dogs.db' } })",
+    run: async () => {
+      const env = { PERSISTENCE_MODULE: 'eventsourcing-prisma', PRISMA_URL: 'sqlite://dogs.db' }
+      await new Dogs({ env }).ready()
+    },
+    message:
+      'Could not choose a driver adapter for the database URL: its scheme is none of file:, postgres:, postgresql:, mysql:, mariadb:.',
+  },
+  {
+    code: "new Dogs({ datastore, env: { CREATE_TABLE: 'perhaps' } })",
+    run: async () => await new Dogs({ datastore, env: { CREATE_TABLE: 'perhaps' } }).ready(),
+    message:
+      "The variable DOGS_CREATE_TABLE, CREATE_TABLE is 'perhaps': set it to one of y, yes, t, true, on, 1, n, no, f, false, off, 0",
+  },
+  {
+    code: "new Dogs({ datastore, env: { CIPHER_KEY: 'secret' } })",
+    run: async () => await new Dogs({ datastore, env: { CIPHER_KEY: 'secret' } }).ready(),
+    message:
+      'Cannot make a cipher: the value of DOGS_CIPHER_KEY, CIPHER_KEY has what is no key in base64; give 16, 24, 32 bytes',
+  },
+  {
+    code: 'class d extends Application {}; new d({ datastore })',
+    run: () => new (class d extends Application {})({ datastore }),
+    message:
+      'Could not set up the application d: a bundler seems to have shortened the name of its class, and its tables are named after it. Give ' +
+      "the class a name that stays: `static override readonly name = 'TrainingSchool'`, or the option `name`.",
+  },
+  {
+    code: 'new Dogs({ datastore }).repository.get(Dog, id)',
+    run: async () => await new Dogs({ datastore }).repository.get(Dog, '4711'),
+    message:
+      'Could not read stream 4711: there is no table dogs_events for application Dogs: run npx eventsourcing-prisma init --app Dogs, then npx ' +
+      'prisma migrate dev; in tests await application.recorder.createTable().',
   },
 ]
 
@@ -181,6 +239,24 @@ const use: readonly FirstMistake[] = [
     run: () => datastore.transaction(async () => {}, untyped({ retries: '3' })),
     message: "Could not begin a transaction: the option `retries` is the text '3'; give a whole number from 0.",
   },
+  {
+    code: "datastore.transaction(work, { isolationLevel: 'serializable' })",
+    run: () => datastore.transaction(async () => {}, untyped({ isolationLevel: 'serializable' })),
+    message:
+      "Could not begin a transaction with isolationLevel 'serializable': there is no such. Give one of ReadUncommitted, ReadCommitted, " +
+      'RepeatableRead, Serializable.',
+  },
+  {
+    code: 'defineDecider({ name, initial: () => 0, evolve, decide })',
+    run: () => defineDecider(untyped({ name: 'Count', initial: () => 0, evolve: {}, decide: {} })),
+    message:
+      'Could not define a decider without `initialState`: give { name, initialState, evolve, decide }; `initial` is no part of one.',
+  },
+  {
+    code: 'withRollback(async () => { … })',
+    run: async () => await untyped(withRollback)(async () => {}),
+    message: 'Could not use a function as a datastore: give a PrismaDatastore.',
+  },
 ]
 
 const servers: readonly FirstMistake[] = [
@@ -221,6 +297,19 @@ const servers: readonly FirstMistake[] = [
     message: 'Could not make the middleware `transactions`: there is no option `readonly`; did you mean `readOnly`?',
   },
   {
+    code: "app.use(transactions(datastore, { idempotency: { scope: 'public', ttl: 5 } }))",
+    run: () => middleware(datastore, { idempotency: untyped({ scope: 'public', ttl: 5 }) }),
+    message:
+      'Could not make the middleware `transactions`: there is no option `idempotency.ttl`; did you mean `idempotency.ttlMs`?',
+  },
+  {
+    code: 'app.use(transactions(datastore, { idempotency: true }))',
+    run: () => middleware(datastore, { idempotency: true }),
+    message:
+      'Could not use idempotency keys: nothing says whose they are, and a stored answer is for nobody else. Give `idempotency: { scope: ' +
+      "(request) => request.user.id }`, or `scope: 'public'` where anybody may get the answers of anybody.",
+  },
+  {
     code: 'new ProjectionRunner({ app: dogs, projections })',
     run: () => new ProjectionRunner(untyped({ app: dogs, projections: [] })),
     message: 'Could not make a projection runner: there is no option `app`; did you mean `application`?',
@@ -232,4 +321,4 @@ const servers: readonly FirstMistake[] = [
   },
 ]
 
-export const firstMistakes: readonly FirstMistake[] = [...setUp, ...use, ...servers]
+export const firstMistakes: readonly FirstMistake[] = [...setUp, ...environment, ...use, ...servers]

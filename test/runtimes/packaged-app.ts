@@ -104,9 +104,9 @@ export class PackagedApp {
   run(
     runtime: Runtime,
     args: readonly string[],
-    { cwd = this.folder, env = {} }: RunOptions = {},
+    { cwd = this.folder, env = {}, timeoutMs = 60_000 }: RunOptions = {},
   ): { readonly status: number | null } & Printed {
-    const options = { cwd, env: { ...environment(), ...env }, encoding: 'utf8', timeout: 60_000 } as const
+    const options = { cwd, env: { ...environment(), ...env }, encoding: 'utf8', timeout: timeoutMs } as const
     return spawnSync(binaryOf(runtime), [...runtime.args, ...args], options)
   }
 
@@ -118,6 +118,7 @@ export class PackagedApp {
 interface RunOptions {
   readonly cwd?: string
   readonly env?: NodeJS.ProcessEnv
+  readonly timeoutMs?: number
 }
 
 interface Manifest {

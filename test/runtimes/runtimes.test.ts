@@ -138,8 +138,18 @@ describe.each(runtimes)('$name $version', (runtime) => {
     }
   })
 
-  // The demo starts processes of its own by options of Node.
-  if (runtime.name !== 'Node') return
+  if (runtime.name !== 'Node') {
+    it('passes the tests of requests and connections', () => {
+      const tests = ['connections', 'requests'].map((name) => `test/http/${name}.test.ts`)
+      const vitest = ['node_modules/vitest/vitest.mjs', 'run', ...tests]
+      // Bun would start Node for it.
+      const args = runtime.name === 'Bun' ? ['--bun', ...vitest] : vitest
+      const { status, stdout, stderr } = packaged.run(runtime, args, { cwd: root, timeoutMs: 400_000 })
+      expect({ status, printed: status === 0 ? '' : `${stdout}${stderr}` }).toEqual({ status: 0, printed: '' })
+    }, 420_000)
+    // The demo starts processes of its own by options of Node.
+    return
+  }
   it('runs the demo', () => {
     const { status, stdout, stderr } = packaged.run(runtime, ['--import', 'tsx', 'examples/demo.ts'], { cwd: root })
     expect({ status, warnings: /warning|deprecat/i.exec(stderr) }).toEqual({ status: 0, warnings: null })
