@@ -71,7 +71,9 @@ function copyOfCheckout() {
   mkdirSync(dirname(shared), { recursive: true })
   if (!existsSync(shared)) symlinkSync(join(root, '.tmp/runtimes'), shared, 'junction')
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  const { workspaces: _workspaces, peerDependencies: _peers, peerDependenciesMeta: _meta, ...kept } = manifest
+  const { workspaces, peerDependencies: _peers, peerDependenciesMeta: _meta, ...kept } = manifest
+  // The adapter on better-sqlite3 has a version of its own.
+  kept.workspaces = workspaces.filter((each) => each !== 'test/better-sqlite3')
   for (const name of Object.keys(kept.devDependencies)) {
     if (ofPrisma.test(name)) kept.devDependencies[name] = versionOf(name, kept.devDependencies[name])
   }
