@@ -1,13 +1,12 @@
 /** docs/first-hour.md, followed word by word: commands, files, then requests, and what the database has after them. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { freePort } from '../../scripts/embedded-postgres.mjs'
 import { packedPackage, readDocument } from '../support/document-project.js'
 import { type EmptyDatabase, emptyDatabase, type Provider, providers, rowsOf } from '../support/empty-databases.js'
+import { Newcomer } from '../support/newcomer.js'
 
 const page = readDocument('docs/first-hour.md')
 const ownTables = {
@@ -25,34 +24,13 @@ beforeAll(() => {
 }, 600_000)
 afterAll(() => rmSync(parent, { recursive: true, force: true }))
 
-interface Ran {
-  readonly code: number | null
-  readonly out: string
-}
-
 /** Somebody who reads one section of the page, in an empty folder. */
-class Newcomer {
-  readonly #env: NodeJS.ProcessEnv
+class Reader extends Newcomer {
   readonly #provider: keyof typeof ownTables
-  folder: string
 
   constructor(name: string, provider: keyof typeof ownTables, env: NodeJS.ProcessEnv) {
-    this.folder = join(parent, name)
-    mkdirSync(this.folder)
+    super({ folder: join(parent, name), packed, env })
     this.#provider = provider
-    const { NODE_OPTIONS: _options, VITEST: _vitest, NODE_ENV: _mode, ...own } = process.env
-    // The native engine is not needed for what is done here, and may not be there.
-    this.#env = {
-      ...own,
-      CI: 'true',
-      PRISMA_SCHEMA_ENGINE_BINARY: process.execPath,
-      PRISMA_HIDE_UPDATE_MESSAGE: '1',
-      // Of the time that npm takes this is what has nothing to do with what is installed.
-      npm_config_audit: 'false',
-      npm_config_fund: 'false',
-      npm_config_prefer_offline: 'true',
-      ...env,
-    }
   }
 
   /** Does everything of a section but its last command. @returns that one */
@@ -65,7 +43,7 @@ class Newcomer {
       else {
         // Files are written where they stand among the commands.
         await this.#runAll(commands.splice(0))
-        this.#write(code)
+        this.write(code)
       }
     }
     const last = commands.pop() ?? ''
@@ -73,42 +51,12 @@ class Newcomer {
     return last
   }
 
-  async #run(command: string): Promise<Ran> {
-    const child = spawn(command, { cwd: this.folder, env: this.#env, shell: true, stdio: ['ignore', 'pipe', 'pipe'] })
-    let out = ''
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (out += chunk.toString()))
-    const [code] = (await once(child, 'close')) as [number | null]
-    return { code, out }
-  }
-
-  /** A server in a group of its own, so that what a shell has started ends with it. */
-  start(command: string, port: number): ChildProcess & { readonly said: () => string } {
-    const env = { ...this.#env, PORT: String(port) }
-    const child = spawn(command, {
-      cwd: this.folder,
-      env,
-      shell: true,
-      detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    let out = ''
-    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (out += chunk.toString()))
-    return Object.assign(child, { said: () => out })
-  }
-
   async #runAll(commands: readonly string[]): Promise<void> {
     for (const command of commands) {
       if (command.startsWith('cd ')) this.folder = join(this.folder, command.slice(3))
       else if (command.startsWith('npx prisma migrate dev')) await this.#migrate()
-      else await this.succeed(command.replace(/(npm install .*)\beventsourcing-prisma\b/, `$1${packed}`))
+      else await this.succeed(command)
     }
-  }
-
-  /** @returns what the command has printed */
-  async succeed(command: string): Promise<string> {
-    const { code, out } = await this.#run(command)
-    if (code !== 0) throw new Error(`${command} ended with ${code}:\n${out}`)
-    return out
   }
 
   /** As the page says where the engine cannot be had, with the table that the engine would make of the app's own model. */
@@ -120,21 +68,12 @@ class Newcomer {
     writeFileSync(join(folder, '../migration_lock.toml'), `provider = "${this.#provider}"\n`)
     expect(await this.succeed('npx eventsourcing-prisma migrate')).toContain('Applied 20260101000000_eventsourcing')
   }
-
-  #write(code: string): void {
-    const [, how, name = ''] = /^\/\/ (file|append to): (\S+)\n/.exec(code) ?? []
-    const file = join(this.folder, name)
-    const content = code.slice(code.indexOf('\n') + 1)
-    mkdirSync(dirname(file), { recursive: true })
-    if (how === 'append to') appendFileSync(file, `\n${content}`)
-    else writeFileSync(file, content)
-  }
 }
 
 /** Sends the requests of the three apps, and tells what the database has after each. */
-async function use(newcomer: Newcomer, command: string, counts: () => Promise<readonly number[]>): Promise<void> {
+async function use(newcomer: Reader, command: string, counts: () => Promise<readonly number[]>): Promise<void> {
   const port = await freePort()
-  const server = newcomer.start(command, port)
+  const server = newcomer.start(command, { PORT: String(port) })
   const post = async (path: string, body: object): Promise<{ status: number; text: string }> => {
     const headers = { 'content-type': 'application/json' }
     const response = await fetch(`http://127.0.0.1:${port}${path}`, {
@@ -162,11 +101,7 @@ async function use(newcomer: Newcomer, command: string, counts: () => Promise<re
     expect(await counts()).toEqual([2, 1])
     expect(server.said()).not.toMatch(/ES_[A-Z_]+|ExperimentalWarning|DeprecationWarning/)
   } finally {
-    if (server.pid !== undefined && server.exitCode === null) {
-      const ended = once(server, 'close')
-      process.kill(-server.pid, 'SIGTERM')
-      await ended
-    }
+    await server.stop()
   }
 }
 
@@ -202,7 +137,7 @@ describe.concurrent.each(apps.filter(([, provider]) => providers.includes(provid
     afterAll(async () => await database.drop())
 
     it('runs, and changes events and rows together or not at all', async () => {
-      const newcomer = new Newcomer(provider, provider, { DATABASE_URL: database.url })
+      const newcomer = new Reader(provider, provider, { DATABASE_URL: database.url })
       await use(newcomer, await newcomer.follow(heading), countsIn(database.url, mark))
     }, 900_000)
   },
@@ -210,7 +145,7 @@ describe.concurrent.each(apps.filter(([, provider]) => providers.includes(provid
 
 describe.concurrent('From Python', () => {
   it('runs, set up by the variables', async () => {
-    const newcomer = new Newcomer('python', 'sqlite', {})
+    const newcomer = new Reader('python', 'sqlite', {})
     const out = await newcomer.succeed(await newcomer.follow('From Python'))
     const topics = ['Dog.Registered', 'Dog.TrickAdded', 'Dog.TrickAdded']
     expect(out.trim().split('\n').at(-1)).toBe(JSON.stringify([['roll over'], topics]))

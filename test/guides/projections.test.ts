@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { blocksOf, DocumentProject, installCompiled, readDocument } from '../support/document-project.js'
 import { type EmptyDatabase, emptyDatabase, rowsOf, runAll } from '../support/empty-databases.js'
+import { type ConsoleStep, consoleSteps, matches } from '../support/newcomer.js'
 
 const guide = blocksOf(readDocument('docs/guides/projections.md'))
 const commands = readDocument('docs/projection-commands.md')
@@ -170,7 +171,7 @@ describe('the page of the commands', () => {
   /** Runs the first command of the page, until it has printed so much as the page has. */
   async function startRunner(): Promise<void> {
     const told: string[] = []
-    const [{ command, output }] = stepsOf('run') as [Step]
+    const [{ command, output }] = stepsOf('run') as [ConsoleStep]
     runner = spawn(process.execPath, cli(command), { cwd: project.folder, env: project.env })
     if (runner.stdout === null) throw new Error('the command has no output')
     createInterface(runner.stdout).on('line', (line) => told.push(line))
@@ -187,7 +188,7 @@ describe('the page of the commands', () => {
   }
 
   /** Runs what the page has under a heading. */
-  function runSection(heading: string, steps: readonly Step[] = stepsOf(heading)): void {
+  function runSection(heading: string, steps: readonly ConsoleStep[] = stepsOf(heading)): void {
     expect(steps.length).toBeGreaterThan(0)
     for (const { command, output } of steps) {
       if (command === 'echo $?') {
@@ -221,12 +222,17 @@ describe('the page of the commands', () => {
     await startRunner()
     project.runBlock('bad-events.ts')
     await expect.poll(async () => await statusOf('visits'), { timeout: 30_000 }).toBe('blocked')
-    const [blocked, exitCode, retry, skip] = stepsOf('retry, skip') as [Step, Step, Step, Step]
+    const [blocked, exitCode, retry, skip] = stepsOf('retry, skip') as [
+      ConsoleStep,
+      ConsoleStep,
+      ConsoleStep,
+      ConsoleStep,
+    ]
     runSection('retry, skip', [blocked, exitCode, retry])
     // It fails again.
     await expect.poll(async () => await statusOf('visits'), { timeout: 30_000 }).toBe('blocked')
     runSection('retry, skip', [skip])
-    const [parked, again] = stepsOf('parked') as [Step, Step]
+    const [parked, again] = stepsOf('parked') as [ConsoleStep, ConsoleStep]
     runSection('parked', [parked])
     rmSync(join(project.folder, 'poison'))
     runSection('parked', [again])
@@ -241,30 +247,8 @@ describe('the page of the commands', () => {
   }, 60_000)
 })
 
-interface Step {
-  readonly command: string
-  readonly output: string
-}
-
 /** The commands that the page shows under a heading, with what they print. */
-function stepsOf(heading: string): Step[] {
+function stepsOf(heading: string): ConsoleStep[] {
   const section = commands.split(/^## /m).find((text) => text.startsWith(`${heading}\n`)) ?? ''
-  return [...section.matchAll(/```console\n([\s\S]*?)```/g)].flatMap(([, block = '']) =>
-    block
-      .split(/^\$ /m)
-      .slice(1)
-      .map((step) => {
-        const [command = '', ...output] = step.trimEnd().split('\n')
-        return { command, output: output.join('\n') }
-      }),
-  )
-}
-
-/** Whether a command has printed what the page has, where … stands for anything. */
-function matches(expected: string, printed: string): boolean {
-  const pattern = expected
-    .split('…')
-    .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`))
-    .join('[^]*?')
-  return new RegExp(`^${pattern}$`).test(printed)
+  return [...section.matchAll(/```console\n([\s\S]*?)```/g)].flatMap(([, block = '']) => consoleSteps(block))
 }

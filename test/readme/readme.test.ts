@@ -9,7 +9,9 @@ import { sqliteQuery } from '../support/sqlite-query.js'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const readme = readDocument('README.md')
 // What these show stands on the README's modules.
-const others = ['docs/testing.md', 'docs/transactions.md'].flatMap((path) => [...blocksOf(readDocument(path))])
+const others = ['docs/testing.md', 'docs/transactions.md', 'docs/guides/following-the-log.md'].flatMap((path) => [
+  ...blocksOf(readDocument(path)),
+])
 const blocks = new Map([...blocksOf(readme), ...others])
 
 describe('the README, with the package as it is published', () => {
