@@ -51,7 +51,7 @@ export default {
       name: 'nobody-inside-imports-the-barrel',
       severity: 'error',
       from: { path: '^src/' },
-      to: { path: '^src/index\\.ts$' },
+      to: { path: '^src/(index|recorders)\\.ts$' },
     },
     {
       name: 'the-library-does-not-import-its-contracts',
@@ -81,7 +81,7 @@ export default {
       name: 'adapters-use-the-public-api',
       severity: 'error',
       from: { path: '^adapters/' },
-      to: { path: '^src/', pathNot: '^src/(index|checked-options|browser/event-browser)\\.ts$' },
+      to: { path: '^src/', pathNot: '^src/(index|recorders|checked-options|browser/event-browser)\\.ts$' },
     },
     {
       name: 'no-development-dependencies',

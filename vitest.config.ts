@@ -15,6 +15,7 @@ export default defineConfig({
         find: /^eventsourcing-prisma\/(express|fastify|hono|nestjs|opentelemetry|graphql|trpc|browser)$/,
         replacement: here('adapters/$1.ts'),
       },
+      { find: /^eventsourcing-prisma\/recorders$/, replacement: here('src/recorders.ts') },
       { find: /^eventsourcing-prisma\/relay$/, replacement: here('src/relay/index.ts') },
       { find: /^eventsourcing-prisma\/testing$/, replacement: here('src/testing/index.ts') },
     ],

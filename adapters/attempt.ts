@@ -7,8 +7,8 @@ import {
   isEventSourcingError,
   type ManagedTransaction,
   ProgrammingError,
-  type RecordedResponse,
 } from '../src/index.js'
+import type { RecordedResponse } from '../src/recorders.js'
 import type { TransactionalDatastore } from './http.js'
 import type { ClaimPlace, IdempotentRequest } from './idempotency.js'
 import type { ResponseToRecord } from './whole-response.js'

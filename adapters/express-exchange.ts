@@ -1,6 +1,6 @@
 /** One request of Express, and its transactions. */
 import type { NextFunction, Request, RequestHandler, Response } from 'express'
-import type { RecordedResponse } from '../src/index.js'
+import type { RecordedResponse } from '../src/recorders.js'
 import { retryAfterIn, statusIn } from './error-status.js'
 import type { Exchange, ServedRequest } from './http.js'
 import { replayedHeader } from './idempotency.js'

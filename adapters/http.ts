@@ -19,10 +19,10 @@ import {
   PreconditionFailedError,
   PreconditionRequiredError,
   ProgrammingError,
-  type RecordedResponse,
   type TransactionHost,
   type TransactionOptions,
 } from '../src/index.js'
+import type { RecordedResponse } from '../src/recorders.js'
 import {
   hasStatus,
   prismaStatusOf,

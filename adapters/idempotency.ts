@@ -21,8 +21,8 @@ import {
   type ManagedTransaction,
   PrismaIdempotencyStore,
   ProgrammingError,
-  type RecordedResponse,
 } from '../src/index.js'
+import type { RecordedResponse } from '../src/recorders.js'
 import { decodedFor, fingerprintOf, headersToKeep } from './stored-answer.js'
 import { type ResponseToRecord, recordOf, WholeResponse } from './whole-response.js'
 

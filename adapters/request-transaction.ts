@@ -1,11 +1,6 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
-import {
-  type ManagedTransaction,
-  ProgrammingError,
-  type RecordedResponse,
-  type TransactionHost,
-  withMetadata,
-} from '../src/index.js'
+import { type ManagedTransaction, ProgrammingError, type TransactionHost, withMetadata } from '../src/index.js'
+import type { RecordedResponse } from '../src/recorders.js'
 import { Attempt, bindRequest, bindResponse, refusedBy } from './attempt.js'
 import { withStatus } from './error-status.js'
 import { HeldResponse, watchSources } from './held-response.js'

@@ -3,7 +3,8 @@ import { createHash, type Hash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { promisify } from 'node:util'
 import { brotliDecompress, gunzip, inflate } from 'node:zlib'
-import { IdempotencyBodyError, ProgrammingError, type RecordedResponse } from '../src/index.js'
+import { IdempotencyBodyError, ProgrammingError } from '../src/index.js'
+import type { RecordedResponse } from '../src/recorders.js'
 
 /** What describes the body, and what says how it may be used. */
 const keptHeaders: readonly string[] = [

@@ -1,7 +1,7 @@
 /** Puts a response together that is to be kept, from the calls that send it; and what Node refuses to send, checked before the commit. */
 import { type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http'
 import { brotliDecompressSync, unzipSync } from 'node:zlib'
-import type { RecordedResponse } from '../src/index.js'
+import type { RecordedResponse } from '../src/recorders.js'
 
 /**
  * @param args - of `writeHead`: status, message?, headers?

@@ -47,13 +47,7 @@ export {
   type SelectLogOptions,
   sectionToJSON,
 } from './application/notification-log.js'
-export {
-  type CachedOriginator,
-  type CacheOptions,
-  type Evicted,
-  LRUCache,
-  OriginatorCache,
-} from './application/originator-cache.js'
+export { type CacheOptions, LRUCache, OriginatorCache } from './application/originator-cache.js'
 
 export { type GetOptions, type LoadTrace, Repository } from './application/repository.js'
 export type { InlineProjection } from './application/saves.js'
@@ -154,95 +148,38 @@ export {
 } from './errors.js'
 export { AESCipher, type Cipher, RotatingCipher } from './persistence/cipher.js'
 export { BrotliCompressor, type Compressor, type CompressorOptions, ZlibCompressor } from './persistence/compressor.js'
-export {
-  Environment,
-  type EnvironmentVariables,
-  type InfrastructureFactory,
-  type InfrastructureSource,
-} from './persistence/environment.js'
-export { EventStore, type EventsAgain, type PutOptions, type Recording } from './persistence/event-store.js'
-export {
-  InMemoryProcessRecorder,
-  InMemorySubjectKeyRecorder,
-  InMemoryTrackingRecorder,
-} from './persistence/in-memory-factory.js'
-export { InMemoryProjectionRecorder } from './persistence/in-memory-projections.js'
-export { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './persistence/in-memory-recorders.js'
-export { InMemoryTimerRecorder } from './persistence/in-memory-timers.js'
-export { Mapper, type MapperOptions } from './persistence/mapper.js'
-export { PersonalDataKeys } from './persistence/personal-data-keys.js'
-export type {
-  ChangeRows,
-  ParkedEvent,
-  ProjectedRowChanges,
-  ProjectionBatch,
-  ProjectionKey,
-  ProjectionLease,
-  ProjectionMove,
-  ProjectionRecorder,
-  ProjectionRow,
-  ProjectionShadow,
-  ProjectionStateChange,
-  ProjectionStatus,
-  ProjectionWanted,
-} from './persistence/projection-recorder.js'
-export type {
-  AggregateRecorder,
-  Append,
-  AppendCondition,
-  AppendOptions,
-  ApplicationRecorder,
-  DeleteEventsRange,
-  IdempotencyClaim,
-  IdempotencyKey,
-  IdempotencyStore,
-  LogOrder,
-  ProcessEventsOptions,
-  ProcessRecorder,
-  RecordedResponse,
-  SelectEventsRange,
-  SelectNotificationsOptions,
-  SinceSnapshot,
-  SinceSnapshotRange,
-  SubjectKey,
-  SubjectKeyRecorder,
-  SubscribeOptions,
-  Subscription,
-  SubscriptionPage,
-  TaggedRead,
-  TaggedReadOptions,
-  TagQuery,
-  TrackingRecorder,
-  WaitOptions,
-} from './persistence/recorder.js'
-export type {
-  LoggedNotification,
-  Metadata,
-  Notification,
-  StoredEvent,
-  StreamPosition,
-  Tracking,
-} from './persistence/stored-event.js'
-export type {
-  DueTimer,
-  PendingTimer,
-  SelectTimersOptions,
-  StoredTimer,
-  TimerFailure,
-  TimerRecorder,
-} from './persistence/timer-recorder.js'
-export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
-export {
-  type DecimalClass,
-  DecimalText,
-  decimalsAs,
-  defineTranscoding,
-  type TranscodedType,
-  type Transcoding,
-  Uuid,
-} from './persistence/transcodings.js'
+export { Environment, type EnvironmentVariables } from './persistence/environment.js'
+export { EventStore, type Recording } from './persistence/event-store.js'
+export { InMemoryProcessRecorder, InMemoryTrackingRecorder } from './persistence/in-memory-factory.js'
 
-export { PrismaAggregateRecorder, type RecorderDatastore, type RecorderOptions } from './prisma/aggregate-recorder.js'
+export { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from './persistence/in-memory-recorders.js'
+
+export { Mapper } from './persistence/mapper.js'
+
+export { type ParkedEvent, type ProjectionKey, type ProjectionStatus } from './persistence/projection-recorder.js'
+export {
+  type AggregateRecorder,
+  type ApplicationRecorder,
+  type IdempotencyKey,
+  type IdempotencyStore,
+  type LogOrder,
+  type ProcessRecorder,
+  type SubscribeOptions,
+  type Subscription,
+  type TrackingRecorder,
+} from './persistence/recorder.js'
+export {
+  type LoggedNotification,
+  type Metadata,
+  type Notification,
+  type StoredEvent,
+  type Tracking,
+} from './persistence/stored-event.js'
+
+export { JSONTranscoder, type Transcoder } from './persistence/transcoder.js'
+export { DecimalText, decimalsAs, defineTranscoding, type Transcoding, Uuid } from './persistence/transcodings.js'
+
+export { PrismaAggregateRecorder } from './prisma/aggregate-recorder.js'
 export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
 export { isTransient } from './prisma/connection-source.js'
 export { PrismaDatastore } from './prisma/datastore.js'
@@ -252,15 +189,8 @@ export { PrismaFactory } from './prisma/factory.js'
 export { type IdempotencyStoreOptions, PrismaIdempotencyStore } from './prisma/idempotency-store.js'
 export type { ListenConnection } from './prisma/listener.js'
 export type { TransactionClient } from './prisma/prisma-client.js'
-export { PrismaSubjectKeyRecorder, type SubjectKeyOptions } from './prisma/subject-key-recorder.js'
-export { PrismaTimerRecorder, type TimerRecorderOptions } from './prisma/timer-recorder.js'
-export {
-  PrismaProcessRecorder,
-  PrismaTrackingRecorder,
-  type ProcessRecorderOptions,
-  type TrackingOptions,
-  type TrackingRecorderClass,
-} from './prisma/tracking-recorder.js'
+
+export { PrismaProcessRecorder, PrismaTrackingRecorder } from './prisma/tracking-recorder.js'
 export type {
   ManagedTransaction,
   RollbackOnlyOptions,

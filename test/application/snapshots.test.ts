@@ -8,12 +8,12 @@ import {
   defineDecider,
   Environment,
   event,
-  type InfrastructureFactory,
   ProgrammingError,
   TranscodingNotRegisteredError,
 } from '../../src/index.js'
 import { InMemoryFactory } from '../../src/persistence/in-memory-factory.js'
 import { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from '../../src/persistence/in-memory-recorders.js'
+import type { InfrastructureFactory } from '../../src/recorders.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { oneOfEach } from '../support/databases.js'
 

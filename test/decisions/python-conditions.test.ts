@@ -6,7 +6,8 @@
  */
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { AppendConditionError, Application, type StoredEvent, type TagQuery } from '../../src/index.js'
+import { AppendConditionError, Application, type StoredEvent } from '../../src/index.js'
+import type { TagQuery } from '../../src/recorders.js'
 import type { TaggingRecorder } from '../../src/testing/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'

@@ -2,7 +2,8 @@
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { transactions } from '../../adapters/fastify.js'
-import { PrismaIdempotencyStore, PrismaSubjectKeyRecorder } from '../../src/index.js'
+import { PrismaIdempotencyStore } from '../../src/index.js'
+import { PrismaSubjectKeyRecorder } from '../../src/recorders.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { databases } from '../support/databases.js'
 

@@ -12,11 +12,11 @@ import {
   PrismaApplicationRecorder,
   PrismaFactory,
   PrismaProcessRecorder,
-  PrismaSubjectKeyRecorder,
   PrismaTrackingRecorder,
   ProgrammingError,
 } from '../../src/index.js'
 import type { DatastoreFactory } from '../../src/prisma/datastore-factory.js'
+import { PrismaSubjectKeyRecorder } from '../../src/recorders.js'
 import { Dog } from '../application/dogs.js'
 import { databases, databasesOf, type TestDatabase } from '../support/databases.js'
 import { closeShared, DogCounts, openShared, useDatabase } from './fixtures/configured.js'

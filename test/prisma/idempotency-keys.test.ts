@@ -7,8 +7,8 @@ import {
   PrismaDatastore,
   PrismaIdempotencyStore,
   ProgrammingError,
-  type RecordedResponse,
 } from '../../src/index.js'
+import type { RecordedResponse } from '../../src/recorders.js'
 import { databases, databasesOf } from '../support/databases.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'

@@ -1,6 +1,7 @@
 /** How PostgreSQL reads pages of a log on a table of which it has no statistics. */
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { PrismaApplicationRecorder, PrismaDatastore, type SelectNotificationsOptions } from '../../src/index.js'
+import { PrismaApplicationRecorder, PrismaDatastore } from '../../src/index.js'
+import type { SelectNotificationsOptions } from '../../src/recorders.js'
 import { countedStatements } from '../support/counted-statements.js'
 import { databasesOf } from '../support/databases.js'
 

@@ -1,14 +1,7 @@
 /** Subject keys on Prisma keep the promises of all subject key recorders on every database, also in transactions. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  CommitUnknownError,
-  InMemorySubjectKeyRecorder,
-  InterfaceError,
-  PersistenceError,
-  PrismaDatastore,
-  PrismaSubjectKeyRecorder,
-  type SubjectKey,
-} from '../../src/index.js'
+import { CommitUnknownError, InterfaceError, PersistenceError, PrismaDatastore } from '../../src/index.js'
+import { InMemorySubjectKeyRecorder, PrismaSubjectKeyRecorder, type SubjectKey } from '../../src/recorders.js'
 import { faultyAdapter, subjectKeyRecorderContract } from '../../src/testing/index.js'
 import { databases, databasesOf } from '../support/databases.js'
 import { inMemorySqlites } from '../support/in-memory-sqlite.js'

@@ -1,8 +1,8 @@
 /** Recorders of projections keep the promises of all of them, in memory and on every database. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { InMemoryProjectionRecorder } from '../../src/index.js'
 import { PrismaProjectionRecorder } from '../../src/prisma/projection-recorder.js'
 import { tableNames } from '../../src/prisma/table-names.js'
+import { InMemoryProjectionRecorder } from '../../src/recorders.js'
 import { projectionRecorderContract } from '../../src/testing/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { oneOfEach } from '../support/databases.js'

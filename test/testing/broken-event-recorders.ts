@@ -1,20 +1,22 @@
 /** Recorders of events that break one promise each, so that the contracts can show that they notice. */
 import {
   type AggregateRecorder,
-  type AppendOptions,
   ConcurrencyError,
-  type DeleteEventsRange,
   InMemoryAggregateRecorder,
   InMemoryApplicationRecorder,
   IntegrityError,
   type Notification,
   PersistenceError,
-  type SelectEventsRange,
-  type SelectNotificationsOptions,
-  type SinceSnapshot,
-  type SinceSnapshotRange,
   type StoredEvent,
 } from '../../src/index.js'
+import type {
+  AppendOptions,
+  DeleteEventsRange,
+  SelectEventsRange,
+  SelectNotificationsOptions,
+  SinceSnapshot,
+  SinceSnapshotRange,
+} from '../../src/recorders.js'
 import type { SinceSnapshotRecorders } from '../../src/testing/index.js'
 
 type Constructor<T> = new () => T

@@ -1,13 +1,12 @@
 /** Recorders of projections that break one promise each. */
+import type { ParkedEvent, ProjectionKey } from '../../src/index.js'
 import {
   InMemoryProjectionRecorder,
-  type ParkedEvent,
-  type ProjectionKey,
   type ProjectionLease,
   type ProjectionMove,
   type ProjectionRecorder,
   type ProjectionRow,
-} from '../../src/index.js'
+} from '../../src/recorders.js'
 
 type Batch = ProjectionRecorder['batch']
 

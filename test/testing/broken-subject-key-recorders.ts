@@ -1,5 +1,5 @@
 /** Subject key recorders that break one promise each. */
-import { InMemorySubjectKeyRecorder, type SubjectKey, type SubjectKeyRecorder } from '../../src/index.js'
+import { InMemorySubjectKeyRecorder, type SubjectKey, type SubjectKeyRecorder } from '../../src/recorders.js'
 
 /** Changes names before it stores and reads. */
 class Renames extends InMemorySubjectKeyRecorder {

@@ -1,16 +1,12 @@
 /** Recorders of tags that break one promise each, so that the contract can show that it notices. */
 import {
-  type AppendCondition,
-  type AppendOptions,
   InMemoryApplicationRecorder,
   type Notification,
   type StoredEvent,
   type SubscribeOptions,
   type Subscription,
-  type TaggedRead,
-  type TaggedReadOptions,
-  type TagQuery,
 } from '../../src/index.js'
+import type { AppendCondition, AppendOptions, TaggedRead, TaggedReadOptions, TagQuery } from '../../src/recorders.js'
 import type { TaggingRecorder } from '../../src/testing/index.js'
 
 type Query = TagQuery & TaggedReadOptions

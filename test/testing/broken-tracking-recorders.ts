@@ -3,14 +3,13 @@ import {
   InMemoryApplicationRecorder,
   InMemoryTrackingRecorder,
   IntegrityError,
-  type ProcessEventsOptions,
   type ProcessRecorder,
   type StoredEvent,
   type Tracking,
   type TrackingRecorder,
-  type WaitOptions,
   WaitTimeoutError,
 } from '../../src/index.js'
+import type { ProcessEventsOptions, WaitOptions } from '../../src/recorders.js'
 
 class GoesBack extends InMemoryTrackingRecorder {
   override assertAhead(): void {}

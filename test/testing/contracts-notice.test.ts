@@ -4,14 +4,16 @@ import {
   InMemoryAggregateRecorder,
   InMemoryApplicationRecorder,
   InMemoryProcessRecorder,
-  InMemoryProjectionRecorder,
-  InMemorySubjectKeyRecorder,
   InMemoryTrackingRecorder,
   type ProcessRecorder,
-  type ProjectionRecorder,
-  type SubjectKeyRecorder,
   type TrackingRecorder,
 } from '../../src/index.js'
+import {
+  InMemoryProjectionRecorder,
+  InMemorySubjectKeyRecorder,
+  type ProjectionRecorder,
+  type SubjectKeyRecorder,
+} from '../../src/recorders.js'
 import {
   aggregateRecorderContract,
   appendEventsContract,

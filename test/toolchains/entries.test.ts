@@ -53,6 +53,7 @@ const loads: Readonly<Record<string, Loads>> = {
   './opentelemetry': { adapters: ['opentelemetry'], packages: ['@opentelemetry/api'] },
   './graphql': { adapters: ['graphql'] },
   './trpc': { adapters: ['trpc'] },
+  './recorders': { layers: ['application', 'domain', 'persistence', 'prisma', 'transaction'] },
   './relay': { layers: ['application', 'domain', 'persistence', 'projection', 'relay', 'transaction'] },
   './browser': { layers: [...library, 'browser'].sort(), adapters: ['browser'] },
   './testing': { layers: ['application', 'domain', 'persistence', 'prisma', 'testing', 'transaction'] },
