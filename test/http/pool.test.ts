@@ -1,6 +1,7 @@
 /** What is left of connections and rows after hundreds of requests that end badly. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { connectionCounts } from '../support/connections.js'
 import { casesOn, databases } from '../support/databases.js'
@@ -8,6 +9,8 @@ import { type Exchange, frameworks, type Route, type RunningServer } from './ser
 
 const requests = 300
 const inFlight = 40
+/** Of both drivers that have one, unless they are told otherwise. */
+const poolSize = 10
 
 type Ending = 'success' | 'error' | 'status' | 'gone' | 'deadline' | 'hijack' | 'destroyed'
 
@@ -105,6 +108,21 @@ describe.each(databases)('on $name', (kind) => {
   const warmUp = async (server: RunningServer, name: string): Promise<void> => {
     const statuses = await Promise.all(Array.from({ length: 20 }, (_, n) => request(server, 'success', `${name} ${n}`)))
     expect(statuses).toEqual(Array.from({ length: 20 }, () => 201))
+    if (kind.provider !== 'sqlite') await useAll()
+  }
+  /** Uses all connections of the pool at once: how many requests need at once depends on how fast they are. */
+  const useAll = async (): Promise<void> => {
+    const allInUse = newGate()
+    let inUse = 0
+    const transactions = Array.from({ length: poolSize }, async () => {
+      await open.datastore.transaction(async () => {
+        await open.db.owner.count()
+        inUse += 1
+        if (inUse === poolSize) allInUse.open()
+        await allInUse.opened
+      })
+    })
+    await Promise.all(transactions)
   }
 
   it.each(casesOn(kind, frameworks))(
