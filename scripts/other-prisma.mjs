@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { root } from './install.mjs'
 import { binaryOf, installRuntimes, runtimes } from './runtimes.mjs'
@@ -60,7 +61,8 @@ function versionOf(name, own) {
 
 /** Everything that git knows, and what is new, with Prisma's packages in the version that was asked for. */
 function copyOfCheckout() {
-  const copy = join(root, '.tmp', `prisma-${version}`)
+  // Express sends no file of a hidden folder, such as .tmp.
+  const copy = join(tmpdir(), `eventsourcing-with-prisma-${version}`)
   const args = ['ls-files', '--cached', '--others', '--exclude-standard', '-z']
   const files = spawnSync('git', args, { cwd: root, encoding: 'utf8' }).stdout.split('\0').filter(Boolean)
   for (const file of files.filter((each) => existsSync(join(root, each)))) {
