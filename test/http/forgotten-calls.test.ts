@@ -83,7 +83,18 @@ describe.each(databases)('on $name', (kind) => {
       })
       afterAll(async () => await server.close())
 
-      it.each(Object.keys(forgotten))('%s is found at the commit', async (name) => {
+      // Hono's handler has ended some promises before the transaction commits: a save that sends nothing is over by then.
+      const isOver = (name: string): boolean => framework.name.startsWith('Hono') && name.startsWith('School.save')
+
+      it.each(Object.keys(forgotten).filter(isOver))('%s is in the commit', async (name) => {
+        const warnings = await warningsOf('ES_ESCAPE', async () => {
+          const { status } = await fetch(`${server.url}${pathOf(name)}`, { method: 'POST' })
+          expect(status).toBe(201)
+        })
+        expect([warnings, errors, await at.events()]).toEqual([[], [], 1])
+      })
+
+      it.each(Object.keys(forgotten).filter((name) => !isOver(name)))('%s is found at the commit', async (name) => {
         let status = 0
         const warnings = await warningsOf('ES_ESCAPE', async () => {
           const response = await fetch(`${server.url}${pathOf(name)}`, { method: 'POST' })
