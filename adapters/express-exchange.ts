@@ -37,7 +37,9 @@ export class ExpressExchange implements Exchange<Request> {
   }
 
   addServed(served: ServedRequest<Request>): void {
-    addServed(this.response, served)
+    this.response.on(asked, (found: Array<ServedRequest<Request>>) => {
+      if (!served.hasGivenWay) found.push(served)
+    })
   }
 
   fail(error: Error): boolean {
@@ -51,12 +53,6 @@ export class ExpressExchange implements Exchange<Request> {
     this.next(error)
     return true
   }
-
-  /** A body that is written part by part is one: `streamsByWriting`. */
-  refuseStreams(): void {}
-
-  /** The response is held below the framework. */
-  begun(): void {}
 
   replay({ status, headers, body }: RecordedResponse): void {
     const { response } = this
@@ -101,13 +97,6 @@ export function servedBy(response: Response): ReadonlyArray<ServedRequest<Reques
   const found: Array<ServedRequest<Request>> = []
   response.emit(asked, found)
   return found
-}
-
-/** Gives a request another one. */
-function addServed(response: Response, served: ServedRequest<Request>): void {
-  response.on(asked, (found: Array<ServedRequest<Request>>) => {
-    if (!served.hasGivenWay) found.push(served)
-  })
 }
 
 const placeholders = [Symbol('first'), Symbol('last')] as const

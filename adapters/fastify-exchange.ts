@@ -33,12 +33,14 @@ export class FastifyExchange implements Exchange<FastifyRequest> {
     return `${method} ${routeOptions.url ?? 'no route'}`
   }
 
-  get served(): ReadonlyArray<ServedRequest<FastifyRequest>> {
-    return servedOf(this.request)
+  get served(): ServedRequests {
+    return (this.request as WithServed)[key] ?? none
   }
 
   addServed(served: ServedRequest<FastifyRequest>): void {
-    addServed(this.request, served)
+    const known = this.served.filter(({ hasGivenWay }) => !hasGivenWay)
+    // Nobody else has the key.
+    ;(this.request as WithServed)[key] = [...known, served]
   }
 
   fail(error: Error): boolean {
@@ -71,9 +73,6 @@ export class FastifyExchange implements Exchange<FastifyRequest> {
       return send(payload)
     }
   }
-
-  /** The response is held below the framework. */
-  begun(): void {}
 
   replay({ status, headers, body }: RecordedResponse): void {
     const reply = this.#reply
@@ -165,10 +164,4 @@ function tellLogs(warning: Error & { readonly code?: unknown }): void {
 export function servedOf(request: FastifyRequest): ServedRequests {
   // Nobody else has the key.
   return (request as WithServed)[key] ?? none
-}
-
-/** Gives a request another one. */
-function addServed(request: FastifyRequest, served: ServedRequest<FastifyRequest>): void {
-  // Nobody else has the key.
-  ;(request as WithServed)[key] = [...servedOf(request).filter(({ hasGivenWay }) => !hasGivenWay), served]
 }

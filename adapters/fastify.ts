@@ -17,8 +17,14 @@ import {
   type TransactionalDatastore,
 } from './http.js'
 import { assertIdempotency } from './idempotency.js'
-import { isHandlerOfNest, missingInterceptor, sameAs } from './nest-handlers.js'
-import { type InterceptedContext, type InterceptedHandler, intercept } from './nest-interceptor.js'
+import {
+  type InterceptedContext,
+  type InterceptedHandler,
+  intercept,
+  isHandlerOfNest,
+  missingInterceptor,
+  sameAs,
+} from './nest-routes.js'
 import { hasKey, RequestTransaction, serve } from './request-transaction.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
@@ -47,7 +53,7 @@ export {
   type Versioned,
 } from './http.js'
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
-export type { InterceptedContext, InterceptedHandler } from './nest-interceptor.js'
+export type { InterceptedContext, InterceptedHandler } from './nest-routes.js'
 
 export type { NotificationLogOptions } from './notification-log.js'
 export type { UpToDateOptions } from './up-to-date.js'

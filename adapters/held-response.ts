@@ -1,16 +1,117 @@
-/** Holds what a handler sends until the transaction has ended: status line, headers and body leave after that, or never. */
+/** Holds what a handler sends until the transactions have ended that decide about it: status line, headers and body leave after that, or never. */
 import type { ServerResponse } from 'node:http'
-import { ProgrammingError } from '../src/index.js'
-import { hasUnsentHead, type ResponseHead, type ResponseOwner, ResponseOwners } from './response-head.js'
-import {
-  assertChunk,
-  assertHead,
-  headersIn,
-  headersSentError,
-  type SendingCall,
-  tellUnsent,
-  type WholeResponse,
-} from './whole-response.js'
+import { PartialCommitError, ProgrammingError } from '../src/index.js'
+import { assertHead, hasUnsentHead, headersIn, headersSentError, type ResponseHead } from './response-head.js'
+import { assertChunk, type SendingCall, tellUnsent, type WholeResponse } from './whole-response.js'
+
+/** Who decides about a response. */
+export interface ResponseOwner {
+  /** What it is called in messages. */
+  readonly name: string
+  /**
+   * Is asked at the first call that would send something. The response leaves when all have resolved and is dropped when one
+   * rejects.
+   *
+   * @returns whether something has been committed
+   */
+  settle(status: number, isStream: boolean): Promise<boolean>
+  /** Undoes what is not committed. Never rejects. */
+  rollBack(): Promise<void>
+  /** Runs `fn`, and all that it calls, inside the transaction. */
+  run<T>(fn: () => T): T
+  /** Whether nothing can come of another attempt: the request was answered, or its client has gone away. */
+  readonly isOver: boolean
+  /** Whether something was done in the transaction. */
+  readonly isUsed: boolean
+  /** Runs the handler again, after an attempt that came to nothing; undefined where it cannot be run again. */
+  readonly rerun: (() => void) | undefined
+  /** Begins another attempt, where the failure may pass. @returns whether the handler is to be run again */
+  again(error: unknown): Promise<boolean>
+  /** Begins another attempt, since another owner does. */
+  join(): void
+  /** Claims the idempotency key of the request, where it has one. @returns whether the handler is to be run */
+  claim(): Promise<boolean>
+  /** The response was dropped: another one is to be sent. */
+  dropped(error: unknown): void
+}
+
+/** Why a response is dropped, and who sees to another one. */
+interface Refusal {
+  readonly owner: ResponseOwner
+  readonly error: unknown
+}
+
+/** The owners of one response. */
+export class ResponseOwners {
+  /** By the datastore, so that who takes another's place takes its turn as well; undefined for one that has left. */
+  readonly #owners = new Map<object, ResponseOwner | undefined>()
+
+  /** @param datastore - whose transaction the owner is */
+  add(datastore: object, owner: ResponseOwner): void {
+    this.#owners.set(datastore, owner)
+  }
+
+  /** The owner of this datastore decides no more. */
+  remove(datastore: object): void {
+    this.#owners.set(datastore, undefined)
+  }
+
+  /** Those that have not left, in the order in which they were registered. */
+  get all(): readonly ResponseOwner[] {
+    return [...this.#owners.values()].filter((owner) => owner !== undefined)
+  }
+
+  /** Runs `fn` inside the transactions of all of them. */
+  run<T>(fn: () => T): T {
+    return this.all.reduceRight((inner, owner) => () => owner.run(inner), fn)()
+  }
+
+  /** @returns whether the handler is to be run, as all of them say */
+  async claim(): Promise<boolean> {
+    for (const owner of this.all) if (!(await owner.claim())) return false
+    return true
+  }
+
+  /** Whether something was done in the transaction of one of them. */
+  get areUsed(): boolean {
+    return this.all.some(({ isUsed }) => isUsed)
+  }
+
+  /**
+   * Ends the transactions one after the other. The first that fails is the last that is tried: those after it are rolled back.
+   *
+   * @returns why the response is to be dropped, undefined when it is to leave
+   */
+  async settle(status: number, isStream: boolean): Promise<Refusal | undefined> {
+    const owners = this.all
+    const committed: string[] = []
+    for (const [index, owner] of owners.entries()) {
+      try {
+        if (await owner.settle(status, isStream)) committed.push(owner.name)
+      } catch (error) {
+        const others = owners.slice(index + 1)
+        for (const other of others) await other.rollBack()
+        const rolledBack = others.map(({ name }) => name)
+        return {
+          owner,
+          error: committed.length === 0 ? error : partial(error, { committed, failed: owner.name, rolledBack }),
+        }
+      }
+    }
+    return undefined
+  }
+}
+
+function partial(
+  cause: unknown,
+  names: { readonly committed: string[]; readonly failed: string; readonly rolledBack: string[] },
+): PartialCommitError {
+  return new PartialCommitError(
+    `The request is stored in part: ${names.committed.join(', ')} has committed, and ${names.failed} could not, as its cause says. ` +
+      'Nothing takes back what is committed: repeat what is missing, or undo what is there.',
+    { ...names, cause },
+  )
+}
 
 type Method = (...args: unknown[]) => unknown
 type Sending = SendingCall['method']
@@ -32,8 +133,10 @@ export class HeldResponse {
   readonly #head: ResponseHead
   #state: 'open' | 'holding' | 'passing' | 'over' = 'open'
   #calls: SendingCall[] = []
-  #hasHead = false
-  #hasEnded = false
+  /** Whether a head counts as sent. Like the next one it is read often, so it is a field: only this class writes it. */
+  hasHead = false
+  /** Whether the end counts as sent. */
+  hasEnded = false
   #wasDropped = false
   #mustDrain = false
   #heldBytes = 0
@@ -45,13 +148,15 @@ export class HeldResponse {
     this.#head = head
     // A response that has begun is not to be held any more.
     if (response.headersSent && !hasUnsentHead(response)) this.#state = 'passing'
-    else this.#hasHead = response.headersSent
-    for (const name of methods.keys()) {
+    else this.hasHead = response.headersSent
+    for (const [name, method] of methods) {
       // What a response has under these names are methods.
       if (Object.hasOwn(response, name))
         (this.#ownBefore ??= new Map()).set(name, Reflect.get(response, name) as Method)
+      if (name in response) Reflect.set(response, name, method)
     }
-    install(response, this)
+    ;(response as Held)[heldBy] = this
+    Object.defineProperties(response, views)
   }
 
   /**
@@ -61,7 +166,7 @@ export class HeldResponse {
    * @param head - what it was before; what is piped into it has been watched since then
    */
   static hold(response: ServerResponse, datastore: object, owner: ResponseOwner, head: ResponseHead): HeldResponse {
-    const held = heldOf(response) ?? new HeldResponse(response, head)
+    const held = (response as Partial<Held>)[heldBy] ?? new HeldResponse(response, head)
     held.owners.add(datastore, owner)
     return held
   }
@@ -93,7 +198,7 @@ export class HeldResponse {
     for (const { args } of this.#calls) tellUnsent(args)
     this.#calls = []
     this.#state = 'open'
-    this.#hasHead = this.#hasEnded = this.#mustDrain = false
+    this.hasHead = this.hasEnded = this.#mustDrain = false
     this.#heldBytes = 0
     this.whole?.clear()
     this.#wasDropped = true
@@ -112,17 +217,13 @@ export class HeldResponse {
     this.#head.setStatus(status, '')
     this.#state = 'passing'
     response.end(body)
+    this.#finish()
+  }
+
+  /** What is sent from here on is lost. */
+  #finish(): void {
     this.#state = 'over'
-  }
-
-  /** Whether a head counts as sent. */
-  get hasHead(): boolean {
-    return this.#hasHead || this.#state === 'over'
-  }
-
-  /** Whether the end counts as sent. */
-  get hasEnded(): boolean {
-    return this.#hasEnded || this.#state === 'over'
+    this.hasHead = this.hasEnded = true
   }
 
   /** @param turn - in which the method was taken from the response */
@@ -131,32 +232,33 @@ export class HeldResponse {
       tellUnsent(args)
       return method === 'write' ? true : this.#response
     }
-    if (this.#state !== 'passing') return this.#hold(method, args)
-    const result = this.#call(method, args)
-    // Who still works on a response that was dropped must not disturb the one that was sent in its place.
-    if (method === 'end' && this.#wasDropped) this.#state = 'over'
-    return result
+    if (this.#state === 'passing') {
+      const result = this.#call(method, args)
+      // Who still works on a response that was dropped must not disturb the one that was sent in its place.
+      if (method === 'end' && this.#wasDropped) this.#finish()
+      return result
+    }
+    // A second end is nothing to wait for, as in Node; neither is what comes after it.
+    if (this.hasEnded) return method === 'write' ? false : this.#response
+    return method === 'writeHead' ? this.#holdHead(args) : this.#hold(method, args)
   }
 
-  #hold(method: Sending, args: unknown[]): unknown {
-    // A second end is nothing to wait for, as in Node; neither is what comes after it.
-    if (this.#hasEnded) return method === 'write' ? false : this.#response
-    if (method === 'writeHead') return this.#holdHead(args)
+  #hold(method: Exclude<Sending, 'writeHead'>, args: unknown[]): unknown {
     if (method === 'flushHeaders') {
       // Middlewares still change the head of what is sent as a whole.
       if (this.whole !== undefined) return this.#response
       // As Node does it: a middleware that compresses learns by this that there is a body to compress.
-      if (!this.#hasHead) this.#response.writeHead(this.#response.statusCode)
+      if (!this.hasHead) this.#response.writeHead(this.#response.statusCode)
     }
     assertChunk(method, args)
-    if (!this.#hasHead) assertHead([this.#response.statusCode, this.#head.message])
+    if (!this.hasHead) assertHead([this.#response.statusCode, this.#head.message])
     this.#calls.push({ method, args })
-    this.#hasEnded = method === 'end'
+    this.hasEnded = method === 'end'
     if (this.#state === 'open' && this.whole?.waitsAfter(method, args) === true) {
-      this.#hasHead = true
+      this.hasHead = true
       return method === 'write' ? true : this.#response
     }
-    if (this.#state === 'open') this.#settle(method !== 'end')
+    if (this.#state === 'open') void this.#settle(method !== 'end')
     return method === 'write' ? this.#hasRoomFor(args[0]) : this.#response
   }
 
@@ -175,32 +277,29 @@ export class HeldResponse {
   /** Nothing leaves by this alone. */
   #holdHead(args: unknown[]): unknown {
     const [status] = args
-    if (this.#hasHead) {
+    if (this.hasHead) {
       // Middlewares that change bodies ask for the implicit head again and again.
       if (args.length === 1) return this.#response
       throw headersSentError('write')
     }
     assertHead(typeof args[1] === 'string' ? args : [status, this.#head.message, ...args.slice(1)])
     this.#calls.push({ method: 'writeHead', args })
-    this.#hasHead = true
+    this.hasHead = true
     this.#response.statusCode = Number(status)
     return this.#response
   }
 
-  #settle(isStream: boolean): void {
+  /** Asks the owners, and releases the response or drops it. */
+  async #settle(isStream: boolean): Promise<void> {
     const { statusCode } = this.#response
     const { message } = this.#head
     const turn = this.#turn
     this.#state = 'holding'
-    this.#hasHead = true
-    void this.#releaseOrDrop(turn, statusCode, message, isStream)
-  }
-
-  async #releaseOrDrop(turn: number, status: number, message: string, isStream: boolean): Promise<void> {
-    const refusal = await this.owners.settle(status, isStream)
+    this.hasHead = true
+    const refusal = await this.owners.settle(statusCode, isStream)
     // Dropped meanwhile, and perhaps another response is under way.
     if (turn !== this.#turn) return
-    if (refusal === undefined) return this.#release(status, message)
+    if (refusal === undefined) return this.#release(statusCode, message)
     this.drop()
     refusal.owner.dropped(refusal.error)
   }
@@ -208,33 +307,36 @@ export class HeldResponse {
   #release(status: number, message: string): void {
     const calls = this.#calls
     this.#calls = []
-    this.#hasHead = this.#hasEnded = false
+    this.hasHead = this.hasEnded = false
     this.#state = 'passing'
     // Whoever has set another status since then was too late.
     this.#head.setStatus(status, message)
     let isFull = false
     try {
-      for (const { method, args } of calls) isFull = this.send(method, this.#turn, [...args]) === false
+      for (const { method, args } of calls) isFull = this.#call(method, args) === false
     } catch (error) {
       process.emitWarning(`A response could not be sent after its transaction had ended. ${String(error)}`, {
         code: 'ES_RESPONSE_UNSENT',
       })
       this.#response.destroy()
     }
+    if (this.#wasDropped && calls.at(-1)?.method === 'end') this.#finish()
     if (this.#mustDrain && !isFull) this.#response.emit('drain')
   }
 
-  /** Changes a header of a response that is held, also where its head was written with headers. */
+  /** Changes a header of a response that is held: where its head was written with headers, among those. */
   amend(name: string, change: (known: unknown) => string | string[]): void {
     const index = this.#calls.findIndex(({ method }) => method === 'writeHead')
     const args = this.#calls[index]?.args ?? []
     const given = headersIn(args)
-    const isNamed = ([each]: readonly [string, unknown]): boolean => each.toLowerCase() === name
-    if (!given.some(isNamed)) {
+    // Node takes a head that is whole as it is; with one header that was set before, it sets all the others by their names.
+    if (given.length === 0) {
       this.#call('setHeader', [name, change(this.#response.getHeader(name))])
       return
     }
-    const known = given.filter(isNamed).flatMap(([, value]) => value)
+    const isNamed = ([each]: readonly [string, unknown]): boolean => each.toLowerCase() === name
+    const isGiven = given.some(isNamed)
+    const known = isGiven ? given.filter(isNamed).flatMap(([, value]) => value) : this.#response.getHeader(name)
     const headers = [...given.filter((each) => !isNamed(each)), [name, change(known)] as const].flat()
     const [status, message] = args
     this.#calls[index] = {
@@ -246,7 +348,7 @@ export class HeldResponse {
   /** Refuses a change that comes too late, as Node does. */
   changeHeaders(method: OfHeaders, args: unknown[]): unknown {
     if (this.#state === 'over') return this.#response
-    if (this.#hasHead) throw headersSentError(method === 'removeHeader' ? 'remove' : 'set')
+    if (this.hasHead) throw headersSentError(method === 'removeHeader' ? 'remove' : 'set')
     return this.#call(method, args)
   }
 
@@ -286,19 +388,9 @@ const views: PropertyDescriptorMap = {
   writableEnded: view('writableEnded', (held) => held.hasEnded),
 }
 
-function install(response: ServerResponse, held: HeldResponse): void {
-  ;(response as Held)[heldBy] = held
-  for (const [name, method] of methods) if (name in response) Reflect.set(response, name, method)
-  Object.defineProperties(response, views)
-}
-
-/** A response that has the functions below, which nobody but `install` puts there. */
+/** A response that has the functions below, which nobody but `HeldResponse` puts there. */
 interface Held extends ServerResponse {
   [heldBy]: HeldResponse
-}
-
-function heldOf(response: ServerResponse): HeldResponse | undefined {
-  return (response as Partial<Held>)[heldBy]
 }
 
 function sendingMethod(name: Sending): Method {

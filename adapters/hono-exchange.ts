@@ -66,8 +66,6 @@ export class HonoExchange implements Exchange<Context> {
     this.#served = [...this.served, served]
   }
 
-  refuseStreams(): void {}
-
   /** What is written past Hono, by `c.env.outgoing`, could not be held any more. */
   begun(): void {
     if (this.#headersBefore !== undefined) return

@@ -327,9 +327,9 @@ export interface Exchange<Request> {
    */
   fail(error: Error): boolean
   /** Lets the transaction check what the framework is given to send, where a body that is a stream is known by that. */
-  refuseStreams(served: ServedRequest<Request>): void
-  /** The first transaction has begun: from here on the response is held. */
-  begun(): void
+  refuseStreams?(served: ServedRequest<Request>): void
+  /** The first transaction has begun: what is not held below the framework is to be held from here on. */
+  begun?(): void
   /** Answers, in the way of the framework, as the request was answered before. */
   replay(response: RecordedResponse): void
 }

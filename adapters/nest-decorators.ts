@@ -3,7 +3,7 @@ import { Inject, SetMetadata } from '@nestjs/common'
 import { checkOptions, text } from '../src/checked-options.js'
 import { ProgrammingError, type TransactionOptions, type TransactionRunner, transactional } from '../src/index.js'
 import { checkRouteOptions, type RouteTransactionOptions } from './http.js'
-import { copyMetadata } from './nest-handlers.js'
+import { copyMetadata } from './nest-routes.js'
 
 /**
  * The token of a datastore: it is injected by it, and a test overrides it.

@@ -37,7 +37,7 @@ import {
   type TransactionalDatastore,
 } from './http.js'
 import { getDatastoreToken, getTransactionsOptionsToken, refuseRetries, routeKey } from './nest-decorators.js'
-import { claimAll } from './nest-interceptor.js'
+import { claimAll } from './nest-routes.js'
 import { serve } from './request-transaction.js'
 
 export type { RetryAfterSeconds } from './error-status.js'

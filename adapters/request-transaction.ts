@@ -1,9 +1,14 @@
 /** The transaction of one request: ended exactly once, before the first byte of the response, whatever happens. */
-import { type ManagedTransaction, ProgrammingError, type TransactionHost, withMetadata } from '../src/index.js'
+import {
+  isEventSourcingError,
+  type ManagedTransaction,
+  ProgrammingError,
+  type TransactionHost,
+  withMetadata,
+} from '../src/index.js'
 import type { RecordedResponse } from '../src/recorders.js'
-import { Attempt, bindRequest, bindResponse, refusedBy } from './attempt.js'
 import { withStatus } from './error-status.js'
-import { HeldResponse, watchSources } from './held-response.js'
+import { HeldResponse, type ResponseOwner, watchSources } from './held-response.js'
 import {
   type Exchange,
   isSuccess,
@@ -14,7 +19,8 @@ import {
   type TransactionalDatastore,
 } from './http.js'
 import { assertIdempotency, type ClaimPlace, IdempotentRequest } from './idempotency.js'
-import { goneAway, isPast, ResponseHead, type ResponseOwner, whyNobodyWaits } from './response-head.js'
+import { bindRequest, bindResponse } from './request-context.js'
+import { goneAway, isPast, ResponseHead, whyNobodyWaits } from './response-head.js'
 import { formatPositions, parsePositions, positionCookie, positionHeader } from './up-to-date.js'
 import { HeldAnswer, maxHeldBytes, WholeResponse } from './whole-response.js'
 
@@ -37,7 +43,7 @@ export function serve<Request>(
   const served = new RequestTransaction(datastore, options, exchange)
   if ((options.retries ?? 0) > 0 || (options.idempotency ?? false) !== false || others.length > 0) served.open()
   exchange.addServed(served)
-  if (options.stream === 'refuse') exchange.refuseStreams(served)
+  if (options.stream === 'refuse') exchange.refuseStreams?.(served)
   return served
 }
 
@@ -54,7 +60,9 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   readonly #head: ResponseHead
   // Those from here on are set when the transaction begins.
   #held!: HeldResponse
-  #attempt!: Attempt<Request>
+  #hasBegun = false
+  /** How often the present attempt has used the database to claim the idempotency key. */
+  #usesOfClaim = 0
   /** Where the request has an idempotency key: `claim` comes before each attempt. */
   idempotent: IdempotentRequest<Request> | undefined
   /** Set where all of the response is to be there before its end is decided. */
@@ -86,7 +94,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   get hasBegun(): boolean {
-    return this.#attempt !== undefined
+    return this.#hasBegun
   }
 
   get label(): string {
@@ -98,26 +106,32 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   refused(error: unknown): Error {
-    return refusedBy(this.#described(error), this.exchange.response)
+    const described = this.#described(error)
+    // This process is about to end: the client shall ask another one, on another connection.
+    const isClosed = isEventSourcingError(described) && described.code === 'ES_DATASTORE_CLOSED'
+    if (isClosed) this.exchange.response.shouldKeepAlive = false
+    return described
   }
 
   begun(): void {
     const { options, datastore } = this
     const { request, response } = this.exchange
     this.#isBodyRead = response.req.readableDidRead
-    this.exchange.begun()
+    this.exchange.begun?.()
     this.#held = HeldResponse.hold(response, datastore, this, this.#head)
+    this.#hasBegun = true
     const idempotency = options.readOnly === true ? false : options.idempotency
     if (idempotency) this.idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
     this.#whole = this.idempotent?.whole ?? (looksAtAnswers(options) ? new WholeResponse(maxHeldBytes) : undefined)
     if (this.#whole !== undefined) this.#held.whole = this.#whole
-    this.#watch(this.managed)
+    this.managed.onExpired((error) => this.#expire(error))
     // Comes after every response, whether it was sent or not.
     response.once('close', () => this.#close())
-    const reason = whyNobodyWaits(response, this.#held.isOpen)
+    const { isOpen } = this.#held
+    const reason = whyNobodyWaits(response, isOpen)
     if (reason !== undefined) this.#leave(reason)
     // No answer will come that ends it.
-    if (!this.#held.isOpen) void this.rollBack()
+    if (!isOpen) void this.rollBack()
   }
 
   /** What the datastore is called in messages. */
@@ -126,7 +140,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   get isAnswered(): boolean {
-    return this.hasBegun && this.#held.isOver
+    return this.#hasBegun && this.#held.isOver
   }
 
   get isOver(): boolean {
@@ -134,7 +148,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   get isUsed(): boolean {
-    return this.#attempt.isUsed
+    return this.managed.useCount > this.#usesOfClaim || this.managed.hasPending
   }
 
   open(): void {
@@ -167,8 +181,11 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
    */
   async claim(place?: ClaimPlace): Promise<boolean> {
     let known: RecordedResponse | undefined
+    const { managed } = this
+    const before = managed.useCount
     try {
-      known = await this.#attempt.claim(place)
+      known = await this.idempotent?.claim(managed, place)
+      this.#usesOfClaim += managed.useCount - before
     } catch (error) {
       // At the deadline it was answered already.
       if (this.#hasFailed) return false
@@ -225,7 +242,8 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
 
   #goOnWith(fresh: ManagedTransaction): void {
     this.managed = fresh
-    this.#watch(fresh)
+    fresh.onExpired((error) => this.#expire(error))
+    this.#usesOfClaim = 0
     this.#end = undefined
   }
 
@@ -236,20 +254,20 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   }
 
   async giveWay(): Promise<void> {
-    if (this.hasBegun && this.isUsed) {
+    if (this.#hasBegun && this.isUsed) {
       throw new ProgrammingError(
         "Could not apply the route's own options: its transaction has been used already. Use the database only after the options are set.",
       )
     }
     await this.rollBack()
     this.hasGivenWay = true
-    if (!this.hasBegun) return
+    if (!this.#hasBegun) return
     this.#held.owners.remove(this.datastore)
     if (this.#held.whole === this.#whole) this.#held.whole = undefined
   }
 
   checkStream(): void {
-    if (this.hasBegun && this.#end === undefined && this.options.stream === 'refuse') this.#attempt.refuseUse()
+    if (this.#hasBegun && this.#end === undefined && this.options.stream === 'refuse') assertUnused(this.isUsed)
   }
 
   /**
@@ -278,37 +296,40 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     this.#answer(this.#described(error))
   }
 
-  #watch(managed: ManagedTransaction): void {
-    managed.onExpired((error) => this.#expire(error))
-    this.#attempt = new Attempt(managed, this.idempotent)
-  }
-
   async #endAs(status: number, isStream: boolean): Promise<boolean> {
+    const { managed, options } = this
     let commits = false
+    let isUsed = false
     try {
-      commits = this.#commits(status) && !this.managed.rollsBackQuietly
-    } finally {
-      if (!commits) await this.managed.rollback()
+      commits = this.#commits(status) && !managed.rollsBackQuietly
+      if (commits) {
+        isUsed = this.isUsed
+        if (isStream && this.exchange.streamsByWriting && options.stream === 'refuse') assertUnused(isUsed)
+        await this.idempotent?.record(managed, { status, calls: this.#held.calls }, isUsed)
+      }
+    } catch (error) {
+      await managed.rollback()
+      throw error
     }
-    if (!commits) return false
-    const isUsed = await this.#attempt.commit({
-      answer: { status, calls: this.#held.calls },
-      refusesUse: isStream && this.exchange.streamsByWriting && this.options.stream === 'refuse',
-    })
+    if (!commits) {
+      await managed.rollback()
+      return false
+    }
+    await managed.commit()
     this.#announce()
-    return isUsed && this.options.readOnly !== true
+    return isUsed && options.readOnly !== true
   }
 
   /** Says in the head of the answer what is stored now. */
   #announce(): void {
     const { positions } = this.managed
     if (positions.size === 0) return
-    const { response } = this.exchange
-    const known = response.getHeader(positionHeader)
-    // Of another datastore; or a projection has said how far it is.
-    const before = typeof known === 'string' ? parsePositions(known) : new Map<string, bigint>()
-    const text = formatPositions(new Map([...before, ...positions]))
-    this.#held.amend(positionHeader, () => text)
+    let text = ''
+    this.#held.amend(positionHeader, (known) => {
+      // Of another datastore; or a projection has said how far it is.
+      const before = typeof known === 'string' ? parsePositions(known) : []
+      return (text = formatPositions(new Map([...before, ...positions])))
+    })
     if (this.options.cookie !== true) return
     this.#held.amend('set-cookie', (cookies) => [...[cookies ?? []].flat().map(String), positionCookie(text)])
   }
@@ -371,6 +392,14 @@ export function hasKey<Request>(served: ServedRequest<Request>): served is Keyed
 /** Whether `commitOn` declares its third parameter, as Express looks at the parameters of error handlers. */
 export function looksAtAnswers({ commitOn }: RouteTransactionOptions<never>): boolean {
   return commitOn !== undefined && commitOn.length > 2
+}
+
+/** @throws `ProgrammingError` when a transaction was used whose answer is a stream */
+function assertUnused(isUsed: boolean): void {
+  if (!isUsed) return
+  throw new ProgrammingError(
+    'The body of this response is a stream, which the options of the transaction refuse: send it whole, or use `transaction: false`.',
+  )
 }
 
 const over: Promise<void> = Promise.resolve()

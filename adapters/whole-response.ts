@@ -1,25 +1,8 @@
-/** Puts a response together that is to be kept, from the calls that send it; and what Node refuses to send, checked before the commit. */
-import { type ServerResponse, validateHeaderName, validateHeaderValue } from 'node:http'
+/** The body of a response that is held: what Node refuses of it, checked before the commit, and what is kept of the whole, put together from the calls that send it. */
+import type { ServerResponse } from 'node:http'
 import { brotliDecompressSync, unzipSync } from 'node:zlib'
 import type { RecordedResponse } from '../src/recorders.js'
-
-/**
- * @param args - of `writeHead`: status, message?, headers?
- * @throws the errors of Node for a status or a header that cannot be sent
- * @see https://nodejs.org/api/http.html#responsewriteheadstatuscode-statusmessage-headers
- */
-export function assertHead(args: readonly unknown[]): void {
-  const status = Math.trunc(Number(args[0]))
-  if (!(status >= 100 && status <= 999)) {
-    throw nodeError(new RangeError(`Invalid status code: ${String(args[0])}`), 'ERR_HTTP_INVALID_STATUS_CODE')
-  }
-  if (typeof args[1] === 'string') validateHeaderValue('statusMessage', args[1])
-  for (const [name, value] of headersIn(args)) {
-    validateHeaderName(name)
-    // Node takes numbers and arrays as well.
-    validateHeaderValue(name, value as string)
-  }
-}
+import { headersIn, nodeError } from './response-head.js'
 
 /**
  * @param args - of the method: chunk?, encoding?, callback?
@@ -38,11 +21,6 @@ export function assertChunk(method: 'write' | 'end' | 'flushHeaders', [chunk, en
   )
 }
 
-/** What Node throws when something changes a head that has been sent. Frameworks know it by its code. */
-export function headersSentError(what: 'write' | 'set' | 'remove'): Error {
-  return nodeError(new Error(`Cannot ${what} headers after they are sent to the client`), 'ERR_HTTP_HEADERS_SENT')
-}
-
 /**
  * Calls back who waits for a part of a body that will never be written, with an error as Node does it.
  *
@@ -53,23 +31,6 @@ export function tellUnsent(args: readonly unknown[]): void {
   if (callback === undefined) return
   const error = new Error('The response was dropped: another one is sent in its place')
   process.nextTick(callback, nodeError(error, 'ERR_STREAM_DESTROYED'))
-}
-
-/**
- * The headers that a call of `writeHead` gives.
- *
- * @param args - status, message?, headers?
- */
-export function headersIn(args: readonly unknown[]): ReadonlyArray<readonly [string, unknown]> {
-  const headers = typeof args[1] === 'string' ? args[2] : (args[2] ?? args[1])
-  if (typeof headers !== 'object' || headers === null) return []
-  if (!Array.isArray(headers)) return Object.entries(headers)
-  const list: unknown[] = Array.isArray(headers[0]) ? headers.flat() : headers
-  return list.flatMap((name, index) => (index % 2 === 0 ? [[String(name), list[index + 1]] as const] : []))
-}
-
-function nodeError(error: Error, code: string): Error {
-  return Object.assign(error, { code })
 }
 
 /** A call of a response's method that has been held. */

@@ -17,9 +17,9 @@ import {
   type WatchedCall,
 } from '../persistence/recorder.js'
 import type { StoredEvent } from '../persistence/stored-event.js'
+import { watchCall } from '../transaction/calls.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
-import { watchCall } from './client-call.js'
 import type { DriverConnection } from './connections.js'
 import type { EventsTable, OriginatorIdType, TagCondition } from './dialect.js'
 import { createTables, type Engine, engineOf, runIn } from './engine.js'

@@ -1,24 +1,159 @@
-/** The user's PrismaClient as `db` and `tx.client`: the same calls and types, whose operations join the transaction that is open around them. */
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { ProgrammingError } from '../errors.js'
-import type { Operation } from '../transaction/calls.js'
-import { closedError } from '../transaction/options.js'
+/**
+ * The user's PrismaClient as `db` and `tx.client`: the same calls and types, whose operations join the transaction that is open around
+ * them.
+ */
+import { NotSupportedError } from '../errors.js'
+import { type AnyMethod, ClientCall, seemsInsideOperation } from '../transaction/calls.js'
+import { AsyncContext } from '../transaction/context.js'
+import { checkedDeadline, checkedMaxWait, type IsolationLevel } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
-import { type AnyMethod, ClientCall } from './client-call.js'
+import type { Transactions } from '../transaction/transactions.js'
+import { ClientTransactions, type GivenLimits, hookClient } from './client-transactions.js'
 import type { DriverConnection } from './connections.js'
-import type { ClientTransaction } from './driver-transaction.js'
-import type { Guest } from './guest.js'
+import { type Guest, Guests, type OpenGuest } from './guest.js'
+import { type GuestPlace, guestOperation, modelReads } from './guest-operation.js'
 import {
   isPrismaClient,
   isPrismaOperation,
   isUnextended,
   originalOf,
   type PrismaClientLike,
-  type PrismaOperation,
+  prismaDefaults,
+  transactionOptionsOf,
 } from './prisma-client.js'
 
+/** A client that is called in place of another one. */
+export interface OtherClient {
+  /** The one that is called in the code. */
+  readonly base: object
+  /** The one on which the calls are made. */
+  readonly client: object
+}
+
+/** Those of one datastore. */
+export class JoiningClients {
+  readonly #transactions: Transactions<DriverConnection>
+  readonly #given: GivenLimits
+  readonly #guests = new Guests()
+  readonly #clientTransactions: ClientTransactions
+  /** Set in methods of the user's extensions. */
+  readonly #extensions = new AsyncContext<true>()
+  /** Set in work whose calls go to another client. */
+  readonly #instead = new AsyncContext<OtherClient>()
+
+  /** @param given - what the datastore was given: it comes before what its client was */
+  constructor(transactions: Transactions<DriverConnection>, given: GivenLimits) {
+    this.#transactions = transactions
+    this.#given = given
+    this.#clientTransactions = new ClientTransactions({
+      transactions,
+      given,
+      opening: this.#guests.opening,
+      clientWithin: (base, scope) => this.#within(base, () => scope),
+    })
+  }
+
+  /** Tells the adapter what Prisma begins. */
+  get opening(): AsyncContext<OpenGuest> {
+    return this.#guests.opening
+  }
+
+  /** Takes in the user's client: its options hold for all transactions where the datastore was not told otherwise. */
+  join<Client extends PrismaClientLike>(client: Client): Client {
+    hookClient(originalOf(client), {
+      clientTransactions: this.#clientTransactions,
+      place: (base) => this.#placeIn(this.#transactions.current, base),
+      isInExtension: () => seemsInsideOperation() || this.#extensions.get() === true,
+    })
+    const { isolationLevel, timeout, maxWait } = transactionOptionsOf(client)
+    const { defaults } = this.#transactions
+    // Prisma refuses what is none when it begins a transaction, and so does `begin`.
+    if (isolationLevel !== undefined) defaults.isolationLevel = isolationLevel as IsolationLevel
+    const { deadlineMs, maxWaitMs } = this.#given
+    if (timeout !== undefined && deadlineMs === undefined) defaults.deadlineMs = checkedDeadline(timeout)
+    // Prisma's own default cannot be told from what a user has said, and requests wait for longer by default.
+    const isSaid = maxWait !== undefined && maxWait !== prismaDefaults.maxWait
+    if (isSaid && maxWaitMs === undefined) defaults.maxWaitMs = checkedMaxWait(maxWait)
+    return ambientClient(
+      client,
+      this.#host(() => this.#transactions.current),
+    )
+  }
+
+  /** As the client that `join` gives, for who has lost the async context: what is not inside a transaction of the same session goes to this scope. */
+  within<Client extends PrismaClientLike>(client: Client, scope: Scope<DriverConnection>): Client {
+    return this.#within(client, () => {
+      const { current } = this.#transactions
+      return current?.session === scope.session ? current : scope
+    })
+  }
+
+  /** Runs work in which calls of one client are made on another. */
+  async redirect<T>(other: OtherClient, work: () => Promise<T>): Promise<T> {
+    return await this.#instead.run(other, work)
+  }
+
+  /** Ends the guests that wait. */
+  async close(): Promise<void> {
+    await this.#guests.close()
+  }
+
+  #within<Client extends PrismaClientLike>(client: Client, scopeAround: () => Scope<DriverConnection>): Client {
+    return ambientClient(client, this.#host(scopeAround), true)
+  }
+
+  #host(scopeAround: () => Scope<DriverConnection> | undefined): AmbientHost {
+    const transactions = this.#transactions
+    return {
+      guest: (base) => this.#placeIn(scopeAround(), base),
+      instead: (base) => {
+        const other = this.#instead.get()
+        if (other !== undefined && other.base !== base) throw extendedLater()
+        return other?.client
+      },
+      extension: (fn) => this.#extensions.run(true, fn),
+      transaction: (base, ambient, args) => {
+        const scope = scopeAround()
+        const run = (): unknown => this.#clientTransactions.call(base, ambient, args)
+        return scope === transactions.current ? run() : transactions.within(scope, run)
+      },
+    }
+  }
+
+  #placeIn(scope: Scope<DriverConnection> | undefined, base: object): GuestPlace | undefined {
+    if (scope === undefined) return undefined
+    return {
+      scope,
+      owner: this.#clientTransactions.ownerOf(scope),
+      guest: () => this.#guestOf(scope, base),
+      isHere: () => this.#transactions.current?.session === scope.session,
+    }
+  }
+
+  #guestOf(scope: Scope<DriverConnection>, base: object): Guest {
+    if (this.#instead.get() !== undefined) throw extendedLater()
+    const original = originalOf(base)
+    const guest = scope.session.guest(original, () => this.#guests.enter(original, outermostOf(scope)))
+    // The function of a query extension may go on after the operation that it is in.
+    if (!isUnextended(base)) guest.spoil()
+    guest.operation()
+    return guest
+  }
+}
+
+function outermostOf(scope: Scope<DriverConnection>): Scope<DriverConnection> {
+  return scope.parent === undefined ? scope : outermostOf(scope.parent)
+}
+
+function extendedLater(): NotSupportedError {
+  return new NotSupportedError(
+    'Could not use this client in a shadow rebuild: it was made from datastore.client by $extends, or is the one below it, so its calls would ' +
+      "go to the rows in use. Extend the client in the option `client` of the datastore, or rebuild with way: 'atomic'.",
+  )
+}
+
 /** What an ambient client needs of its datastore. */
-export interface AmbientHost {
+interface AmbientHost {
   /** Where to carry out operations in the transaction around this code, undefined when there is none. */
   guest(base: PrismaClientLike): GuestPlace | undefined
   /** Calls `$transaction` of a client, so that its work joins the transaction that this begins. */
@@ -45,18 +180,6 @@ const rawQueries = new Set([
   '$runCommandRaw',
 ])
 
-/** The operations of models that only read, and lock nothing. */
-const modelReads: ReadonlySet<string> = new Set([
-  'findUnique',
-  'findUniqueOrThrow',
-  'findFirst',
-  'findFirstOrThrow',
-  'findMany',
-  'aggregate',
-  'count',
-  'groupBy',
-])
-
 /** What Prisma generates for every model. @see https://www.prisma.io/docs/orm/reference/prisma-client-reference#model-queries */
 const modelOperations = new Set([
   ...modelReads,
@@ -76,7 +199,7 @@ const modelOperations = new Set([
  *
  * @param isTransaction - whether it is a client inside of a transaction
  */
-export function ambientClient<Client extends object>(
+function ambientClient<Client extends object>(
   base: Client & PrismaClientLike,
   host: AmbientHost,
   isTransaction: boolean = false,
@@ -97,7 +220,7 @@ export function ambientClient<Client extends object>(
       const isPrismas = !isExtended || Reflect.get(originalOf(base), property) === value
       if (!isPrismas) return extensionMethod(host, value)
       return rawQueries.has(property)
-        ? operationMethod(host, { name: property, base, owner: base, method: value })
+        ? operationMethod(host, { name: property, isRead: false, base, owner: base, method: value })
         : value
     }
     if (!isModel(value)) return value
@@ -107,7 +230,8 @@ export function ambientClient<Client extends object>(
   }
   const proxy: Client = new Proxy<Client>(base, {
     get(target, property) {
-      const other = isOfCalls(property) ? host.instead(base) : undefined
+      // A model asks for itself where its calls are made.
+      const other = !models.has(property) && isOfCalls(property) ? host.instead(base) : undefined
       if (other !== undefined) return Reflect.get(other, property) as unknown
       return models.get(property) ?? own(target, property)
     },
@@ -137,9 +261,9 @@ function ambientModel(model: object, { name, base, isExtended, parent }: ModelPl
       // Prisma makes its own methods anew for everyone who asks; those of extensions are what the user has given.
       const isPrismas = !isExtended || Reflect.get(target, property) !== value
       if (!isPrismas) return extensionMethod(host, value)
-      return modelOperations.has(property)
-        ? operationMethod(host, { name: `${name}.${property}`, base, owner: target, method: value })
-        : value
+      if (!modelOperations.has(property)) return value
+      const isRead = modelReads.has(property)
+      return operationMethod(host, { name: `${name}.${property}`, isRead, base, owner: target, method: value })
     },
   })
 }
@@ -147,17 +271,21 @@ function ambientModel(model: object, { name, base, isExtended, parent }: ModelPl
 /** A method of Prisma's that makes an operation. */
 interface OperationMethod {
   readonly name: string
+  /** Whether all that it sends reads, and locks nothing. */
+  readonly isRead: boolean
   readonly base: PrismaClientLike
   readonly owner: object
   readonly method: AnyMethod
 }
 
-function operationMethod(host: AmbientHost, { name, base, owner, method: ofBase }: OperationMethod): AnyMethod {
+function operationMethod(host: AmbientHost, { name, isRead, base, owner, method: ofBase }: OperationMethod): AnyMethod {
   // With a receiver that is a proxy: Prisma tells where a call was made by the first function on the stack that has none.
   function method(this: unknown, ...args: unknown[]): unknown {
     const made: unknown = Reflect.apply(ofBase, owner, args)
     const place = host.guest(base)
-    return place === undefined || !isPrismaOperation(made) ? made : guestOperation(place, made, name, method)
+    if (place === undefined || !isPrismaOperation(made)) return made
+    const call = new ClientCall(name, place.scope.session.options.escapes.areLocated ? method : undefined)
+    return guestOperation(place, made, call, isRead)
   }
   return method
 }
@@ -201,192 +329,4 @@ function isModel(value: unknown): value is object {
 
 function isMethod(value: unknown): value is AnyMethod {
   return typeof value === 'function'
-}
-
-/*
- * A call on a PrismaClient that Prisma carries out in one of our transactions when it is awaited.
- *
- * Prisma makes the operation where the call is, so that its errors tell that line; where it is carried out is said when it starts.
- */
-
-/** Where operations are carried out. */
-export interface GuestPlace {
-  readonly scope: Scope<DriverConnection>
-  /** The `$transaction` that the scope belongs to, undefined for one that the library has begun. */
-  readonly owner: ClientTransaction | undefined
-  /** The guest in the library's transaction, which comes at its first use. */
-  guest(): Guest
-  /** Whether the code that runs now is in the same transaction. */
-  isHere(): boolean
-}
-
-/** @param name - such as `owner.findMany`; that of a raw query has no model */
-function isModelRead(name: string): boolean {
-  const [, operation] = name.split('.')
-  return operation !== undefined && modelReads.has(operation)
-}
-
-interface Made {
-  readonly place: GuestPlace
-  readonly call: ClientCall
-  readonly operation: Operation
-  /** What Prisma has made of the call. */
-  readonly prismas: PrismaOperation
-}
-
-/** Where an operation tells what it is: a `WeakMap` would keep its transaction until the next full garbage collection. */
-const madeKey = Symbol('made operation')
-
-/**
- * Makes an operation that behaves as Prisma's do: it starts when it is awaited, runs once however often it is awaited,
- * can go on to a relation, and can be an element of `$transaction([…])`.
- *
- * @param name - of the call, for messages
- * @param method - which was called for it: what called that is where the operation was made
- */
-function guestOperation(place: GuestPlace, prismas: PrismaOperation, name: string, method: AnyMethod): object {
-  const { scope } = place
-  const call = new ClientCall(name, scope.session.options.escapes.areLocated ? method : undefined)
-  const made: Made = { place, call, prismas, operation: scope.operations.make(call, isModelRead(name)) }
-  // Made here, where the code that is late is on the stack.
-  const late =
-    scope.ended && place.owner === undefined
-      ? (scope.session.life.stopped ?? closedError(`${String(call)} was called`, scope.title))
-      : undefined
-  let result: Promise<unknown> | undefined
-  const run = (): Promise<unknown> => (result ??= late === undefined ? carryOut(made) : Promise.reject(late))
-  return new Proxy(prismas, {
-    get(target, property) {
-      switch (property) {
-        case 'then':
-          return (...handlers: Parameters<Promise<unknown>['then']>) => run().then(...handlers)
-        case 'catch':
-          return (...handlers: Parameters<Promise<unknown>['catch']>) => run().catch(...handlers)
-        case 'finally':
-          return (...handlers: Parameters<Promise<unknown>['finally']>) => run().finally(...handlers)
-        case 'requestTransaction':
-          return (transaction: object) => requestFrom(made, transaction)
-        case madeKey:
-          return made
-        default: {
-          const value: unknown = Reflect.get(target, property)
-          return typeof property === 'string' && typeof value === 'function' ? nextStep(made, property, value) : value
-        }
-      }
-    },
-  })
-}
-
-/** Says of operations that something else carries them out, as soon as they are given to it. */
-export function takeOver(operations: readonly unknown[]): void {
-  for (const operation of operations) {
-    const made = madeOf(operation)
-    made?.place.scope.operations.forget(made.operation)
-  }
-}
-
-/** Carries out any operation of Prisma's in a place, wherever it was made. */
-export function carryOutIn(place: GuestPlace, operation: PrismaOperation): Promise<unknown> {
-  const made = madeOf(operation)
-  const call = made?.call ?? new ClientCall('an operation of $transaction', undefined)
-  const prismas = made?.prismas ?? operation
-  return carryOut({
-    place,
-    call,
-    prismas,
-    operation: place.scope.operations.make(call, made?.operation.isRead === true),
-  })
-}
-
-async function carryOut({ place, prismas, operation }: Made): Promise<unknown> {
-  return await inScope(place, operation, (transaction) => prismas.requestTransaction(transaction))
-}
-
-/** Carries out what Prisma does in a transaction that it is told. */
-export async function carryOutWork(place: GuestPlace, call: ClientCall, work: Work): Promise<unknown> {
-  return await inScope(place, place.scope.operations.make(call, isModelRead(call.name)), work)
-}
-
-type Work = (transaction: object) => unknown
-
-async function inScope(place: GuestPlace, operation: Operation, work: Work): Promise<unknown> {
-  const { scope, owner } = place
-  let prismasError: unknown
-  try {
-    return await scope.operation(operation, async () => {
-      const guest = owner ?? guestIn(place)
-      const transaction = await guest.transaction
-      try {
-        const result = await work(transaction)
-        if (result !== undefined || owner !== undefined || !(await hasFailedBeside(guest))) return result
-        // Which of them has written what is not known.
-        const error = notCarriedOut(operation)
-        scope.failHalfWay(error)
-        throw error
-      } catch (error) {
-        prismasError = error
-        guest.fail()
-        // In a $transaction of the user's it is as in any of Prisma's: what was written before stays in it.
-        if (owner === undefined && operation.hasWritten && isOfPrisma(error)) scope.failHalfWay(error)
-        throw error
-      }
-    })
-  } catch (error) {
-    throw owner === undefined ? error : await owner.errorOf(error, prismasError, work)
-  }
-}
-
-function guestIn(place: GuestPlace): Guest {
-  const guest = place.guest()
-  guest.operation()
-  return guest
-}
-
-/** Whether an operation of the same guest has failed, as far as that is known when all of one tick are answered. */
-async function hasFailedBeside(guest: { readonly hasFailed: boolean }): Promise<boolean> {
-  await nextTurn()
-  return guest.hasFailed
-}
-
-/** Prisma 7 carries out what is asked for in one tick together; when one fails it leaves the others out, and answers them with nothing. */
-function notCarriedOut({ call }: Operation): ProgrammingError {
-  return new ProgrammingError(
-    `${String(call)} was not carried out: Prisma sends what is asked for at the same time in a transaction together, and another ` +
-      'operation of those failed. Await one that may fail before the next one is made, or run it in a nested transaction.',
-  )
-}
-
-/** What a query extension throws itself comes after an operation that is whole. */
-function isOfPrisma(error: unknown): boolean {
-  return error instanceof Error && /^(PrismaClient|DriverAdapterError)/.test(error.name)
-}
-
-function nextStep({ place, call, operation, prismas }: Made, property: string, step: unknown): AnyMethod {
-  // With a receiver that is a proxy, which Prisma looks for when it tells where a call was made.
-  function method(this: unknown, ...args: unknown[]): unknown {
-    // It was a function when it was read.
-    const next: unknown = Reflect.apply(step as AnyMethod, prismas, args)
-    if (!isPrismaOperation(next)) return next
-    place.scope.operations.forget(operation)
-    return guestOperation(place, next, `${call.name}.${property}`, method)
-  }
-  return method
-}
-
-/** Another client's `$transaction` asks for it. */
-function requestFrom({ place, operation, prismas }: Made, transaction: object): Promise<unknown> {
-  if (!place.isHere()) {
-    throw new ProgrammingError(
-      'An operation that was made inside a transaction was given to the $transaction of a client that is not in it. Use datastore.client (or tx.client) for both.',
-    )
-  }
-  place.scope.operations.forget(operation)
-  return prismas.requestTransaction(transaction)
-}
-
-function madeOf(operation: unknown): Made | undefined {
-  // Nobody else has the key.
-  return typeof operation === 'object' && operation !== null
-    ? (Reflect.get(operation, madeKey) as Made | undefined)
-    : undefined
 }

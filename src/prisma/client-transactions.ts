@@ -1,15 +1,15 @@
 /** Runs what users give to `$transaction` of their client, or extensions do by it: Prisma begins and ends it, extensions that override it are called once. */
 import { NotSupportedError } from '../errors.js'
+import { type AnyMethod, ClientCall } from '../transaction/calls.js'
 import type { AsyncContext } from '../transaction/context.js'
 import { closedError, type IsolationLevel, type TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
-import { carryOutIn, carryOutWork, type GuestPlace, takeOver } from './ambient-client.js'
-import { type AnyMethod, ClientCall } from './client-call.js'
 import type { DriverConnection } from './connections.js'
 import { isolationLevels, type SqlIsolationLevel } from './driver.js'
 import { ClientTransaction, type ClientTransactionLimit, DriverTransaction, type Names } from './driver-transaction.js'
 import type { OpenGuest } from './guest.js'
+import { carryOutIn, carryOutWork, type GuestPlace, takeOver } from './guest-operation.js'
 import {
   isPrismaOperation,
   originalOf,

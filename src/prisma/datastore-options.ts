@@ -24,7 +24,7 @@ import {
 import type { TransactionDefaults } from '../transaction/transactions.js'
 import type { ConnectionSettings, Dialect, Durability } from './dialect.js'
 import type { SqlDriverAdapterFactory } from './driver.js'
-import type { ListenConnection } from './listener.js'
+import type { ListenConnection } from './log-signals.js'
 
 /** What a datastore is made from. */
 export interface PrismaDatastoreOptions<Client extends object> {

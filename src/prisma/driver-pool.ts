@@ -176,11 +176,10 @@ function ignore(): void {}
 /** What they need of the connections. */
 interface PooledStatementsHost {
   readonly dialect: Dialect
-  adapter(): Promise<SqlDriverAdapter>
   /** Undefined where the adapter's pool is not known, and before the first use. */
   driverPool(): DriverPool | undefined
   /** Waits until the pool has a connection left. */
-  take(options: WaitOptions): Promise<{ giveBack(): void }>
+  take(options: WaitOptions): Promise<{ readonly adapter: SqlDriverAdapter; readonly pool: { giveBack(): void } }>
 }
 
 /** Those of one pool. */
@@ -213,23 +212,23 @@ export class PooledStatements implements LoneStatements<DriverConnection> {
 
   async run<T>(options: WaitOptions, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
     const host = this.#host
-    return await this.#taking(options, async () => {
-      const { dialect } = host
-      return await work(new LoneRunner(await host.adapter(), { dialect, driverPool: host.driverPool(), options }))
-    })
+    const { dialect } = host
+    return await this.#taking(options, (adapter) =>
+      work(new LoneRunner(adapter, { dialect, driverPool: host.driverPool(), options })),
+    )
   }
 
-  async #taking<T>(options: WaitOptions, work: () => Promise<T>): Promise<T> {
-    let place: { giveBack(): void }
+  async #taking<T>(options: WaitOptions, work: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
+    let taken: Awaited<ReturnType<PooledStatementsHost['take']>>
     try {
-      place = await this.#host.take(options)
+      taken = await this.#host.take(options)
     } catch (error) {
       throw translateError(this.#host.dialect, error, 'reach the database')
     }
     try {
-      return await work()
+      return await work(taken.adapter)
     } finally {
-      place.giveBack()
+      taken.pool.giveBack()
     }
   }
 }

@@ -101,17 +101,17 @@ export function isRead(sql: string): boolean {
 
 const unknownType: SqlArgumentType = { scalarType: 'unknown', arity: 'scalar' }
 
-const ownStatements = new WeakSet<object>()
+/** On the statements of this library: nobody else has it. A `WeakSet` of them would cost more than all the rest of a statement. */
+const own = Symbol('eventsourcing-prisma: own statement')
 
 /** Whether `statement` made it: the others come from Prisma. */
 export function isOwnStatement(query: object): boolean {
-  return ownStatements.has(query)
+  return own in query
 }
 
 /** Makes a statement whose arguments have the types that their JavaScript values show. */
 export function statement(sql: string, args: unknown[] = []): SqlQuery {
-  const query = { sql, args, argTypes: args.map(() => unknownType) }
-  ownStatements.add(query)
+  const query = { sql, args, argTypes: args.map(() => unknownType), [own]: true }
   return query
 }
 

@@ -179,7 +179,8 @@ export class Guests {
 
   /** @param original - the PrismaClient whose guest it is to be: those that are extended from it have the same */
   enter(original: object, scope: Scope<DriverConnection>): Guest {
-    const waiting = this.#waitingOf(original)
+    const waiting = this.#waiting.get(original) ?? []
+    this.#waiting.set(original, waiting)
     for (let guest = waiting.pop(); guest !== undefined; guest = waiting.pop()) {
       if (guest.canServeAgain) {
         guest.serve(scope)
@@ -203,12 +204,6 @@ export class Guests {
       guest.spoil()
       await guest.leave(true)
     }
-  }
-
-  #waitingOf(original: object): Guest[] {
-    const waiting = this.#waiting.get(original) ?? []
-    this.#waiting.set(original, waiting)
-    return waiting
   }
 }
 

@@ -1,8 +1,8 @@
-/** Who follows the logs of one datastore, and what tells them of new events. */
+/** Who follows the logs of one datastore, and what tells them of new events: writers of this process, and the notifications of a database server. */
+import { setTimeout as delay } from 'node:timers/promises'
 import type { FollowedLog } from '../persistence/followed-log.js'
 import { LogTail } from '../persistence/log-tail.js'
 import { WakeUps } from '../persistence/wake-ups.js'
-import type { Listener } from './listener.js'
 
 /** Followers are told by writers in this process, and by a listener where there is one. */
 export class LogSignals {
@@ -72,3 +72,111 @@ export class LogSignals {
     await this.#listener?.close()
   }
 }
+
+/** A connection that can listen: a `Client` of the package `pg` is one. */
+export interface ListenConnection {
+  /** Opens the connection. */
+  connect(): Promise<unknown>
+  /** Sends a statement. */
+  query(sql: string): Promise<unknown>
+  /** Calls back with each notification. */
+  on(event: 'notification', listener: (message: { readonly channel: string }) => void): unknown
+  /** Calls back when the connection is lost. */
+  on(event: 'error' | 'end', listener: () => void): unknown
+  /** Closes the connection. */
+  end(): Promise<unknown>
+}
+
+const firstReconnectMs = 100
+const longestReconnectMs = 5_000
+
+/**
+ * Connected for as long as somebody listens. When the connection is lost it is made anew, and everybody is told, since
+ * notifications may have been missed; meanwhile those who listen have to look for themselves.
+ */
+export class Listener {
+  readonly #connect: () => ListenConnection
+  readonly #listenStatement: (channel: string) => string
+  readonly #channels = new Map<string, WakeUps>()
+  #connection: ListenConnection | undefined
+  #running: Promise<void> | undefined
+  #stop = new AbortController()
+
+  constructor(connect: () => ListenConnection, listenStatement: (channel: string) => string) {
+    this.#connect = connect
+    this.#listenStatement = listenStatement
+  }
+
+  /** Calls the listener at each notification, and after each new connection. @returns what ends that */
+  listen(channel: string, listener: () => void): () => void {
+    const known = this.#channels.get(channel)
+    const wakeUps = known ?? new WakeUps()
+    this.#channels.set(channel, wakeUps)
+    const remove = wakeUps.add(listener)
+    if (known === undefined) this.#connection?.query(this.#listenStatement(channel)).catch(ignore)
+    this.#running ??= this.#run()
+    return () => {
+      remove()
+      if (wakeUps.empty) this.#channels.delete(channel)
+      if (this.#channels.size === 0) this.#stop.abort()
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#channels.clear()
+    this.#stop.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    let isWarned = false
+    for (let waitMs = firstReconnectMs; this.#channels.size > 0; waitMs = Math.min(longestReconnectMs, waitMs * 2)) {
+      this.#stop = new AbortController()
+      try {
+        await this.#listenOnce(() => {
+          waitMs = firstReconnectMs
+          isWarned = false
+        })
+      } catch (error) {
+        if (!isWarned) warn(error)
+        isWarned = true
+      }
+      if (this.#channels.size > 0) await delay(waitMs, undefined, { signal: this.#stop.signal }).catch(ignore)
+    }
+    this.#running = undefined
+  }
+
+  /** Listens on one connection until it is lost, or nobody is left. */
+  async #listenOnce(onListening: () => void): Promise<void> {
+    const connection = this.#connect()
+    const lost = new Promise<void>((resolve) => {
+      connection.on('error', resolve)
+      connection.on('end', resolve)
+      this.#stop.signal.addEventListener('abort', () => resolve(), { once: true })
+    })
+    connection.on('notification', ({ channel }) => this.#channels.get(channel)?.wake())
+    try {
+      await connection.connect()
+      this.#connection = connection
+      for (const channel of this.#channels.keys()) await connection.query(this.#listenStatement(channel))
+      onListening()
+      for (const wakeUps of this.#channels.values()) wakeUps.wake()
+      if (!this.#stop.signal.aborted) await lost
+    } finally {
+      this.#connection = undefined
+      await connection.end().catch(ignore)
+    }
+  }
+}
+
+function warn(error: unknown): void {
+  const reason = error instanceof Error ? error.message : String(error)
+  process.emitWarning(
+    `The connection for LISTEN failed and is tried again; subscriptions look for themselves. ${reason}`,
+    {
+      code: 'ES_LISTEN_FAILED',
+    },
+  )
+}
+
+function ignore(): void {}

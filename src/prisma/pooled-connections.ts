@@ -16,7 +16,7 @@ import {
 } from './driver.js'
 import { readDriverError } from './driver-error.js'
 import { DriverPool, PooledStatements, poolSizeOf } from './driver-pool.js'
-import { checkedEffect, TransactionGuard } from './transaction-guard.js'
+import { checkedEffect, GuardedConnection } from './transaction-guard.js'
 import { translateError } from './translate-error.js'
 
 const sqlNames: Readonly<Record<IsolationLevel, SqlIsolationLevel>> = {
@@ -38,6 +38,8 @@ export class PooledConnections implements Connections {
   readonly givesInsertIds = true
   readonly lone: LoneStatements<DriverConnection> | undefined
   readonly #settings: ConnectionSettings
+  /** How a statement by itself waits. */
+  readonly #byItself: WaitOptions
   #connected: Promise<SqlDriverAdapter> | undefined
   #pool: ConnectionPool
   #driverPool: DriverPool | undefined
@@ -46,9 +48,9 @@ export class PooledConnections implements Connections {
   constructor(settings: ConnectionSettings) {
     this.#settings = settings
     this.#pool = new ConnectionPool({ size: settings.poolSize, maxWaiting: settings.maxWaiting })
+    this.#byItself = { heldAround: [], heldByAny: [], maxWaitMs: settings.maxWaitMs, signal: neverAborts }
     const host = {
       dialect: settings.dialect,
-      adapter: () => this.adapter(),
       driverPool: () => this.#driverPool,
       take: (options: WaitOptions) => this.#take(options),
     }
@@ -57,35 +59,38 @@ export class PooledConnections implements Connections {
 
   async adapter(): Promise<SqlDriverAdapter> {
     if (this.#isClosed) throw closedError()
-    this.#connected ??= this.#connect()
-    return await this.#connected
+    return await (this.#connected ??= this.#connect())
   }
 
   async query(query: SqlQuery): Promise<SqlResultSet> {
     checkedEffect(this.#settings.dialect, query, false)
-    return await this.#byItself((adapter) => adapter.queryRaw(query))
+    return await this.#taking((adapter) => adapter.queryRaw(query))
   }
 
   async execute(query: SqlQuery): Promise<number> {
     checkedEffect(this.#settings.dialect, query, false)
-    return await this.#byItself((adapter) => adapter.executeRaw(query))
+    return await this.#taking((adapter) => adapter.executeRaw(query))
   }
 
   async script(sql: string): Promise<void> {
-    await this.#byItself((adapter) => adapter.executeScript(sql))
+    await this.#taking((adapter) => adapter.executeScript(sql))
   }
 
   async begin(options: BeginOptions): Promise<DriverConnection> {
     const { dialect } = this.#settings
     try {
-      const pool = await this.#take(options)
+      const { adapter, pool } = await this.#take(options)
+      const { isolationLevel: level } = options
       let acquired: Abandonable | undefined
       let transaction: SqlDriverTransaction
       try {
-        transaction = await this.#start(options, (connection) => {
+        const start = (): Promise<SqlDriverTransaction> =>
+          adapter.startTransaction(level === undefined ? undefined : sqlNames[level])
+        const tell = (connection: Abandonable): void => {
           acquired = connection
           options.acquired?.(connection)
-        })
+        }
+        transaction = await (this.#driverPool === undefined ? start() : this.#driverPool.acquiring(tell, start))
       } catch (error) {
         pool.giveBack()
         throw error
@@ -119,43 +124,28 @@ export class PooledConnections implements Connections {
     if (connected !== undefined) await (await connected).dispose()
   }
 
-  async #byItself<T>(run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
-    const { maxWaitMs } = this.#settings
-    const pool = await this.#take({
-      heldAround: [],
-      heldByAny: [],
-      maxWaitMs,
-      signal: () => new AbortController().signal,
-    })
+  async #taking<T>(run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
+    const { adapter, pool } = await this.#take(this.#byItself)
     try {
-      return await run(await this.adapter())
+      return await run(adapter)
     } finally {
       pool.giveBack()
     }
   }
 
   /** Waits until the driver's pool has a connection left: who waits there cannot leave any more. */
-  async #take(options: WaitOptions): Promise<ConnectionPool> {
-    await this.adapter()
-    const pool = this.#pool
-    if (pool.tryTake()) return pool
-    const hasWaited = options.waits?.()
-    try {
-      await pool.take(options)
-    } finally {
-      hasWaited?.()
-    }
-    return pool
-  }
-
-  async #start(
-    { isolationLevel: level }: BeginOptions,
-    acquired: (connection: Abandonable) => void,
-  ): Promise<SqlDriverTransaction> {
+  async #take(options: WaitOptions): Promise<Taken> {
     const adapter = await this.adapter()
-    const start = (): Promise<SqlDriverTransaction> =>
-      adapter.startTransaction(level === undefined ? undefined : sqlNames[level])
-    return await (this.#driverPool === undefined ? start() : this.#driverPool.acquiring(acquired, start))
+    const pool = this.#pool
+    if (!pool.tryTake()) {
+      const hasWaited = options.waits?.()
+      try {
+        await pool.take(options)
+      } finally {
+        hasWaited?.()
+      }
+    }
+    return { adapter, pool }
   }
 
   #statementsAfterBegin(options: BeginOptions): SqlQuery[] {
@@ -186,6 +176,17 @@ export class PooledConnections implements Connections {
   }
 }
 
+/** One of the pool's connections is left for whoever has this. */
+interface Taken {
+  readonly adapter: SqlDriverAdapter
+  readonly pool: ConnectionPool
+}
+
+/** Gives up only when `maxWaitMs` is over. */
+function neverAborts(): AbortSignal {
+  return new AbortController().signal
+}
+
 /** What a connection is made from, beside its transaction. */
 interface PooledConnectionOptions {
   readonly dialect: Dialect
@@ -195,23 +196,16 @@ interface PooledConnectionOptions {
   readonly givenBack: () => void
 }
 
-class PooledConnection implements DriverConnection {
-  readonly inTransaction = true
-  readonly givesInsertIds = true
+class PooledConnection extends GuardedConnection implements DriverConnection {
   readonly #transaction: SqlDriverTransaction
   readonly #options: PooledConnectionOptions
-  readonly #guard: TransactionGuard
   #ended = false
   #isAbandoned = false
 
   constructor(transaction: SqlDriverTransaction, options: PooledConnectionOptions) {
+    super(options.dialect, transaction)
     this.#transaction = transaction
     this.#options = options
-    this.#guard = new TransactionGuard(options.dialect, transaction)
-  }
-
-  get hasEnded(): boolean {
-    return this.#guard.hasEnded
   }
 
   get usesPhantomQuery(): boolean {
@@ -230,14 +224,6 @@ class PooledConnection implements DriverConnection {
       await this.rollback()
       throw error
     }
-  }
-
-  query(query: SqlQuery): Promise<SqlResultSet> {
-    return this.#guard.run(query, () => this.#transaction.queryRaw(query))
-  }
-
-  execute(query: SqlQuery): Promise<number> {
-    return this.#guard.run(query, () => this.#transaction.executeRaw(query))
   }
 
   async commit(patienceMs: number): Promise<void> {
@@ -301,7 +287,7 @@ class PooledConnection implements DriverConnection {
 
   async #commit(): Promise<void> {
     try {
-      this.#guard.assertOpen()
+      this.assertOpen()
       if (!this.#transaction.options.usePhantomQuery) await this.#transaction.executeRaw(statement('COMMIT'))
     } catch (error) {
       // A COMMIT that was not sent, or failed, may leave the transaction open, and whoever gets the connection next would commit it.
@@ -317,7 +303,7 @@ class PooledConnection implements DriverConnection {
   }
 
   #commitFailed(error: unknown): Error {
-    const { dialect } = this.#options
+    const { dialect } = this
     if (this.#isAbandoned || dialect.mayHaveCommitted(error, readDriverError(error))) return unknownCommit(error)
     return translateError(dialect, error, 'commit the transaction')
   }

@@ -1,7 +1,7 @@
 /** Everything in one transaction that is rolled back in the end: for tests on a real database. */
 import { TransactionClosedError } from '../errors.js'
 import type { BeginOptions } from '../transaction/connection.js'
-import { type EndTurn, Turn } from '../transaction/locks.js'
+import { Turn } from '../transaction/locks.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
@@ -46,15 +46,15 @@ export class Rehearsal implements Connections {
   }
 
   async begin(options: BeginOptions): Promise<DriverConnection> {
-    const endTurn = await this.#takeTurn(options.signal)
+    const turn = await this.#takeTurn(options.signal)
     const name = this.#newName()
     try {
       await this.send((connection) => connection.savepoint(name))
     } catch (error) {
-      endTurn()
+      turn.end()
       throw translateError(this.#host.dialect, error, 'begin a transaction')
     }
-    return new Part(this, { dialect: this.#host.dialect, name, endTurn })
+    return new Part(this, { dialect: this.#host.dialect, name, turn })
   }
 
   async query(query: SqlQuery): Promise<SqlResultSet> {
@@ -92,7 +92,7 @@ export class Rehearsal implements Connections {
    *   stored for good
    */
   async send<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T> {
-    const endTurn = await this.#wire.take()
+    await this.#wire.take()
     try {
       if (this.#over.signal.aborted) throw overError()
       if (this.#lost !== undefined) throw lostError(this.#lost.cause)
@@ -102,7 +102,7 @@ export class Rehearsal implements Connections {
       if (damage === 'transaction' || this.#connection.hasEnded) this.#lose(error)
       throw error
     } finally {
-      endTurn()
+      this.#wire.end()
     }
   }
 
@@ -129,13 +129,13 @@ export class Rehearsal implements Connections {
 
   async #end(): Promise<void> {
     this.#over.abort(overError())
-    const endTurn = await this.#wire.take()
+    await this.#wire.take()
     await this.#connection.rollback().catch(ignore)
-    endTurn()
+    this.#wire.end()
   }
 
   async #byItself<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T> {
-    const endTurn = await this.#takeTurn()
+    const turn = await this.#takeTurn()
     const name = this.#newName()
     try {
       return await this.send(async (connection) => {
@@ -151,16 +151,16 @@ export class Rehearsal implements Connections {
         return result
       })
     } finally {
-      endTurn()
+      turn.end()
     }
   }
 
-  async #takeTurn(signal?: () => AbortSignal): Promise<EndTurn> {
+  async #takeTurn(signal?: () => AbortSignal): Promise<Turn> {
     const turn = this.#turnHere()
-    const free = turn.tryTake()
-    if (free !== undefined) return free
+    if (turn.tryTake()) return turn
     const over = this.#over.signal
-    return await turn.take(signal === undefined ? over : AbortSignal.any([signal(), over]))
+    await turn.take(signal === undefined ? over : AbortSignal.any([signal(), over]))
+    return turn
   }
 
   #turnHere(): Turn {
@@ -221,7 +221,8 @@ function lostError(cause: unknown): TransactionClosedError {
 interface PartOptions {
   readonly dialect: Dialect
   readonly name: string
-  readonly endTurn: EndTurn
+  /** Which it has until its end. */
+  readonly turn: Turn
 }
 
 /** A transaction in a rehearsal. */
@@ -230,6 +231,7 @@ class Part implements DriverConnection {
   readonly givesInsertIds: boolean
   readonly #rehearsal: Rehearsal
   readonly #options: PartOptions
+  #hasEnded = false
 
   constructor(rehearsal: Rehearsal, options: PartOptions) {
     this.#rehearsal = rehearsal
@@ -250,23 +252,29 @@ class Part implements DriverConnection {
   }
 
   async commit(): Promise<void> {
-    const { dialect, name, endTurn } = this.#options
+    const { dialect, name } = this.#options
     try {
       await this.#rehearsal.keep(name)
     } catch (error) {
       throw translateError(dialect, error, 'commit the transaction')
     } finally {
-      endTurn()
+      this.#endTurn()
     }
   }
 
   async rollback(): Promise<void> {
-    const { name, endTurn } = this.#options
     try {
-      await this.#rehearsal.undo(name)
+      await this.#rehearsal.undo(this.#options.name)
     } finally {
-      endTurn()
+      this.#endTurn()
     }
+  }
+
+  /** A commit that has failed is rolled back as well. */
+  #endTurn(): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    this.#options.turn.end()
   }
 
   async savepoint(name: string): Promise<void> {

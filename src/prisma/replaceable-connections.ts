@@ -21,11 +21,15 @@ export class ReplaceableConnections implements Connections {
   readonly #own: Connections
   readonly #context = new AsyncContext<{ isOver: boolean }>(true)
   #rehearsal: Rehearsal | undefined
+  /** The rehearsal, or what is there without one. */
+  #present: Connections
   #isTaken = false
+  /** In production there is nothing to ask. */
   #wasRehearsed = false
 
   constructor(own: Connections) {
     this.#own = own
+    this.#present = own
   }
 
   /** The rehearsal in whose one transaction everything is now, undefined where there is none. */
@@ -47,7 +51,7 @@ export class ReplaceableConnections implements Connections {
     const { dialect, transactions, signal } = options
     const deadlineMs = checkedDeadline(options.deadlineMs)
     signal?.throwIfAborted()
-    if (transactions.around().next().done !== true) throw insideError()
+    if (transactions.around().length > 0) throw insideError()
     if (this.#isTaken) throw takenError()
     this.#isTaken = this.#wasRehearsed = true
     try {
@@ -67,24 +71,29 @@ export class ReplaceableConnections implements Connections {
     }
   }
 
-  async begin(options: BeginOptions): Promise<DriverConnection> {
-    return await this.#present.begin(options)
+  begin(options: BeginOptions): Promise<DriverConnection> {
+    if (this.#wasRehearsed) this.#assertNotOver()
+    return this.#present.begin(options)
   }
 
   get lone(): LoneStatements<DriverConnection> | undefined {
+    if (this.#wasRehearsed) this.#assertNotOver()
     return this.#present.lone
   }
 
-  async query(query: SqlQuery): Promise<SqlResultSet> {
-    return await this.#present.query(query)
+  query(query: SqlQuery): Promise<SqlResultSet> {
+    if (this.#wasRehearsed) this.#assertNotOver()
+    return this.#present.query(query)
   }
 
-  async execute(query: SqlQuery): Promise<number> {
-    return await this.#present.execute(query)
+  execute(query: SqlQuery): Promise<number> {
+    if (this.#wasRehearsed) this.#assertNotOver()
+    return this.#present.execute(query)
   }
 
-  async script(sql: string): Promise<void> {
-    await this.#present.script(sql)
+  script(sql: string): Promise<void> {
+    if (this.#wasRehearsed) this.#assertNotOver()
+    return this.#present.script(sql)
   }
 
   async adapter(): Promise<SqlDriverAdapter> {
@@ -109,7 +118,7 @@ export class ReplaceableConnections implements Connections {
   async #within<T>(rehearsal: Rehearsal, { transactions }: RehearsalHost, work: () => Promise<T>): Promise<T> {
     const place = { isOver: false }
     const before = new Set(transactions.open)
-    this.#rehearsal = rehearsal
+    this.#rehearsal = this.#present = rehearsal
     try {
       return await this.#context.run(place, work)
     } finally {
@@ -118,15 +127,14 @@ export class ReplaceableConnections implements Connections {
       // statements from here on; their hooks are not waited for.
       for (const scope of transactions.open) if (!before.has(scope)) void scope.rollback()
       this.#rehearsal = undefined
+      this.#present = this.#own
       await rehearsal.end()
     }
   }
 
   /** @throws `TransactionClosedError` for what a rehearsal has left behind: it would be stored for good */
-  get #present(): Connections {
-    // In production there is nothing to ask.
-    if (this.#wasRehearsed && this.#context.get()?.isOver === true) throw overError()
-    return this.#rehearsal ?? this.#own
+  #assertNotOver(): void {
+    if (this.#context.get()?.isOver === true) throw overError()
   }
 }
 

@@ -1,6 +1,7 @@
 /** A second client like the user's, on the same connections and in the same transactions, whose tables are elsewhere. */
 import { NotSupportedError, ProgrammingError } from '../errors.js'
 import { type AdapterHost, JoiningAdapterFactory } from './adapter.js'
+import { JoiningClients } from './ambient-client.js'
 import type { PrismaDatastoreOptions } from './datastore-options.js'
 import {
   DelegatedTransaction,
@@ -13,7 +14,6 @@ import {
   type SqlQuery,
   type SqlResultSet,
 } from './driver.js'
-import { JoiningClients } from './joining-clients.js'
 import { isPrismaClient, type PrismaClientLike } from './prisma-client.js'
 
 /** What a shadow's client needs of its datastore. */

@@ -1,7 +1,7 @@
 /** Keeps a transaction on a connection from being ended by a statement, and knows when that has happened all the same. */
 import { ProgrammingError } from '../errors.js'
 import type { Dialect, StatementEffect } from './dialect.js'
-import { isOwnStatement, type SqlQuery, type SqlQueryable, statement } from './driver.js'
+import { isOwnStatement, type SqlQuery, type SqlQueryable, type SqlResultSet, statement } from './driver.js'
 import { readDriverError } from './driver-error.js'
 
 /** What a statement may do that runs a procedure, say, is seen by whether this is still there afterwards. */
@@ -20,15 +20,28 @@ export function checkedEffect(dialect: Dialect, query: SqlQuery, inTransaction: 
   return effect
 }
 
-/** Watches over one transaction. */
-export class TransactionGuard {
-  readonly #dialect: Dialect
+/** A transaction that is watched over. */
+export abstract class GuardedConnection {
+  readonly inTransaction = true
+  readonly givesInsertIds = true
+  protected readonly dialect: Dialect
   readonly #connection: SqlQueryable
   #ended: { readonly cause: unknown } | undefined
 
+  /** @param connection - on which it has begun */
   constructor(dialect: Dialect, connection: SqlQueryable) {
-    this.#dialect = dialect
+    this.dialect = dialect
     this.#connection = connection
+  }
+
+  /** @throws as `#send` */
+  query(query: SqlQuery): Promise<SqlResultSet> {
+    return this.#send(query, () => this.#connection.queryRaw(query))
+  }
+
+  /** @throws as `#send` */
+  execute(query: SqlQuery): Promise<number> {
+    return this.#send(query, () => this.#connection.executeRaw(query))
   }
 
   /** Whether the database has ended the transaction by itself. */
@@ -37,19 +50,15 @@ export class TransactionGuard {
   }
 
   /** @throws `ProgrammingError` when the database has ended the transaction: what is sent now would be stored at once */
-  assertOpen(): void {
+  protected assertOpen(): void {
     if (this.#ended !== undefined) throw endedError(this.#ended.cause)
   }
 
-  /**
-   * Sends a statement.
-   *
-   * @throws `ProgrammingError` for one that must not be sent, and for one that has ended the transaction without failing
-   */
-  run<T>(query: SqlQuery, send: () => Promise<T>): Promise<T> {
-    this.assertOpen()
-    if (checkedEffect(this.#dialect, query, true) === 'mayCommit') return this.#probed(query, send)
-    return this.#dialect.hasEndedAfter === undefined ? send() : this.#sent(send)
+  /** @throws `ProgrammingError` for a statement that must not be sent, and for one that has ended the transaction without failing */
+  #send<T>(query: SqlQuery, send: () => Promise<T>): Promise<T> {
+    if (this.#ended !== undefined) throw endedError(this.#ended.cause)
+    if (checkedEffect(this.dialect, query, true) === 'mayCommit') return this.#probed(query, send)
+    return this.dialect.hasEndedAfter === undefined ? send() : this.#sent(send)
   }
 
   async #probed<T>(query: SqlQuery, send: () => Promise<T>): Promise<T> {
@@ -79,8 +88,8 @@ export class TransactionGuard {
   async #endsWith(error: unknown): Promise<boolean> {
     const facts = readDriverError(error)
     // Where the error says so itself there is nobody to ask.
-    if (this.#dialect.damageOf(error, facts) === 'transaction') return true
-    return (await this.#dialect.hasEndedAfter?.(this.#connection, facts)) === true
+    if (this.dialect.damageOf(error, facts) === 'transaction') return true
+    return (await this.dialect.hasEndedAfter?.(this.#connection, facts)) === true
   }
 
   async #isProbeGone(): Promise<boolean> {

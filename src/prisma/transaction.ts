@@ -2,7 +2,7 @@
 import { InternalError, NoTransactionError } from '../errors.js'
 import { Hooks } from '../transaction/endings.js'
 import { DeferredScope } from '../transaction/open-scopes.js'
-import type { TransactionOptions, TransactionState } from '../transaction/options.js'
+import type { Labelled, TransactionOptions, TransactionState } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { DriverConnection } from './connections.js'
@@ -104,8 +104,8 @@ export class ScopeTransaction<Client> implements Transaction<Client> {
 
   rollbackOnly({ answer = 'drop' }: RollbackOnlyOptions = {}): void {
     this.#scope.assertUsable()
-    if (answer === 'keep') this.#scope.rollbackQuietly()
-    else this.#scope.rollbackOnly()
+    if (answer === 'keep') this.#scope.failure.forceQuietly()
+    else this.#scope.failure.force()
   }
 
   afterCommit(fn: () => unknown): void {
@@ -232,6 +232,8 @@ export interface ManagedOwner<Client> {
 interface Origin {
   /** For whom it begins at its first use; undefined for one that begins at once. */
   readonly host?: TransactionHost | undefined
+  /** Knows what it is for, where the options do not say; default: the host. */
+  readonly labelled?: Labelled | undefined
   /** The scope of the attempt before; undefined for the first. */
   readonly failed?: Scope<DriverConnection>
 }
@@ -244,17 +246,19 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
   readonly #owner: ManagedOwner<Client>
   readonly #options: TransactionOptions
   readonly #host: TransactionHost | undefined
+  readonly #labelled: Labelled | undefined
   readonly #failed: Scope<DriverConnection> | undefined
   readonly #rehearsal: object | undefined
   /** Whether it has ended before it has begun. */
   #isOver = false
 
   /** @throws `DatastoreClosedError` when no transaction can begin any more */
-  constructor(owner: ManagedOwner<Client>, options: TransactionOptions, { host, failed }: Origin) {
+  constructor(owner: ManagedOwner<Client>, options: TransactionOptions, { host, labelled = host, failed }: Origin) {
     super()
     this.#owner = owner
     this.#options = options
     this.#host = host
+    this.#labelled = labelled
     this.#failed = failed
     this.#rehearsal = owner.connections.rehearsal
     if (host === undefined) this.open()
@@ -262,7 +266,7 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
   }
 
   get transaction(): Transaction<Client> {
-    return this.#owner.viewOf(this.#begun())
+    return this.#owner.viewOf(this.#scope)
   }
 
   get useCount(): number {
@@ -278,7 +282,7 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
   }
 
   get rollsBackQuietly(): boolean {
-    return this.begun?.rollsBackQuietly ?? false
+    return this.begun?.failure.isQuiet ?? false
   }
 
   open(): void {
@@ -304,21 +308,21 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
   }
 
   abort(reason: Error): void {
-    this.#begun().session.life.abort(reason)
+    this.#scope.session.life.abort(reason)
   }
 
   onExpired(listener: (error: Error) => void): void {
-    this.#begun().listeners.onExpired(listener)
+    this.#scope.listeners.onExpired(listener)
   }
 
   async again(error: unknown): Promise<ManagedTransaction<Client> | undefined> {
     await this.rollback()
-    const mayRunAgain = await this.#owner.transactions.mayRunAgain(this.#begun(), error, this.#options)
+    const mayRunAgain = await this.#owner.transactions.mayRunAgain(this.#scope, error, this.#options)
     return mayRunAgain ? this.next() : undefined
   }
 
   next(): ManagedTransaction<Client> {
-    return new ManagedScope(this.#owner, this.#labelled(), { failed: this.#begun() })
+    return new ManagedScope(this.#owner, this.#options, { labelled: this.#labelled, failed: this.#scope })
   }
 
   protected override get isPast(): boolean {
@@ -327,7 +331,7 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
 
   protected override begin(): Scope<DriverConnection> {
     try {
-      return this.#owner.transactions.begin(this.#labelled(), this.#failed)
+      return this.#owner.transactions.begin(this.#options, this.#failed, this.#labelled)
     } catch (error) {
       throw this.#host?.refused(error) ?? error
     }
@@ -341,14 +345,8 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
     if (wasOver || isLeftOver) void scope.rollback()
   }
 
-  /** The options with the label of the host, where they have none. */
-  #labelled(): TransactionOptions {
-    const host = this.#host
-    return host === undefined ? this.#options : { label: () => host.label, ...this.#options }
-  }
-
-  #begun(): Scope<DriverConnection> {
-    const scope = this.scope()
+  get #scope(): Scope<DriverConnection> {
+    const scope = this.begun ?? this.scope()
     if (scope === undefined) throw new InternalError('A transaction was asked for while it begins.')
     return scope
   }

@@ -1,8 +1,9 @@
 /** The calls that belong to a scope from when they are made: those of clients and of applications, and what a commit finds that is not done. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { EscapeError, type EventSourcingError, isEventSourcingError } from '../errors.js'
+import { EscapeError, type EventSourcingError, isEventSourcingError, TransactionClosedError } from '../errors.js'
 import { AsyncContext } from './context.js'
 import type { Escapes } from './escapes.js'
+import type { TransactionState } from './options.js'
 import type { Observed, Telemetry } from './telemetry.js'
 
 /** What was called, for messages: made into text only when there is one. */
@@ -51,7 +52,7 @@ export class Operations {
   readonly #running = new Set<Operation>()
   /** How many of those may write. */
   #runningWrites = 0
-  #onIdle: () => void = nothing
+  #onIdle: (() => void) | undefined
 
   /** @param areWatched - whether those are remembered that have not ended */
   constructor(areWatched: boolean) {
@@ -71,12 +72,12 @@ export class Operations {
 
   /** What was made and never awaited. */
   get neverStarted(): Call[] {
-    return this.#calls(false)
+    return [...this.#unfinished].filter(({ isStarted }) => !isStarted).map(({ call }) => call)
   }
 
   /** What was started and has not ended. */
   get started(): Call[] {
-    return this.#calls(true)
+    return [...this.#unfinished].filter(({ isStarted }) => isStarted).map(({ call }) => call)
   }
 
   /** Makes one: nothing is done before it is started. */
@@ -91,13 +92,8 @@ export class Operations {
     this.#unfinished.delete(operation)
   }
 
-  /**
-   * Runs one. When it fails after an error of ours, it rejects with that.
-   *
-   * @param outer - the one of the same scope that the code runs in
-   */
-  async run<T>(operation: Operation, outer: Operation | undefined, work: () => Promise<T>): Promise<T> {
-    operation.outer = outer
+  /** Runs one. When it fails after an error of ours, it rejects with that. */
+  async run<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
     this.#running.add(operation)
     if (!operation.isRead) this.#runningWrites += 1
     try {
@@ -107,7 +103,7 @@ export class Operations {
     } finally {
       this.#running.delete(operation)
       if (!operation.isRead) this.#runningWrites -= 1
-      if (this.#running.size === 0) this.#onIdle()
+      if (this.#running.size === 0) this.#onIdle?.()
     }
   }
 
@@ -126,14 +122,7 @@ export class Operations {
     if (operation !== undefined) operation.failure = error
     else if (isOfGuest) for (const running of this.#running) running.failure ??= error
   }
-
-  #calls(areStarted: boolean): Call[] {
-    if (this.#unfinished.size === 0) return []
-    return [...this.#unfinished].filter(({ isStarted }) => isStarted === areStarted).map(({ call }) => call)
-  }
 }
-
-function nothing(): void {}
 
 /** A call that has failed. */
 interface FailedCall {
@@ -151,7 +140,7 @@ interface RunningCall {
 export class Calls {
   readonly #running = new Set<Call>()
   readonly #failed: Array<{ readonly running: RunningCall; readonly error: unknown }> = []
-  #onIdle: () => void = nothing
+  #onIdle: (() => void) | undefined
 
   /** Those that have not ended. */
   get running(): Call[] {
@@ -177,7 +166,7 @@ export class Calls {
     const running = { call, isNoticed: false }
     const end = (): void => {
       this.#running.delete(call)
-      if (!this.areRunning) this.#onIdle()
+      if (this.#running.size === 0) this.#onIdle?.()
     }
     result.then(end, (error: unknown) => {
       this.#failed.push({ running, error })
@@ -218,6 +207,92 @@ function noticed<T>(promise: Promise<T>, onNoticed: () => void): Promise<T> {
       return value.bind(target)
     },
   })
+}
+
+/** Any method of what is called. */
+export type AnyMethod = (...args: unknown[]) => unknown
+
+/** Names a call, for messages. */
+export class ClientCall implements Call {
+  readonly name: string
+  readonly #by: string
+  /** Holds the stack, which is made into text when somebody asks for it. */
+  readonly #site: { readonly stack?: string } | undefined
+
+  /**
+   * @param name - such as `owner.create`
+   * @param method - which was called: what called that is the place of the call; undefined not to remember it
+   * @param by - completes the name in messages: " of an extension"
+   */
+  constructor(name: string, method: AnyMethod | undefined, by: string = '') {
+    this.name = name
+    this.#by = by
+    if (method !== undefined) this.#site = callerOf(method)
+  }
+
+  /** The name, with the line of the caller where it is known. */
+  toString(): string {
+    const caller = this.#site?.stack?.split('\n')[1]?.trim()
+    return caller === undefined ? `${this.name}${this.#by}` : `${this.name}${this.#by} (${caller})`
+  }
+}
+
+/** One frame is all that a message shows, and each one more makes every call slower. */
+function callerOf(method: AnyMethod): { readonly stack?: string } {
+  const { stackTraceLimit } = Error
+  const site = {}
+  Error.stackTraceLimit = 1
+  Error.captureStackTrace(site, method)
+  Error.stackTraceLimit = stackTraceLimit
+  return site
+}
+
+/** A scope in which calls are watched. */
+interface Watching {
+  readonly calls: Calls
+  readonly isOver: boolean
+  readonly state: TransactionState
+  readonly session: {
+    readonly life: { readonly stopped: Error | undefined }
+    readonly options: { readonly escapes: Escapes }
+  }
+}
+
+/** A call of an application or a recorder. */
+interface WatchedCall<T> {
+  /** Of the method, such as `school.save`. */
+  readonly name: string
+  /** The object that the method is of. */
+  readonly owner: object
+  /** What it gives where the scope has been undone meanwhile; undefined where it rejects then. */
+  readonly undone?: (() => T) | undefined
+}
+
+/** Runs a call at once, in a scope that has not ended. */
+export function watchCall<T>(
+  scope: Watching,
+  { name, owner, undone }: WatchedCall<T>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const { areLocated } = scope.session.options.escapes
+  const call = new ClientCall(name, areLocated ? methodOf(owner, name) : undefined)
+  return scope.calls.run(call, undone === undefined ? work : () => unlessUndone(scope, work, undone))
+}
+
+async function unlessUndone<T>(scope: Watching, work: () => Promise<T>, undone: () => T): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    // Whoever has ended it from outside, such as the deadline, says so to who waits.
+    const isUndone = scope.isOver && scope.state !== 'committed' && scope.session.life.stopped === undefined
+    if (isUndone && error instanceof TransactionClosedError) return undone()
+    throw error
+  }
+}
+
+function methodOf(owner: object, name: string): AnyMethod | undefined {
+  // Only asked for the name of its caller, never called.
+  return Reflect.get(owner, name.slice(name.lastIndexOf('.') + 1)) as AnyMethod | undefined
 }
 
 /** A scope that is about to commit. */

@@ -35,7 +35,12 @@ export type Statements<Connection extends TransactionConnection> = Omit<Connecti
 
 /** A transaction around another one. */
 export interface Holder {
+  /** Opens the transactions of its datastore. */
+  readonly source: object
+  /** Undefined before BEGIN has been answered, and after the end. */
   readonly connection: object | undefined
+  /** Whether BEGIN has been answered. */
+  readonly begun: boolean
   notePosition(log: string, position: bigint): void
 }
 

@@ -42,15 +42,19 @@ export class AsyncContext<T> {
   }
 
   /** The values set by all `run`s around this code, innermost first. */
-  *all(): Generator<T | undefined> {
+  all(): T[] {
+    const values: T[] = []
     for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) {
-      if (entry.key === this) yield entry.value as T | undefined // as in `get`
+      if (entry.key === this && entry.value !== undefined) values.push(entry.value as T) // as in `get`
     }
+    return values
   }
 
   /** The values set by all `run`s of all variables around this code, innermost first. */
-  static *everything(): Generator {
-    for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) yield entry.value
+  static everything(): unknown[] {
+    const values: unknown[] = []
+    for (let entry = storage.getStore(); entry !== undefined; entry = entry.outer) values.push(entry.value)
+    return values
   }
 
   /** Runs `fn` with the value set, for it and everything it calls, awaited or not. */
@@ -76,16 +80,12 @@ export interface CapturedContext {
  * as the listeners of a stream, can be run there again. What else follows the flow of async calls is left as it is.
  */
 export function captureContext(): CapturedContext {
-  return new EntryContext(storage.getStore())
+  return new EntryContext()
 }
 
 /** One or two for each request, so it is an object of a class and keeps no function. */
 class EntryContext implements CapturedContext {
-  readonly #entry: Entry | undefined
-
-  constructor(entry: Entry | undefined) {
-    this.#entry = entry
-  }
+  readonly #entry = storage.getStore()
 
   run<R>(fn: () => R): R {
     return storage.run(this.#entry, fn)
@@ -97,15 +97,11 @@ class EntryContext implements CapturedContext {
  * what is done for this code in the flow of another one.
  */
 export function captureFlow(): CapturedContext {
-  return new Flow()
+  return new Flow('eventsourcing-prisma.operation')
 }
 
 /** `AsyncLocalStorage.snapshot` gives a function, and is much slower to make in Node 20. */
 class Flow extends AsyncResource implements CapturedContext {
-  constructor() {
-    super('eventsourcing-prisma.operation')
-  }
-
   run<R>(fn: () => R): R {
     return this.runInAsyncScope(fn)
   }

@@ -1,6 +1,100 @@
-/** What waits for the end of a unit of work: hooks, listeners, and what has been saved and is not written yet. */
+/**
+ * What decides about the end of a unit of work, and what waits for it: a failure, which going back to a savepoint of a guest heals;
+ * hooks and listeners; what has been saved and is not written yet.
+ */
+import { RollbackOnlyError } from '../errors.js'
 import type { Statements, TransactionConnection } from './connection.js'
 import { outsideOfTransactions } from './context.js'
+
+const failedStatement =
+  'The transaction can only roll back: a statement in it failed, and the database cannot commit what came before. ' +
+  'Let that error propagate, or run the statement that may fail in a nested transaction.'
+
+/** The first failure that nothing has healed yet. */
+export class Failure {
+  #failure: { readonly error: unknown; readonly depth: number; readonly message: string } | undefined
+  #forced: string | undefined
+  #isQuiet = false
+
+  /**
+   * @param depth - how many guest savepoints were open: going back to one of them heals
+   * @param message - why it can only roll back
+   */
+  record(error: unknown, depth: number, message: string = failedStatement): void {
+    this.#failure ??= { error, depth, message }
+  }
+
+  /** The caller wants a rollback. @param why - completes "The transaction was rolled back: "; the first one counts */
+  force(why: string = 'rollbackOnly() was called on it.'): void {
+    this.#forced ??= why
+  }
+
+  /** The caller wants a rollback that is no failure. */
+  forceQuietly(): void {
+    this.#isQuiet = true
+  }
+
+  /** Whether the end is a rollback that fails nobody. */
+  get isQuiet(): boolean {
+    return this.#isQuiet && this.#forced === undefined
+  }
+
+  /** A guest went back to the savepoint at this depth. */
+  heal(depth: number): void {
+    if (this.#failure !== undefined && this.#failure.depth > depth) this.#failure = undefined
+  }
+
+  /** @throws `RollbackOnlyError` with the failure as cause */
+  assertCommittable(): void {
+    if (this.#failure !== undefined) {
+      throw new RollbackOnlyError(this.#failure.message, { cause: this.#failure.error })
+    }
+    if (this.#forced !== undefined) throw new RollbackOnlyError(`The transaction was rolled back: ${this.#forced}`)
+  }
+}
+
+/** Runs one piece of work on the scope's connection when it is its turn. */
+type Execute<Connection> = (work: (connection: Connection) => Promise<void>) => Promise<void>
+
+/** Those of one scope, outermost first. */
+export class Savepoints<Connection extends TransactionConnection> {
+  readonly #execute: Execute<Connection>
+  readonly #failure: Failure
+  readonly #names: string[] = []
+
+  /** @param failure - healed where a guest goes back to before the failure */
+  constructor(execute: Execute<Connection>, failure: Failure) {
+    this.#execute = execute
+    this.#failure = failure
+  }
+
+  /** How many are set. */
+  get depth(): number {
+    return this.#names.length
+  }
+
+  async set(name: string): Promise<void> {
+    await this.#execute((connection) => connection.savepoint(name))
+    this.#names.push(name)
+  }
+
+  /** Goes back to a savepoint, which is gone then: what failed since is healed. */
+  async returnTo(name: string): Promise<void> {
+    await this.#execute((connection) => connection.rollbackTo(name))
+    const depth = this.#names.lastIndexOf(name)
+    if (depth < 0) return
+    this.#names.length = depth
+    this.#failure.heal(depth)
+  }
+
+  /** Forgets a savepoint; one that was returned to is gone already. */
+  async remove(name: string): Promise<void> {
+    const depth = this.#names.lastIndexOf(name)
+    if (depth < 0) return
+    await this.#execute((connection) => connection.release(name))
+    this.#names.length = depth
+  }
+}
 
 /** Those of one scope. */
 export class EndListeners {
@@ -35,7 +129,7 @@ type Hook = () => unknown
 export class Hooks {
   readonly #afterCommit: Hook[] = []
   readonly #afterRollback: Hook[] = []
-  #settled: () => void = nothing
+  #settled: (() => void) | undefined
 
   /** Adds a function for the case that the transaction commits. */
   afterCommit(hook: Hook): void {
@@ -61,22 +155,20 @@ export class Hooks {
   /** Runs the commit hooks in order. None can fail the caller: the data is stored, whatever a hook does. */
   async committed(): Promise<void> {
     if (this.#afterCommit.length > 0) await runAll(this.#afterCommit, 'afterCommit')
-    this.#settled()
+    this.#settled?.()
   }
 
   /** Runs the rollback hooks in order. */
   async rolledBack(): Promise<void> {
     if (this.#afterRollback.length > 0) await runAll(this.#afterRollback, 'afterRollback')
-    this.#settled()
+    this.#settled?.()
   }
 
   /** Runs none: nobody knows how the transaction has ended. */
   skipped(): void {
-    this.#settled()
+    this.#settled?.()
   }
 }
-
-function nothing(): void {}
 
 async function runAll(hooks: readonly Hook[], name: string): Promise<void> {
   for (const hook of hooks) {
@@ -97,8 +189,6 @@ export type Run<Connection> = <T>(work: (connection: Connection) => Promise<T>) 
 /** What a flush needs of its scope. */
 interface FlushHost<Connection> {
   readonly run: Run<Connection>
-  /** How many tables have something pending. */
-  readonly tables: number
   /** A name for the savepoint that keeps several tables together. */
   readonly savepoint: string
   /** Called when a part of the flush cannot be undone alone. */
@@ -138,33 +228,9 @@ export class Buffers<Connection extends TransactionConnection> {
     return true
   }
 
-  /** How many tables have something pending, and how many events that is in all of them. */
-  get pending(): { readonly tables: number; readonly events: number } {
-    let [tables, events] = [0, 0]
-    for (const work of this.#byKey.values()) {
-      if (work.empty) continue
-      tables += 1
-      events += work.eventCount
-    }
-    return { tables, events }
-  }
-
-  /** Whether one statement writes everything. */
-  get areOneStatement(): boolean {
-    let count = 0
-    for (const work of this.#byKey.values()) {
-      if (work.empty) continue
-      count += 1
-      if (count > 1 || !work.isOneStatement) return false
-    }
-    return count === 1
-  }
-
-  /** Writes that one statement outside of a transaction: it is the commit as well. */
-  async writeAlone(run: Run<Statements<Connection>>): Promise<void> {
-    const written: Written[] = []
-    await this.#writeAll(run, written)
-    for (const each of written) each.stored()
+  /** What is pending, table by table. */
+  get unwritten(): Array<PendingWork<Connection>> {
+    return [...this.#byKey.values()].filter((work) => !work.empty)
   }
 
   find<W extends PendingWork<Connection>>(key: object): W | undefined {
@@ -181,13 +247,23 @@ export class Buffers<Connection extends TransactionConnection> {
     return work
   }
 
-  /** Writes everything, or rejects with nothing of it stored or pending. */
-  async flush(host: FlushHost<Connection>): Promise<void> {
+  /** Writes all that is `unwritten`, or rejects with nothing of it stored or pending. */
+  async flush(unwritten: ReadonlyArray<PendingWork<Connection>>, host: FlushHost<Connection>): Promise<void> {
     const written: Written[] = []
     try {
       // A single table needs no savepoint: its statement stores all or nothing.
-      if (host.tables < 2) await this.#writeAll(host.run, written)
-      else await this.#writeTogether(host, written)
+      const together = unwritten.length > 1 ? host.savepoint : undefined
+      if (together !== undefined) await host.run((connection) => connection.savepoint(together))
+      try {
+        for (const work of unwritten) written.push(await work.flush(host.run))
+      } catch (error) {
+        if (together !== undefined) {
+          // After some failures, as a deadlock, there is no savepoint any more. What has failed tells more than that.
+          await host.run((connection) => connection.rollbackTo(together)).catch(() => host.doom(error))
+        }
+        throw error
+      }
+      if (together !== undefined) await host.run((connection) => connection.release(together))
     } catch (error) {
       for (const each of written) each.lost()
       this.clear()
@@ -213,22 +289,5 @@ export class Buffers<Connection extends TransactionConnection> {
 
   clear(): void {
     for (const work of this.#byKey.values()) work.clear()
-  }
-
-  async #writeTogether(host: FlushHost<Connection>, written: Written[]): Promise<void> {
-    const { savepoint } = host
-    await host.run((connection) => connection.savepoint(savepoint))
-    try {
-      await this.#writeAll(host.run, written)
-    } catch (error) {
-      // After some failures, as a deadlock, there is no savepoint any more. What has failed tells more than that.
-      await host.run((connection) => connection.rollbackTo(savepoint)).catch(() => host.doom(error))
-      throw error
-    }
-    await host.run((connection) => connection.release(savepoint))
-  }
-
-  async #writeAll(run: Run<Statements<Connection>>, written: Written[]): Promise<void> {
-    for (const work of this.#byKey.values()) if (!work.empty) written.push(await work.flush(run))
   }
 }

@@ -45,6 +45,10 @@ const mostWarnings = 20
 
 /** Tells the escapes of one datastore. */
 export class Escapes {
+  /** Whether calls are to be watched. */
+  readonly areWatched: boolean
+  /** Whether calls are to remember where they were made, which costs more than watching them. */
+  readonly areLocated: boolean
   readonly #onEscape: OnEscape
   readonly #now: () => number
   readonly #shown = new Set<string>()
@@ -53,18 +57,10 @@ export class Escapes {
 
   /** @param now - milliseconds on a clock that does not go back */
   constructor(onEscape: OnEscape, now: () => number = () => performance.now()) {
+    this.areWatched = onEscape !== 'off'
+    this.areLocated = onEscape === 'throw'
     this.#onEscape = onEscape
     this.#now = now
-  }
-
-  /** Whether calls are to be watched. */
-  get areWatched(): boolean {
-    return this.#onEscape !== 'off'
-  }
-
-  /** Whether calls are to remember where they were made, which costs more than watching them. */
-  get areLocated(): boolean {
-    return this.#onEscape === 'throw'
   }
 
   /**

@@ -1,10 +1,44 @@
 /** How long a transaction can be used: until its deadline, or until its end has begun. */
 import { TransactionTimeoutError } from '../errors.js'
-import { closedError, type Deadline, type TransactionLabel, textOf } from './options.js'
+import { closedError, type Labelled, type TransactionLabel, textOf } from './options.js'
 import type { Telemetry } from './telemetry.js'
 
 /** From when on a deadline that comes late tells that the process has stood still. */
 const leastLateMs = 500
+
+/** How long a piece of work may take: all attempts at it together, from the first use of the database on, without the waiting for connections. */
+export class Deadline {
+  /** Milliseconds. */
+  readonly ms: number
+  /** Whether the database has been used, in this attempt or in one before. */
+  hasStarted = false
+  /** When it is over, on the clock of `performance.now()`; undefined while nothing is counted. */
+  #endsAt: number | undefined
+  /** Milliseconds that are left while nothing is counted. */
+  #restMs: number
+
+  constructor(ms: number) {
+    this.ms = ms
+    this.#restMs = ms
+  }
+
+  /** Milliseconds that are left, all of them before the first use; below 0 by how much it is exceeded. */
+  get leftMs(): number {
+    return this.#endsAt === undefined ? this.#restMs : this.#endsAt - performance.now()
+  }
+
+  /** Starts to count, or goes on with it. @returns when it is over, on the clock of `performance.now()` */
+  start(): number {
+    this.hasStarted = true
+    return (this.#endsAt ??= performance.now() + this.#restMs)
+  }
+
+  /** Counts nothing until it is started again. */
+  pause(): void {
+    this.#restMs = this.leftMs
+    this.#endsAt = undefined
+  }
+}
 
 /** What a lifetime needs to know when it starts. */
 export interface LifetimeOptions {
@@ -12,7 +46,7 @@ export interface LifetimeOptions {
   /** Who is told of a deadline that has passed. */
   readonly telemetry: Telemetry
   /** What the transaction is for, for messages. */
-  readonly label: TransactionLabel | undefined
+  readonly label: TransactionLabel | Labelled | undefined
 }
 
 /** Whose lifetime it is. */
@@ -33,12 +67,20 @@ export class Lifetime {
   #abortReason: Error | undefined
   #ending: AbortController | undefined
   #timer: NodeJS.Timeout | undefined
-  #ended: Error | boolean = false
-  #stopped: Error | undefined
+  /**
+   * Until when statements can start, on the clock of `performance.now()`: before each it is compared with that. It is a field for
+   * this; only this class writes it.
+   */
+  openUntil: number = Infinity
+  /** Whether no statement can start any more; written by this class only, as `openUntil`. */
+  isOver = false
+  #ended: Error | undefined
 
   constructor(options: LifetimeOptions, owner: LifetimeOwner) {
     this.#options = options
     this.#owner = owner
+    // By the attempt before.
+    if (options.deadline.hasStarted) this.startDeadline()
   }
 
   /** Which transaction this is, for messages. */
@@ -49,20 +91,13 @@ export class Lifetime {
 
   /** Why no statement can start any more, undefined while one can. */
   get ended(): Error | undefined {
+    if (!this.isOver) return undefined
     // Made when it is asked for: few transactions are used after their end.
-    if (this.#ended === true) this.#ended = closedError('A statement was sent', this.title)
-    return this.#ended === false ? undefined : this.#ended
-  }
-
-  /** Whether no statement can start any more. */
-  get isOver(): boolean {
-    return this.#ended !== false
+    return (this.#ended ??= this.stopped ?? closedError('A statement was sent', this.title))
   }
 
   /** What has ended it from outside, such as the deadline; undefined where nothing has. */
-  get stopped(): Error | undefined {
-    return this.#stopped
-  }
+  stopped: Error | undefined
 
   /** Aborts at the deadline, or when `abort` is called. */
   get signal(): AbortSignal {
@@ -94,10 +129,8 @@ export class Lifetime {
    * @throws why no statement can start any more
    */
   assertOpen(): void {
-    if (this.#ended === false) {
-      if (performance.now() < this.#options.deadline.endsAt) return
-      this.#expire()
-    }
+    if (performance.now() < this.openUntil) return
+    if (!this.isOver) this.#expire()
     const { ended } = this
     if (ended !== undefined) throw ended
   }
@@ -105,15 +138,15 @@ export class Lifetime {
   /** Starts the deadline at the first use of the database. */
   startDeadline(): void {
     if (this.#timer !== undefined) return
-    const { deadline } = this.#options
-    this.#timer = setTimeout(() => this.#expire(), deadline.leftMs)
-    deadline.start()
+    this.openUntil = this.#options.deadline.start()
+    this.#timer = setTimeout(() => this.#expire(), Math.max(0, this.openUntil - performance.now()))
   }
 
   /** Stops it while the transaction waits for a connection. @returns what starts it again */
   pauseDeadline(): () => void {
     this.#options.deadline.pause()
     clearTimeout(this.#timer)
+    if (!this.isOver) this.openUntil = Infinity
     return () => {
       this.#timer = undefined
       if (!this.isOver) this.startDeadline()
@@ -126,8 +159,10 @@ export class Lifetime {
    * @returns false when its end has begun already
    */
   stop(error: Error): boolean {
-    if (this.#ended !== false) return false
-    this.#ended = this.#stopped = error
+    if (this.isOver) return false
+    this.isOver = true
+    this.openUntil = Number.NEGATIVE_INFINITY
+    this.stopped = error
     this.abort(error)
     this.#owner.stopped()
     return true
@@ -136,7 +171,8 @@ export class Lifetime {
   /** Its end begins: no statement starts any more. */
   close(): void {
     clearTimeout(this.#timer)
-    if (this.#ended === false) this.#ended = true
+    this.isOver = true
+    this.openUntil = Number.NEGATIVE_INFINITY
     this.#ending?.abort(this.ended)
   }
 
@@ -146,11 +182,11 @@ export class Lifetime {
     const { isBeginning } = this.#owner
     const what = isBeginning ? 'had no connection that answers' : 'was still open'
     const cure = isBeginning ? 'See whether the database can be reached' : 'Do less in it'
-    const { ms, overMs } = deadline
+    const { ms, leftMs } = deadline
     this.stop(
       new TransactionTimeoutError(
         `The deadline has passed: ${this.title} ${what} ${ms} ms after its first use of the database, and ` +
-          `was rolled back. ${cure}, or give it a greater deadlineMs.${this.#whyLate(overMs)}`,
+          `was rolled back. ${cure}, or give it a greater deadlineMs.${this.#whyLate(-leftMs)}`,
       ),
     )
   }

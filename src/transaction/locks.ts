@@ -1,39 +1,28 @@
 /** Who may do something now, and how long others wait for it: nothing that hangs may keep them waiting. */
 
-/** Ends a turn; a second call does nothing. */
-export type EndTurn = () => void
-
 /** Lets one holder in at a time, in the order of asking. */
 export class Turn {
-  #held = false
+  #isHeld = false
   readonly #waiting: Array<() => void> = []
 
-  /** Whether somebody has the turn now. */
-  get held(): boolean {
-    return this.#held
-  }
-
   /** Takes the turn if nobody has it. */
-  tryTake(): EndTurn | undefined {
-    if (this.#held) return undefined
-    this.#held = true
-    return this.#end()
+  tryTake(): boolean {
+    if (this.#isHeld) return false
+    return (this.#isHeld = true)
   }
 
   /**
-   * Waits for the turn.
+   * Waits for the turn; who has it calls `end`, in a `finally`.
    *
    * @param signal - gives up waiting; the promise then rejects with the signal's reason
-   * @returns the function that ends the turn: call it in a `finally`
    */
-  take(signal?: AbortSignal): Promise<EndTurn> {
-    if (signal?.aborted) return Promise.reject(asError(signal.reason))
-    const free = this.tryTake()
-    if (free !== undefined) return Promise.resolve(free)
-    return new Promise((resolve, reject) => {
+  async take(signal?: AbortSignal): Promise<void> {
+    if (signal?.aborted) throw asError(signal.reason)
+    if (this.tryTake()) return
+    await new Promise<void>((resolve, reject) => {
       const enter = (): void => {
         signal?.removeEventListener('abort', leave)
-        resolve(this.#end())
+        resolve()
       }
       const leave = (): void => {
         const place = this.#waiting.indexOf(enter)
@@ -45,24 +34,17 @@ export class Turn {
     })
   }
 
-  #end(): EndTurn {
-    let ended = false
-    return () => {
-      if (ended) return
-      ended = true
-      const next = this.#waiting.shift()
-      if (next === undefined) this.#held = false
-      else next()
-    }
+  /** Gives the turn to who has waited the longest. To be called once by each who had it. */
+  end(): void {
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#isHeld = false
+    else next()
   }
 }
 
 function asError(reason: unknown): Error {
   return reason instanceof Error ? reason : new Error('aborted', { cause: reason })
 }
-
-/** Gives up what was granted; a second call does nothing. */
-export type Leave = () => void
 
 /** Something that is in, as far as the lock knows it. */
 interface Occupant {
@@ -73,7 +55,7 @@ interface Occupant {
 interface Request {
   readonly alone: boolean
   readonly inside: Occupant | undefined
-  readonly grant: (leave: Leave) => void
+  readonly grant: () => void
 }
 
 /** How to ask for a place. */
@@ -98,30 +80,25 @@ export class ScopeLock {
   #isTaken = false
   #waiting: Request[] = []
 
-  /** Takes a place that is free. */
-  tryEnter(alone: boolean, inside: Occupant | undefined): Leave | undefined {
-    if (inside === undefined && this.#waiting.length > 0) return undefined
-    return this.#fits(alone, inside) ? this.#take(alone) : undefined
+  /** Takes a place if one is free; who has it calls `leave`. */
+  tryEnter(alone: boolean, inside: Occupant | undefined): boolean {
+    const hasToWait = inside === undefined && this.#waiting.length > 0
+    if (hasToWait || !this.#fits(alone, inside)) return false
+    if (alone) this.#isTaken = true
+    else this.#operations += 1
+    return true
   }
 
   /** Waits for a place; the promise rejects with the signal's reason. */
-  async enter({ alone, inside, signal }: PlaceOptions): Promise<Leave> {
-    const free = this.tryEnter(alone, inside)
-    if (free !== undefined) return free
-    return await this.#wait(alone, inside, signal())
+  async enter({ alone, inside, signal }: PlaceOptions): Promise<void> {
+    if (!this.tryEnter(alone, inside)) await this.#wait(alone, inside, signal())
   }
 
-  #take(alone: boolean): Leave {
-    if (alone) this.#isTaken = true
-    else this.#operations += 1
-    let left = false
-    return () => {
-      if (left) return
-      left = true
-      if (alone) this.#isTaken = false
-      else this.#operations -= 1
-      this.#admit()
-    }
+  /** Gives a place back. To be called once by each who had one. @param alone - as it was asked for */
+  leave(alone: boolean): void {
+    if (alone) this.#isTaken = false
+    else this.#operations -= 1
+    if (this.#waiting.length > 0) this.#admit()
   }
 
   #fits(alone: boolean, inside: Occupant | undefined): boolean {
@@ -140,19 +117,19 @@ export class ScopeLock {
     return stuck.size
   }
 
-  async #wait(alone: boolean, inside: Occupant | undefined, signal: AbortSignal): Promise<Leave> {
-    return await new Promise<Leave>((resolve, reject) => {
+  async #wait(alone: boolean, inside: Occupant | undefined, signal: AbortSignal): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
       const giveUp = (): void => {
         this.#waiting = this.#waiting.filter((other) => other !== request)
-        reject(signal.reason instanceof Error ? signal.reason : new Error('aborted', { cause: signal.reason }))
+        reject(asError(signal.reason))
         this.#admit()
       }
       const request: Request = {
         alone,
         inside,
-        grant: (leave) => {
+        grant: () => {
           signal.removeEventListener('abort', giveUp)
-          resolve(leave)
+          resolve()
         },
       }
       if (inside === undefined) this.#waiting.push(request)
@@ -169,7 +146,9 @@ export class ScopeLock {
       first = this.#waiting[0]
     ) {
       this.#waiting.shift()
-      first.grant(this.#take(first.alone))
+      if (first.alone) this.#isTaken = true
+      else this.#operations += 1
+      first.grant()
     }
   }
 }

@@ -67,28 +67,33 @@ const expectedPollMs = 10
 // Node's timers fire at once beyond.
 const longestTimeoutMs = 2_147_483_647
 
+/** So many that may be begun may be kept that are past. */
+const fewestExpected = 4
+
 /** The outermost scopes that have not ended, and those whose hooks are still running. */
 export class OpenScopes<Connection extends TransactionConnection> {
-  readonly #open = new Bag<Scope<Connection>>()
-  readonly #unsettled = new Bag<Scope<Connection>>()
+  /** In no order. */
+  readonly #unsettled: Array<Member<Connection>> = []
   readonly #watchers = new Set<() => void>()
-  readonly #expected = new Expected()
-  #isClosing = false
+  /**
+   * They are asked now and then whether they are past, so that nobody has to tell: a listener for each request would cost more than
+   * this, and Node does not tell of all ends.
+   */
+  #expected: Array<DeferredScope<Connection>> = []
+  #mostExpected = fewestExpected
+  /** Whether the end of them all has begun. A field, as each transaction asks; only this class writes it. */
+  isClosing = false
   #isStopped = false
 
   /** Those that have not ended. */
   get all(): ReadonlyArray<Scope<Connection>> {
-    return this.#open.values
-  }
-
-  /** Whether the end of them all has begun. */
-  get isClosing(): boolean {
-    return this.#isClosing
+    return this.#unsettled.flatMap(({ scope }) => (scope.isDone ? [] : scope))
   }
 
   /** Whether one may still be begun. */
   get isExpecting(): boolean {
-    return this.#expected.any
+    this.#forgetPast()
+    return this.#expected.length > 0
   }
 
   /**
@@ -96,7 +101,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
    * @throws `DatastoreClosedError` when no transaction begins any more
    */
   assertAdmits(isInside: () => boolean): void {
-    if (!this.#isClosing || (!this.#isStopped && isInside())) return
+    if (!this.isClosing || (!this.#isStopped && isInside())) return
     throw new DatastoreClosedError(
       'Could not begin a transaction: the datastore is closed, or about to be. Ask another instance of this service.',
     )
@@ -104,16 +109,16 @@ export class OpenScopes<Connection extends TransactionConnection> {
 
   /** Takes in a scope until it has ended and its hooks have run. */
   add(scope: Scope<Connection>): void {
-    const open = this.#open.add(scope)
-    const unsettled = this.#unsettled.add(scope)
-    scope.listeners.onEnded(() => this.#remove(this.#open, open))
-    scope.hooks.onSettled(() => this.#remove(this.#unsettled, unsettled))
+    const member = { scope, place: this.#unsettled.length }
+    this.#unsettled.push(member)
+    scope.hooks.onSettled(() => this.#remove(member))
   }
 
   /** Takes in one that may still be begun. @throws as `assertAdmits` */
   expect(deferred: DeferredScope<Connection>, isInside: () => boolean): void {
-    if (this.#isClosing) this.assertAdmits(isInside)
-    this.#expected.add(deferred)
+    if (this.isClosing) this.assertAdmits(isInside)
+    this.#expected.push(deferred)
+    if (this.#expected.length > this.#mostExpected) this.#forgetPast()
   }
 
   /**
@@ -129,7 +134,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
         `Could not close the datastore with a timeoutMs of ${timeoutMs}: give a number from 0 to 2,147,483,647, or Infinity.`,
       )
     }
-    this.#isClosing = true
+    this.isClosing = true
     if (await this.#isSettledWithin(timeoutMs, signal)) return 0
     this.#isStopped = true
     return await this.#stopAll()
@@ -137,7 +142,8 @@ export class OpenScopes<Connection extends TransactionConnection> {
 
   /** Rolls back what can be, and lets go of what does not end soon. Hooks are not waited for. */
   async #stopAll(): Promise<number> {
-    const open = this.#open.values
+    const open = this.all
+    for (const { listeners } of open) listeners.onEnded(() => this.#tell())
     const stopped = open.filter(({ session }) => session.life.stop(stoppedError()))
     const ending = this.#untilEnded(stopped)
     if (await settlesWithin(ending, endPatienceMs)) return stopped.length
@@ -147,7 +153,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
   }
 
   async #untilEnded(stopped: ReadonlyArray<Scope<Connection>>): Promise<void> {
-    while (this.#open.size > 0) await this.#change()
+    while (this.all.length > 0) await this.#change()
     for (const { session } of stopped) await session.undone
   }
 
@@ -161,7 +167,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
     try {
       while (!this.#isSettled && !limit.signal.aborted) {
         // Nobody tells when one that is expected is past.
-        if (this.#unsettled.size > 0) await this.#change(limit.signal)
+        if (this.#unsettled.length > 0) await this.#change(limit.signal)
         else await delay(expectedPollMs)
       }
       return this.#isSettled
@@ -172,7 +178,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
   }
 
   get #isSettled(): boolean {
-    return this.#unsettled.size === 0 && !this.#expected.any
+    return this.#unsettled.length === 0 && !this.isExpecting
   }
 
   /** Waits until one is removed, or the limit is there. */
@@ -188,9 +194,24 @@ export class OpenScopes<Connection extends TransactionConnection> {
     })
   }
 
-  #remove(scopes: Bag<Scope<Connection>>, member: Membership<Scope<Connection>>): void {
-    scopes.remove(member)
+  #remove(member: Member<Connection>): void {
+    if (this.#unsettled[member.place] !== member) return
+    const last = this.#unsettled.pop()
+    if (last !== undefined && last !== member) {
+      last.place = member.place
+      this.#unsettled[member.place] = last
+    }
+    if (this.#watchers.size > 0) this.#tell()
+  }
+
+  #tell(): void {
     for (const changed of this.#watchers) changed()
+  }
+
+  #forgetPast(): void {
+    this.#expected = this.#expected.filter(({ isExpected }) => isExpected)
+    // So each is asked twice on average, however many there are.
+    this.#mostExpected = Math.max(fewestExpected, 2 * this.#expected.length)
   }
 }
 
@@ -200,81 +221,15 @@ function stoppedError(): DatastoreClosedError {
   )
 }
 
-/** A member of a bag, to take it out again. */
-interface Membership<T> {
-  readonly value: T
-  /** Undefined for one that is out. */
-  place: number | undefined
-}
-
 /**
- * Takes things in and out, in no order.
+ * One that is in.
  *
- * Why no `Set`: a set that is used for long makes its table anew now and then, and V8 lets the old table point to the new one.
- * Once one of them is in the old generation, so are all that come after it, with everything that was in them, until the next
+ * Why no `Set` of scopes: a set that is used for long makes its table anew now and then, and V8 lets the old table point to the new
+ * one. Once one of them is in the old generation, so are all that come after it, with everything that was in them, until the next
  * full garbage collection: young requests did not die young. A `WeakMap` keeps its values in the same way.
  */
-class Bag<T> {
-  readonly #members: Array<Membership<T>> = []
-
-  get size(): number {
-    return this.#members.length
-  }
-
-  /** Those that are in it now. */
-  get values(): T[] {
-    return this.#members.map(({ value }) => value)
-  }
-
-  add(value: T): Membership<T> {
-    const member = { value, place: this.#members.length }
-    this.#members.push(member)
-    return member
-  }
-
-  /** Takes one out; harmless when it is out. */
-  remove(member: Membership<T>): void {
-    const { place } = member
-    const last = this.#members.at(-1)
-    if (place === undefined || last === undefined) return
-    this.#members.pop()
-    member.place = undefined
-    if (last === member) return
-    last.place = place
-    this.#members[place] = last
-  }
-}
-
-/** What knows whether it is expected. */
-interface Expectable {
-  readonly isExpected: boolean
-}
-
-/** So many that are past may be kept. */
-const fewest = 4
-
-/**
- * Asks now and then whether they are past, so that nobody has to tell: a listener for each request would cost more than this, and
- * Node does not tell of all ends.
- */
-class Expected {
-  #all: Expectable[] = []
-  #limit = fewest
-
-  add(one: Expectable): void {
-    this.#all.push(one)
-    if (this.#all.length > this.#limit) this.#forgetPast()
-  }
-
-  /** Whether there are any. */
-  get any(): boolean {
-    this.#forgetPast()
-    return this.#all.length > 0
-  }
-
-  #forgetPast(): void {
-    this.#all = this.#all.filter(({ isExpected }) => isExpected)
-    // So each is asked twice on average, however many there are.
-    this.#limit = Math.max(fewest, 2 * this.#all.length)
-  }
+interface Member<Connection extends TransactionConnection> {
+  readonly scope: Scope<Connection>
+  /** In the list: the last one takes the place of one that leaves. */
+  place: number
 }

@@ -1,4 +1,4 @@
-/** How a transaction is to be run: options and their checks, deadlines, retries, states, and `@transactional`. */
+/** How a transaction is to be run: options and their checks, retries, states, and `@transactional`. */
 import { types } from 'node:util'
 import {
   callable,
@@ -11,53 +11,6 @@ import {
   text,
 } from '../checked-options.js'
 import { ConcurrencyError, OperationalError, ProgrammingError, TransactionClosedError } from '../errors.js'
-
-/** How long a piece of work may take: all attempts at it together, from the first use of the database on, without the waiting for connections. */
-export class Deadline {
-  /** Milliseconds. */
-  readonly ms: number
-  /** When it is over, on the clock of `performance.now()`; `Infinity` while nothing is counted. Compared with before each statement. */
-  endsAt: number = Infinity
-  /** Milliseconds that are left while nothing is counted. */
-  #restMs: number
-  #hasStarted = false
-
-  constructor(ms: number) {
-    this.ms = ms
-    this.#restMs = ms
-  }
-
-  /** Whether the database has been used, in this attempt or in one before. */
-  get hasStarted(): boolean {
-    return this.#hasStarted
-  }
-
-  /** Milliseconds that are left, from 0; all of them before the first use. */
-  get leftMs(): number {
-    return Math.max(0, this.#difference)
-  }
-
-  /** Milliseconds by which it is exceeded, from 0. */
-  get overMs(): number {
-    return Math.max(0, -this.#difference)
-  }
-
-  get #difference(): number {
-    return this.endsAt === Infinity ? this.#restMs : this.endsAt - performance.now()
-  }
-
-  /** Starts to count, or goes on with it. */
-  start(): void {
-    this.#hasStarted = true
-    if (this.endsAt === Infinity) this.endsAt = performance.now() + this.#restMs
-  }
-
-  /** Counts nothing until it is started again. */
-  pause(): void {
-    this.#restMs = this.#difference
-    this.endsAt = Infinity
-  }
-}
 
 const firstDelayMs = 5
 const longestDelayMs = 250
@@ -174,11 +127,15 @@ export const transactionOptionTypes: OptionTypesOf<TransactionOptions> = {
   label: either(text, callable),
 }
 
-/** The text of a label, undefined where there is none, or where its function fails: it is asked where nobody could catch that. */
-export function textOf(label: TransactionLabel | undefined): string | undefined {
-  if (typeof label !== 'function') return label
+/** What knows the label of a transaction: it is asked where there is a message. */
+export interface Labelled {
+  readonly label: string
+}
+
+/** The text of a label, undefined where there is none, or where what knows it fails: it is asked where nobody could catch that. */
+export function textOf(label: TransactionLabel | Labelled | undefined): string | undefined {
   try {
-    return label()
+    return typeof label === 'function' ? label() : typeof label === 'object' ? label.label : label
   } catch {
     return undefined
   }
@@ -250,11 +207,6 @@ export function checkedDeadline(deadlineMs: number): number {
   throw new ProgrammingError(
     `Could not begin a transaction with a deadline of ${deadlineMs} ms: give a number between 1 and 2,147,483,647.`,
   )
-}
-
-/** @throws `ProgrammingError` as `checkedDeadline` does */
-export function newDeadline(deadlineMs: number): Deadline {
-  return new Deadline(checkedDeadline(deadlineMs))
 }
 
 /** What the method's transactions are begun on; a `PrismaDatastore` is one. */

@@ -2,10 +2,9 @@
 import { CommitUnknownError } from '../errors.js'
 import { Calls, type Operation, Operations, reportUnfinished, runningWork, untilQuiet } from './calls.js'
 import type { ConnectionSource, LoneStatements, Statements, TransactionConnection } from './connection.js'
-import { Buffers, EndListeners, Hooks, type PendingWork, type Run } from './endings.js'
-import { type Leave, ScopeLock } from './locks.js'
+import { Buffers, EndListeners, Failure, Hooks, type PendingWork, type Run, Savepoints } from './endings.js'
+import { ScopeLock } from './locks.js'
 import { closedError, type TransactionState } from './options.js'
-import { Failure, Savepoints } from './savepoints.js'
 import { type Reading, Session, type SessionOptions, type Work } from './session.js'
 import type { Ending } from './telemetry.js'
 
@@ -19,7 +18,8 @@ interface Place<Connection extends TransactionConnection> {
   readonly parent: Scope<Connection>
   /** Of its savepoint. */
   readonly name: string
-  readonly leaveParent: Leave
+  /** Called once, at the end. */
+  readonly leaveParent: () => void
 }
 
 /** Takes statements one at a time, keeps what is to be flushed, and ends exactly once. */
@@ -28,19 +28,21 @@ export abstract class Scope<Connection extends TransactionConnection> {
   readonly parent: Scope<Connection> | undefined
   readonly hooks: Hooks = new Hooks()
   readonly listeners: EndListeners = new EndListeners()
+  /** What it can only roll back for. */
+  readonly failure: Failure = new Failure()
   /** The operations of guests in it. */
   readonly operations: Operations
   /** The calls of applications and recorders in it. */
   readonly calls: Calls = new Calls()
-  /** The savepoints of guests in it. */
-  readonly savepoints: Savepoints<Connection>
   /** What is saved in it and not written yet. */
   readonly buffers: Buffers<Connection> = new Buffers()
   autoflush: boolean
+  /** Whether its end has come: `ended` is so from when a rollback begins, and nothing can be done in it. Written by this class only. */
+  isDone = false
   readonly #source: ConnectionSource<Connection>
   readonly #name: string
   readonly #lock = new ScopeLock()
-  readonly #failure = new Failure()
+  #savepoints: Savepoints<Connection> | undefined
   #state: TransactionState = 'idle'
   #committing: Promise<void> | undefined
   #rollingBack: Promise<void> | undefined
@@ -59,7 +61,6 @@ export abstract class Scope<Connection extends TransactionConnection> {
     this.parent = place?.parent
     this.#name = place?.name ?? 'es'
     this.operations = new Operations(session.options.escapes.areWatched)
-    this.savepoints = new Savepoints((work) => this.execute(work), this.#failure)
   }
 
   /** A transaction of its own. Nothing is sent to the database yet. */
@@ -86,14 +87,15 @@ export abstract class Scope<Connection extends TransactionConnection> {
 
   /** A part of this scope that can be undone alone. Waits while another one is open here; meanwhile this scope's own statements wait. */
   async nested(): Promise<Scope<Connection>> {
-    const leaveParent = this.#tryEnter(true) ?? (await this.#enter(true))
+    const inside = this.operations.around
+    if (!this.#tryEnter(true, inside)) await this.#wait(true, inside)
     this.#nestedCount += 1
     this.#part = new Part(this.#source, {
       parent: this,
       name: `${this.#name}_${this.#nestedCount}`,
       leaveParent: () => {
         this.#part = undefined
-        leaveParent()
+        this.#lock.leave(true)
       },
     })
     return this.#part
@@ -102,6 +104,11 @@ export abstract class Scope<Connection extends TransactionConnection> {
   /** The nested scope that is open in this one, or in that, and so on; this one when there is none. No other has statements to send. */
   get innermost(): Scope<Connection> {
     return this.#part?.innermost ?? this
+  }
+
+  /** Those of guests in it. */
+  get savepoints(): Savepoints<Connection> {
+    return (this.#savepoints ??= new Savepoints((work) => this.execute(work), this.failure))
   }
 
   get attempt(): number {
@@ -123,40 +130,26 @@ export abstract class Scope<Connection extends TransactionConnection> {
 
   /** Whether nothing can be done in it any more: it has ended, or what is around it has. */
   get isOver(): boolean {
-    return this.ended || (this.parent ?? this.session.life).isOver
+    return this.#state === 'committed' || this.#state === 'rolledBack' || (this.parent ?? this.session.life).isOver
   }
 
   /** @throws `TransactionClosedError` or `TransactionTimeoutError` when nothing can be done in this scope any more */
   assertUsable(): void {
-    this.session.life.assertOpen()
+    const { life } = this.session
+    if (performance.now() >= life.openUntil) life.assertOpen()
     const state = this.#state
     if (state !== 'committed' && state !== 'rolledBack' && this.parent?.isOver !== true) return
     throw closedError('A statement was sent', this.title)
   }
 
-  /** From now on this scope can only roll back. @param why - completes "The transaction was rolled back: " */
-  rollbackOnly(why: string = 'rollbackOnly() was called on it.'): void {
-    this.#failure.force(why)
-  }
-
-  /** From now on this scope can only roll back, and its end does not reject because of that. */
-  rollbackQuietly(): void {
-    this.#failure.forceQuietly()
-  }
-
-  /** Whether the end is a rollback that does not reject. */
-  get rollsBackQuietly(): boolean {
-    return this.#failure.isQuiet
-  }
-
   /** An operation has failed after it had written something: that is in the transaction, which can only roll back. */
   failHalfWay(error: unknown): void {
-    this.#failure.record(error, this.savepoints.depth, halfWay)
+    this.failure.record(error, this.savepoints.depth, halfWay)
   }
 
   /** The database has ended the transaction: neither this scope nor those around it can commit. */
   doom(error: unknown): void {
-    this.#failure.record(error, 0)
+    this.failure.record(error, 0)
     this.session.lose(error)
     this.parent?.doom(error)
   }
@@ -173,30 +166,33 @@ export abstract class Scope<Connection extends TransactionConnection> {
    * @param reading - the same, where it only reads: as long as nothing else was done it may be sent without a transaction around it
    */
   async execute<T>(work: Work<Connection, T>, reading?: Reading<Connection, T>): Promise<T> {
-    const leave = this.#tryEnter(false) ?? (await this.#enter(false))
+    const inside = this.operations.around
+    if (!this.#tryEnter(false, inside)) await this.#wait(false, inside)
     try {
       return await this.runInTurn(work, reading)
     } finally {
-      leave()
+      this.#lock.leave(false)
     }
   }
 
   /** Runs an operation of a guest, which sends its statements by `runInTurn`: side by side with others, but not with a nested scope. */
   async operation<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+    const { operations } = this
     operation.isStarted = true
+    operation.outer = operations.around
     try {
-      const inside = this.operations.around
-      const free = this.#tryEnter(false, inside)
-      const leave = free ?? (await this.#enter(false))
+      if (!this.#tryEnter(false, operation.outer)) {
+        await this.#wait(false, operation.outer)
+        // It may have ended meanwhile.
+        this.assertUsable()
+      }
       try {
-        // It may have ended while this waited.
-        if (free === undefined) this.assertUsable()
-        return await this.operations.run(operation, inside, work)
+        return await operations.run(operation, work)
       } finally {
-        leave()
+        this.#lock.leave(false)
       }
     } finally {
-      this.operations.forget(operation)
+      operations.forget(operation)
     }
   }
 
@@ -226,22 +222,23 @@ export abstract class Scope<Connection extends TransactionConnection> {
   async flush(): Promise<void> {
     this.assertUsable()
     if (this.buffers.empty) return
-    await this.#prepare()
-    const leave = this.#tryEnter(true) ?? (await this.#enter(true))
+    if (this.buffers.needsPreparation) await this.#prepare()
+    const inside = this.operations.around
+    if (!this.#tryEnter(true, inside)) await this.#wait(true, inside)
     try {
       await this.flushInTurn()
     } finally {
-      leave()
+      this.#lock.leave(true)
     }
   }
 
   /** As `flush`, for who holds the turn already. */
   async flushInTurn(): Promise<void> {
-    const counts = this.buffers.pending
-    if (counts.tables === 0) return
+    const { unwritten } = this.buffers
+    if (unwritten.length === 0) return
     const run: Run<Connection> = (work) => this.runInTurn(work)
-    const host = { run, ...counts, savepoint: `${this.#name}_flush`, doom: (error: unknown) => this.doom(error) }
-    await this.session.options.telemetry.flush(this.session, counts, () => this.buffers.flush(host))
+    const host = { run, savepoint: `${this.#name}_flush`, doom: (error: unknown) => this.doom(error) }
+    await this.session.options.telemetry.flush(this.session, unwritten, () => this.buffers.flush(unwritten, host))
   }
 
   /**
@@ -252,15 +249,15 @@ export abstract class Scope<Connection extends TransactionConnection> {
   async commit(isFromInside: boolean = false): Promise<void> {
     // Work that ends when the signal aborts comes here while the deadline is rolling back.
     if (this.#rollingBack !== undefined) await this.#rollingBack
-    let leave: Leave | undefined
+    let isIn = false
     try {
       this.assertUsable()
-      await this.#prepare()
-      const entered = await this.#enterLast(isFromInside)
-      leave = entered.leave
-      if (this.#failure.isQuiet) return await this.rollback()
-      this.#failure.assertCommittable()
-      reportUnfinished(this, entered.running)
+      if (this.buffers.needsPreparation) await this.#prepare()
+      const running = await this.#enterLast(isFromInside)
+      isIn = true
+      if (this.failure.isQuiet) return await this.rollback()
+      this.failure.assertCommittable()
+      reportUnfinished(this, running)
       await this.store()
       this.#end('committed')
     } catch (error) {
@@ -269,7 +266,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
       else await this.rollback(error)
       throw error
     } finally {
-      leave?.()
+      if (isIn) this.#lock.leave(true)
     }
     await this.stored()
   }
@@ -290,48 +287,52 @@ export abstract class Scope<Connection extends TransactionConnection> {
   protected async store(): Promise<void> {
     await this.flushInTurn()
     this.assertUsable()
-    this.#failure.assertCommittable()
+    this.failure.assertCommittable()
     this.#state = 'committing'
     await (this.#committing = this.end())
     // At once: a rollback that is asked for meanwhile has waited for that, too.
     this.#state = 'committed'
   }
 
-  /** Sends the one statement that there is to send, without a transaction around it. */
-  protected async storeAlone(lone: LoneStatements<Connection>): Promise<void> {
-    this.#failure.assertCommittable()
-    const counts = this.buffers.pending
+  /** Sends the one statement that there is to send, without a transaction around it: it is the commit as well. */
+  protected async storeAlone(lone: LoneStatements<Connection>, pending: PendingWork<Connection>): Promise<void> {
+    this.failure.assertCommittable()
     const { telemetry } = this.session.options
     const write = async (run: Run<Statements<Connection>>): Promise<void> => {
       this.#state = 'committing'
-      await (this.#committing = telemetry.flush(this.session, counts, () => this.buffers.writeAlone(run)))
+      await (this.#committing = telemetry.flush(this.session, [pending], async () =>
+        (await pending.flush(run)).stored(),
+      ))
       this.#state = 'committed'
     }
     await this.session.writeAlone(lone, write, this)
   }
 
-  /** Takes the place for the commit, after what runs: of that nobody may know, except where the commit is asked for inside of a part. */
-  async #enterLast(isFromInside: boolean): Promise<{ readonly leave: Leave; readonly running: string | undefined }> {
+  /**
+   * Takes the place for the commit, after what runs: of that nobody may know, except where the commit is asked for inside of a part.
+   *
+   * @returns what ran
+   */
+  async #enterLast(isFromInside: boolean): Promise<string | undefined> {
     const hasPart = this.#part !== undefined
     let running = this.calls.areRunning && !isFromInside ? await untilQuiet(this, hasPart) : undefined
-    const free = this.#lock.tryEnter(true, undefined)
-    if (free !== undefined) return { leave: free, running }
+    if (this.#lock.tryEnter(true, undefined)) return running
     if (!isFromInside) running ??= runningWork(this, this.#part !== undefined)
-    const options = { alone: true, inside: undefined, signal: () => this.session.life.endSignal }
-    return { leave: await this.#lock.enter(options), running }
+    await this.#wait(true, undefined)
+    return running
   }
 
   /** What is done before pending events are written sends statements in turns of its own. */
   async #prepare(): Promise<void> {
-    if (!this.buffers.needsPreparation || this.#failure.isQuiet) return
-    this.#failure.assertCommittable()
+    if (this.failure.isQuiet) return
+    this.failure.assertCommittable()
     await this.buffers.prepare()
   }
 
   /** @param wasAlone - whether it was sent without a transaction around it, which it cannot have spoilt then */
   #recordFailure(error: unknown, isOfGuest: boolean, wasAlone: boolean): void {
     const damage = this.session.hasEndedInDatabase ? 'transaction' : this.#source.damageOf(error)
-    if (damage === 'scope' && !wasAlone) this.#failure.record(error, this.savepoints.depth)
+    if (damage === 'scope' && !wasAlone) this.failure.record(error, this.savepoints.depth)
     if (damage === 'transaction' && !wasAlone) this.doom(error)
     this.operations.recordFailure(
       (damage === 'transaction' ? this.#source.lossOf(error) : undefined) ?? error,
@@ -353,19 +354,20 @@ export abstract class Scope<Connection extends TransactionConnection> {
     if (this.#part !== undefined) await this.#part.idle()
   }
 
-  /** Takes a free place in this scope; from here on the deadline runs. */
-  #tryEnter(alone: boolean, inside: Operation | undefined = this.operations.around): Leave | undefined {
+  /** Takes a place in this scope, if one is free; from here on the deadline runs. */
+  #tryEnter(alone: boolean, inside: Operation | undefined): boolean {
     this.assertUsable()
     this.session.life.startDeadline()
     return this.#lock.tryEnter(alone, inside)
   }
 
-  async #enter(alone: boolean): Promise<Leave> {
-    return await this.#lock.enter({ alone, inside: this.operations.around, signal: () => this.session.life.endSignal })
+  async #wait(alone: boolean, inside: Operation | undefined): Promise<void> {
+    await this.#lock.enter({ alone, inside, signal: () => this.session.life.endSignal })
   }
 
   #end(state: 'committed' | 'rolledBack', ending: Ending = state): void {
     this.#state = state
+    this.isDone = true
     this.left(ending)
     this.listeners.ended()
     if (ending === 'commitUnknown') this.hooks.skipped()
@@ -384,7 +386,9 @@ class Whole<Connection extends TransactionConnection> extends Scope<Connection> 
     const { session } = this
     if (session.hasGuests) await session.dismissGuests(true)
     const { lone } = session
-    if (lone !== undefined && this.buffers.areOneStatement) await this.storeAlone(lone)
+    const [pending, ...others] = lone === undefined ? [] : this.buffers.unwritten
+    const isOneStatement = pending?.isOneStatement === true && others.length === 0
+    if (lone !== undefined && isOneStatement) await this.storeAlone(lone, pending)
     else await super.store()
   }
 

@@ -55,24 +55,26 @@ export type Reading<Connection extends TransactionConnection, T> = Work<Statemen
 export class Session<Connection extends TransactionConnection> implements LifetimeOwner {
   readonly options: SessionOptions
   readonly life: Lifetime
-  readonly #source: ConnectionSource<Connection>
+  readonly source: ConnectionSource<Connection>
   readonly #onStopped: () => void
   readonly #guests = new Map<object, Guest>()
   readonly #turn = new Turn()
   #connecting: Promise<Connection> | undefined
   #connection: Connection | undefined
+  /** Whether the database has begun it: by BEGIN, or with the one statement that wrote everything. */
+  isCounted = false
+  /** How often the connection was asked for, from whatever scope. */
+  useCount = 0
   #hasBegun = false
   /** What the pool has given, while BEGIN or a statement by itself is under way. */
   #acquired: Abandonable | undefined
   #inFlight: Promise<unknown> | undefined
   #undone: Promise<void> = Promise.resolve()
-  #useCount = 0
-  #isLoneWrite = false
   #positions: Map<string, bigint> | undefined
   #lost: { readonly cause: unknown } | undefined
 
   constructor(source: ConnectionSource<Connection>, options: SessionOptions, onStopped: () => void) {
-    this.#source = source
+    this.source = source
     this.options = options
     this.#onStopped = onStopped
     this.life = new Lifetime(options, this)
@@ -83,7 +85,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   }
 
   get singleWriter(): boolean {
-    return this.#source.singleWriter
+    return this.source.singleWriter
   }
 
   stopped(): void {
@@ -100,15 +102,10 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     return this.#hasBegun
   }
 
-  /** Whether the database has begun it: by BEGIN, or with the one statement that wrote everything. */
-  get isCounted(): boolean {
-    return this.#hasBegun || this.#isLoneWrite
-  }
-
   /** Where statements are sent that need no transaction around them; undefined once it has begun, and where it begins with its first statement. */
   get lone(): LoneStatements<Connection> | undefined {
     if (this.#connecting !== undefined || !this.options.beginsWithWrite) return undefined
-    return this.#source.lone
+    return this.source.lone
   }
 
   /** Whether its reads so far were sent by themselves. */
@@ -131,11 +128,6 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     this.#positions ??= new Map()
     if (position > (this.#positions.get(log) ?? 0n)) this.#positions.set(log, position)
     for (const around of this.options.around) around.notePosition(log, position)
-  }
-
-  /** How often the connection was asked for, from whatever scope. */
-  get useCount(): number {
-    return this.#useCount
   }
 
   /** The guest under this key, made at its first use. */
@@ -170,12 +162,12 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     write: (run: Run<Statements<Connection>>) => Promise<void>,
     user: { assertUsable(): void },
   ): Promise<void> {
-    this.#useCount += 1
+    this.useCount += 1
     const { telemetry, deadline } = this.options
     const send = async (connection: Statements<Connection>): Promise<void> => {
-      const patienceMs = deadline.leftMs + commitPatienceMs
+      const patienceMs = Math.max(0, deadline.leftMs) + commitPatienceMs
       this.life.close()
-      this.#isLoneWrite = true
+      this.isCounted = true
       telemetry.begun()
       const writing = write((work) => work(connection))
       if (await settlesWithin(writing, patienceMs)) return await writing
@@ -199,8 +191,8 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     reading: Reading<Connection, T> | undefined,
     user: { assertUsable(): void },
   ): Promise<T> {
-    this.#useCount += 1
-    const endTurn = this.#turn.tryTake() ?? (await this.#turn.take())
+    this.useCount += 1
+    if (!this.#turn.tryTake()) await this.#turn.take()
     try {
       // It may have ended while others had the connection: this would be done outside of it, then.
       user.assertUsable()
@@ -226,7 +218,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       throw this.life.stopped ?? error
     } finally {
       this.#inFlight = undefined
-      endTurn()
+      this.#turn.end()
     }
   }
 
@@ -293,7 +285,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
 
   /** Sends COMMIT. The deadline rolls nothing back any more; but when the answer does not come soon after it, nobody waits longer. */
   async commit(): Promise<void> {
-    const patienceMs = this.options.deadline.leftMs + commitPatienceMs
+    const patienceMs = Math.max(0, this.options.deadline.leftMs) + commitPatienceMs
     this.life.close()
     const connection = this.#connection
     if (connection !== undefined) await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
@@ -360,10 +352,10 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       deadlineMs: deadline.ms,
     }
     try {
-      const connection = await telemetry.begin(this, () => this.#source.begin(options))
+      const connection = await telemetry.begin(this, () => this.source.begin(options))
       if (!this.life.isOver) {
         this.#connection = connection
-        this.#hasBegun = true
+        this.#hasBegun = this.isCounted = true
         telemetry.begun()
       } else telemetry.begunTooLate()
       return connection

@@ -1,7 +1,7 @@
 /** What goes on in the transactions of one datastore: counted always, told to those who listen, and published on `node:diagnostics_channel`, as docs/observability.md says. */
 import { type Channel, channel, type TracingChannel, tracingChannel } from 'node:diagnostics_channel'
 import { ConcurrencyError } from '../errors.js'
-import { type TransactionLabel, type TransactionState, textOf } from './options.js'
+import { type Labelled, type TransactionLabel, type TransactionState, textOf } from './options.js'
 
 /** A transaction as messages tell of it: one object for all messages of one attempt, so that it can be the key of a `WeakMap`. */
 export interface TracedTransaction {
@@ -159,7 +159,7 @@ export interface Observed {
   readonly options: {
     readonly attempt: number
     readonly readOnly: boolean
-    readonly label: TransactionLabel | undefined
+    readonly label: TransactionLabel | Labelled | undefined
   }
   /** Whether the database has begun it in time. */
   readonly isCounted: boolean
@@ -243,16 +243,18 @@ export class Telemetry {
     this.#counts.rolledBack += 1
   }
 
-  /** Writes what is pending. */
+  /** Writes what is pending, in so many tables. */
   async flush(
     session: Observed,
-    { events, tables }: { readonly events: number; readonly tables: number },
+    pending: ReadonlyArray<{ readonly eventCount: number }>,
     work: () => Promise<void>,
   ): Promise<void> {
+    let events = 0
+    for (const { eventCount } of pending) events += eventCount
     try {
       if (channels.flush.hasSubscribers) {
         const transaction = this.#tell(session, 'open')
-        await traced(channels.flush, { transaction, events, tables }, work)
+        await traced(channels.flush, { transaction, events, tables: pending.length }, work)
       } else await work()
     } catch (error) {
       this.writeFailed(error, session)

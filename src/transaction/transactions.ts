@@ -5,20 +5,21 @@ import { NoTransactionError, NotSupportedError, ProgrammingError } from '../erro
 import type { ConnectionSource, Holder, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
 import type { Escapes } from './escapes.js'
+import { Deadline } from './lifetime.js'
 import { type CloseOptions, DeferredScope, OpenScopes } from './open-scopes.js'
 import {
   assertKnown,
   type BeginAt,
   backOffMs,
+  checkedDeadline,
   checkedMaxWait,
   type IsolationLevel,
-  newDeadline,
+  type Labelled,
   type Propagation,
   type TransactionOptions,
   transactionOptionTypes,
 } from './options.js'
 import { Scope } from './scope.js'
-import type { Session } from './session.js'
 import type { Telemetry } from './telemetry.js'
 
 /** What holds for every transaction that does not say otherwise. */
@@ -60,23 +61,14 @@ export class Transactions<Connection extends TransactionConnection> {
     return here instanceof DeferredScope ? (here.begun ?? here.scope()) : here
   }
 
-  /** As `current`, where that has begun. */
-  get #begun(): Scope<Connection> | undefined {
-    const here = this.#context.get()
-    return here instanceof DeferredScope ? here.begun : here
-  }
-
   /** The outermost scopes that have not ended. */
   get open(): ReadonlyArray<Scope<Connection>> {
     return this.#open.all
   }
 
   /** The transactions around this code that have not ended, innermost first, also where it has stepped out of them. */
-  *around(): Generator<Session<Connection>> {
-    for (const here of this.#context.all()) {
-      const scope = here instanceof DeferredScope ? here.begun : here
-      if (scope !== undefined && scope.session.life.ended === undefined) yield scope.session
-    }
+  around(): Holder[] {
+    return openAround().filter(({ source }) => source === this.#source)
   }
 
   /** Whether code is in a transaction, or has stepped out of one on purpose. */
@@ -107,22 +99,25 @@ export class Transactions<Connection extends TransactionConnection> {
    * A new outermost scope; the caller ends it.
    *
    * @param failed - the attempt before this one, which has the same deadline
+   * @param host - knows what it is for, where the options do not say
    */
-  begin(options: TransactionOptions = {}, failed?: Scope<Connection>): Scope<Connection> {
+  begin(options: TransactionOptions = {}, failed?: Scope<Connection>, host?: Labelled): Scope<Connection> {
     this.#open.assertAdmits(() => this.#isInside)
     assertKnown(options)
     const isolationLevel = options.isolationLevel ?? this.defaults.isolationLevel
     const readOnly = options.readOnly ?? false
     const begin = options.begin ?? this.defaults.begin
+    const { deadlineMs = this.defaults.deadlineMs, maxWaitMs = this.defaults.maxWaitMs } = options
+    const aroundOfAny = openAround()
     const scope: Scope<Connection> = Scope.outermost(this.#source, {
       isolationLevel,
       readOnly,
       beginsWithWrite: begin === 'first-write' && isolationLevel === undefined && !readOnly,
-      deadline: failed?.session.options.deadline ?? newDeadline(options.deadlineMs ?? this.defaults.deadlineMs),
-      maxWaitMs: checkedMaxWait(options.maxWaitMs ?? this.defaults.maxWaitMs),
-      label: options.label,
-      around: [...this.around()],
-      aroundOfAny: openAround(),
+      deadline: failed?.session.options.deadline ?? new Deadline(checkedDeadline(deadlineMs)),
+      maxWaitMs: checkedMaxWait(maxWaitMs),
+      label: options.label ?? host,
+      around: aroundOfAny.filter(({ source }) => source === this.#source),
+      aroundOfAny,
       escapes: this.#escapes,
       autoflush: options.autoflush ?? this.defaults.autoflush,
       attempt: (failed?.attempt ?? 0) + 1,
@@ -130,14 +125,14 @@ export class Transactions<Connection extends TransactionConnection> {
     })
     this.#open.add(scope)
     this.telemetry.opened(scope.session)
-    if (scope.session.options.deadline.hasStarted) scope.session.life.startDeadline()
     return scope
   }
 
   /** Commits an outermost scope that the caller has begun. */
   async commit(scope: Scope<Connection>): Promise<void> {
     // A request that is answered inside a nested part of its transaction is to wait for that part, which goes on.
-    const current = this.#begun
+    const here = this.#context.get()
+    const current = here instanceof DeferredScope ? here.begun : here
     const isInPart = current !== undefined && current !== scope && current.session === scope.session
     if (isInPart) dependOnParts(scope, current)
     await scope.commit(isInPart)
@@ -153,7 +148,8 @@ export class Transactions<Connection extends TransactionConnection> {
     // These need none around them: one that begins at its first use is not to begin for them.
     if (propagation === 'notSupported') return await this.within(undefined, () => work(undefined))
     if (propagation === 'requiresNew') {
-      this.#assertSecondPossible(this.#begun, options)
+      const here = this.#context.get()
+      this.#assertSecondPossible(here instanceof DeferredScope ? here.begun : here, options)
       return await this.#runOutermost(work, options)
     }
     return await this.#runWith(this.current, propagation, work, options)
@@ -219,7 +215,7 @@ export class Transactions<Connection extends TransactionConnection> {
 
   get #isInside(): boolean {
     for (const here of this.#context.all()) if (here instanceof DeferredScope && here.isExpected) return true
-    return this.around().next().done !== true
+    return this.around().length > 0
   }
 
   async #runOutermost<T>(work: Work<Connection, T>, options: TransactionOptions): Promise<T> {
@@ -265,7 +261,7 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   #assertSecondPossible(current: Scope<Connection> | undefined, options: TransactionOptions): void {
-    if (current === undefined || current.session.life.ended !== undefined) return
+    if (current === undefined || current.session.life.isOver) return
     if (!this.#source.singleWriter || options.readOnly === true || current.session.options.readOnly) return
     throw new NotSupportedError(
       'Could not open a second transaction inside the current one (propagation "requiresNew"): this database has one writer, ' +
@@ -279,7 +275,7 @@ export function openAround(): Holder[] {
   const open: Holder[] = []
   for (const value of AsyncContext.everything()) {
     const scope: unknown = value instanceof DeferredScope ? value.begun : value
-    if (scope instanceof Scope && scope.session.life.ended === undefined) open.push(scope.session)
+    if (scope instanceof Scope && !scope.session.life.isOver) open.push(scope.session)
   }
   return open
 }
@@ -289,7 +285,7 @@ function dependOnParts<C extends TransactionConnection>(whole: Scope<C>, innermo
   for (let part = innermost; part !== whole && part.parent !== undefined; part = part.parent) {
     if (part.ended) continue
     part.listeners.onEnded(() => {
-      if (part.state === 'rolledBack') whole.rollbackOnly(undoneAfterAnswer)
+      if (part.state === 'rolledBack') whole.failure.force(undoneAfterAnswer)
     })
   }
 }

@@ -72,7 +72,7 @@ export class SqliteConnections implements Connections {
         )
       }
       if (options.readOnly && !opened.shared) return await this.#beginReading(options)
-      return await this.#beginWriting(options)
+      return await this.#beginWriting(opened.file, options)
     } catch (error) {
       throw translateError(this.#settings.dialect, error, 'begin a transaction')
     }
@@ -100,25 +100,23 @@ export class SqliteConnections implements Connections {
     const { file, shared } = await this.#open()
     const { deadlineMs, maxWaiting } = this.#settings
     const limits = { patienceMs: deadlineMs }
-    if (!shared && isRead(sql)) return await untilNotBusy(async () => await this.#onReader(run), limits)
+    if (!shared && isRead(sql)) return await untilNotBusy(() => this.#using('reader', run), limits)
     await file.takeShortTurn({ maxWaitMs: this.#settings.maxWaitMs, maxWaiting })
     try {
-      return await untilNotBusy(async () => await this.#onWriter(run), { ...limits, onBusy: () => file.othersHaveIt() })
+      return await untilNotBusy(() => this.#using('writer', run), { ...limits, onBusy: () => file.othersHaveIt() })
     } finally {
       file.endTurn()
     }
   }
 
-  async #beginWriting(options: BeginOptions): Promise<DriverConnection> {
-    const { file } = await this.#open()
+  async #beginWriting(file: SqliteFile, options: BeginOptions): Promise<DriverConnection> {
     await file.takeTurn({ ...options, maxWaiting: this.#settings.maxWaiting })
     try {
-      const begin = statement(options.readOnly ? 'BEGIN' : 'BEGIN IMMEDIATE')
-      const beginOn = async (adapter: SqlDriverAdapter): Promise<SqlDriverAdapter> => {
-        await adapter.executeRaw(begin)
+      const begin = async (adapter: SqlDriverAdapter): Promise<SqlDriverAdapter> => {
+        await adapter.executeRaw(options.readOnly ? beginDeferred : beginImmediate)
         return adapter
       }
-      const writer = await untilNotBusy(async () => await this.#onWriter(beginOn), {
+      const writer = await untilNotBusy(() => this.#using('writer', begin), {
         patienceMs: options.deadlineMs,
         signal: options.signal,
         onBusy: () => file.othersHaveIt(),
@@ -138,22 +136,11 @@ export class SqliteConnections implements Connections {
     }
   }
 
-  /** For who has the turn. */
-  async #onWriter<T>(run: (writer: SqlDriverAdapter) => Promise<T>): Promise<T> {
-    const { writer } = await this.#open()
-    return await this.#renewing('writer', async () => await run(writer))
-  }
-
-  async #onReader<T>(run: (reader: SqlDriverAdapter) => Promise<T>): Promise<T> {
-    const { reader } = await this.#open()
-    return await this.#renewing('reader', async () => await run(reader))
-  }
-
   async #beginReading({ deadlineMs, signal }: BeginOptions): Promise<DriverConnection> {
     const begin = async (): Promise<SqlDriverAdapter> => {
       const reader = this.#idleReaders.pop() ?? (await this.#openReader())
       try {
-        await reader.executeRaw(statement('BEGIN'))
+        await reader.executeRaw(beginDeferred)
         // Reads the state from here on: no later statement meets a lock.
         await reader.queryRaw(statement('SELECT 1 FROM sqlite_schema LIMIT 1'))
         return reader
@@ -169,10 +156,14 @@ export class SqliteConnections implements Connections {
     })
   }
 
-  /** libsql 0.17 keeps a statement that met a lock open: no transaction on its connection can commit then, or see what is new. */
-  async #renewing<T>(which: 'writer' | 'reader', run: () => Promise<T>): Promise<T> {
+  /**
+   * Runs work on one of the connections; the writer is for who has the turn. libsql 0.17 keeps a statement that met a lock open: no
+   * transaction on its connection can commit then, or see what is new.
+   */
+  async #using<T>(which: 'writer' | 'reader', run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
+    const { [which]: adapter } = await this.#open()
     try {
-      return await run()
+      return await run(adapter)
     } catch (error) {
       if (isBusy(error)) await this.#renew(which)
       throw error
@@ -238,6 +229,9 @@ export class SqliteConnections implements Connections {
     return adapter
   }
 }
+
+const beginDeferred = statement('BEGIN')
+const beginImmediate = statement('BEGIN IMMEDIATE')
 
 /** Where the file is; undefined for a database in memory. */
 async function pathOf(adapter: SqlDriverAdapter): Promise<string | undefined> {

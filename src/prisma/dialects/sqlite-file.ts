@@ -5,8 +5,8 @@ import type { BeginOptions } from '../../transaction/connection.js'
 import { WaitingLine, type WaitOptions } from '../connection-pool.js'
 import type { DriverConnection } from '../connections.js'
 import type { Dialect } from '../dialect.js'
-import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
-import { TransactionGuard } from '../transaction-guard.js'
+import { type SqlDriverAdapter, statement } from '../driver.js'
+import { GuardedConnection } from '../transaction-guard.js'
 import { translateError } from '../translate-error.js'
 
 /** How to wait for the turn. */
@@ -113,24 +113,15 @@ function insideError(): NotSupportedError {
 type GiveBack = (isSpoiled: boolean) => Promise<void>
 
 /** Has begun; gives the connection back at its end. */
-export class SqliteConnection implements DriverConnection {
-  readonly inTransaction = true
-  readonly givesInsertIds = true
+export class SqliteConnection extends GuardedConnection implements DriverConnection {
   readonly #adapter: SqlDriverAdapter
-  readonly #dialect: Dialect
   readonly #giveBack: GiveBack
-  readonly #guard: TransactionGuard
   #ended = false
 
   constructor(adapter: SqlDriverAdapter, dialect: Dialect, giveBack: GiveBack) {
+    super(dialect, adapter)
     this.#adapter = adapter
-    this.#dialect = dialect
     this.#giveBack = giveBack
-    this.#guard = new TransactionGuard(dialect, adapter)
-  }
-
-  get hasEnded(): boolean {
-    return this.#guard.hasEnded
   }
 
   /** libsql's adapter sends COMMIT itself, that of better-sqlite3 has Prisma send it. */
@@ -138,25 +129,17 @@ export class SqliteConnection implements DriverConnection {
     return this.#adapter.adapterName === '@prisma/adapter-libsql'
   }
 
-  query(query: SqlQuery): Promise<SqlResultSet> {
-    return this.#guard.run(query, () => this.#adapter.queryRaw(query))
-  }
-
-  execute(query: SqlQuery): Promise<number> {
-    return this.#guard.run(query, () => this.#adapter.executeRaw(query))
-  }
-
   async commit(): Promise<void> {
     this.#ended = true
     try {
-      this.#guard.assertOpen()
-      await this.#send('COMMIT')
+      this.assertOpen()
+      await this.#adapter.executeRaw(commit)
     } catch (error) {
       // A COMMIT that fails leaves the transaction open, and the next one would find itself inside. And libsql 0.17 keeps
       // the failed statement, and with it an old snapshot, on which no later transaction can write.
-      await this.#send('ROLLBACK').catch(ignore)
+      await this.#adapter.executeRaw(rollback).catch(ignore)
       await this.#giveBack(true)
-      throw translateError(this.#dialect, error, 'commit the transaction')
+      throw translateError(this.dialect, error, 'commit the transaction')
     }
     await this.#giveBack(false)
   }
@@ -165,7 +148,7 @@ export class SqliteConnection implements DriverConnection {
     if (this.#ended) return
     this.#ended = true
     try {
-      await this.#send('ROLLBACK')
+      await this.#adapter.executeRaw(rollback)
     } finally {
       await this.#giveBack(false)
     }
@@ -183,10 +166,9 @@ export class SqliteConnection implements DriverConnection {
   async release(name: string): Promise<void> {
     await this.execute(statement(`RELEASE ${name}`))
   }
-
-  async #send(sql: string): Promise<void> {
-    await this.#adapter.executeRaw(statement(sql))
-  }
 }
+
+const commit = statement('COMMIT')
+const rollback = statement('ROLLBACK')
 
 function ignore(): void {}

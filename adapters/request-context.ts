@@ -1,94 +1,4 @@
-/** One attempt at a request: its transaction, from the claim of an idempotency key to the commit, and the context that its events run in. */
-import type { EventEmitter } from 'node:events'
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import {
-  type CapturedContext,
-  captureContext,
-  isEventSourcingError,
-  type ManagedTransaction,
-  ProgrammingError,
-} from '../src/index.js'
-import type { RecordedResponse } from '../src/recorders.js'
-import type { TransactionalDatastore } from './http.js'
-import type { ClaimPlace, IdempotentRequest } from './idempotency.js'
-import type { ResponseToRecord } from './whole-response.js'
-
-/** What there is to do before a commit. */
-interface CommitOptions {
-  /** What is stored under the idempotency key, if there is one. */
-  readonly answer: Omit<ResponseToRecord, 'response'>
-  /** Whether a transaction that was used must not commit: its answer is a stream, and its options refuse one. */
-  readonly refusesUse: boolean
-}
-
-/** The transaction of one attempt. */
-export class Attempt<Request> {
-  readonly managed: ManagedTransaction
-  readonly #idempotent: IdempotentRequest<Request> | undefined
-  /** How often the database has been used to claim the idempotency key. */
-  #usesOfClaim = 0
-
-  constructor(managed: ManagedTransaction, idempotent: IdempotentRequest<Request> | undefined) {
-    this.managed = managed
-    this.#idempotent = idempotent
-  }
-
-  /**
-   * Claims the idempotency key of the request, if it has one.
-   *
-   * @param place - where the request is; default: just before its handler
-   * @returns the answer that was stored under it
-   */
-  async claim(place?: ClaimPlace): Promise<RecordedResponse | undefined> {
-    const before = this.managed.useCount
-    const known = await this.#idempotent?.claim(this.managed, place)
-    this.#usesOfClaim += this.managed.useCount - before
-    return known
-  }
-
-  /** Whether something was done in the transaction, beside the claim. */
-  get isUsed(): boolean {
-    return this.managed.useCount > this.#usesOfClaim || this.managed.hasPending
-  }
-
-  /**
-   * Commits; when that fails, it has rolled back.
-   *
-   * @returns whether it was used
-   */
-  async commit({ answer, refusesUse }: CommitOptions): Promise<boolean> {
-    const { isUsed } = this
-    try {
-      if (refusesUse) this.refuseUse()
-      await this.#idempotent?.record(this.managed, answer, isUsed)
-    } catch (error) {
-      await this.managed.rollback()
-      throw error
-    }
-    await this.managed.commit()
-    return isUsed
-  }
-
-  /** @throws `ProgrammingError` when it was used, since its answer is a stream */
-  refuseUse(): void {
-    if (this.isUsed) throw refusedStream()
-  }
-}
-
-/** What a datastore has thrown that gives a request no transaction. */
-export function refusedBy(error: Error, response: ServerResponse): Error {
-  // This process is about to end: the client shall ask another one, on another connection.
-  if (isEventSourcingError(error) && error.code === 'ES_DATASTORE_CLOSED') response.shouldKeepAlive = false
-  return error
-}
-
-function refusedStream(): ProgrammingError {
-  return new ProgrammingError(
-    'The body of this response is a stream, which the options of the transaction refuse: send it whole, or use `transaction: false`.',
-  )
-}
-
-/*
+/**
  * Keeps the events of a request in the context that they belong to: who listens to its body is in its transaction, and who had to
  * do with its response before the transaction stays outside of that.
  *
@@ -96,6 +6,10 @@ function refusedStream(): ProgrammingError {
  * transaction, and every statement after it would be stored by itself. And Node tells of the end of a response from where that was
  * sent, which is the handler, inside of a transaction that has ended.
  */
+import type { EventEmitter } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type CapturedContext, captureContext } from '../src/index.js'
+import type { TransactionalDatastore } from './http.js'
 
 type Method = (...args: unknown[]) => unknown
 type Listeners = ReturnType<EventEmitter['rawListeners']>
@@ -174,19 +88,16 @@ class BoundResponse {
   /** As in `BoundRequest`. */
   readonly emit: Method
   readonly isOfOthers: boolean
-  readonly #ofFinish: Listeners
-  readonly #ofClose: Listeners
+  /** Those that were there before. */
+  readonly finish: Listeners
+  readonly close: Listeners
 
   constructor(response: BindableResponse, outside: CapturedContext) {
     this.outside = outside
     this.emit = response.emit
     this.isOfOthers = Object.hasOwn(response, 'emit')
-    this.#ofFinish = response.rawListeners('finish')
-    this.#ofClose = response.rawListeners('close')
-  }
-
-  wasThereBefore(event: 'finish' | 'close', listener: Listeners[number]): boolean {
-    return (event === 'finish' ? this.#ofFinish : this.#ofClose).includes(listener)
+    this.finish = response.rawListeners('finish')
+    this.close = response.rawListeners('close')
   }
 }
 
@@ -198,14 +109,15 @@ function emitEnd(this: BindableResponse, ...args: unknown[]): unknown {
   const isEnd = event === 'finish' || event === 'close'
   if (!isEnd || (!bound.isOfOthers && this.listenerCount(event) === 0)) return Reflect.apply(emit, this, args)
   const listeners = this.rawListeners(event)
-  if (listeners.every((listener) => bound.wasThereBefore(event, listener))) {
+  const before = bound[event]
+  if (listeners.every((listener) => before.includes(listener))) {
     return outside.run(() => Reflect.apply(emit, this, args))
   }
   // The connection closes outside of every context.
   const inside = (this.req as BindableRequest)[boundKey]?.inside ?? outside
   const given = args.slice(1)
   for (const listener of listeners) {
-    const context = bound.wasThereBefore(event, listener) ? outside : inside
+    const context = before.includes(listener) ? outside : inside
     context.run(() => Reflect.apply(listener, this, given))
   }
   return true

@@ -1,5 +1,10 @@
-/** What NestJS makes routes of: a function that runs guards, interceptors, pipes and the handler, so that a key has to be claimed inside of it. */
+/**
+ * The routes of NestJS: functions that run guards, interceptors, pipes and the handler, so that a key has to be claimed inside of them,
+ * by an interceptor.
+ */
+import type { ServedRequest } from './http.js'
 import type { MissingClaim } from './idempotency.js'
+import { hasKey } from './request-transaction.js'
 
 interface Metadata {
   readonly getMetadataKeys?: (target: object) => readonly unknown[]
@@ -47,4 +52,47 @@ export function copyMetadata(from: object, to: object): void {
   // Of the package reflect-metadata, which Nest loads.
   const { getMetadataKeys, getOwnMetadata, defineMetadata } = Reflect as Partial<MetadataOf> as MetadataOf
   for (const key of getMetadataKeys?.(from) ?? []) defineMetadata(key, getOwnMetadata(key, from), to)
+}
+
+/** What an interceptor is told of its request; `ExecutionContext` of Nest is one. */
+export interface InterceptedContext {
+  /** `http` for requests. */
+  getType(): string
+  /** The request and the response of the framework below Nest. */
+  switchToHttp(): {
+    /** The request. */
+    getRequest(): unknown
+    /** The response, or the reply. */
+    getResponse(): unknown
+  }
+}
+
+/** What comes after an interceptor; `CallHandler` of Nest is one. */
+export interface InterceptedHandler<Result> {
+  /** Runs the handler when somebody subscribes to what it gives. */
+  handle(): Result
+}
+
+/** As `claimAll`, for an interceptor. */
+export async function intercept<Request, Result>(
+  served: ReadonlyArray<ServedRequest<Request>>,
+  next: InterceptedHandler<Result>,
+): Promise<Result> {
+  return await claimAll(served, () => next.handle())
+}
+
+/**
+ * Claims the keys of a request, and goes on with it where it has not been served before.
+ *
+ * @returns never settles where the request has been answered as it was before: nothing is left to send, and Nest would send
+ * whatever an interceptor gives
+ */
+export async function claimAll<Request, Result>(
+  served: ReadonlyArray<ServedRequest<Request>>,
+  goOn: () => Result,
+): Promise<Result> {
+  for (const transaction of served.filter(hasKey)) {
+    if (!(await transaction.claim())) return await new Promise<never>(() => {})
+  }
+  return goOn()
 }

@@ -1,0 +1,192 @@
+/**
+ * A call on a PrismaClient that Prisma carries out in one of our transactions when it is awaited.
+ *
+ * Prisma makes the operation where the call is, so that its errors tell that line; where it is carried out is said when it starts.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { ProgrammingError } from '../errors.js'
+import { type AnyMethod, ClientCall, type Operation } from '../transaction/calls.js'
+import { closedError } from '../transaction/options.js'
+import type { Scope } from '../transaction/scope.js'
+import type { DriverConnection } from './connections.js'
+import type { ClientTransaction } from './driver-transaction.js'
+import type { Guest } from './guest.js'
+import { isPrismaOperation, type PrismaOperation } from './prisma-client.js'
+
+/** The operations of models that only read, and lock nothing. */
+export const modelReads: ReadonlySet<string> = new Set([
+  'findUnique',
+  'findUniqueOrThrow',
+  'findFirst',
+  'findFirstOrThrow',
+  'findMany',
+  'aggregate',
+  'count',
+  'groupBy',
+])
+
+/** Where operations are carried out. */
+export interface GuestPlace {
+  readonly scope: Scope<DriverConnection>
+  /** The `$transaction` that the scope belongs to, undefined for one that the library has begun. */
+  readonly owner: ClientTransaction | undefined
+  /** The guest in the library's transaction, which comes at its first use, for an operation that starts here. */
+  guest(): Guest
+  /** Whether the code that runs now is in the same transaction. */
+  isHere(): boolean
+}
+
+interface Made {
+  readonly place: GuestPlace
+  readonly call: ClientCall
+  readonly operation: Operation
+  /** What Prisma has made of the call. */
+  readonly prismas: PrismaOperation
+}
+
+/** Where an operation tells what it is: a `WeakMap` would keep its transaction until the next full garbage collection. */
+const madeKey = Symbol('made operation')
+
+/**
+ * Makes an operation that behaves as Prisma's do: it starts when it is awaited, runs once however often it is awaited,
+ * can go on to a relation, and can be an element of `$transaction([…])`.
+ *
+ * @param isRead - whether all that it sends reads, and locks nothing
+ */
+export function guestOperation(place: GuestPlace, prismas: PrismaOperation, call: ClientCall, isRead: boolean): object {
+  const { scope } = place
+  const made: Made = { place, call, prismas, operation: scope.operations.make(call, isRead) }
+  // Made here, where the code that is late is on the stack.
+  const late =
+    scope.ended && place.owner === undefined
+      ? (scope.session.life.stopped ?? closedError(`${String(call)} was called`, scope.title))
+      : undefined
+  let result: Promise<unknown> | undefined
+  const run = (): Promise<unknown> => (result ??= late === undefined ? start(made) : Promise.reject(late))
+  return new Proxy(prismas, {
+    get(target, property) {
+      switch (property) {
+        case 'then':
+          return (...handlers: Parameters<Promise<unknown>['then']>) => run().then(...handlers)
+        case 'catch':
+          return (...handlers: Parameters<Promise<unknown>['catch']>) => run().catch(...handlers)
+        case 'finally':
+          return (...handlers: Parameters<Promise<unknown>['finally']>) => run().finally(...handlers)
+        case 'requestTransaction':
+          return (transaction: object) => requestFrom(made, transaction)
+        case madeKey:
+          return made
+        default: {
+          const value: unknown = Reflect.get(target, property)
+          return typeof property === 'string' && typeof value === 'function' ? nextStep(made, property, value) : value
+        }
+      }
+    },
+  })
+}
+
+/** Says of operations that something else carries them out, as soon as they are given to it. */
+export function takeOver(operations: readonly unknown[]): void {
+  for (const operation of operations) {
+    const made = madeOf(operation)
+    made?.place.scope.operations.forget(made.operation)
+  }
+}
+
+/** Carries out any operation of Prisma's in a place, wherever it was made. */
+export function carryOutIn(place: GuestPlace, operation: PrismaOperation): Promise<unknown> {
+  const made = madeOf(operation)
+  const call = made?.call ?? new ClientCall('an operation of $transaction', undefined)
+  const prismas = made?.prismas ?? operation
+  return start({ place, call, prismas, operation: place.scope.operations.make(call, made?.operation.isRead === true) })
+}
+
+function start({ place, prismas, operation }: Made): Promise<unknown> {
+  return carryOut(place, operation, (transaction) => prismas.requestTransaction(transaction))
+}
+
+/** Carries out what Prisma does in a transaction that it is told. @param call - such as of `owner.findMany`; that of a raw query has no model */
+export async function carryOutWork(place: GuestPlace, call: ClientCall, work: Work): Promise<unknown> {
+  const [, operation] = call.name.split('.')
+  const isRead = operation !== undefined && modelReads.has(operation)
+  return await carryOut(place, place.scope.operations.make(call, isRead), work)
+}
+
+type Work = (transaction: object) => unknown
+
+async function carryOut(place: GuestPlace, operation: Operation, work: Work): Promise<unknown> {
+  const { scope, owner } = place
+  let prismasError: unknown
+  try {
+    return await scope.operation(operation, async () => {
+      const guest = owner ?? place.guest()
+      const transaction = await guest.transaction
+      try {
+        const result = await work(transaction)
+        if (result !== undefined || owner !== undefined || !(await hasFailedBeside(guest))) return result
+        // Which of them has written what is not known.
+        const error = notCarriedOut(operation)
+        scope.failHalfWay(error)
+        throw error
+      } catch (error) {
+        prismasError = error
+        guest.fail()
+        // In a $transaction of the user's it is as in any of Prisma's: what was written before stays in it.
+        if (owner === undefined && operation.hasWritten && isOfPrisma(error)) scope.failHalfWay(error)
+        throw error
+      }
+    })
+  } catch (error) {
+    throw owner === undefined ? error : await owner.errorOf(error, prismasError, work)
+  }
+}
+
+/** Whether an operation of the same guest has failed, as far as that is known when all of one tick are answered. */
+async function hasFailedBeside(guest: { readonly hasFailed: boolean }): Promise<boolean> {
+  await nextTurn()
+  return guest.hasFailed
+}
+
+/** Prisma 7 carries out what is asked for in one tick together; when one fails it leaves the others out, and answers them with nothing. */
+function notCarriedOut({ call }: Operation): ProgrammingError {
+  return new ProgrammingError(
+    `${String(call)} was not carried out: Prisma sends what is asked for at the same time in a transaction together, and another ` +
+      'operation of those failed. Await one that may fail before the next one is made, or run it in a nested transaction.',
+  )
+}
+
+/** What a query extension throws itself comes after an operation that is whole. */
+function isOfPrisma(error: unknown): boolean {
+  return error instanceof Error && /^(PrismaClient|DriverAdapterError)/.test(error.name)
+}
+
+function nextStep({ place, call, operation, prismas }: Made, property: string, step: unknown): AnyMethod {
+  // With a receiver that is a proxy, which Prisma looks for when it tells where a call was made.
+  function method(this: unknown, ...args: unknown[]): unknown {
+    // It was a function when it was read.
+    const next: unknown = Reflect.apply(step as AnyMethod, prismas, args)
+    if (!isPrismaOperation(next)) return next
+    place.scope.operations.forget(operation)
+    const site = place.scope.session.options.escapes.areLocated ? method : undefined
+    return guestOperation(place, next, new ClientCall(`${call.name}.${property}`, site), operation.isRead)
+  }
+  return method
+}
+
+/** Another client's `$transaction` asks for it. */
+function requestFrom({ place, operation, prismas }: Made, transaction: object): Promise<unknown> {
+  if (!place.isHere()) {
+    throw new ProgrammingError(
+      'An operation that was made inside a transaction was given to the $transaction of a client that is not in it. Use datastore.client (or tx.client) for both.',
+    )
+  }
+  place.scope.operations.forget(operation)
+  return prismas.requestTransaction(transaction)
+}
+
+function madeOf(operation: unknown): Made | undefined {
+  // Nobody else has the key.
+  return typeof operation === 'object' && operation !== null
+    ? (Reflect.get(operation, madeKey) as Made | undefined)
+    : undefined
+}
