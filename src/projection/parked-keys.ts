@@ -1,7 +1,16 @@
-/** The keys of a projection whose events wait behind one that was put aside. */
+/** The keys of events in a projection: which part they belong to, and which of them wait behind an event that was put aside. */
 import type { ProjectionKey, ProjectionRecorder } from '../persistence/projection-recorder.js'
 import type { PositionedEvent } from './handlers.js'
 import type { Projection } from './projection.js'
+
+/** Which part of a projection the events of a key belong to: the same for the same key, on every machine. @see http://www.isthe.com/chongo/tech/comp/fnv/ */
+export function partitionOf(key: string, partitions: number): number {
+  let hash = 0x811c9dc5
+  for (let index = 0; index < key.length; index += 1) {
+    hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193)
+  }
+  return (hash >>> 0) % partitions
+}
 
 interface ParkedKeysHost {
   readonly projection: Projection

@@ -14,7 +14,7 @@ import { ParkedAttempts } from './parked-attempts.js'
 import { reasonOf } from './parked-keys.js'
 import { assertOneKind, hindranceOf, isDividedAnew, isSame, type PartState } from './part-rows.js'
 import type { Projection } from './projection.js'
-import { renewing } from './rebuild-leases.js'
+import { renewing } from './rebuild-work.js'
 import { askedOf, type ProjectionSource, rangeOf } from './source.js'
 import { publish } from './traces.js'
 

@@ -12,8 +12,16 @@ import { NotSupportedError, ProgrammingError } from '../errors.js'
 import type { ProjectionKey, ProjectionLease } from '../persistence/projection-recorder.js'
 import { BatchWork } from './batch-work.js'
 import type { Projection } from './projection.js'
-import { type Leases, type LeasesHost, reposition, statusAfter, withLeases } from './rebuild-leases.js'
-import { RebuildPages, type RebuildProgress, type RebuildResult } from './rebuild-pages.js'
+import {
+  type Leases,
+  type LeasesHost,
+  RebuildPages,
+  type RebuildProgress,
+  type RebuildResult,
+  reposition,
+  statusAfter,
+  withLeases,
+} from './rebuild-work.js'
 import { rebuildInShadow } from './shadow-rebuild.js'
 import type { ProjectionSource } from './source.js'
 

@@ -3,8 +3,17 @@ import { LeaseLostError, NotSupportedError, ProgrammingError, WaitInterruptedErr
 import type { ProjectionKey, ProjectionLease, ProjectionShadow } from '../persistence/projection-recorder.js'
 import { BatchWork } from './batch-work.js'
 import type { Projection } from './projection.js'
-import { type Leases, type LeasesHost, renewing, reposition, statusAfter, withLeases } from './rebuild-leases.js'
-import { RebuildPages, type RebuildProgress, type RebuildResult } from './rebuild-pages.js'
+import {
+  type Leases,
+  type LeasesHost,
+  RebuildPages,
+  type RebuildProgress,
+  type RebuildResult,
+  renewing,
+  reposition,
+  statusAfter,
+  withLeases,
+} from './rebuild-work.js'
 import type { ProjectionSource } from './source.js'
 
 /** What it stands on. */
