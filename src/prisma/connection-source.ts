@@ -5,7 +5,7 @@ import { isTransient as isOwnTransient } from '../transaction/options.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
 import { dialectNamed } from './dialects/by-provider.js'
-import { readDriverError } from './driver-error.js'
+import { readDriverError } from './driver.js'
 import { translateError } from './translate-error.js'
 
 /** Makes the source from the dialect, which judges errors, and the connections, which begin. */

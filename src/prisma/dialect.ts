@@ -34,8 +34,7 @@ import type { Damage } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
 import type { Overwriting } from './bulk-update.js'
 import type { Connections, DriverConnection, StatementRunner } from './connections.js'
-import type { SqlDriverAdapterFactory, SqlQuery, SqlQueryable } from './driver.js'
-import type { DriverErrorFacts } from './driver-error.js'
+import type { DriverErrorFacts, SqlDriverAdapterFactory, SqlQuery, SqlQueryable } from './driver.js'
 import type { LogWatch } from './log-watch.js'
 
 /** How the database keeps what was committed: `full` through a loss of power, `normal` through a crash of the process. */

@@ -15,7 +15,7 @@ import type { Statements } from '../transaction/connection.js'
 import type { PendingWork, Run, Written } from '../transaction/endings.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { EventsTable, TagCondition } from './dialect.js'
-import { readDriverError } from './driver-error.js'
+import { readDriverError } from './driver.js'
 import type { Engine } from './engine.js'
 import { translateError, translateLoneWriteError } from './translate-error.js'
 

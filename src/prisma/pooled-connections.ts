@@ -7,6 +7,7 @@ import { ConnectionPool } from './connection-pool.js'
 import { type Connections, closedError, type DriverConnection } from './connections.js'
 import type { ConnectionSettings, Dialect } from './dialect.js'
 import {
+  readDriverError,
   type SqlDriverAdapter,
   type SqlDriverTransaction,
   type SqlIsolationLevel,
@@ -14,7 +15,6 @@ import {
   type SqlResultSet,
   statement,
 } from './driver.js'
-import { readDriverError } from './driver-error.js'
 import { DriverPool, PooledStatements, poolSizeOf } from './driver-pool.js'
 import { checkedEffect, GuardedConnection } from './transaction-guard.js'
 import { translateError } from './translate-error.js'

@@ -5,8 +5,7 @@ import { Turn } from '../transaction/locks.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { Connections, DriverConnection } from './connections.js'
 import type { Dialect } from './dialect.js'
-import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from './driver.js'
-import { readDriverError } from './driver-error.js'
+import { readDriverError, type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from './driver.js'
 import { translateError } from './translate-error.js'
 
 /** What a rehearsal needs of the datastore around it. */

@@ -1,7 +1,7 @@
 /** The names of an application's tables, and of what the database names after them. */
 import { createHash } from 'node:crypto'
 import { ProgrammingError } from '../errors.js'
-import type { DriverErrorFacts } from './driver-error.js'
+import type { DriverErrorFacts } from './driver.js'
 
 /** The tables of one application. */
 export interface TableNames {

@@ -1,8 +1,14 @@
 /** Keeps a transaction on a connection from being ended by a statement, and knows when that has happened all the same. */
 import { ProgrammingError } from '../errors.js'
 import type { Dialect, StatementEffect } from './dialect.js'
-import { isOwnStatement, type SqlQuery, type SqlQueryable, type SqlResultSet, statement } from './driver.js'
-import { readDriverError } from './driver-error.js'
+import {
+  isOwnStatement,
+  readDriverError,
+  type SqlQuery,
+  type SqlQueryable,
+  type SqlResultSet,
+  statement,
+} from './driver.js'
 
 /** What a statement may do that runs a procedure, say, is seen by whether this is still there afterwards. */
 const probe = 'es_guard'

@@ -12,7 +12,7 @@ import {
   ProgrammingError,
 } from '../errors.js'
 import type { Dialect } from './dialect.js'
-import { readDriverError } from './driver-error.js'
+import { readDriverError } from './driver.js'
 import { missingTable } from './table-names.js'
 
 type Make = (message: string, cause: unknown) => EventSourcingError

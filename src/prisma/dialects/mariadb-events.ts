@@ -19,8 +19,7 @@ import type {
   TagsRead,
   TopicCount,
 } from '../dialect.js'
-import { type SqlQuery, statement } from '../driver.js'
-import { readDriverError } from '../driver-error.js'
+import { readDriverError, type SqlQuery, statement } from '../driver.js'
 import type { LogWatch } from '../log-watch.js'
 import {
   allOrNothing,

@@ -3,8 +3,7 @@ import type { IdempotencyClaim } from '../../persistence/recorder.js'
 import type { Tracking } from '../../persistence/stored-event.js'
 import type { StatementRunner } from '../connections.js'
 import type { ProjectionTablesOptions, TrackingTable, TrackingTableOptions } from '../dialect.js'
-import { statement } from '../driver.js'
-import { readDriverError } from '../driver-error.js'
+import { readDriverError, statement } from '../driver.js'
 import { toBigInt, toText } from './event-rows.js'
 import {
   checked,

@@ -5,8 +5,7 @@
  */
 import type { Damage } from '../../transaction/connection.js'
 import { type Dialect, type FaultDialect, type Inspector, keysOf, refused } from '../dialect.js'
-import { type SqlQueryable, statement } from '../driver.js'
-import type { DriverErrorFacts } from '../driver-error.js'
+import { type DriverErrorFacts, type SqlQueryable, statement } from '../driver.js'
 import { PooledConnections } from '../pooled-connections.js'
 import { isConnectionLoss } from '../translate-error.js'
 import { type ErrorRule, ErrorTable } from './error-rules.js'

@@ -14,8 +14,7 @@ import {
   refused,
   type TablePlace,
 } from '../dialect.js'
-import { statement } from '../driver.js'
-import type { DriverErrorFacts } from '../driver-error.js'
+import { type DriverErrorFacts, statement } from '../driver.js'
 import { PooledConnections } from '../pooled-connections.js'
 import { isConnectionLoss } from '../translate-error.js'
 import { type ErrorRule, ErrorTable, errorsByKind } from './error-rules.js'

@@ -12,8 +12,14 @@ import { NotSupportedError } from '../../errors.js'
 import type { BeginOptions } from '../../transaction/connection.js'
 import { type Connections, closedError, type DriverConnection } from '../connections.js'
 import type { ConnectionSettings } from '../dialect.js'
-import { isRead, type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from '../driver.js'
-import { readDriverError } from '../driver-error.js'
+import {
+  isRead,
+  readDriverError,
+  type SqlDriverAdapter,
+  type SqlQuery,
+  type SqlResultSet,
+  statement,
+} from '../driver.js'
 import { checkedEffect } from '../transaction-guard.js'
 import { translateError } from '../translate-error.js'
 import { SqliteConnection, SqliteFile } from './sqlite-file.js'

@@ -5,8 +5,7 @@
  */
 import type { EventSourcingError } from '../../errors.js'
 import { type Dialect, type FaultDialect, type Inspector, keysOf } from '../dialect.js'
-import { type SqlQueryable, statement } from '../driver.js'
-import type { DriverErrorFacts } from '../driver-error.js'
+import { type DriverErrorFacts, type SqlQueryable, statement } from '../driver.js'
 import { type ErrorRule, ErrorTable, errorsByKind } from './error-rules.js'
 import { sqliteInboxTable } from './inbox-tables.js'
 import { sqliteReadableView } from './readable-views.js'
