@@ -179,7 +179,13 @@ interface PooledStatementsHost {
   /** Undefined where the adapter's pool is not known, and before the first use. */
   driverPool(): DriverPool | undefined
   /** Waits until the pool has a connection left. */
-  take(options: WaitOptions): Promise<{ readonly adapter: SqlDriverAdapter; readonly pool: { giveBack(): void } }>
+  take(options: WaitOptions): Taken | Promise<Taken>
+}
+
+/** A place in the pool, and the adapter that goes to it. */
+interface Taken {
+  readonly adapter: SqlDriverAdapter
+  readonly pool: { giveBack(): void }
 }
 
 /** Those of one pool. */
@@ -210,18 +216,19 @@ export class PooledStatements implements LoneStatements<DriverConnection> {
     })
   }
 
-  async run<T>(options: WaitOptions, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
+  run<T>(options: WaitOptions, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
     const host = this.#host
     const { dialect } = host
-    return await this.#taking(options, (adapter) =>
+    return this.#taking(options, (adapter) =>
       work(new LoneRunner(adapter, { dialect, driverPool: host.driverPool(), options })),
     )
   }
 
   async #taking<T>(options: WaitOptions, work: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
-    let taken: Awaited<ReturnType<PooledStatementsHost['take']>>
+    let taken: Taken
     try {
-      taken = await this.#host.take(options)
+      const taking = this.#host.take(options)
+      taken = taking instanceof Promise ? await taking : taking
     } catch (error) {
       throw translateError(this.#host.dialect, error, 'reach the database')
     }
@@ -251,18 +258,18 @@ class LoneRunner implements StatementRunner {
     this.#options = options
   }
 
-  async query(query: SqlQuery): Promise<SqlResultSet> {
-    checkedEffect(this.#options.dialect, query, false)
-    return await this.#acquiring(() => this.#adapter.queryRaw(query))
+  query(query: SqlQuery): Promise<SqlResultSet> {
+    return this.#acquiring(query, () => this.#adapter.queryRaw(query))
   }
 
-  async execute(query: SqlQuery): Promise<number> {
-    checkedEffect(this.#options.dialect, query, false)
-    return await this.#acquiring(() => this.#adapter.executeRaw(query))
+  execute(query: SqlQuery): Promise<number> {
+    return this.#acquiring(query, () => this.#adapter.executeRaw(query))
   }
 
-  #acquiring<T>(send: () => Promise<T>): Promise<T> {
-    const { driverPool, options } = this.#options
+  /** Who runs statements awaits them where an error at once is a rejection. */
+  #acquiring<T>(query: SqlQuery, send: () => Promise<T>): Promise<T> {
+    const { dialect, driverPool, options } = this.#options
+    checkedEffect(dialect, query, false)
     return driverPool === undefined ? send() : driverPool.acquiring(tellingOf(options), send)
   }
 }

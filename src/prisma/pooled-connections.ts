@@ -41,6 +41,8 @@ export class PooledConnections implements Connections {
   /** How a statement by itself waits. */
   readonly #byItself: WaitOptions
   #connected: Promise<SqlDriverAdapter> | undefined
+  /** Once it is connected. */
+  #adapter: SqlDriverAdapter | undefined
   #pool: ConnectionPool
   #driverPool: DriverPool | undefined
   #isClosed = false
@@ -59,17 +61,24 @@ export class PooledConnections implements Connections {
 
   async adapter(): Promise<SqlDriverAdapter> {
     if (this.#isClosed) throw closedError()
-    return await (this.#connected ??= this.#connect())
+    const connecting = (this.#connected ??= this.#connect())
+    const adapter = await connecting
+    if (this.#connected === connecting) this.#adapter = adapter
+    return adapter
   }
 
-  async query(query: SqlQuery): Promise<SqlResultSet> {
-    checkedEffect(this.#settings.dialect, query, false)
-    return await this.#taking((adapter) => adapter.queryRaw(query))
+  query(query: SqlQuery): Promise<SqlResultSet> {
+    return this.#taking((adapter) => {
+      checkedEffect(this.#settings.dialect, query, false)
+      return adapter.queryRaw(query)
+    })
   }
 
-  async execute(query: SqlQuery): Promise<number> {
-    checkedEffect(this.#settings.dialect, query, false)
-    return await this.#taking((adapter) => adapter.executeRaw(query))
+  execute(query: SqlQuery): Promise<number> {
+    return this.#taking((adapter) => {
+      checkedEffect(this.#settings.dialect, query, false)
+      return adapter.executeRaw(query)
+    })
   }
 
   async script(sql: string): Promise<void> {
@@ -120,12 +129,13 @@ export class PooledConnections implements Connections {
 
   async disconnect(): Promise<void> {
     const connected = this.#connected
-    this.#connected = undefined
+    this.#connected = this.#adapter = undefined
     if (connected !== undefined) await (await connected).dispose()
   }
 
   async #taking<T>(run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
-    const { adapter, pool } = await this.#take(this.#byItself)
+    const taking = this.#take(this.#byItself)
+    const { adapter, pool } = taking instanceof Promise ? await taking : taking
     try {
       return await run(adapter)
     } finally {
@@ -133,8 +143,14 @@ export class PooledConnections implements Connections {
     }
   }
 
-  /** Waits until the driver's pool has a connection left: who waits there cannot leave any more. */
-  async #take(options: WaitOptions): Promise<Taken> {
+  /** Waits until the driver's pool has a connection left, if it has none now: who waits there cannot leave any more. */
+  #take(options: WaitOptions): Taken | Promise<Taken> {
+    const adapter = this.#adapter
+    const pool = this.#pool
+    return adapter !== undefined && pool.tryTake() ? { adapter, pool } : this.#takeLater(options)
+  }
+
+  async #takeLater(options: WaitOptions): Promise<Taken> {
     const adapter = await this.adapter()
     const pool = this.#pool
     if (!pool.tryTake()) {

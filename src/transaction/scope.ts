@@ -253,7 +253,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
     try {
       this.assertUsable()
       if (this.buffers.needsPreparation) await this.#prepare()
-      const running = await this.#enterLast(isFromInside)
+      const entering = this.#enterLast(isFromInside)
+      const running = entering instanceof Promise ? await entering : entering
       isIn = true
       if (this.failure.isQuiet) return await this.rollback()
       this.failure.assertCommittable()
@@ -295,7 +296,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
   }
 
   /** Sends the one statement that there is to send, without a transaction around it: it is the commit as well. */
-  protected async storeAlone(lone: LoneStatements<Connection>, pending: PendingWork<Connection>): Promise<void> {
+  protected storeAlone(lone: LoneStatements<Connection>, pending: PendingWork<Connection>): Promise<void> {
     this.failure.assertCommittable()
     const { telemetry } = this.session.options
     const write = async (run: Run<Statements<Connection>>): Promise<void> => {
@@ -305,7 +306,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
       ))
       this.#state = 'committed'
     }
-    await this.session.writeAlone(lone, write, this)
+    return this.session.writeAlone(lone, write, this)
   }
 
   /**
@@ -313,7 +314,12 @@ export abstract class Scope<Connection extends TransactionConnection> {
    *
    * @returns what ran
    */
-  async #enterLast(isFromInside: boolean): Promise<string | undefined> {
+  #enterLast(isFromInside: boolean): string | undefined | Promise<string | undefined> {
+    const isQuiet = isFromInside || !this.calls.areRunning
+    return isQuiet && this.#lock.tryEnter(true, undefined) ? undefined : this.#enterAfterAll(isFromInside)
+  }
+
+  async #enterAfterAll(isFromInside: boolean): Promise<string | undefined> {
     const hasPart = this.#part !== undefined
     let running = this.calls.areRunning && !isFromInside ? await untilQuiet(this, hasPart) : undefined
     if (this.#lock.tryEnter(true, undefined)) return running

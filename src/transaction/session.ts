@@ -69,7 +69,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   /** What the pool has given, while BEGIN or a statement by itself is under way. */
   #acquired: Abandonable | undefined
   #inFlight: Promise<unknown> | undefined
-  #undone: Promise<void> = Promise.resolve()
+  #undone: Promise<void> | undefined
   #positions: Map<string, bigint> | undefined
   #lost: { readonly cause: unknown } | undefined
 
@@ -157,7 +157,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
    * @param user - as in `use`
    * @throws `CommitUnknownError` when no answer comes
    */
-  async writeAlone(
+  writeAlone(
     lone: LoneStatements<Connection>,
     write: (run: Run<Statements<Connection>>) => Promise<void>,
     user: { assertUsable(): void },
@@ -176,7 +176,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
         'No answer came to the statement that stores the events of the transaction, so they may or may not be stored. Look before you repeat it.',
       )
     }
-    await this.#alone(lone, send, user)
+    return this.#alone(lone, send, user)
   }
 
   /**
@@ -223,18 +223,18 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   }
 
   /** Runs work on a connection that is given back afterwards. */
-  async #alone<T>(
+  #alone<T>(
     lone: LoneStatements<Connection>,
     work: Reading<Connection, T>,
     user: { assertUsable(): void },
   ): Promise<T> {
-    return await this.#borrowing(async () => {
-      return await lone.run(this.#waiting(), (connection) => {
+    return this.#borrowing(() =>
+      lone.run(this.#waiting(), (connection) => {
         // It may have ended while this waited.
         user.assertUsable()
         return work(connection)
-      })
-    })
+      }),
+    )
   }
 
   /** Runs what takes a connection and gives it back. */
@@ -338,7 +338,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   }
 
   /** Resolves when a BEGIN that came after the end is undone, too. */
-  get undone(): Promise<void> {
+  get undone(): Promise<void> | undefined {
     return this.#undone
   }
 
@@ -370,7 +370,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   #take(acquired: Abandonable): void {
     this.#acquired = acquired
     // It came when nobody waited for it any more: what is begun on it is undone.
-    if (this.life.isOver) void this.#abandonUnless(this.#undone)
+    if (this.life.isOver && this.#undone !== undefined) void this.#abandonUnless(this.#undone)
   }
 
   async #abandonUnless(undone: Promise<void>): Promise<void> {

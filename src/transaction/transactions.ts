@@ -155,7 +155,7 @@ export class Transactions<Connection extends TransactionConnection> {
     return await this.#runWith(this.current, propagation, work, options)
   }
 
-  async #runWith<T>(
+  #runWith<T>(
     current: Scope<Connection> | undefined,
     propagation: Exclude<Propagation, 'requiresNew' | 'notSupported'>,
     work: Work<Connection, T>,
@@ -163,21 +163,17 @@ export class Transactions<Connection extends TransactionConnection> {
   ): Promise<T> {
     switch (propagation) {
       case 'required':
-        return current === undefined ? await this.#runOutermost(work, options) : await join(current, work, options)
+        return current === undefined ? this.#runOutermost(work, options) : join(current, work, options)
       case 'nested':
-        return current === undefined
-          ? await this.#runOutermost(work, options)
-          : await this.#runNested(current, work, options)
+        return current === undefined ? this.#runOutermost(work, options) : this.#runNested(current, work, options)
       case 'mandatory':
         if (current === undefined) throw new NoTransactionError(missing('mandatory'))
-        return await join(current, work, options)
+        return join(current, work, options)
       case 'supports':
-        return current === undefined
-          ? await this.within(undefined, () => work(undefined))
-          : await join(current, work, options)
+        return current === undefined ? this.within(undefined, () => work(undefined)) : join(current, work, options)
       case 'never':
         assertOutside(current)
-        return await this.within(undefined, () => work(undefined))
+        return this.within(undefined, () => work(undefined))
     }
   }
 
@@ -294,14 +290,14 @@ const undoneAfterAnswer =
   'its commit was asked for inside a nested part ($transaction, or propagation "nested"), which was undone afterwards. ' +
   'Send the response after the part.'
 
-async function join<C extends TransactionConnection, T>(
+function join<C extends TransactionConnection, T>(
   scope: Scope<C>,
   work: Work<C, T>,
   options: TransactionOptions,
 ): Promise<T> {
   scope.assertUsable()
   assertFits(scope, options)
-  return await work(scope)
+  return work(scope)
 }
 
 function assertFits<C extends TransactionConnection>(scope: Scope<C>, options: TransactionOptions): void {
