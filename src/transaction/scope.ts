@@ -253,8 +253,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
     try {
       this.assertUsable()
       if (this.buffers.needsPreparation) await this.#prepare()
-      const entering = this.#enterLast(isFromInside)
-      const running = entering instanceof Promise ? await entering : entering
+      const running = this.#enterAtOnce(isFromInside) ? undefined : await this.#enterLast(isFromInside)
       isIn = true
       if (this.failure.isQuiet) return await this.rollback()
       this.failure.assertCommittable()
@@ -309,19 +308,19 @@ export abstract class Scope<Connection extends TransactionConnection> {
     return this.session.writeAlone(lone, write, this)
   }
 
+  /** Takes the place for the commit, where nothing runs that it would have to wait for. */
+  #enterAtOnce(isFromInside: boolean): boolean {
+    return (isFromInside || !this.calls.areRunning) && this.#lock.tryEnter(true, undefined)
+  }
+
   /**
    * Takes the place for the commit, after what runs: of that nobody may know, except where the commit is asked for inside of a part.
    *
    * @returns what ran
    */
-  #enterLast(isFromInside: boolean): string | undefined | Promise<string | undefined> {
-    const isQuiet = isFromInside || !this.calls.areRunning
-    return isQuiet && this.#lock.tryEnter(true, undefined) ? undefined : this.#enterAfterAll(isFromInside)
-  }
-
-  async #enterAfterAll(isFromInside: boolean): Promise<string | undefined> {
-    const hasPart = this.#part !== undefined
-    let running = this.calls.areRunning && !isFromInside ? await untilQuiet(this, hasPart) : undefined
+  async #enterLast(isFromInside: boolean): Promise<string | undefined> {
+    const isBusy = !isFromInside && this.calls.areRunning
+    let running = isBusy ? await untilQuiet(this, this.#part !== undefined) : undefined
     if (this.#lock.tryEnter(true, undefined)) return running
     if (!isFromInside) running ??= runningWork(this, this.#part !== undefined)
     await this.#wait(true, undefined)
