@@ -20,24 +20,20 @@ export interface Result {
   readonly medians: ReadonlyMap<string, Cost>
 }
 
+/** How long each contender works before it counts: a server has been up for longer, and its functions are compiled. */
+const warmUpMs = 1_000
+const leastWarmUp = 5
+const mostWarmUp = 60
+
 /** The medians of each contender. @param operations - how many of them one round does */
 export async function medians(rounds: number, timed: readonly Timed[], operations = 1): Promise<Map<string, Cost>> {
   const costs = new Map<string, Cost[]>(timed.map(({ contender }) => [contender, []]))
-  const warmUp = Math.max(5, Math.ceil(rounds / 10))
-  for (let round = 0; round < rounds + warmUp; round += 1) {
-    // Another one goes first each time.
-    const order = timed.map((_, index) => timed[(index + round) % timed.length])
-    for (const one of order) {
-      if (one === undefined) continue
-      await one.prepare?.()
-      const before = process.cpuUsage()
-      const start = process.hrtime.bigint()
-      await one.work()
-      const wall = Number(process.hrtime.bigint() - start) / 1000
-      const { user, system } = process.cpuUsage(before)
-      const cost = { wall: wall / operations, processor: (user + system) / operations }
-      if (round >= warmUp) costs.get(one.contender)?.push(cost)
-    }
+  const begin = performance.now()
+  const isWarm = (): boolean => performance.now() - begin >= warmUpMs * timed.length
+  let round = 0
+  while (round < leastWarmUp || (round < mostWarmUp && !isWarm())) await runRound(timed, (round += 1), operations)
+  for (const last = round + rounds; round < last; ) {
+    for (const [contender, cost] of await runRound(timed, (round += 1), operations)) costs.get(contender)?.push(cost)
   }
   return new Map(
     [...costs].map(([contender, each]) => [
@@ -45,6 +41,23 @@ export async function medians(rounds: number, timed: readonly Timed[], operation
       { wall: median(each.map(({ wall }) => wall)), processor: median(each.map(({ processor }) => processor)) },
     ]),
   )
+}
+
+/** All contenders, each time with another one first. */
+async function runRound(timed: readonly Timed[], round: number, operations: number): Promise<Array<[string, Cost]>> {
+  const costs: Array<[string, Cost]> = []
+  for (const index of timed.keys()) {
+    const one = timed[(index + round) % timed.length]
+    if (one === undefined) continue
+    await one.prepare?.()
+    const before = process.cpuUsage()
+    const start = process.hrtime.bigint()
+    await one.work()
+    const wall = Number(process.hrtime.bigint() - start) / 1000
+    const { user, system } = process.cpuUsage(before)
+    costs.push([one.contender, { wall: wall / operations, processor: (user + system) / operations }])
+  }
+  return costs
 }
 
 /** The value in the middle. */
