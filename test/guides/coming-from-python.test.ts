@@ -16,7 +16,13 @@ const words = new Set(
     [...cell.matchAll(/`([^`]+)`/g)].flatMap(([, code = '']) => code.match(/[A-Za-z_]\w+/g) ?? []),
   ),
 )
-const entries = ['src/index.ts', 'src/recorders.ts', 'src/testing/index.ts', 'adapters/fastify.ts', 'adapters/express.ts']
+const entries = [
+  'src/index.ts',
+  'src/recorders.ts',
+  'src/testing/index.ts',
+  'adapters/fastify.ts',
+  'adapters/express.ts',
+]
   .map(read)
   .join('\n')
 const sources = ['src', 'adapters']
