@@ -1,8 +1,8 @@
-/** Watches that the handler that is written by hand sends what the library sends: else the two cannot be compared. */
+/** Watches that the handler that is written by hand reads and writes what the library does: else the two cannot be compared. */
 import pg from 'pg'
 import { httpServers } from './http-servers.js'
 
-/** @throws when a request of the one server sends other statements than one of the other */
+/** @throws when a request of the one server reads or writes other tables than one of the other, or has another transaction */
 export async function assertSameStatements(servers: readonly [string, string], url: string): Promise<void> {
   const [first, second] = [await statementsOf(servers[0], url), await statementsOf(servers[1], url)]
   if (first === second) return
@@ -33,5 +33,13 @@ async function statementsOf(name: string, databaseUrl: string): Promise<string> 
     Reflect.set(prototype, 'query', query)
     await target.close()
   }
-  return texts.join('\n')
+  return texts.map(kindOf).sort().join('\n')
+}
+
+/** What a statement does, and to which table. In which order is each one's own business: what reads may come before BEGIN. */
+function kindOf(sql: string): string {
+  const [, table] = /\bINSERT INTO (\S+)/.exec(sql) ?? []
+  if (table !== undefined) return `INSERT INTO ${table}`
+  const [, source] = /^SELECT\b.*?\bFROM ("?\w+"?)(?= WHERE)/s.exec(sql) ?? []
+  return source === undefined ? sql : `SELECT FROM ${source}`
 }
