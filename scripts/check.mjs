@@ -4,7 +4,7 @@ import { prepare, root } from './install.mjs'
 
 prepare()
 // The longest first. The types of what is published are checked where the package is built.
-const waiting = ['package', 'lint', 'types:all', 'docs', 'knip', 'layers', 'format:check']
+const waiting = ['site', 'package', 'lint', 'types:all', 'docs', 'knip', 'layers', 'format:check']
 const failed = []
 
 async function worker() {
