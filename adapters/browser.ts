@@ -65,15 +65,21 @@ const pluginOptionTypes = { ...eventBrowserOptionTypes, prefix: anything, logLev
  * A plugin for Fastify that serves a page to look at what is stored: streams and their events, states at any version, and the log as it grows. Its requests have no
  * transaction, and hold no connection while they wait; they end when the server closes.
  *
- * @throws `ProgrammingError` without an application or `authorize`, and for options that there are not
+ * The server does not start, with a `ProgrammingError`, without an application or `authorize`, and for options that there are not.
  *
  * @example
  * await fastify.register(browser, { prefix: '/events', application: school, kinds: { Dog }, authorize: (request) => isAdmin(request) })
  */
 export function browser(fastify: FastifyLike, options: FastifyBrowserOptions, done: (error?: Error) => void): void {
   const attempted = 'register the plugin `browser`'
-  checkOptions(attempted, options, pluginOptionTypes)
-  const core = new EventBrowser(attempted, options)
+  let core: EventBrowser
+  try {
+    checkOptions(attempted, options, pluginOptionTypes)
+    core = new EventBrowser(attempted, options)
+  } catch (error) {
+    // What a plugin throws at once ends the process, whoever awaits the server.
+    return done(error as Error)
+  }
   const outside = captureContext()
   fastify.addHook('preClose', (next) => {
     core.close()

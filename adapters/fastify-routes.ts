@@ -1,5 +1,5 @@
 /** Fastify: runs projections as long as the server runs, lets routes wait for them, serves the log, and answers errors. */
-import type { FastifyInstance, FastifyPluginCallback } from 'fastify'
+import type { FastifyInstance, FastifyPluginCallback, FastifyReply, FastifyRequest } from 'fastify'
 import fastifyPlugin from 'fastify-plugin'
 import { anything, checkOptions, flag, having, type OptionTypesOf, text } from '../src/checked-options.js'
 import { type Application, ProgrammingError, type ProjectionRunner } from '../src/index.js'
@@ -66,31 +66,22 @@ export const projections: FastifyPluginCallback<ProjectionsOptions> = fastifyPlu
   fastify: '5.x',
 })
 
+// What a plugin throws at once ends the process, whoever awaits the server; what it gives to `done` does not.
 function registerProjections(
   fastify: FastifyInstance,
   options: ProjectionsOptions,
   done: (error?: Error) => void,
 ): void {
-  checkOptions('register the plugin `projections`', options, optionTypes)
+  try {
+    checkOptions('register the plugin `projections`', options, optionTypes)
+  } catch (error) {
+    return done(error as Error)
+  }
   const { runner, start = true, health, ...defaults } = options
   fastify.addHook('onRoute', ({ config }) => {
     if (config?.projections !== undefined) assertProjections(runner, config.projections)
   })
-  fastify.addHook('preHandler', async (request, reply) => {
-    const { projections: names, waitMs = defaults.waitMs, onStale = defaults.onStale } = request.routeOptions.config
-    if (names === undefined) return
-    const limits = {
-      ...(waitMs === undefined ? {} : { waitMs }),
-      ...(onStale === undefined ? {} : { onStale }),
-    }
-    const { headers, signal } = request
-    try {
-      const position = await waitUntilUpToDate({ ...limits, runner, names, headers, signal })
-      if (position !== undefined) reply.header(positionHeader, position)
-    } catch (error) {
-      throw withStatus(error)
-    }
-  })
+  fastify.addHook('preHandler', async (request, reply) => await waitFor({ runner, ...defaults }, request, reply))
   if (health !== undefined) {
     fastify.get(health, { config: { transaction: false } }, async (_request, reply) => {
       const { status, body } = projectionHealth(runner)
@@ -102,6 +93,27 @@ function registerProjections(
     fastify.addHook('onClose', async () => await runner.stop())
   }
   done()
+}
+
+/** Waits for the projections of a route, and says up to which position it has waited. */
+async function waitFor(
+  { runner, ...defaults }: Pick<ProjectionsOptions, 'runner' | 'waitMs' | 'onStale'>,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
+  const { projections: names, waitMs = defaults.waitMs, onStale = defaults.onStale } = request.routeOptions.config
+  if (names === undefined) return
+  const limits = {
+    ...(waitMs === undefined ? {} : { waitMs }),
+    ...(onStale === undefined ? {} : { onStale }),
+  }
+  const { headers, signal } = request
+  try {
+    const position = await waitUntilUpToDate({ ...limits, runner, names, headers, signal })
+    if (position !== undefined) reply.header(positionHeader, position)
+  } catch (error) {
+    throw withStatus(error)
+  }
 }
 
 /** Options of the plugin. */
@@ -136,12 +148,16 @@ const logOptionTypes: OptionTypesOf<
  * })
  */
 export const notificationLog: FastifyPluginCallback<NotificationLogPluginOptions> = (fastify, options, done) => {
-  checkOptions('register the plugin `notificationLog`', options, logOptionTypes)
   const { application, path = '/notifications', maxWaitMs, cache } = options
-  if (application === undefined) {
-    throw new ProgrammingError(
-      'Could not register the plugin `notificationLog` without an application: fastify.register(notificationLog, { application }).',
-    )
+  try {
+    checkOptions('register the plugin `notificationLog`', options, logOptionTypes)
+    if (application === undefined) {
+      throw new ProgrammingError(
+        'Could not register the plugin `notificationLog` without an application: fastify.register(notificationLog, { application }).',
+      )
+    }
+  } catch (error) {
+    return done(error as Error)
   }
   const limits = { ...(maxWaitMs === undefined ? {} : { maxWaitMs }), ...(cache === undefined ? {} : { cache }) }
   const waits = new Waits()

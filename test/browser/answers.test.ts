@@ -2,10 +2,12 @@
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { type IncomingMessage, request } from 'node:http'
+import Fastify from 'fastify'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { browser, eventBrowser } from '../../adapters/browser.js'
+import { notificationLog, projections } from '../../adapters/fastify.js'
 import { root } from '../../scripts/install.mjs'
-import { Application, isEventSourcingError, type ProjectionRunner } from '../../src/index.js'
+import { Application, isEventSourcingError, ProgrammingError, type ProjectionRunner } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { warnings } from '../prisma/warnings.js'
 import { databasesOf, oneOfEach, type TestDatabaseKind } from '../support/databases.js'
@@ -289,10 +291,23 @@ it('serves the page that the files in page/ make', () => {
 describe('a browser', () => {
   const application = new Application({ name: 'Kennel', store: 'memory' })
 
+  it.each([browser, notificationLog, projections])(
+    'of a plugin without its options, the server does not start',
+    async (plugin) => {
+      const server = Fastify()
+      // As JavaScript may call it.
+      void server.register(plugin as never, { misspelt: true } as never)
+      await expect(Promise.resolve(server.ready())).rejects.toThrow(ProgrammingError)
+    },
+  )
+
   it('is refused without authorize, without an application, and with what is no kind', () => {
     const fastify = { route: () => undefined, addHook: () => undefined }
     // As JavaScript may call it.
-    const given = (options: object) => () => browser(fastify, options as never, () => undefined)
+    const given = (options: object) => () =>
+      browser(fastify, options as never, (error) => {
+        if (error !== undefined) throw error
+      })
     expect(given({ application })).toThrow('Could not register the plugin `browser` without the option `authorize`')
     expect(given({ authorize: () => true })).toThrow('without the option `application`')
     expect(given({ application, authorize: () => true, runner: { retry() {} } })).toThrow('without `datastore`')
