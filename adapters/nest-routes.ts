@@ -54,7 +54,7 @@ export function copyMetadata(from: object, to: object): void {
   for (const key of getMetadataKeys?.(from) ?? []) defineMetadata(key, getOwnMetadata(key, from), to)
 }
 
-/** What an interceptor is told of its request; `ExecutionContext` of Nest is one. */
+/** What an interceptor knows of its request; `ExecutionContext` of Nest is one. */
 export interface InterceptedContext {
   /** `http` for requests. */
   getType(): string

@@ -80,7 +80,7 @@ export class JoiningClients {
     )
   }
 
-  /** As the client that `join` gives, for who has lost the async context: what is not inside a transaction of the same session goes to this scope. */
+  /** As the client that `join` gives, for code that has lost the async context: what is not inside a transaction of the same session goes to this scope. */
   within<Client extends PrismaClientLike>(client: Client, scope: Scope<DriverConnection>): Client {
     return this.#within(client, () => {
       const { current } = this.#transactions

@@ -105,7 +105,7 @@ function start({ place, prismas, operation }: Made): Promise<unknown> {
   return carryOut(place, operation, (transaction) => prismas.requestTransaction(transaction))
 }
 
-/** Carries out what Prisma does in a transaction that it is told. @param call - such as of `owner.findMany`; that of a raw query has no model */
+/** Carries out an operation of Prisma in the given transaction. @param call - such as of `owner.findMany`; that of a raw query has no model */
 export async function carryOutWork(place: GuestPlace, call: ClientCall, work: Work): Promise<unknown> {
   const [, operation] = call.name.split('.')
   const isRead = operation !== undefined && modelReads.has(operation)

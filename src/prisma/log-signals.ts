@@ -91,8 +91,8 @@ const firstReconnectMs = 100
 const longestReconnectMs = 5_000
 
 /**
- * Connected for as long as somebody listens. When the connection is lost it is made anew, and everybody is told, since
- * notifications may have been missed; meanwhile those who listen have to look for themselves.
+ * Connected for as long as somebody listens. A lost connection is made anew, and then all listeners are called, since
+ * notifications may have been missed; meanwhile they have to look for themselves.
  */
 export class Listener {
   readonly #connect: () => ListenConnection

@@ -70,7 +70,7 @@ export function renewing(
 }
 
 /**
- * Sets the positions, as the last that a transaction does: others can see until then that the leases are in force, and who has lost one stores
+ * Sets the positions, as the last that a transaction does: others can see until then that the leases are in force, and a process that has lost one stores
  * nothing.
  *
  * @throws `LeaseLostError`

@@ -12,7 +12,7 @@ export class Turn {
   }
 
   /**
-   * Waits for the turn; who has it calls `end`, in a `finally`.
+   * Waits for the turn. Call `end` afterwards, in a `finally`.
    *
    * @param signal - gives up waiting; the promise then rejects with the signal's reason
    */
@@ -34,7 +34,7 @@ export class Turn {
     })
   }
 
-  /** Gives the turn to who has waited the longest. To be called once by each who had it. */
+  /** Gives the turn to the one that has waited longest. Call it once for each turn. */
   end(): void {
     const next = this.#waiting.shift()
     if (next === undefined) this.#isHeld = false
@@ -80,7 +80,7 @@ export class ScopeLock {
   #isTaken = false
   #waiting: Request[] = []
 
-  /** Takes a place if one is free; who has it calls `leave`. */
+  /** Takes a place if one is free. Call `leave` afterwards. */
   tryEnter(alone: boolean, inside: Occupant | undefined): boolean {
     const hasToWait = inside === undefined && this.#waiting.length > 0
     if (hasToWait || !this.#fits(alone, inside)) return false

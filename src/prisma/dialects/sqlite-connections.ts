@@ -163,7 +163,7 @@ export class SqliteConnections implements Connections {
   }
 
   /**
-   * Runs work on one of the connections; the writer is for who has the turn. libsql 0.17 keeps a statement that met a lock open: no
+   * Runs work on one of the connections; only the holder of the turn uses the writer. libsql 0.17 keeps a statement that met a lock open: no
    * transaction on its connection can commit then, or see what is new.
    */
   async #using<T>(which: 'writer' | 'reader', run: (adapter: SqlDriverAdapter) => Promise<T>): Promise<T> {
