@@ -1,11 +1,12 @@
 /** Three servers on PostgreSQL that do a command (load a stream, append an event) and change a row in one transaction. */
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { randomUUID } from 'node:crypto'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { Aggregate, Application, event, PrismaDatastore, preparedStatementName } from 'eventsourcing-prisma'
 import { problemDetails, transactions } from 'eventsourcing-prisma/fastify'
 import Fastify, { type FastifyInstance } from 'fastify'
 import pg from 'pg'
-import { PrismaClient } from '../test/support/generated/postgresql/client.js'
+import { PrismaClient } from './generated/client.js'
 import type { Served } from './http.js'
 import { postgresql as sql } from './sql.js'
 
@@ -74,6 +75,8 @@ export interface Work {
   readonly between?: () => Promise<void>
   /** Whether a stream is loaded, and another one saved; default true. */
   readonly events?: boolean
+  /** Whether the row is written by its model, which reads it back, or by SQL; default by SQL. */
+  readonly byModel?: boolean
 }
 
 /** A server with the middleware. */
@@ -81,7 +84,7 @@ export async function byMiddleware(
   name: string,
   adapter: PrismaPg,
   idOf: (n: string) => string,
-  { between, events = true }: Work = {},
+  { between, events = true, byModel = false }: Work = {},
 ): Promise<Served> {
   const datastore = new PrismaDatastore({
     adapter,
@@ -99,21 +102,30 @@ export async function byMiddleware(
       await application.save(copy)
     }
     await between?.()
-    await datastore.client.$executeRaw`INSERT INTO owners (name, dog) VALUES ('Ann', 'Fido')`
+    const { client } = datastore
+    if (byModel) await client.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+    else await client.$executeRaw`INSERT INTO owners (name, dog) VALUES ('Ann', 'Fido')`
     return await reply.code(201).send()
   })
   server.addHook('onClose', async () => await datastore.close())
   return { name, server }
 }
 
-/** A server with a route that reads one row by a model. @param isWithTransactions - whether it has the middleware */
-export async function byModelRead(url: string, isWithTransactions: boolean): Promise<FastifyInstance> {
+/** What a server with a route that reads one row has around it: nothing, the least that a middleware with an async context does, or the middleware. */
+export type Around = 'nothing' | 'async context' | 'transactions'
+
+/** A server with a route that reads one row by a model. */
+export async function byModelRead(url: string, around: Around): Promise<FastifyInstance> {
   const adapter = new PrismaPg({ connectionString: url, max: 16 })
   const server = Fastify()
   const route = (client: PrismaClient): void => {
     server.get('/', async () => await client.owner.findFirst({ where: { id: 1 } }))
   }
-  if (!isWithTransactions) {
+  if (around === 'async context') {
+    const storage = new AsyncLocalStorage<object>()
+    server.addHook('preHandler', (_request, _reply, next) => storage.run({}, next))
+  }
+  if (around !== 'transactions') {
     const client = new PrismaClient({ adapter })
     server.addHook('onClose', async () => await client.$disconnect())
     route(client)
@@ -201,6 +213,37 @@ export function byTransaction(
   })
   server.addHook('onClose', async () => await client.$disconnect())
   return { name: 'Prisma $queryRaw', server }
+}
+
+/** A server that does it by hand, with the models of Prisma in an interactive transaction. */
+export function byModels(url: string, idOf: (n: string) => string): FastifyInstance {
+  const client = new PrismaClient({ adapter: new PrismaPg({ connectionString: url, max: 16 }) })
+  const server = Fastify()
+  server.post<{ Params: { n: string } }>('/streams/:n', async (request, reply) => {
+    await client.$transaction(
+      async (tx) => {
+        const events = await tx.benchEvent.findMany({
+          where: { originatorId: idOf(request.params.n), originatorVersion: { lte: streamLength } },
+          orderBy: { originatorVersion: 'asc' },
+        })
+        for (const event of events) JSON.parse(Buffer.from(event.state).toString())
+        const originatorId = randomUUID()
+        await tx.benchEvent.createMany({
+          data: ['Opened', 'Appended'].map((name, index) => ({
+            originatorId,
+            originatorVersion: index + 1,
+            topic: `Stream.${name}`,
+            state,
+          })),
+        })
+        await tx.owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+      },
+      { maxWait: 60_000, timeout: 60_000 },
+    )
+    return await reply.code(201).send()
+  })
+  server.addHook('onClose', async () => await client.$disconnect())
+  return server
 }
 
 /** What a handler sends by hand. */

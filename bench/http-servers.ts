@@ -15,6 +15,7 @@ import {
   byDriver,
   byMiddleware,
   byModelRead,
+  byModels,
   byTransaction,
   onOneStream,
   statementsOfLibrary,
@@ -62,14 +63,23 @@ export const httpServers: Readonly<Record<string, Start>> = {
       byTransaction(databaseUrl, (n) => ids[Number(n) % ids.length] ?? '', statementsOfLibrary).server,
     )
   },
+  'Prisma $transaction, models': async (databaseUrl) => {
+    const ids = await streamIds(databaseUrl)
+    return await listenStreams(byModels(databaseUrl, (n) => ids[Number(n) % ids.length] ?? ''))
+  },
+  'transactions, row by model': async (databaseUrl) =>
+    await listenStreams((await ours(databaseUrl, { byModel: true })).server),
   prepared: async (databaseUrl) => await listenStreams((await ours(databaseUrl, {}, preparedStatementName)).server),
   transactions: async (databaseUrl) => await listenStreams((await ours(databaseUrl, {})).server),
   'transactions, row only, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, false),
   'transactions, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, true),
   'prepared, row only, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, false, preparedStatementName),
   'prepared, 10 ms': async (databaseUrl) => await awaiting(databaseUrl, true, preparedStatementName),
-  'model read': async (databaseUrl) => await listenFastify(await byModelRead(databaseUrl, false)),
-  'model read with transactions': async (databaseUrl) => await listenFastify(await byModelRead(databaseUrl, true)),
+  'model read': async (databaseUrl) => await listenFastify(await byModelRead(databaseUrl, 'nothing')),
+  'model read with AsyncLocalStorage': async (databaseUrl) =>
+    await listenFastify(await byModelRead(databaseUrl, 'async context')),
+  'model read with transactions': async (databaseUrl) =>
+    await listenFastify(await byModelRead(databaseUrl, 'transactions')),
   pg: async (databaseUrl) => await byHand(databaseUrl),
   'one stream, retried by the server': async (databaseUrl) => await oneStream(databaseUrl, 10),
   'one stream, retried by clients': async (databaseUrl) => await oneStream(databaseUrl, 0),

@@ -29,7 +29,17 @@ const comparisons: readonly Comparison[] = [
   { name: 'only an async context, Express', servers: ['Express', 'Express with AsyncLocalStorage'], amount: 4_000 },
   { name: 'command and row', servers: ['Prisma $transaction', 'transactions'], amount: 800 },
   { name: 'command and row, by hand on node-postgres', servers: ['pg', 'prepared'], amount: 800 },
+  {
+    name: 'command and row, by models',
+    servers: ['Prisma $transaction, models', 'transactions, row by model'],
+    amount: 800,
+  },
   { name: 'model read', servers: ['model read', 'model read with transactions'], amount: 2_000 },
+  {
+    name: 'model read, only an async context',
+    servers: ['model read', 'model read with AsyncLocalStorage'],
+    amount: 2_000,
+  },
   {
     name: 'command and row, awaiting 10 ms',
     servers: ['transactions, row only, 10 ms', 'transactions, 10 ms'],

@@ -1,4 +1,4 @@
-/** Generates the Prisma clients of tests and examples, or of `examples` alone, where they are missing or older than their schema. */
+/** Generates the Prisma clients of tests, benches and examples, or of `examples` alone, where they are missing or older than their schema. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -12,6 +12,7 @@ const schemas = [
     schema: `test/support/prisma/${provider}`,
     generated: `test/support/generated/${provider}/client.ts`,
   })),
+  { schema: 'bench/prisma', generated: 'bench/generated/client.ts' },
   { schema: 'examples/prisma/schema', generated: 'examples/generated/client.ts' },
   ...['sqlite', 'postgresql'].map((provider) => ({
     schema: `examples/realworld/prisma/${provider}`,

@@ -19,6 +19,7 @@ interface RetryFlags extends TablesFlags {
 
 interface WaitFlags extends TablesFlags {
   readonly timeout: string
+  readonly projectionVersion?: string
 }
 
 interface RebuildFlags {
@@ -81,7 +82,9 @@ function addLooking(add: AddOverTables): void {
     'wait <name> [position]',
     'wait until one has come to a position (default: the present end of the log)',
     wait,
-  ).option('--timeout <ms>', 'milliseconds until it gives up, with 1', '60000')
+  )
+    .option('--timeout <ms>', 'milliseconds until it gives up, with 1', '60000')
+    .option('--projection-version <number>', 'the least version of the projection that counts (default: any)')
   add('parked <name>', 'list the events that one has put aside', parked)
 }
 
@@ -165,11 +168,16 @@ async function wait(
   tables: ProjectionTables,
   name: string,
   position: string | undefined,
-  { timeout }: WaitFlags,
+  { timeout, projectionVersion }: WaitFlags,
 ): Promise<Answer> {
   const timeoutMs = Number(timeout)
   if (!(timeoutMs >= 0)) throw new EnvironmentError(`--timeout is a number of milliseconds, not '${timeout}'.`)
-  const isBlocked = (await tables.wait(name, positionOf(position), timeoutMs)) === 'blocked'
+  const version = Number(projectionVersion ?? 0)
+  if (!Number.isInteger(version) || version < 0) {
+    throw new EnvironmentError(`--projection-version is a whole number, not '${projectionVersion}'.`)
+  }
+  const awaited = { position: positionOf(position), timeoutMs, version }
+  const isBlocked = (await tables.wait(name, awaited)) === 'blocked'
   const lines = isBlocked ? (await tables.status([name])).map(statusLine) : [`${name} has come to the position.`]
   return { lines, json: { ok: !isBlocked, name, blocked: isBlocked }, isBlocked }
 }

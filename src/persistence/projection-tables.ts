@@ -46,6 +46,15 @@ export interface ProjectionReport {
   readonly parked: number
 }
 
+/** What is waited for. */
+export interface ProjectionWait {
+  /** Default the end of the log when the wait begins. */
+  readonly position?: bigint | undefined
+  readonly timeoutMs: number
+  /** The least version that counts; default any. */
+  readonly version?: number
+}
+
 const pollMs = 50
 const measuredMs = 1_000
 const claimMs = 15_000
@@ -93,21 +102,26 @@ export class ProjectionTables {
   }
 
   /**
-   * Waits until a projection has come to a position; default the present end of the log.
+   * Waits until a projection has come to a position; one that no runner has begun yet is waited for as well.
    *
-   * @throws `WaitTimeoutError`; `EnvironmentError` for a projection that has no row
+   * @throws `WaitTimeoutError`; `EnvironmentError` for a projection that has no row when the time is over
    */
-  async wait(name: string, position: bigint | undefined, timeoutMs: number): Promise<'reached' | 'blocked'> {
+  async wait(name: string, { position, timeoutMs, version = 0 }: ProjectionWait): Promise<'reached' | 'blocked'> {
     const awaited = position ?? (await this.#log.maxNotificationId()) ?? 0n
     const until = performance.now() + timeoutMs
     for (;;) {
-      const parts = newestOf(await this.#recorder.rows(), name)
-      if (parts.every((part) => part.position >= awaited)) return 'reached'
-      if (parts.some(({ status }) => status === 'blocked')) return 'blocked'
-      if (performance.now() >= until) {
-        throw new WaitTimeoutError(
-          `Waited ${timeoutMs} ms for projection ${name} to come to position ${awaited}: it is at ${leastOf(parts)}.`,
-        )
+      const rows = await this.#recorder.rows()
+      const isOver = performance.now() >= until
+      if (isOver || rows.some((row) => row.name === name && row.version >= version)) {
+        const parts = newestOf(rows, name)
+        const isThere = parts[0].version >= version
+        if (isThere && parts.every((part) => part.position >= awaited)) return 'reached'
+        if (isThere && parts.some(({ status }) => status === 'blocked')) return 'blocked'
+        if (isOver) {
+          throw new WaitTimeoutError(
+            `Waited ${timeoutMs} ms for projection ${name}${version > 0 ? `, version ${version},` : ''} to come to position ${awaited}: version ${parts[0].version} is at ${leastOf(parts)}.`,
+          )
+        }
       }
       await delay(pollMs)
     }

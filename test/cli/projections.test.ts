@@ -104,6 +104,29 @@ describe.each(databases.filter(isAlone))('on $name', (kind) => {
     })
   })
 
+  it('waits for one that no runner has begun yet, and for a new version', async () => {
+    isPoisonous = false
+    const first = await runnerOf(ownersIn(open.db))
+    await school.register('Fido')
+    const wait = (...args: readonly string[]) => projections('wait', 'owners', '--timeout', ...args)
+    const waiting = wait('20000')
+    await first.runOnce()
+    expect(await waiting).toEqual({ code: 0, out: ['owners has come to the position.'], err: [] })
+    const missing = 'Error: Waited 0 ms for projection owners, version 2, to come to position 1: version 1 is at 1.'
+    expect(await wait('0', '--projection-version', '2')).toEqual({ code: 1, out: [], err: [missing] })
+    const waitingForNew = wait('20000', '--projection-version', '2')
+    const second = defineProjection({ name: 'owners', version: 2, on: [on(Dog, 'Registered', () => {})] })
+    await (await runnerOf(second)).runOnce()
+    expect(await waitingForNew).toEqual({ code: 0, out: ['owners has come to the position.'], err: [] })
+    expect(await projections('wait', 'nobody', '--timeout', '0')).toMatchObject({
+      code: 1,
+      err: [expect.stringMatching(/^Error: There is no projection 'nobody' in the tables: they have owners\./)],
+    })
+    expect((await wait('0', '--projection-version', 'two')).err).toEqual([
+      "Error: --projection-version is a whole number, not 'two'.",
+    ])
+  })
+
   it('passes over the event that blocks one, and nothing else', async () => {
     const runner = await blocked()
     const seen = await projections('status')

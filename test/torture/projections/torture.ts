@@ -10,6 +10,7 @@ import {
   type PrismaDatastore,
   ProjectionRunner,
   type RebuildWay,
+  WaitTimeoutError,
 } from '../../../src/index.js'
 import type { TestClient } from '../../prisma/open-database.js'
 import type { TestDatabase, TestDatabaseKind } from '../../support/databases.js'
@@ -119,12 +120,22 @@ class ProjectionTorture {
       await Promise.all([...writing, this.#torment(), settings.rebuilds === true ? this.#rebuild() : undefined])
       await settled(() => this.#application.recorder.maxNotificationId())
       const end = await this.#application.recorder.maxNotificationId()
-      for (const { name } of this.#runner.projections) await this.#runner.wait(name, end, { timeoutMs: 600_000 })
+      for (const { name } of this.#runner.projections) await this.#wait(name, end)
       await Promise.all(this.#runners.map(stopped))
     } finally {
       for (const runner of this.#runners) runner.kill('SIGKILL')
     }
     return { seconds: (performance.now() - start) / 1000, ...(await this.#verdict()) }
+  }
+
+  /** Without the compare-and-set a woken runner may set the position back for good, although its successor has handled all events. */
+  async #wait(name: string, end: bigint | null): Promise<void> {
+    const isProtected = this.#place.settings.isProtected !== false
+    try {
+      await this.#runner.wait(name, end, { timeoutMs: isProtected ? 600_000 : 20_000 })
+    } catch (error) {
+console.log("GAVE UP");      if (isProtected || !(error instanceof WaitTimeoutError)) throw error
+    }
   }
 
   async #start(): Promise<void> {
