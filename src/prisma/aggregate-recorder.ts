@@ -354,13 +354,12 @@ function originatorsOf(events: readonly StoredEvent[]): Set<string> {
 
 type OpenScope = Scope<DriverConnection>
 
-/** By session; a stream has the scopes that have written to it. */
-const writers = new WeakMap<OpenScope['session'], Map<string, Set<OpenScope>>>()
+/** By stream: the scopes of a session that have written to it. */
+const writersOf = (scope: OpenScope): Map<string, Set<OpenScope>> => scope.session.kept(writersOf, () => new Map())
 
 /** Events of these originators are stored in a scope, or wait for its flush. */
 function noteWritten(scope: OpenScope, originatorIds: Iterable<string>): void {
-  const streams = writers.get(scope.session) ?? new Map<string, Set<OpenScope>>()
-  writers.set(scope.session, streams)
+  const streams = writersOf(scope)
   for (const id of originatorIds) {
     const scopes = streams.get(id) ?? new Set()
     streams.set(id, scopes.add(scope))
@@ -369,7 +368,7 @@ function noteWritten(scope: OpenScope, originatorIds: Iterable<string>): void {
 
 /** Runs `fn` when something is undone that the transaction around has written to a stream so far. */
 function onUndone(scope: OpenScope, originatorId: string, fn: () => void): void {
-  const scopes = writers.get(scope.session)?.get(originatorId) ?? []
+  const scopes = writersOf(scope).get(originatorId) ?? []
   for (const writer of new Set([...scopes].map(stillOpen))) writer.hooks.afterRollback(fn)
 }
 

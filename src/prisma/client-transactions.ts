@@ -56,10 +56,12 @@ const longestDelayMs = 2_147_483_647
 /** How much later than Prisma the library gives up. */
 const afterPrismaMs = 100
 
+/** The `$transaction`s of one session, by the scopes that belong to them. */
+type Owners = Map<Scope<DriverConnection>, ClientTransaction>
+
 /** Those of one datastore. */
 export class ClientTransactions {
   readonly #host: ClientTransactionsHost
-  readonly #owners = new WeakMap<Scope<DriverConnection>, ClientTransaction>()
   /** Work that knows its transaction, with who is told the options that have come of what extensions do. */
   readonly #prepared = new WeakMap<object, (options: InteractiveOptions) => void>()
 
@@ -69,7 +71,7 @@ export class ClientTransactions {
 
   /** The `$transaction` that a scope belongs to. */
   ownerOf(scope: Scope<DriverConnection>): ClientTransaction | undefined {
-    const owner = this.#owners.get(scope)
+    const owner = scope.session.kept<Owners>(this)?.get(scope)
     if (owner !== undefined || scope.parent === undefined) return owner
     return this.ownerOf(scope.parent)
   }
@@ -177,7 +179,7 @@ export class ClientTransactions {
       }
     } else scope = await transactions.part(around, partOptions(given))
     const owner = new ClientTransaction(scope, limit, usesPhantomQuery)
-    this.#owners.set(scope, owner)
+    scope.session.kept<Owners>(this, () => new Map()).set(scope, owner)
     return { owner, driver: new DriverTransaction(names, owner, usesPhantomQuery) }
   }
 }

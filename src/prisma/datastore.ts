@@ -68,7 +68,6 @@ export class PrismaDatastore<Client extends object = object>
   readonly #signals: LogSignals
   readonly #watches = new LogWatches()
   readonly #clients: JoiningClients
-  readonly #views = new WeakMap<Scope<DriverConnection>, Transaction<Client>>()
   readonly #managedOwner: ManagedOwner<Client>
   #base: (Client & PrismaClientLike) | undefined
   #ambient: Client | undefined
@@ -270,12 +269,8 @@ export class PrismaDatastore<Client extends object = object>
   }
 
   #viewOf(scope: Scope<DriverConnection>): Transaction<Client> {
-    const known = this.#views.get(scope)
-    if (known !== undefined) return known
-    let client: TransactionClient<Client> | undefined
-    const view = new ScopeTransaction<Client>(scope, () => (client ??= this.#clientWithin(scope)))
-    this.#views.set(scope, view)
-    return view
+    // Only this datastore makes views of its scopes.
+    return (scope.view ??= new ScopeTransaction<Client>(scope, () => this.#clientWithin(scope))) as Transaction<Client>
   }
 
   #clientWithin(scope: Scope<DriverConnection>): TransactionClient<Client> {

@@ -66,15 +66,16 @@ export interface Transaction<Client = unknown> {
 /** The view of one scope. */
 export class ScopeTransaction<Client> implements Transaction<Client> {
   readonly #scope: Scope<DriverConnection>
-  readonly #client: () => TransactionClient<Client>
+  readonly #makeClient: () => TransactionClient<Client>
+  #client: TransactionClient<Client> | undefined
 
-  constructor(scope: Scope<DriverConnection>, client: () => TransactionClient<Client>) {
+  constructor(scope: Scope<DriverConnection>, makeClient: () => TransactionClient<Client>) {
     this.#scope = scope
-    this.#client = client
+    this.#makeClient = makeClient
   }
 
   get client(): TransactionClient<Client> {
-    return this.#client()
+    return (this.#client ??= this.#makeClient())
   }
 
   get signal(): AbortSignal {

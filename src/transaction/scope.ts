@@ -37,6 +37,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
   /** What is saved in it and not written yet. */
   readonly buffers: Buffers<Connection> = new Buffers()
   autoflush: boolean
+  /** As user code sees it, once that has asked: a `WeakMap` would keep every scope until the next full garbage collection. */
+  view: object | undefined
   /** Whether its end has come: `ended` is so from when a rollback begins, and nothing can be done in it. Written by this class only. */
   isDone = false
   readonly #source: ConnectionSource<Connection>

@@ -163,6 +163,8 @@ export interface Observed {
   }
   /** Whether the database has begun it in time. */
   readonly isCounted: boolean
+  /** What is kept under this key, made at its first use. */
+  kept<T>(key: object, create: () => T): T
 }
 
 /** How a transaction can end that the database has begun. */
@@ -189,7 +191,6 @@ export class Telemetry {
     flushes: 0,
     flushedEvents: 0,
   }
-  readonly #told = new WeakMap<Observed, Told>()
 
   /**
    * @param datastore - its name
@@ -330,13 +331,13 @@ export class Telemetry {
   }
 
   #tell(session: Observed, state: TransactionState): Told {
-    const known = this.#told.get(session)
-    if (known !== undefined) {
-      known.state = state
-      return known
-    }
-    const { attempt, readOnly, label } = session.options
-    const told: Told = {
+    const told = session.kept(this, () => this.#told(session, state))
+    told.state = state
+    return told
+  }
+
+  #told({ options: { attempt, readOnly, label } }: Observed, state: TransactionState): Told {
+    return {
       datastore: this.datastore,
       system: this.#system,
       // Asked for when it is read: the route of a request is not known from the beginning.
@@ -347,8 +348,6 @@ export class Telemetry {
       readOnly,
       state,
     }
-    this.#told.set(session, told)
-    return told
   }
 }
 
