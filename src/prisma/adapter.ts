@@ -3,14 +3,14 @@
  * and those sent inside one of our transactions join it.
  */
 import { EscapeError, TransactionClosedError } from '../errors.js'
-import { seemsInsideOperation } from '../transaction/calls.js'
+import { currentRunner, seemsInsideOperation } from '../transaction/calls.js'
 import { heldBy } from '../transaction/connection.js'
 import type { AsyncContext } from '../transaction/context.js'
 import { callSite, type OutsideWrites } from '../transaction/escapes.js'
 import type { Session } from '../transaction/session.js'
 import { openAround, type Transactions } from '../transaction/transactions.js'
 import { withBulkUpdate } from './bulk-update.js'
-import type { Connections, DriverConnection } from './connections.js'
+import type { Connections, DriverConnection, StatementRunner } from './connections.js'
 import type { Dialect } from './dialect.js'
 import {
   isolationLevels,
@@ -80,7 +80,13 @@ class JoiningAdapter implements SqlDriverAdapter {
     if (inner.getConnectionInfo !== undefined) this.getConnectionInfo = inner.getConnectionInfo.bind(inner)
   }
 
-  async queryRaw(query: SqlQuery): Promise<SqlResultSet> {
+  queryRaw(query: SqlQuery): Promise<SqlResultSet> {
+    // Nobody else gives operations runners.
+    const runner = currentRunner() as StatementRunner | undefined
+    return runner === undefined ? this.#query(query) : runner.query(query)
+  }
+
+  async #query(query: SqlQuery): Promise<SqlResultSet> {
     this.#watch(query.sql)
     return await this.#host.connections.query(query)
   }

@@ -127,6 +127,7 @@ export class JoiningClients {
       owner: this.#clientTransactions.ownerOf(scope),
       guest: () => this.#guestOf(scope, base),
       isHere: () => this.#transactions.current?.session === scope.session,
+      isPlain: () => isUnextended(base) && this.#guests.haveServed(originalOf(base)),
     }
   }
 

@@ -34,6 +34,8 @@ export interface GuestPlace {
   guest(): Guest
   /** Whether the code that runs now is in the same transaction. */
   isHere(): boolean
+  /** Whether what the client sends outside of transactions is known to come by the datastore, and nothing runs inside of its operations. */
+  isPlain(): boolean
 }
 
 interface Made {
@@ -62,7 +64,7 @@ export function guestOperation(place: GuestPlace, prismas: PrismaOperation, call
       ? (scope.session.life.stopped ?? closedError(`${String(call)} was called`, scope.title))
       : undefined
   let result: Promise<unknown> | undefined
-  const run = (): Promise<unknown> => (result ??= late === undefined ? start(made) : Promise.reject(late))
+  const run = (): Promise<unknown> => (result ??= late === undefined ? start(made, true) : Promise.reject(late))
   return new Proxy(prismas, {
     get(target, property) {
       switch (property) {
@@ -101,8 +103,10 @@ export function carryOutIn(place: GuestPlace, operation: PrismaOperation): Promi
   return start({ place, call, prismas, operation: place.scope.operations.make(call, made?.operation.isRead === true) })
 }
 
-function start({ place, prismas, operation }: Made): Promise<unknown> {
-  return carryOut(place, operation, (transaction) => prismas.requestTransaction(transaction))
+/** @param mayBeAlone - whether it may be carried out without a transaction */
+function start({ place, prismas, operation }: Made, mayBeAlone: boolean = false): Promise<unknown> {
+  const send = (transaction: object): Promise<unknown> => prismas.requestTransaction(transaction)
+  return carryOut(place, operation, send, mayBeAlone && operation.isRead ? prismas : undefined)
 }
 
 /** Carries out an operation of Prisma in the given transaction. @param call - such as of `owner.findMany`; that of a raw query has no model */
@@ -114,11 +118,21 @@ export async function carryOutWork(place: GuestPlace, call: ClientCall, work: Wo
 
 type Work = (transaction: object) => unknown
 
-async function carryOut(place: GuestPlace, operation: Operation, work: Work): Promise<unknown> {
+/** @param reading - the operation by itself, where it may be carried out without a transaction */
+async function carryOut(
+  place: GuestPlace,
+  operation: Operation,
+  work: Work,
+  reading?: PromiseLike<unknown>,
+): Promise<unknown> {
   const { scope, owner } = place
   let prismasError: unknown
   try {
     return await scope.operation(operation, async () => {
+      if (reading !== undefined && canReadAlone(place, operation)) {
+        const result = await readAlone(place, operation, reading)
+        if (result !== notRead) return result
+      }
       const guest = owner ?? place.guest()
       const transaction = await guest.transaction
       try {
@@ -138,6 +152,35 @@ async function carryOut(place: GuestPlace, operation: Operation, work: Work): Pr
     })
   } catch (error) {
     throw owner === undefined ? error : await owner.errorOf(error, prismasError, work)
+  }
+}
+
+/** Where nothing was done yet, a read shows the same without a transaction: as long as it lasts nothing else is done, so none is begun. */
+function canReadAlone(place: GuestPlace, operation: Operation): boolean {
+  const { scope, owner } = place
+  const isByItself = owner === undefined && scope.parent === undefined && scope.innermost === scope
+  return isByItself && operation.outer === undefined && scope.session.readsAlone && place.isPlain()
+}
+
+const notRead = Symbol('not read')
+
+/**
+ * Prisma sends it as outside of any transaction, which costs it less than a guest does.
+ *
+ * @returns `notRead` where a transaction has begun meanwhile, or Prisma has sent it with what others asked for, and that has failed
+ */
+async function readAlone({ scope }: GuestPlace, operation: Operation, reading: PromiseLike<unknown>): Promise<unknown> {
+  const read = async (runner: object): Promise<unknown> => {
+    operation.runner = runner
+    return await reading
+  }
+  try {
+    return await scope.runInTurn<unknown>(async () => notRead, read, true)
+  } catch (error) {
+    if (operation.hasSent || scope.isOver) throw error
+    return notRead
+  } finally {
+    operation.runner = undefined
   }
 }
 

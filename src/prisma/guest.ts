@@ -196,6 +196,11 @@ export class Guests {
     return guest
   }
 
+  /** Whether a PrismaClient has had a guest, and so is on the datastore's adapter. */
+  haveServed(original: object): boolean {
+    return (this.#waiting.get(original)?.length ?? 0) > 0
+  }
+
   /** Ends those that wait. */
   async close(): Promise<void> {
     const all = [...this.#waiting.values()].flat()

@@ -23,6 +23,10 @@ export interface Operation {
   outer: Operation | undefined
   /** Whether something that it has sent may have written. */
   hasWritten: boolean
+  /** What its statements are sent by while it is carried out without a guest. */
+  runner: object | undefined
+  /** Whether `runner` was asked for. */
+  hasSent: boolean
   /** An error of ours, which the guest may hide in one of its own. */
   failure?: EventSourcingError
 }
@@ -31,11 +35,19 @@ export interface Operation {
 const currentOperation = new AsyncContext<Operation>()
 
 /**
- * Whether the code runs in an operation of some scope, or seems to: Prisma sends what is asked for in one tick in the
+ * Whether the code runs in an operation of some scope that a guest carries out, or seems to: Prisma sends what is asked for in one tick in the
  * context of the first that asked.
  */
 export function seemsInsideOperation(): boolean {
-  return currentOperation.get() !== undefined
+  const operation = currentOperation.get()
+  return operation !== undefined && operation.runner === undefined
+}
+
+/** What the statements of the operation are sent by that the code runs in; undefined where they come by a guest. */
+export function currentRunner(): object | undefined {
+  const operation = currentOperation.get()
+  if (operation?.runner !== undefined) operation.hasSent = true
+  return operation?.runner
 }
 
 /** The operation that the code runs in has written something. */
@@ -82,7 +94,16 @@ export class Operations {
 
   /** Makes one: nothing is done before it is started. */
   make(call: Call, isRead: boolean): Operation {
-    const operation: Operation = { all: this, call, isRead, isStarted: false, hasWritten: false, outer: undefined }
+    const operation: Operation = {
+      all: this,
+      call,
+      isRead,
+      isStarted: false,
+      hasWritten: false,
+      outer: undefined,
+      runner: undefined,
+      hasSent: false,
+    }
     if (this.#areWatched) this.#unfinished.add(operation)
     return operation
   }
