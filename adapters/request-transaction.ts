@@ -275,15 +275,12 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
    *
    * @returns whether something is stored by that, where other transactions of the request have to know it
    */
-  async settle(status: number, isStream: boolean): Promise<boolean> {
-    if (this.#expired !== undefined && this.#commits(status)) throw this.#expired
-    if (this.#end !== undefined) {
-      await this.#end.catch(ignore)
-      return false
-    }
+  settle(status: number, isStream: boolean): Promise<boolean> {
+    if (this.#expired !== undefined && this.#commits(status)) return Promise.reject(this.#expired)
+    if (this.#end !== undefined) return this.#end.then(no, no)
     const end = this.#endAs(status, isStream)
     this.#end = end
-    return await end
+    return end
   }
 
   /** Lets the error be answered that has kept the response from being sent, unless the handler is run again. */
@@ -305,7 +302,8 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
       if (commits) {
         isUsed = this.isUsed
         if (isStream && this.exchange.streamsByWriting && options.stream === 'refuse') assertUnused(isUsed)
-        await this.idempotent?.record(managed, { status, calls: this.#held.calls }, isUsed)
+        if (this.idempotent !== undefined)
+          await this.idempotent.record(managed, { status, calls: this.#held.calls }, isUsed)
       }
     } catch (error) {
       await managed.rollback()
@@ -405,3 +403,7 @@ function assertUnused(isUsed: boolean): void {
 const over: Promise<void> = Promise.resolve()
 
 function ignore(): void {}
+
+function no(): false {
+  return false
+}

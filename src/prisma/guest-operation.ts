@@ -164,15 +164,20 @@ function canReadAlone(place: GuestPlace, operation: Operation): boolean {
 
 const notRead = Symbol('not read')
 
+function itself<T>(value: T): T {
+  return value
+}
+
 /**
  * Prisma sends it as outside of any transaction, which costs it less than a guest does.
  *
  * @returns `notRead` where a transaction has begun meanwhile, or Prisma has sent it with what others asked for, and that has failed
  */
 async function readAlone({ scope }: GuestPlace, operation: Operation, reading: PromiseLike<unknown>): Promise<unknown> {
-  const read = async (runner: object): Promise<unknown> => {
+  const read = (runner: object): Promise<unknown> => {
     operation.runner = runner
-    return await reading
+    // What Prisma's `then` gives is a promise of JavaScript's.
+    return reading.then(itself) as Promise<unknown>
   }
   try {
     return await scope.runInTurn<unknown>(async () => notRead, read, true)

@@ -298,9 +298,9 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
     return this.#owner.transactions.within(undefined, fn)
   }
 
-  async commit(): Promise<void> {
+  commit(): Promise<void> {
     this.#isOver = true
-    if (this.begun !== undefined) await this.#owner.transactions.commit(this.begun)
+    return this.begun === undefined ? Promise.resolve() : this.#owner.transactions.commit(this.begun)
   }
 
   async rollback(): Promise<void> {

@@ -113,19 +113,25 @@ export class Operations {
     this.#unfinished.delete(operation)
   }
 
-  /** Runs one. When it fails after an error of ours, it rejects with that. */
-  async run<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
+  /** It is to be carried out now, inside of whatever this code is in. */
+  start(operation: Operation): void {
+    operation.isStarted = true
+    operation.outer = this.around
+  }
+
+  /** Runs what it does. Its end is told by `end`. */
+  inside<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
     this.#running.add(operation)
     if (!operation.isRead) this.#runningWrites += 1
-    try {
-      return await currentOperation.run(operation, work)
-    } catch (error) {
-      throw operation.failure ?? error
-    } finally {
-      this.#running.delete(operation)
-      if (!operation.isRead) this.#runningWrites -= 1
-      if (this.#running.size === 0) this.#onIdle?.()
-    }
+    return currentOperation.run(operation, work)
+  }
+
+  /** It has ended, whether it was run or not. */
+  end(operation: Operation): void {
+    this.#unfinished.delete(operation)
+    if (!this.#running.delete(operation)) return
+    if (!operation.isRead) this.#runningWrites -= 1
+    if (this.#running.size === 0) this.#onIdle?.()
   }
 
   /** Resolves once none of them runs. Called by whoever lets no others begin. */

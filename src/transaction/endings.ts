@@ -152,9 +152,15 @@ export class Hooks {
     this.#afterRollback.push(...nested.#afterRollback)
   }
 
-  /** Runs the commit hooks in order. None can fail the caller: the data is stored, whatever a hook does. */
-  async committed(): Promise<void> {
-    if (this.#afterCommit.length > 0) await runAll(this.#afterCommit, 'afterCommit')
+  /** Runs the commit hooks in order, where there are any. None can fail the caller: the data is stored, whatever a hook does. */
+  committed(): Promise<void> | undefined {
+    if (this.#afterCommit.length > 0) return this.#runCommitted()
+    this.#settled?.()
+    return undefined
+  }
+
+  async #runCommitted(): Promise<void> {
+    await runAll(this.#afterCommit, 'afterCommit')
     this.#settled?.()
   }
 

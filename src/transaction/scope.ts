@@ -75,8 +75,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
   /** Done before its first statement, where something is. */
   protected begin?(): Promise<void>
 
-  /** Ends it well in the database. Called at most once, as `undo` is. */
-  protected abstract end(): Promise<void>
+  /** Ends it well in the database: undefined where nothing is open there. Called at most once, as `undo` is. */
+  protected abstract end(): Promise<void> | undefined
 
   /** @param reason - why, for those who trace it */
   protected abstract undo(reason: unknown): Promise<void>
@@ -84,8 +84,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
   /** It has ended: what is around it goes on. */
   protected abstract left(ending: Ending): void
 
-  /** It has ended well, and so have its listeners. */
-  protected abstract stored(): Promise<void>
+  /** It has ended well, and so have its listeners. @returns undefined where nobody is to be waited for */
+  protected abstract stored(): Promise<void> | undefined
 
   /** A part of this scope that can be undone alone. Waits while another one is open here; meanwhile this scope's own statements wait. */
   async nested(): Promise<Scope<Connection>> {
@@ -177,47 +177,50 @@ export abstract class Scope<Connection extends TransactionConnection> {
     }
   }
 
-  /** Runs an operation of a guest, which sends its statements by `runInTurn`: side by side with others, but not with a nested scope. */
+  /**
+   * Runs an operation of a guest, which sends its statements by `runInTurn`: side by side with others, but not with a nested scope.
+   * When it fails after an error of ours, it rejects with that.
+   */
   async operation<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
     const { operations } = this
-    operation.isStarted = true
-    operation.outer = operations.around
+    operations.start(operation)
+    let isIn = false
     try {
       if (!this.#tryEnter(false, operation.outer)) {
         await this.#wait(false, operation.outer)
+        isIn = true
         // It may have ended meanwhile.
         this.assertUsable()
       }
-      try {
-        return await operations.run(operation, work)
-      } finally {
-        this.#lock.leave(false)
-      }
+      isIn = true
+      return await operations.inside(operation, work)
+    } catch (error) {
+      throw operation.failure ?? error
     } finally {
-      operations.forget(operation)
+      if (isIn) this.#lock.leave(false)
+      operations.end(operation)
     }
   }
 
   /** As `execute`, for who holds the turn already: with `isOfGuest` an operation, in whatever context it sends the work. */
-  async runInTurn<T>(
-    work: Work<Connection, T>,
-    reading?: Reading<Connection, T>,
-    isOfGuest: boolean = false,
-  ): Promise<T> {
+  runInTurn<T>(work: Work<Connection, T>, reading?: Reading<Connection, T>, isOfGuest: boolean = false): Promise<T> {
+    if (this.#state === 'idle') {
+      if (this.begin !== undefined) return this.#runFirst(this.begin.bind(this), work, isOfGuest)
+      this.#state = 'open'
+    }
+    return this.session.use(work, reading, this, isOfGuest)
+  }
+
+  async #runFirst<T>(begin: () => Promise<void>, work: Work<Connection, T>, isOfGuest: boolean): Promise<T> {
     try {
-      if (this.#state === 'idle') {
-        if (this.begin !== undefined) {
-          this.assertUsable()
-          await this.begin()
-        }
-        this.#state = 'open'
-      }
-      return await this.session.use(work, reading, this)
+      this.assertUsable()
+      await begin()
+      this.#state = 'open'
     } catch (error) {
-      const wasAlone = reading !== undefined && this.session.readsAlone
-      this.#recordFailure(error, isOfGuest, wasAlone)
+      this.failed(error, isOfGuest, false)
       throw error
     }
+    return await this.session.use(work, undefined, this, isOfGuest)
   }
 
   /** Writes what is pending. When that fails, nothing of it is stored or pending any more. */
@@ -260,7 +263,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
       if (this.failure.isQuiet) return await this.rollback()
       this.failure.assertCommittable()
       reportUnfinished(this, running)
-      await this.store()
+      const storing = this.store()
+      if (storing !== undefined) await storing
       this.#end('committed')
     } catch (error) {
       // Nobody knows what became of it, so neither kind of hook may run.
@@ -270,7 +274,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
     } finally {
       if (isIn) this.#lock.leave(true)
     }
-    await this.stored()
+    const following = this.stored()
+    if (following !== undefined) await following
   }
 
   /**
@@ -286,14 +291,22 @@ export abstract class Scope<Connection extends TransactionConnection> {
   }
 
   /** Writes what is pending, and ends it well in the database. */
-  protected async store(): Promise<void> {
-    await this.flushInTurn()
+  protected store(): Promise<void> | undefined {
+    if (this.buffers.unwritten.length > 0) return this.flushInTurn().then(() => this.#storeWritten())
+    return this.#storeWritten()
+  }
+
+  #storeWritten(): Promise<void> | undefined {
     this.assertUsable()
     this.failure.assertCommittable()
     this.#state = 'committing'
-    await (this.#committing = this.end())
+    const ending = this.end()
+    if (ending === undefined) {
+      this.#state = 'committed'
+      return undefined
+    }
     // At once: a rollback that is asked for meanwhile has waited for that, too.
-    this.#state = 'committed'
+    return (this.#committing = ending.then(() => void (this.#state = 'committed')))
   }
 
   /** Sends the one statement that there is to send, without a transaction around it: it is the commit as well. */
@@ -336,8 +349,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
     await this.buffers.prepare()
   }
 
-  /** @param wasAlone - whether it was sent without a transaction around it, which it cannot have spoilt then */
-  #recordFailure(error: unknown, isOfGuest: boolean, wasAlone: boolean): void {
+  /** Called by the session with what has failed. */
+  failed(error: unknown, isOfGuest: boolean, wasAlone: boolean): void {
     const damage = this.session.hasEndedInDatabase ? 'transaction' : this.#source.damageOf(error)
     if (damage === 'scope' && !wasAlone) this.failure.record(error, this.savepoints.depth)
     if (damage === 'transaction' && !wasAlone) this.doom(error)
@@ -389,17 +402,25 @@ export abstract class Scope<Connection extends TransactionConnection> {
 
 /** The whole of a transaction: begun by the session at its first statement. */
 class Whole<Connection extends TransactionConnection> extends Scope<Connection> {
-  protected override async store(): Promise<void> {
+  protected override store(): Promise<void> | undefined {
     const { session } = this
-    if (session.hasGuests) await session.dismissGuests(true)
-    const { lone } = session
-    const [pending, ...others] = lone === undefined ? [] : this.buffers.unwritten
-    const isOneStatement = pending?.isOneStatement === true && others.length === 0
-    if (lone !== undefined && isOneStatement) await this.storeAlone(lone, pending)
-    else await super.store()
+    return session.hasGuests ? this.#storeAfter(session.dismissGuests(true)) : this.#storeAtOnce()
   }
 
-  protected override end(): Promise<void> {
+  async #storeAfter(dismissing: Promise<void>): Promise<void> {
+    await dismissing
+    const storing = this.#storeAtOnce()
+    if (storing !== undefined) await storing
+  }
+
+  #storeAtOnce(): Promise<void> | undefined {
+    const { lone } = this.session
+    const [pending, ...others] = lone === undefined ? [] : this.buffers.unwritten
+    const isOneStatement = pending?.isOneStatement === true && others.length === 0
+    return lone !== undefined && isOneStatement ? this.storeAlone(lone, pending) : super.store()
+  }
+
+  protected override end(): Promise<void> | undefined {
     return this.session.commit()
   }
 
@@ -411,7 +432,7 @@ class Whole<Connection extends TransactionConnection> extends Scope<Connection> 
     this.session.options.telemetry.ended(this.session, ending)
   }
 
-  protected override stored(): Promise<void> {
+  protected override stored(): Promise<void> | undefined {
     return this.hooks.committed()
   }
 }
@@ -439,9 +460,9 @@ class Part<Connection extends TransactionConnection> extends Scope<Connection> {
     this.#isSet = true
   }
 
-  protected override async end(): Promise<void> {
+  protected override end(): Promise<void> | undefined {
     const { parent, name } = this.#place
-    if (this.#isSet) await parent.runInTurn((connection) => connection.release(name))
+    return this.#isSet ? parent.runInTurn((connection) => connection.release(name)) : undefined
   }
 
   protected override async undo(): Promise<void> {
@@ -463,7 +484,7 @@ class Part<Connection extends TransactionConnection> extends Scope<Connection> {
     this.#place.leaveParent()
   }
 
-  protected override async stored(): Promise<void> {
+  protected override stored(): undefined {
     this.#place.parent.hooks.adopt(this.hooks)
   }
 }

@@ -51,6 +51,19 @@ export type Work<Connection, T> = (connection: Connection) => Promise<T>
 /** One that only reads, also on a connection where each statement is a transaction of its own. */
 export type Reading<Connection extends TransactionConnection, T> = Work<Statements<Connection>, T>
 
+/** Who has work to be done on the connection. */
+export interface SessionUser {
+  /** Asked again when the work has its turn. @throws when nothing can be done any more */
+  assertUsable(): void
+  /**
+   * The work has failed.
+   *
+   * @param isOfGuest - as it was said of the work
+   * @param wasAlone - whether it was sent without a transaction around it, which it cannot have spoilt then
+   */
+  failed(error: unknown, isOfGuest: boolean, wasAlone: boolean): void
+}
+
 /** Runs statements on one connection, one at a time: the scopes see to the order. */
 export class Session<Connection extends TransactionConnection> implements LifetimeOwner {
   readonly options: SessionOptions
@@ -171,13 +184,12 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
    * more once it is sent.
    *
    * @param write - sends statements of which at most one writes
-   * @param user - as in `use`
    * @throws `CommitUnknownError` when no answer comes
    */
   writeAlone(
     lone: LoneStatements<Connection>,
     write: (run: Run<Statements<Connection>>) => Promise<void>,
-    user: { assertUsable(): void },
+    user: Pick<SessionUser, 'assertUsable'>,
   ): Promise<void> {
     this.useCount += 1
     const { telemetry, deadline } = this.options
@@ -200,13 +212,13 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
    * Runs one piece of work on the connection, after those that were asked for before. It begins the transaction, unless it only reads
    * and a statement by itself shows the same.
    *
-   * @param user - asked again when it has its turn
-   * @throws what `user` throws, and why no statement can start any more
+   * @throws what `user.assertUsable` throws, and why no statement can start any more
    */
   async use<T>(
     work: Work<Connection, T>,
     reading: Reading<Connection, T> | undefined,
-    user: { assertUsable(): void },
+    user: SessionUser,
+    isOfGuest: boolean,
   ): Promise<T> {
     this.useCount += 1
     if (!this.#turn.tryTake()) await this.#turn.take()
@@ -232,7 +244,9 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       return (await this.#inFlight) as T
     } catch (error) {
       // What has stopped it has let go of the connection as well.
-      throw this.life.stopped ?? error
+      const told = this.life.stopped ?? error
+      user.failed(told, isOfGuest, reading !== undefined && this.readsAlone)
+      throw told
     } finally {
       this.#inFlight = undefined
       this.#turn.end()
@@ -243,7 +257,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   #alone<T>(
     lone: LoneStatements<Connection>,
     work: Reading<Connection, T>,
-    user: { assertUsable(): void },
+    user: Pick<SessionUser, 'assertUsable'>,
   ): Promise<T> {
     return this.#borrowing(() =>
       lone.run(this.#waiting(), (connection) => {
@@ -300,14 +314,18 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     }
   }
 
-  /** Sends COMMIT. The deadline rolls nothing back any more; but when the answer does not come soon after it, nobody waits longer. */
-  async commit(): Promise<void> {
+  /** Sends COMMIT, where BEGIN was sent. The deadline rolls nothing back any more; but when the answer does not come soon after it, nobody waits longer. */
+  commit(): Promise<void> | undefined {
     const patienceMs = Math.max(0, this.options.deadline.leftMs) + commitPatienceMs
     this.life.close()
     const connection = this.#connection
-    if (connection !== undefined) await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
-    // What has failed is rolled back, with its connection.
-    if (this.#hasBegun) this.#letGo()
+    // What has begun and failed is rolled back, with its connection.
+    return connection === undefined ? undefined : this.#commit(connection, patienceMs)
+  }
+
+  async #commit(connection: Connection, patienceMs: number): Promise<void> {
+    await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
+    this.#letGo()
   }
 
   /**

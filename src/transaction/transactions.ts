@@ -129,13 +129,13 @@ export class Transactions<Connection extends TransactionConnection> {
   }
 
   /** Commits an outermost scope that the caller has begun. */
-  async commit(scope: Scope<Connection>): Promise<void> {
+  commit(scope: Scope<Connection>): Promise<void> {
     // A request that is answered inside a nested part of its transaction is to wait for that part, which goes on.
     const here = this.#context.get()
     const current = here instanceof DeferredScope ? here.begun : here
     const isInPart = current !== undefined && current !== scope && current.session === scope.session
     if (isInPart) dependOnParts(scope, current)
-    await scope.commit(isInPart)
+    return scope.commit(isInPart)
   }
 
   /** Runs work as the propagation asks, and ends what it has begun for it. */

@@ -13,6 +13,8 @@ import { type LogTables, tagJoin } from './event-selects.js'
 export interface StreamsTable {
   readonly reference: string
   readonly idType: string
+  /** The texts of the selects over one stream that were made so far, by what they have. */
+  readonly streamSelects: Map<number, string>
 }
 
 /**
@@ -31,18 +33,29 @@ function columnsFor({ asText }: { readonly asText?: boolean }): string {
 }
 
 /** Reads (a part of) one stream. */
-export function selectStream(
-  { reference, idType }: StreamsTable,
-  originatorId: string,
-  range: SelectEventsRange,
-): SqlQuery {
+export function selectStream(table: StreamsTable, originatorId: string, range: SelectEventsRange): SqlQuery {
+  const { gt, lte, desc = false, limit, asText = false } = range
   const args: unknown[] = [originatorId]
-  let sql = `SELECT ${columnsFor(range)} FROM ${reference} WHERE originator_id = $1::${idType}`
-  if (range.gt !== undefined) sql += ` AND originator_version > $${args.push(range.gt)}::bigint`
-  if (range.lte !== undefined) sql += ` AND originator_version <= $${args.push(range.lte)}::bigint`
-  sql += ` ORDER BY originator_version ${range.desc === true ? 'DESC' : 'ASC'}`
-  if (range.limit !== undefined) sql += ` LIMIT $${args.push(range.limit)}::bigint`
+  if (gt !== undefined) args.push(gt)
+  if (lte !== undefined) args.push(lte)
+  if (limit !== undefined) args.push(limit)
+  const has = [gt !== undefined, lte !== undefined, limit !== undefined, desc, asText]
+  const key = has.reduce((bits, is) => bits * 2 + Number(is), 0)
+  let sql = table.streamSelects.get(key)
+  if (sql === undefined) {
+    sql = streamSelect(table, range)
+    table.streamSelects.set(key, sql)
+  }
   return statement(sql, args)
+}
+
+function streamSelect({ reference, idType }: StreamsTable, range: SelectEventsRange): string {
+  let parameter = 1
+  let sql = `SELECT ${columnsFor(range)} FROM ${reference} WHERE originator_id = $1::${idType}`
+  if (range.gt !== undefined) sql += ` AND originator_version > $${(parameter += 1)}::bigint`
+  if (range.lte !== undefined) sql += ` AND originator_version <= $${(parameter += 1)}::bigint`
+  sql += ` ORDER BY originator_version ${range.desc === true ? 'DESC' : 'ASC'}`
+  return range.limit === undefined ? sql : `${sql} LIMIT $${(parameter += 1)}::bigint`
 }
 
 /** Reads the latest snapshot of one originator and the events after it, in any order. */

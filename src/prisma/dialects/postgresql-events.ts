@@ -67,6 +67,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   readonly reference: string
   readonly takesText = true
   readonly idType: string
+  readonly streamSelects: Map<number, string> = new Map()
   readonly channel: string
   readonly foreignChannel: string | undefined
   /** Undefined for a table of snapshots. */
@@ -74,6 +75,8 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   readonly #locksTable: boolean
   readonly #tags: string
   readonly #tagStatements: TagStatements
+  /** Of what most appends send: making such a text, and hashing it for the name of a prepared statement, takes longer than the rest of an append. */
+  readonly #usualInserts = new Map<number, string>()
 
   constructor(options: EventsTableOptions) {
     const { name, schema, originatorIdType, withLog, notifies, watch, tags } = options
@@ -156,18 +159,33 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     events: readonly StoredEvent[],
     required: Required,
   ): Promise<Inserted | undefined> {
-    const floor = this.#log?.floor(runner) ?? ''
-    const floorLock = typeof floor === 'string' ? floor : await floor
-    const isTagged = this.#tags !== '' && hasTags(events)
     const args: unknown[] = []
-    const insert = this.#insertSql(events, args, { ...required, isTagged, inTransaction: runner.inTransaction })
-    const sql = isTagged
-      ? insertWithTags({ floorLock, insert, args, events, table: this, tags: this.#tags })
-      : `${floorLock}${insert}`
+    const layout = argumentsOf(events, args)
+    const isTagged = this.#tags !== '' && hasTags(events)
+    const { inTransaction } = runner
+    // Without a transaction the text of several depends on their streams.
+    const isUsual = !isTagged && isNothing(required) && (inTransaction || (layout & single) !== 0)
+    const key = inTransaction ? layout | together : layout
+    const known = isUsual ? this.#usualInserts.get(key) : undefined
+    const sql = known ?? (await this.#textOf(runner, events, args, { ...required, layout, isTagged, inTransaction }))
+    if (isUsual) this.#usualInserts.set(key, sql)
     const { rows } = await runner.query(statement(sql, args))
     if (rows.length === events.length) return { notificationIds: this.#log !== undefined ? toIds(rows) : [] }
     if (rows.length > 0) await this.#removePart(runner, rows, isTagged ? allTags(events, []) : [])
     return undefined
+  }
+
+  async #textOf(
+    runner: StatementRunner,
+    events: readonly StoredEvent[],
+    args: unknown[],
+    options: InsertOptions,
+  ): Promise<string> {
+    const floor = this.#log?.floor(runner) ?? ''
+    const floorLock = typeof floor === 'string' ? floor : await floor
+    const insert = this.#insertSql(events, args, options)
+    if (!options.isTagged) return `${floorLock}${insert}`
+    return insertWithTags({ floorLock, insert, args, events, table: this, tags: this.#tags })
   }
 
   async firstUnwanted(runner: StatementRunner, condition: TagCondition): Promise<bigint | undefined> {
@@ -252,9 +270,9 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   #insertSql(
     events: readonly StoredEvent[],
     args: unknown[],
-    { predecessors, conditions: tagConditions, isTagged, inTransaction }: InsertOptions,
+    { predecessors, conditions: tagConditions, layout, isTagged, inTransaction }: InsertOptions,
   ): string {
-    const rows = events.length === 1 ? this.#singleRow(events, args) : this.#manyRows(events, args)
+    const rows = (layout & single) !== 0 ? this.#singleRow() : this.#manyRows(layout)
     const conditions: string[] = []
     if (predecessors.length > 0) conditions.push(areStored(this, predecessors, args))
     for (const condition of tagConditions) conditions.push(`NOT ${this.#tagStatements.exists(condition, args)}`)
@@ -272,31 +290,20 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   }
 
   /** The usual case, for which the server has less to plan. */
-  #singleRow(events: readonly StoredEvent[], args: unknown[]): RowSource {
-    for (const event of events) {
-      args.push(event.originatorId, event.originatorVersion, event.topic, event.state, metadataOf(event))
-    }
+  #singleRow(): RowSource {
     const select = `SELECT $1::${this.idType}, $2::bigint, $3::text, $4::bytea, $5::jsonb`
     return { select, from: [], order: '' }
   }
 
-  #manyRows(events: readonly StoredEvent[], args: unknown[]): RowSource {
-    const texts = textsOf(events)
-    args.push(
-      events.map((event) => event.originatorId),
-      events.map((event) => event.originatorVersion),
-      events.map((event) => event.topic),
-      texts ?? events.map((event) => event.state),
-    )
-    const states = texts === undefined ? '$4::bytea[]' : `string_to_array($4::text, E'\\n')`
-    let metadata = 'NULL::jsonb[]'
-    if (events.some((event) => event.metadata !== undefined))
-      metadata = `$${args.push(events.map(metadataOf))}::jsonb[]`
+  #manyRows(layout: number): RowSource {
+    const areTexts = (layout & asTexts) !== 0
+    const states = areTexts ? `string_to_array($4::text, E'\\n')` : '$4::bytea[]'
+    const metadata = (layout & withMetadata) === 0 ? 'NULL::jsonb[]' : '$5::jsonb[]'
     const rows =
       `unnest($1::${this.idType}[], $2::bigint[], $3::text[], ${states}, ${metadata}) ` +
       `WITH ORDINALITY AS e(${eventColumns}, position)`
     return {
-      select: `SELECT ${texts === undefined ? eventColumns : eventColumns.replace('state', `convert_to(state, 'UTF8')`)}`,
+      select: `SELECT ${areTexts ? eventColumns.replace('state', `convert_to(state, 'UTF8')`) : eventColumns}`,
       from: [rows],
       order: ' ORDER BY position',
     }
@@ -330,11 +337,43 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
 }
 
 interface InsertOptions extends Required {
+  /** Of the arguments of its rows. */
+  readonly layout: number
   readonly isTagged: boolean
   readonly inTransaction: boolean
 }
 
 const nothingRequired: Required = { predecessors: [], conditions: [] }
+
+/** How the arguments of an insert are laid out, as bits. */
+const single = 1
+const asTexts = 2
+const withMetadata = 4
+const together = 8
+
+/** The arguments of all its rows. @returns their layout */
+function argumentsOf(events: readonly StoredEvent[], args: unknown[]): number {
+  const [event] = events
+  if (event !== undefined && events.length === 1) {
+    args.push(event.originatorId, event.originatorVersion, event.topic, event.state, metadataOf(event))
+    return single
+  }
+  const texts = textsOf(events)
+  args.push(
+    events.map((each) => each.originatorId),
+    events.map((each) => each.originatorVersion),
+    events.map((each) => each.topic),
+    texts ?? events.map((each) => each.state),
+  )
+  const layout = texts === undefined ? 0 : asTexts
+  if (!events.some(({ metadata }) => metadata !== undefined)) return layout
+  args.push(events.map(metadataOf))
+  return layout | withMetadata
+}
+
+function isNothing({ predecessors, conditions }: Required): boolean {
+  return predecessors.length === 0 && conditions.length === 0
+}
 
 /** Where the rows of an insert come from. */
 interface RowSource {
