@@ -327,22 +327,22 @@ export class HeldResponse {
   /** Changes a header of a response that is held: where its head was written with headers, among those. */
   amend(name: string, change: (known: unknown) => string | string[]): void {
     const index = this.#calls.findIndex(({ method }) => method === 'writeHead')
-    const args = this.#calls[index]?.args ?? []
-    const given = headersIn(args)
+    const [status, message] = this.#calls[index]?.args ?? []
+    const given = headersIn(this.#calls[index]?.args ?? [])
     // Node takes a head that is whole as it is; with one header that was set before, it sets all the others by their names.
     if (given.length === 0) {
       this.#call('setHeader', [name, change(this.#response.getHeader(name))])
       return
     }
-    const isNamed = ([each]: readonly [string, unknown]): boolean => each.toLowerCase() === name
-    const isGiven = given.some(isNamed)
-    const known = isGiven ? given.filter(isNamed).flatMap(([, value]) => value) : this.#response.getHeader(name)
-    const headers = [...given.filter((each) => !isNamed(each)), [name, change(known)] as const].flat()
-    const [status, message] = args
-    this.#calls[index] = {
-      method: 'writeHead',
-      args: typeof message === 'string' ? [status, message, headers] : [status, headers],
+    const headers: unknown[] = []
+    let known: unknown[] | undefined
+    for (const [each, value] of given) {
+      if (each.toLowerCase() === name) (known ??= []).push(value)
+      else headers.push(each, value)
     }
+    headers.push(name, change(known === undefined ? this.#response.getHeader(name) : known.flat()))
+    const args = typeof message === 'string' ? [status, message, headers] : [status, headers]
+    this.#calls[index] = { method: 'writeHead', args }
   }
 
   /** Refuses a change that comes too late, as Node does. */

@@ -151,23 +151,31 @@ export class Repository {
       assertAsked('get', kind, id)
       if (options !== undefined) checkOptions(() => `get ${nameOf(kind)} ${id}`, options, getOptionTypes)
       if (typeof kind === 'function') assertAggregateClass(kind, id)
-      const originator = await this.#get(kind, id, options ?? {})
+      const { version, deepCopy } = options ?? {}
+      checkVersion(version, 'version')
+      const { cache } = this
+      const originator =
+        version !== undefined || cache === undefined
+          ? (await this.#read(kind, id, version)).originator
+          : await this.#getCached(cache, kind, id, deepCopy)
       // By a version it is read for what it was.
-      if (options?.version === undefined && isEnded(originator)) throw endedError(`get ${nameOf(kind)} ${id}`)
+      if (version === undefined && isEnded(originator)) throw endedError(`get ${nameOf(kind)} ${id}`)
       // Its version would fit when somebody else has stored other events in their place.
       if (isAggregate(originator)) this.#onUndone(id, () => markStray(originator))
       return originator
     })
   }
 
-  async #get(kind: SnapshotKind, id: string, options: GetOptions): Promise<Snapshotted> {
-    const { version, deepCopy } = options
-    checkVersion(version, 'version')
-    if (version !== undefined || this.cache === undefined) return (await this.#read(kind, id, version)).originator
-    const cached = await this.cache.get(kind, id, deepCopy)
+  async #getCached(
+    cache: OriginatorCache,
+    kind: SnapshotKind,
+    id: string,
+    deepCopy: boolean | undefined,
+  ): Promise<Snapshotted> {
+    const cached = await cache.get(kind, id, deepCopy)
     if (cached !== undefined) return cached
     const { originator, last } = await this.#read(kind, id, undefined)
-    if (last !== undefined) this.cache.put({ kind, originator, last }, deepCopy)
+    if (last !== undefined) cache.put({ kind, originator, last }, deepCopy)
     return originator
   }
 

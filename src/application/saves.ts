@@ -96,9 +96,10 @@ export class Saves<Client> {
         : []
     const cached = cache?.captured(originators) ?? []
     const isPlain = due.length === 0 && !originators.some(({ originator }) => this.#snapshots.isAhead(originator))
+    const isAlone = isPlain && this.#inline.length === 0
+    const put = (): Promise<Recording[]> => this.#put(collected, unless, again)
+    if (isAlone && cache === undefined) return put
     return async () => {
-      const put = (): Promise<Recording[]> => this.#put(collected, unless, again)
-      const isAlone = isPlain && this.#inline.length === 0
       const work = isPlain ? put : async () => await this.#putWithSnapshots(collected, due, put)
       const recordings = isAlone ? await put() : await this.#together(work)
       // What is decided again may be another state.
@@ -108,9 +109,18 @@ export class Saves<Client> {
     }
   }
 
-  async #put(collected: Collected, unless: SaveRequest['unless'], again: SaveRequest['again']): Promise<Recording[]> {
-    const loaded = this.#infrastructure.eventStore()
-    const store = loaded instanceof Promise ? await loaded : loaded
+  #put(collected: Collected, unless: SaveRequest['unless'], again: SaveRequest['again']): Promise<Recording[]> {
+    const store = this.#infrastructure.eventStore()
+    if (store instanceof Promise || unless !== undefined) return this.#putLater(collected, unless, again)
+    return store.put(collected.events, this.#putOptions(collected, undefined, again))
+  }
+
+  async #putLater(
+    collected: Collected,
+    unless: SaveRequest['unless'],
+    again: SaveRequest['again'],
+  ): Promise<Recording[]> {
+    const store = await this.#infrastructure.eventStore()
     const conditions = unless === undefined ? undefined : await unless()
     return await store.put(collected.events, this.#putOptions(collected, conditions, again))
   }

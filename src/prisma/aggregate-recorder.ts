@@ -109,9 +109,9 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     return null
   }
 
-  async appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
+  appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
     // Here the ids of the table are nobody's business.
-    await this.append(events, { ...options, onRecorded: () => options.onRecorded?.([]) })
+    return this.append(events, { ...options, onRecorded: () => options.onRecorded?.([]) })
   }
 
   async selectEvents(originatorId: string, range: SelectEventsRange = {}): Promise<StoredEvent[]> {

@@ -62,7 +62,7 @@ export interface WaitOptions {
   /** Called by who has to wait for a connection; what it returns is called when there is one. */
   readonly waits?: () => () => void
   /** Called with the connection before anything is sent on it, where that is known. */
-  readonly acquired?: (connection: Abandonable) => void
+  readonly acquired?: ((connection: Abandonable) => void) | undefined
 }
 
 /** How a database transaction is to begin. */

@@ -205,7 +205,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
         'No answer came to the statement that stores the events of the transaction, so they may or may not be stored. Look before you repeat it.',
       )
     }
-    return this.#alone(lone, send, user)
+    return this.#borrowing(() => this.#alone(lone, send, user))
   }
 
   /**
@@ -222,6 +222,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   ): Promise<T> {
     this.useCount += 1
     if (!this.#turn.tryTake()) await this.#turn.take()
+    let isBorrowed = false
     try {
       // It may have ended while others had the connection: this would be done outside of it, then.
       user.assertUsable()
@@ -229,6 +230,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       const lone = reading === undefined ? undefined : this.lone
       if (lone !== undefined && reading !== undefined) {
         if (lone.readAsInTransaction ?? (await this.#borrowing(() => lone.learn(this.#waiting())))) {
+          isBorrowed = true
           this.#inFlight = this.#alone(lone, reading, user)
           return (await this.#inFlight) as T // as below
         }
@@ -243,12 +245,14 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       // The type of what is in flight is lost in the field.
       return (await this.#inFlight) as T
     } catch (error) {
+      if (isBorrowed) this.#noteOverload(error)
       // What has stopped it has let go of the connection as well.
       const told = this.life.stopped ?? error
       user.failed(told, isOfGuest, reading !== undefined && this.readsAlone)
       throw told
     } finally {
       this.#inFlight = undefined
+      if (isBorrowed) this.#acquired = undefined
       this.#turn.end()
     }
   }
@@ -259,13 +263,11 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     work: Reading<Connection, T>,
     user: Pick<SessionUser, 'assertUsable'>,
   ): Promise<T> {
-    return this.#borrowing(() =>
-      lone.run(this.#waiting(), (connection) => {
-        // It may have ended while this waited.
-        user.assertUsable()
-        return work(connection)
-      }),
-    )
+    return lone.run(this.#waiting(), (connection) => {
+      // It may have ended while this waited.
+      user.assertUsable()
+      return work(connection)
+    })
   }
 
   /** Runs what takes a connection and gives it back. */
@@ -273,11 +275,15 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     try {
       return await work()
     } catch (error) {
-      if (error instanceof OverloadedError) this.options.telemetry.overloaded()
+      this.#noteOverload(error)
       throw error
     } finally {
       this.#acquired = undefined
     }
+  }
+
+  #noteOverload(error: unknown): void {
+    if (error instanceof OverloadedError) this.options.telemetry.overloaded()
   }
 
   /** How it waits for a connection. */
@@ -379,13 +385,10 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
 
   async #begin(): Promise<Connection> {
     const { isolationLevel, readOnly, deadline, telemetry } = this.options
-    const options = {
-      ...this.#waiting(),
-      waits: () => this.life.pauseDeadline(),
-      isolationLevel,
-      readOnly,
-      deadlineMs: deadline.ms,
-    }
+    const { heldAround, heldByAny, maxWaitMs, signal, acquired } = this.#waiting()
+    const waits = (): (() => void) => this.life.pauseDeadline()
+    const waiting = { heldAround, heldByAny, maxWaitMs, signal, acquired, waits }
+    const options = { ...waiting, isolationLevel, readOnly, deadlineMs: deadline.ms }
     try {
       const connection = await telemetry.begin(this, () => this.source.begin(options))
       if (!this.life.isOver) {
@@ -396,7 +399,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       return connection
     } catch (error) {
       this.#connecting = undefined
-      if (error instanceof OverloadedError) telemetry.overloaded()
+      this.#noteOverload(error)
       this.life.assertOpen()
       throw error
     }
