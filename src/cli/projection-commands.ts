@@ -78,11 +78,7 @@ function addOverTables(
 
 function addLooking(add: AddOverTables): void {
   add('status [names...]', 'say how far they are, and what holds them up; exit with 1 when one is blocked', status)
-  add(
-    'wait <name> [position]',
-    'wait until one has come to a position (default: the present end of the log)',
-    wait,
-  )
+  add('wait <name> [position]', 'wait until one has come to a position (default: the present end of the log)', wait)
     .option('--timeout <ms>', 'milliseconds until it gives up, with 1', '60000')
     .option('--projection-version <number>', 'the least version of the projection that counts (default: any)')
   add('parked <name>', 'list the events that one has put aside', parked)

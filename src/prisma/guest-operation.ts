@@ -104,9 +104,9 @@ export function carryOutIn(place: GuestPlace, operation: PrismaOperation): Promi
 }
 
 /** @param mayBeAlone - whether it may be carried out without a transaction */
-function start({ place, prismas, operation }: Made, mayBeAlone: boolean = false): Promise<unknown> {
+function start({ place, call, prismas, operation }: Made, mayBeAlone: boolean = false): Promise<unknown> {
   const send = (transaction: object): Promise<unknown> => prismas.requestTransaction(transaction)
-  return carryOut(place, operation, send, mayBeAlone && operation.isRead ? prismas : undefined)
+  return carryOut(place, operation, send, mayBeAlone && isSentAtOnce(call) ? prismas : undefined)
 }
 
 /** Carries out an operation of Prisma in the given transaction. @param call - such as of `owner.findMany`; that of a raw query has no model */
@@ -123,7 +123,7 @@ async function carryOut(
   place: GuestPlace,
   operation: Operation,
   work: Work,
-  reading?: PromiseLike<unknown>,
+  reading?: PrismaOperation,
 ): Promise<unknown> {
   const { scope, owner } = place
   let prismasError: unknown
@@ -159,21 +159,16 @@ async function carryOut(
 function canReadAlone(place: GuestPlace, operation: Operation): boolean {
   const { scope, owner } = place
   const isByItself = owner === undefined && scope.parent === undefined && scope.innermost === scope
-  return isByItself && operation.outer === undefined && scope.session.readsAlone && place.isPlain()
+  // What was asked for before it, and may write, it is to see.
+  const isFree = operation.outer === undefined && scope.operations.areReading
+  return isByItself && isFree && scope.session.readsAlone && place.isPlain()
 }
 
+/** A transaction has begun meanwhile. */
 const notRead = Symbol('not read')
 
-function itself<T>(value: T): T {
-  return value
-}
-
-/**
- * Prisma sends it as outside of any transaction, which costs it less than a guest does.
- *
- * @returns `notRead` where a transaction has begun meanwhile, or Prisma has sent it with what others asked for, and that has failed
- */
-async function readAlone({ scope }: GuestPlace, operation: Operation, reading: PromiseLike<unknown>): Promise<unknown> {
+/** Prisma sends it as outside of any transaction, which costs it less than a guest does. @returns `notRead` where it needs one */
+async function readAlone({ scope }: GuestPlace, operation: Operation, reading: PrismaOperation): Promise<unknown> {
   const read = (runner: object): Promise<unknown> => {
     operation.runner = runner
     // What Prisma's `then` gives is a promise of JavaScript's.
@@ -181,12 +176,19 @@ async function readAlone({ scope }: GuestPlace, operation: Operation, reading: P
   }
   try {
     return await scope.runInTurn<unknown>(async () => notRead, read, true)
-  } catch (error) {
-    if (operation.hasSent || scope.isOver) throw error
-    return notRead
   } finally {
     operation.runner = undefined
   }
+}
+
+/** Not by unique fields: Prisma sends those of one tick together, whoever asks, in the context of the first. */
+function isSentAtOnce({ name }: ClientCall): boolean {
+  const [, operation = ''] = name.split('.')
+  return modelReads.has(operation) && !operation.startsWith('findUnique')
+}
+
+function itself<T>(value: T): T {
+  return value
 }
 
 /** Whether an operation of the same guest has failed, as far as that is known when all of one tick are answered. */

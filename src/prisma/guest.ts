@@ -35,6 +35,8 @@ export type OpenGuest = (
 interface GuestHome {
   /** Tells the adapter that it is a guest who begins. */
   readonly opening: AsyncContext<OpenGuest>
+  /** Prisma has opened it on the datastore's adapter. */
+  served(): void
   /** Takes it back from a transaction that commits. @returns false where it has to end */
   takeBack(guest: Guest): boolean
 }
@@ -82,6 +84,7 @@ export class Guest implements SessionGuest, TransactionTarget {
       const work = async (client: object): Promise<void> => {
         // Its transaction is one on an adapter of its own.
         if (!this.#isOpened) throw strangerError()
+        home.served()
         resolve(prismaTransactionOf(client))
         await finished
       }
@@ -176,6 +179,7 @@ export class Guests {
   /** Set while a guest is opened, for the adapter. */
   readonly opening: AsyncContext<OpenGuest> = new AsyncContext<OpenGuest>()
   readonly #waiting = new Map<object, Guest[]>()
+  readonly #served = new WeakSet<object>()
 
   /** @param original - the PrismaClient whose guest it is to be: those that are extended from it have the same */
   enter(original: object, scope: Scope<DriverConnection>): Guest {
@@ -189,7 +193,8 @@ export class Guests {
       guest.spoil()
       void guest.leave(true)
     }
-    const home = { opening: this.opening, takeBack: (guest: Guest) => takeBack(guest, waiting) }
+    const served = (): void => void this.#served.add(original)
+    const home = { opening: this.opening, served, takeBack: (guest: Guest) => takeBack(guest, waiting) }
     // What may stay outlives the request that opens it.
     const guest = outsideOfEverything(() => new Guest(original, home))
     guest.serve(scope)
@@ -198,7 +203,7 @@ export class Guests {
 
   /** Whether a PrismaClient has had a guest, and so is on the datastore's adapter. */
   haveServed(original: object): boolean {
-    return (this.#waiting.get(original)?.length ?? 0) > 0
+    return this.#served.has(original)
   }
 
   /** Ends those that wait. */

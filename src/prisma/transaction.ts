@@ -92,7 +92,7 @@ export class ScopeTransaction<Client> implements Transaction<Client> {
   }
 
   get attempt(): number {
-    return this.#scope.attempt
+    return this.#scope.session.options.attempt
   }
 
   get state(): TransactionState {

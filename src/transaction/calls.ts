@@ -25,10 +25,8 @@ export interface Operation {
   hasWritten: boolean
   /** What its statements are sent by while it is carried out without a guest. */
   runner: object | undefined
-  /** Whether `runner` was asked for. */
-  hasSent: boolean
   /** An error of ours, which the guest may hide in one of its own. */
-  failure?: EventSourcingError
+  failure: EventSourcingError | undefined
 }
 
 /** The operation that the code runs in. */
@@ -45,9 +43,7 @@ export function seemsInsideOperation(): boolean {
 
 /** What the statements of the operation are sent by that the code runs in; undefined where they come by a guest. */
 export function currentRunner(): object | undefined {
-  const operation = currentOperation.get()
-  if (operation?.runner !== undefined) operation.hasSent = true
-  return operation?.runner
+  return currentOperation.get()?.runner
 }
 
 /** The operation that the code runs in has written something. */
@@ -102,7 +98,7 @@ export class Operations {
       hasWritten: false,
       outer: undefined,
       runner: undefined,
-      hasSent: false,
+      failure: undefined,
     }
     if (this.#areWatched) this.#unfinished.add(operation)
     return operation

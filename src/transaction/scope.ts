@@ -72,9 +72,6 @@ export abstract class Scope<Connection extends TransactionConnection> {
     return whole
   }
 
-  /** Done before its first statement, where something is. */
-  protected begin?(): Promise<void>
-
   /** Ends it well in the database: undefined where nothing is open there. Called at most once, as `undo` is. */
   protected abstract end(): Promise<void> | undefined
 
@@ -111,10 +108,6 @@ export abstract class Scope<Connection extends TransactionConnection> {
   /** Those of guests in it. */
   get savepoints(): Savepoints<Connection> {
     return (this.#savepoints ??= new Savepoints((work) => this.execute(work), this.failure))
-  }
-
-  get attempt(): number {
-    return this.session.options.attempt
   }
 
   /** Which one this is, for messages. */
@@ -186,13 +179,10 @@ export abstract class Scope<Connection extends TransactionConnection> {
     operations.start(operation)
     let isIn = false
     try {
-      if (!this.#tryEnter(false, operation.outer)) {
-        await this.#wait(false, operation.outer)
-        isIn = true
-        // It may have ended meanwhile.
-        this.assertUsable()
-      }
+      if (!this.#tryEnter(false, operation.outer)) await this.#wait(false, operation.outer)
       isIn = true
+      // It may have ended meanwhile.
+      this.assertUsable()
       return await operations.inside(operation, work)
     } catch (error) {
       throw operation.failure ?? error
@@ -204,23 +194,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
 
   /** As `execute`, for who holds the turn already: with `isOfGuest` an operation, in whatever context it sends the work. */
   runInTurn<T>(work: Work<Connection, T>, reading?: Reading<Connection, T>, isOfGuest: boolean = false): Promise<T> {
-    if (this.#state === 'idle') {
-      if (this.begin !== undefined) return this.#runFirst(this.begin.bind(this), work, isOfGuest)
-      this.#state = 'open'
-    }
+    if (this.#state === 'idle') this.#state = 'open'
     return this.session.use(work, reading, this, isOfGuest)
-  }
-
-  async #runFirst<T>(begin: () => Promise<void>, work: Work<Connection, T>, isOfGuest: boolean): Promise<T> {
-    try {
-      this.assertUsable()
-      await begin()
-      this.#state = 'open'
-    } catch (error) {
-      this.failed(error, isOfGuest, false)
-      throw error
-    }
-    return await this.session.use(work, undefined, this, isOfGuest)
   }
 
   /** Writes what is pending. When that fails, nothing of it is stored or pending any more. */
@@ -404,13 +379,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
 class Whole<Connection extends TransactionConnection> extends Scope<Connection> {
   protected override store(): Promise<void> | undefined {
     const { session } = this
-    return session.hasGuests ? this.#storeAfter(session.dismissGuests(true)) : this.#storeAtOnce()
-  }
-
-  async #storeAfter(dismissing: Promise<void>): Promise<void> {
-    await dismissing
-    const storing = this.#storeAtOnce()
-    if (storing !== undefined) await storing
+    return session.hasGuests ? session.dismissGuests(true).then(() => this.#storeAtOnce()) : this.#storeAtOnce()
   }
 
   #storeAtOnce(): Promise<void> | undefined {
@@ -440,6 +409,7 @@ class Whole<Connection extends TransactionConnection> extends Scope<Connection> 
 /** A nested part. It keeps its parent to itself for as long as it is open. */
 class Part<Connection extends TransactionConnection> extends Scope<Connection> {
   readonly #place: Place<Connection>
+  #setting: Promise<void> | undefined
   /** Whether its savepoint is set. */
   #isSet = false
 
@@ -452,7 +422,22 @@ class Part<Connection extends TransactionConnection> extends Scope<Connection> {
     return `a nested part of ${super.title}`
   }
 
-  protected override async begin(): Promise<void> {
+  override runInTurn<T>(work: Work<Connection, T>, reading?: undefined, isOfGuest: boolean = false): Promise<T> {
+    return this.#isSet ? super.runInTurn(work, reading, isOfGuest) : this.#runFirst(work, isOfGuest)
+  }
+
+  async #runFirst<T>(work: Work<Connection, T>, isOfGuest: boolean): Promise<T> {
+    try {
+      this.assertUsable()
+      await (this.#setting ??= this.#set())
+    } catch (error) {
+      this.failed(error, isOfGuest, false)
+      throw error
+    }
+    return await super.runInTurn(work, undefined, isOfGuest)
+  }
+
+  async #set(): Promise<void> {
     const { parent, name } = this.#place
     // What is pending outside must not be undone together with this scope, so it is written before the savepoint.
     await parent.flushInTurn()

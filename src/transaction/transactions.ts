@@ -120,7 +120,7 @@ export class Transactions<Connection extends TransactionConnection> {
       aroundOfAny,
       escapes: this.#escapes,
       autoflush: options.autoflush ?? this.defaults.autoflush,
-      attempt: (failed?.attempt ?? 0) + 1,
+      attempt: (failed?.session.options.attempt ?? 0) + 1,
       telemetry: this.telemetry,
     })
     this.#open.add(scope)
@@ -184,9 +184,9 @@ export class Transactions<Connection extends TransactionConnection> {
 
   /** Whether work may be run again after an attempt that failed; waits before it says yes, if the deadline allows that. */
   async mayRunAgain(scope: Scope<Connection>, error: unknown, { retries = 0 }: TransactionOptions): Promise<boolean> {
-    const { attempt, session } = scope
-    if (attempt > retries || this.#open.isClosing || !this.#source.mayPass(error)) return false
-    const waitMs = backOffMs(attempt)
+    const { session } = scope
+    if (session.options.attempt > retries || this.#open.isClosing || !this.#source.mayPass(error)) return false
+    const waitMs = backOffMs(session.options.attempt)
     if (waitMs >= session.options.deadline.leftMs) return false
     await delay(waitMs)
     if (this.#open.isClosing) return false

@@ -52,7 +52,9 @@ describe.each(databases)('on $name', (kind) => {
   const create = async (dog: string): Promise<unknown> => await db.owner.create({ data: { name: 'Ann', dog } })
   const dogs = async (): Promise<string[]> =>
     (await db.owner.findMany({ orderBy: { dog: 'asc' } })).map(({ dog }) => dog)
-  const settled = async (): Promise<void> => await datastore.transaction(async () => void (await db.owner.count()))
+  // No model read, which needs no guest where nothing has begun.
+  const settled = async (): Promise<void> =>
+    await datastore.transaction(async () => void (await db.$queryRaw`SELECT 1`))
 
   it('opens none for the transactions that follow one that has committed', async () => {
     await settled()
