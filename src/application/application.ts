@@ -30,14 +30,7 @@ import {
   subscribeOptionTypes,
 } from './application-subscription.js'
 import type { Saveable } from './collected.js'
-import {
-  type Decide,
-  type DecideOptions,
-  Decisions,
-  type FactsByName,
-  isSaveOptions,
-  type SaveOptions,
-} from './decisions.js'
+import { type Decide, type DecideOptions, Decisions, type FactsByName, type SaveOptions } from './decisions.js'
 import { Infrastructure } from './infrastructure.js'
 import { LocalNotificationLog, type NotificationLog } from './notification-log.js'
 import { configuredCache } from './originator-cache.js'
@@ -492,4 +485,10 @@ function nameOf(applicationClass: { readonly name: string }, options: Applicatio
 /** Recorders are made from variables alone. */
 function variablesOf(name: string, order: LogOrder | undefined): EnvironmentVariables {
   return order === undefined ? {} : { [name === '' ? 'LOG_ORDER' : `${name.toUpperCase()}_LOG_ORDER`]: order }
+}
+
+/** Whether what was given to `save` says something about it, instead of being saved. */
+function isSaveOptions(given: unknown): given is SaveOptions {
+  if (typeof given !== 'object' || given === null || 'collectEvents' in given) return false
+  return 'unless' in given || 'newLife' in given
 }

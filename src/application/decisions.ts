@@ -203,12 +203,6 @@ function storable(decided: unknown): DomainEvent[] {
   })
 }
 
-/** Whether what was given to `save` says something about it, instead of being saved. */
-export function isSaveOptions(given: unknown): given is SaveOptions {
-  if (typeof given !== 'object' || given === null || 'collectEvents' in given) return false
-  return 'unless' in given || 'newLife' in given
-}
-
 // Array.isArray does not narrow a readonly list out of the union.
 function isList(unless: Unless | readonly Unless[]): unless is readonly Unless[] {
   return Array.isArray(unless)

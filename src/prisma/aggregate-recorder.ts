@@ -213,7 +213,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       this.#assertUnmet(pending, events, options.unless)
     }
     pending.add(events, notingPosition(scope, options))
-    noteWritten(scope, originatorsOf(events))
+    noteWritten(scope, events)
     if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
     this.#wakeFollowers()
   }
@@ -239,7 +239,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     if (scope === undefined && events.length > 0) engine.checkOutside(`events of ${events[0]?.originatorId}`)
     if (scope !== undefined) {
       await scope.flush()
-      noteWritten(scope, originatorsOf(events))
+      noteWritten(scope, events)
     }
     try {
       const conditions = tagConditions(unless)
@@ -348,27 +348,28 @@ function notingPosition(scope: Scope<DriverConnection>, options: AppendOptions):
   }
 }
 
-function originatorsOf(events: readonly StoredEvent[]): Set<string> {
-  return new Set(events.map(({ originatorId }) => originatorId))
-}
-
 type OpenScope = Scope<DriverConnection>
 
 /** By stream: the scopes of a session that have written to it. */
-const writersOf = (scope: OpenScope): Map<string, Set<OpenScope>> => scope.session.kept(writersOf, () => new Map())
+type Writers = Map<string, Set<OpenScope>>
+const writersKey = {}
 
-/** Events of these originators are stored in a scope, or wait for its flush. */
-function noteWritten(scope: OpenScope, originatorIds: Iterable<string>): void {
-  const streams = writersOf(scope)
-  for (const id of originatorIds) {
-    const scopes = streams.get(id) ?? new Set()
-    streams.set(id, scopes.add(scope))
+/** Events are stored in a scope, or wait for its flush. */
+function noteWritten(scope: OpenScope, events: readonly StoredEvent[]): void {
+  const kept = (scope.session.kept ??= new Map())
+  const streams = (kept.get(writersKey) as Writers | undefined) ?? new Map<string, Set<OpenScope>>()
+  kept.set(writersKey, streams)
+  for (const { originatorId } of events) {
+    const scopes = streams.get(originatorId)
+    if (scopes === undefined) streams.set(originatorId, new Set([scope]))
+    else scopes.add(scope)
   }
 }
 
 /** Runs `fn` when something is undone that the transaction around has written to a stream so far. */
 function onUndone(scope: OpenScope, originatorId: string, fn: () => void): void {
-  const scopes = writersOf(scope).get(originatorId) ?? []
+  const writers = scope.session.kept?.get(writersKey) as Writers | undefined
+  const scopes = writers?.get(originatorId) ?? []
   for (const writer of new Set([...scopes].map(stillOpen))) writer.hooks.afterRollback(fn)
 }
 

@@ -134,7 +134,9 @@ export class JoiningClients {
   #guestOf(scope: Scope<DriverConnection>, base: object): Guest {
     if (this.#instead.get() !== undefined) throw extendedLater()
     const original = originalOf(base)
-    const guest = scope.session.guest(original, () => this.#guests.enter(original, outermostOf(scope)))
+    const guest = scope.session.guest(original, () =>
+      this.#guests.enter(original, scope.parent === undefined ? scope : outermostOf(scope)),
+    )
     // The function of a query extension may go on after the operation that it is in.
     if (!isUnextended(base)) guest.spoil()
     guest.operation()

@@ -71,7 +71,8 @@ export class ClientTransactions {
 
   /** The `$transaction` that a scope belongs to. */
   ownerOf(scope: Scope<DriverConnection>): ClientTransaction | undefined {
-    const owner = scope.session.kept<Owners>(this)?.get(scope)
+    const owners = scope.session.kept?.get(this) as Owners | undefined
+    const owner = owners?.get(scope)
     if (owner !== undefined || scope.parent === undefined) return owner
     return this.ownerOf(scope.parent)
   }
@@ -179,7 +180,9 @@ export class ClientTransactions {
       }
     } else scope = await transactions.part(around, partOptions(given))
     const owner = new ClientTransaction(scope, limit, usesPhantomQuery)
-    scope.session.kept<Owners>(this, () => new Map()).set(scope, owner)
+    const kept = (scope.session.kept ??= new Map())
+    const owners = (kept.get(this) as Owners | undefined) ?? new Map<typeof scope, ClientTransaction>()
+    kept.set(this, owners.set(scope, owner))
     return { owner, driver: new DriverTransaction(names, owner, usesPhantomQuery) }
   }
 }

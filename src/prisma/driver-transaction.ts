@@ -124,7 +124,7 @@ export async function sendOfGuest<T>(
   send: (connection: StatementRunner) => Promise<T>,
   inFlow?: { run<R>(fn: () => R): R },
 ): Promise<T> {
-  const innermost = innermostOf(scope)
+  const innermost = scope?.innermost ?? innermostOf(undefined)
   const reads = isRead(sql)
   // What users send by $queryRaw may lock, set something, or call what writes.
   const isModelRead = reads && innermost.operations.areReading

@@ -64,7 +64,9 @@ export function guestOperation(place: GuestPlace, prismas: PrismaOperation, call
       ? (scope.session.life.stopped ?? closedError(`${String(call)} was called`, scope.title))
       : undefined
   let result: Promise<unknown> | undefined
-  const run = (): Promise<unknown> => (result ??= late === undefined ? start(made, true) : Promise.reject(late))
+  const start = (): Promise<unknown> =>
+    carryOut(place, made.operation, inTransaction(prismas), isSentAtOnce(call) ? prismas : undefined)
+  const run = (): Promise<unknown> => (result ??= late === undefined ? start() : Promise.reject(late))
   return new Proxy(prismas, {
     get(target, property) {
       switch (property) {
@@ -100,13 +102,8 @@ export function carryOutIn(place: GuestPlace, operation: PrismaOperation): Promi
   const made = madeOf(operation)
   const call = made?.call ?? new ClientCall('an operation of $transaction', undefined)
   const prismas = made?.prismas ?? operation
-  return start({ place, call, prismas, operation: place.scope.operations.make(call, made?.operation.isRead === true) })
-}
-
-/** @param mayBeAlone - whether it may be carried out without a transaction */
-function start({ place, call, prismas, operation }: Made, mayBeAlone: boolean = false): Promise<unknown> {
-  const send = (transaction: object): Promise<unknown> => prismas.requestTransaction(transaction)
-  return carryOut(place, operation, send, mayBeAlone && isSentAtOnce(call) ? prismas : undefined)
+  const own = place.scope.operations.make(call, made?.operation.isRead === true)
+  return carryOut(place, own, inTransaction(prismas))
 }
 
 /** Carries out an operation of Prisma in the given transaction. @param call - such as of `owner.findMany`; that of a raw query has no model */
@@ -117,6 +114,10 @@ export async function carryOutWork(place: GuestPlace, call: ClientCall, work: Wo
 }
 
 type Work = (transaction: object) => unknown
+
+function inTransaction(prismas: PrismaOperation): Work {
+  return (transaction) => prismas.requestTransaction(transaction)
+}
 
 /** @param reading - the operation by itself, where it may be carried out without a transaction */
 async function carryOut(

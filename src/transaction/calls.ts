@@ -112,7 +112,8 @@ export class Operations {
   /** It is to be carried out now, inside of whatever this code is in. */
   start(operation: Operation): void {
     operation.isStarted = true
-    operation.outer = this.around
+    const outer = currentOperation.get()
+    if (outer?.all === this) operation.outer = outer
   }
 
   /** Runs what it does. Its end is told by `end`. */

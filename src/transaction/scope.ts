@@ -132,8 +132,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
   assertUsable(): void {
     const { life } = this.session
     if (performance.now() >= life.openUntil) life.assertOpen()
-    const state = this.#state
-    if (state !== 'committed' && state !== 'rolledBack' && this.parent?.isOver !== true) return
+    if (this.#state !== 'committed' && this.#state !== 'rolledBack' && this.parent?.isOver !== true) return
     throw closedError('A statement was sent', this.title)
   }
 
@@ -179,10 +178,11 @@ export abstract class Scope<Connection extends TransactionConnection> {
     operations.start(operation)
     let isIn = false
     try {
-      if (!this.#tryEnter(false, operation.outer)) await this.#wait(false, operation.outer)
+      const hasToWait = !this.#tryEnter(false, operation.outer)
+      if (hasToWait) await this.#wait(false, operation.outer)
       isIn = true
       // It may have ended meanwhile.
-      this.assertUsable()
+      if (hasToWait) this.assertUsable()
       return await operations.inside(operation, work)
     } catch (error) {
       throw operation.failure ?? error
@@ -213,8 +213,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
   }
 
   /** As `flush`, for who holds the turn already. */
-  async flushInTurn(): Promise<void> {
-    const { unwritten } = this.buffers
+  async flushInTurn(unwritten: ReadonlyArray<PendingWork<Connection>> = this.buffers.unwritten): Promise<void> {
     if (unwritten.length === 0) return
     const run: Run<Connection> = (work) => this.runInTurn(work)
     const host = { run, savepoint: `${this.#name}_flush`, doom: (error: unknown) => this.doom(error) }
@@ -233,7 +232,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
     try {
       this.assertUsable()
       if (this.buffers.needsPreparation) await this.#prepare()
-      const running = this.#enterAtOnce(isFromInside) ? undefined : await this.#enterLast(isFromInside)
+      const isFree = (isFromInside || !this.calls.areRunning) && this.#lock.tryEnter(true, undefined)
+      const running = isFree ? undefined : await this.#enterLast(isFromInside)
       isIn = true
       if (this.failure.isQuiet) return await this.rollback()
       this.failure.assertCommittable()
@@ -266,8 +266,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
   }
 
   /** Writes what is pending, and ends it well in the database. */
-  protected store(): Promise<void> | undefined {
-    if (this.buffers.unwritten.length > 0) return this.flushInTurn().then(() => this.#storeWritten())
+  protected store({ unwritten }: Pick<Buffers<Connection>, 'unwritten'> = this.buffers): Promise<void> | undefined {
+    if (unwritten.length > 0) return this.flushInTurn(unwritten).then(() => this.#storeWritten())
     return this.#storeWritten()
   }
 
@@ -296,11 +296,6 @@ export abstract class Scope<Connection extends TransactionConnection> {
       this.#state = 'committed'
     }
     return this.session.writeAlone(lone, write, this)
-  }
-
-  /** Takes the place for the commit, where nothing runs that it would have to wait for. */
-  #enterAtOnce(isFromInside: boolean): boolean {
-    return (isFromInside || !this.calls.areRunning) && this.#lock.tryEnter(true, undefined)
   }
 
   /**
@@ -384,9 +379,10 @@ class Whole<Connection extends TransactionConnection> extends Scope<Connection> 
 
   #storeAtOnce(): Promise<void> | undefined {
     const { lone } = this.session
-    const [pending, ...others] = lone === undefined ? [] : this.buffers.unwritten
-    const isOneStatement = pending?.isOneStatement === true && others.length === 0
-    return lone !== undefined && isOneStatement ? this.storeAlone(lone, pending) : super.store()
+    const { unwritten } = this.buffers
+    const [pending] = unwritten
+    const isOneStatement = lone !== undefined && unwritten.length === 1 && pending?.isOneStatement === true
+    return isOneStatement ? this.storeAlone(lone, pending) : super.store({ unwritten })
   }
 
   protected override end(): Promise<void> | undefined {

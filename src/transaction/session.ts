@@ -76,6 +76,11 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   #connection: Connection | undefined
   /** Whether the database has begun it: by BEGIN, or with the one statement that wrote everything. */
   isCounted = false
+  /**
+   * What others keep until the session is gone, each by a key of its own and made at its first use. A `WeakMap` of sessions whose values
+   * know scopes would keep each of them until the next full garbage collection.
+   */
+  kept: Map<object, unknown> | undefined
   /** How often the connection was asked for, from whatever scope. */
   useCount = 0
   #hasBegun = false
@@ -85,7 +90,6 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   #undone: Promise<void> | undefined
   #positions: Map<string, bigint> | undefined
   #lost: { readonly cause: unknown } | undefined
-  #kept: Map<object, unknown> | undefined
 
   constructor(source: ConnectionSource<Connection>, options: SessionOptions, onStopped: () => void) {
     this.source = source
@@ -152,22 +156,6 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     const guest = create()
     this.#guests.set(key, guest)
     return guest
-  }
-
-  /**
-   * What is kept under this key until the session is gone. A `WeakMap` of sessions whose values know scopes would keep each of them
-   * until the next full garbage collection.
-   */
-  kept<T>(key: object, create: () => T): T
-  kept<T>(key: object): T | undefined
-  kept<T>(key: object, create?: () => T): T | undefined {
-    // Each key is used with one kind of value only, by the module that owns the key.
-    const known = this.#kept?.get(key) as T | undefined
-    if (known !== undefined || create === undefined) return known
-    const value = create()
-    this.#kept ??= new Map()
-    this.#kept.set(key, value)
-    return value
   }
 
   /**

@@ -163,8 +163,8 @@ export interface Observed {
   }
   /** Whether the database has begun it in time. */
   readonly isCounted: boolean
-  /** What is kept under this key, made at its first use. */
-  kept<T>(key: object, create: () => T): T
+  /** What others keep with it, each by a key of its own. */
+  kept: Map<object, unknown> | undefined
 }
 
 /** How a transaction can end that the database has begun. */
@@ -331,7 +331,9 @@ export class Telemetry {
   }
 
   #tell(session: Observed, state: TransactionState): Told {
-    const told = session.kept(this, () => this.#told(session, state))
+    const kept = (session.kept ??= new Map())
+    const told = (kept.get(this) as Told | undefined) ?? this.#told(session, state)
+    kept.set(this, told)
     told.state = state
     return told
   }
