@@ -134,7 +134,7 @@ class ProjectionTorture {
     try {
       await this.#runner.wait(name, end, { timeoutMs: isProtected ? 600_000 : 20_000 })
     } catch (error) {
-console.log("GAVE UP");      if (isProtected || !(error instanceof WaitTimeoutError)) throw error
+      if (isProtected || !(error instanceof WaitTimeoutError)) throw error
     }
   }
 
