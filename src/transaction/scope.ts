@@ -187,8 +187,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
     } catch (error) {
       throw operation.failure ?? error
     } finally {
-      if (isIn) this.#lock.leave(false)
       operations.end(operation)
+      if (isIn) this.#lock.leave(false)
     }
   }
 
@@ -418,8 +418,9 @@ class Part<Connection extends TransactionConnection> extends Scope<Connection> {
     return `a nested part of ${super.title}`
   }
 
-  override runInTurn<T>(work: Work<Connection, T>, reading?: undefined, isOfGuest: boolean = false): Promise<T> {
-    return this.#isSet ? super.runInTurn(work, reading, isOfGuest) : this.#runFirst(work, isOfGuest)
+  override runInTurn<T>(work: Work<Connection, T>, _reading?: unknown, isOfGuest: boolean = false): Promise<T> {
+    // The session has begun when the savepoint is set.
+    return this.#isSet ? super.runInTurn(work, undefined, isOfGuest) : this.#runFirst(work, isOfGuest)
   }
 
   async #runFirst<T>(work: Work<Connection, T>, isOfGuest: boolean): Promise<T> {
