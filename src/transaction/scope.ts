@@ -426,7 +426,8 @@ class Part<Connection extends TransactionConnection> extends Scope<Connection> {
   async #runFirst<T>(work: Work<Connection, T>, isOfGuest: boolean): Promise<T> {
     try {
       this.assertUsable()
-      await (this.#setting ??= this.#set())
+      // Where it fails, the next statement tries again: what was pending outside is gone then.
+      await (this.#setting ??= this.#set().finally(() => void (this.#setting = undefined)))
     } catch (error) {
       this.failed(error, isOfGuest, false)
       throw error
