@@ -1,7 +1,8 @@
 /** A nested part that is undone while something in it still runs: nothing of that is stored by the transaction around it. */
+import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { TransactionClosedError } from '../../src/index.js'
+import { ConcurrencyError, PrismaApplicationRecorder, TransactionClosedError } from '../../src/index.js'
 import { databases } from '../support/databases.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
@@ -49,6 +50,21 @@ describe.each(databases)('on $name', (database) => {
       await expect(inner).rejects.toBeInstanceOf(TransactionClosedError)
     })
     expect(await open.dogs()).toEqual(['after', 'before'])
+  })
+
+  it('goes on in a part whose first statement has failed, since events of the transaction around it could not be written', async () => {
+    const recorder = new PrismaApplicationRecorder(open.datastore)
+    const state = new TextEncoder().encode('{}')
+    const gap = { originatorId: randomUUID(), originatorVersion: 3, topic: 'Gap', state }
+    const predecessors = [{ originatorId: gap.originatorId, originatorVersion: 2 }]
+    await open.datastore.transaction(async () => {
+      await recorder.appendEvents([gap], { predecessors })
+      await nested(async () => {
+        await expect(newOwner('first')).rejects.toBeInstanceOf(ConcurrencyError)
+        await newOwner('second')
+      })
+    })
+    expect(await open.dogs()).toEqual(['second'])
   })
 
   it('refuses the end of a part inside of it, whose hooks are those of a rollback', async () => {
