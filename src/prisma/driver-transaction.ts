@@ -1,6 +1,5 @@
 /** What Prisma is given for a transaction: in truth a part of ours, or a connection that the library has begun. */
 import { isEventSourcingError, TransactionTimeoutError } from '../errors.js'
-import { noteWrite } from '../transaction/calls.js'
 import { closedError } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
@@ -131,7 +130,7 @@ export async function sendOfGuest<T>(
   const run = (): Promise<T> => innermost.runInTurn(send, isModelRead ? send : undefined, true)
   const result = await (inFlow === undefined ? run() : inFlow.run(run))
   // Which operation it is shows where Prisma sends it: the flow may be that of an operation beside.
-  if (!reads) noteWrite()
+  if (!reads) innermost.operations.noteWrite()
   return result
 }
 

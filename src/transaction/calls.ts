@@ -46,12 +46,6 @@ export function currentRunner(): object | undefined {
   return currentOperation.get()?.runner
 }
 
-/** The operation that the code runs in has written something. */
-export function noteWrite(): void {
-  const operation = currentOperation.get()
-  if (operation !== undefined) operation.hasWritten = true
-}
-
 /** Those of one scope. */
 export class Operations {
   readonly #areWatched: boolean
@@ -121,6 +115,16 @@ export class Operations {
     this.#running.add(operation)
     if (!operation.isRead) this.#runningWrites += 1
     return currentOperation.run(operation, work)
+  }
+
+  /**
+   * A statement of one of them has written something: of the one that the code runs in, or, where the code seems to run in the operation of
+   * another scope, of any that may write.
+   */
+  noteWrite(): void {
+    const operation = this.around
+    if (operation !== undefined) operation.hasWritten = true
+    else for (const running of this.#running) if (!running.isRead) running.hasWritten = true
   }
 
   /** It has ended, whether it was run or not. */
