@@ -110,7 +110,7 @@ export class Operations {
     if (outer?.all === this) operation.outer = outer
   }
 
-  /** Runs what it does. Its end is told by `end`. */
+  /** Carries it out. Call `end` afterwards. */
   inside<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
     this.#running.add(operation)
     if (!operation.isRead) this.#runningWrites += 1

@@ -51,7 +51,7 @@ export type Work<Connection, T> = (connection: Connection) => Promise<T>
 /** One that only reads, also on a connection where each statement is a transaction of its own. */
 export type Reading<Connection extends TransactionConnection, T> = Work<Statements<Connection>, T>
 
-/** Who has work to be done on the connection. */
+/** A scope, as its session sees it. */
 export interface SessionUser {
   /** Asked again when the work has its turn. @throws when nothing can be done any more */
   assertUsable(): void
@@ -235,9 +235,9 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     } catch (error) {
       if (isBorrowed) this.#noteOverload(error)
       // What has stopped it has let go of the connection as well.
-      const told = this.life.stopped ?? error
-      user.failed(told, isOfGuest, reading !== undefined && this.readsAlone)
-      throw told
+      const failure = this.life.stopped ?? error
+      user.failed(failure, isOfGuest, reading !== undefined && this.readsAlone)
+      throw failure
     } finally {
       this.#inFlight = undefined
       if (isBorrowed) this.#acquired = undefined
