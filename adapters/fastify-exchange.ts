@@ -7,7 +7,7 @@ import type { RecordedResponse } from '../src/recorders.js'
 import { retryAfterIn, statusIn, withStatus } from './error-status.js'
 import type { Exchange, ServedRequest } from './http.js'
 import { replayedHeader } from './idempotency.js'
-import { copyOf } from './response-head.js'
+import { copyOf } from './response-parts.js'
 
 /** The headers that Fastify keeps of a reply. */
 type ReplyHeaders = ReturnType<FastifyReply['getHeaders']>

@@ -24,7 +24,7 @@ import {
   isHandlerOfNest,
   missingInterceptor,
   sameAs,
-} from './nest-routes.js'
+} from './nest-decorators.js'
 import { hasKey, RequestTransaction, serve } from './request-transaction.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
@@ -53,11 +53,11 @@ export {
   type Versioned,
 } from './http.js'
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
-export type { InterceptedContext, InterceptedHandler } from './nest-routes.js'
+export type { InterceptedContext, InterceptedHandler } from './nest-decorators.js'
 
 export type { NotificationLogOptions } from './notification-log.js'
+export type { Answer } from './response-parts.js'
 export type { UpToDateOptions } from './up-to-date.js'
-export type { Answer } from './whole-response.js'
 
 /** Options of the plugin. */
 export interface TransactionsOptions extends RouteTransactionOptions<FastifyRequest> {

@@ -1,8 +1,17 @@
 /** Holds what a handler sends until the transactions have ended that decide about it: status line, headers and body leave after that, or never. */
 import type { ServerResponse } from 'node:http'
 import { PartialCommitError, ProgrammingError } from '../src/index.js'
-import { assertHead, hasUnsentHead, headersIn, headersSentError, type ResponseHead } from './response-head.js'
-import { assertChunk, type SendingCall, tellUnsent, type WholeResponse } from './whole-response.js'
+import {
+  assertChunk,
+  assertHead,
+  hasUnsentHead,
+  headersIn,
+  headersSentError,
+  type ResponseHead,
+  type SendingCall,
+  tellUnsent,
+  type WholeResponse,
+} from './response-parts.js'
 
 /** Who decides about a response. */
 export interface ResponseOwner {

@@ -46,8 +46,8 @@ export {
   type Versioned,
 } from './http.js'
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
+export type { Answer } from './response-parts.js'
 export type { UpToDateOptions } from './up-to-date.js'
-export type { Answer } from './whole-response.js'
 
 /** Options of the middleware. `stream` is left out: a `Response` does not tell whether its body is a stream. */
 export interface TransactionsOptions extends Omit<RouteTransactionOptions<Context>, 'stream'> {

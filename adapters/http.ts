@@ -33,7 +33,7 @@ import {
   statusOf,
 } from './error-status.js'
 import { type IdempotencyOptions, idempotencyOptionTypes, mergeIdempotency } from './idempotency.js'
-import type { Answer } from './whole-response.js'
+import type { Answer } from './response-parts.js'
 
 /** What a request's transaction needs of a datastore. */
 export interface TransactionalDatastore {

@@ -23,8 +23,8 @@ import {
   ProgrammingError,
 } from '../src/index.js'
 import type { RecordedResponse } from '../src/recorders.js'
+import { type ResponseToRecord, recordOf, WholeResponse } from './response-parts.js'
 import { decodedFor, fingerprintOf, headersToKeep } from './stored-answer.js'
-import { type ResponseToRecord, recordOf, WholeResponse } from './whole-response.js'
 
 /** Whose keys they are: a client's own, by what identifies it; or everybody's. */
 export type IdempotencyScope<Request = unknown> = 'public' | ((request: Request) => string | number | bigint)

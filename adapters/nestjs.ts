@@ -36,8 +36,7 @@ import {
   type ServedRequest,
   type TransactionalDatastore,
 } from './http.js'
-import { getDatastoreToken, getTransactionsOptionsToken, refuseRetries, routeKey } from './nest-decorators.js'
-import { claimAll } from './nest-routes.js'
+import { claimAll, getDatastoreToken, getTransactionsOptionsToken, refuseRetries, routeKey } from './nest-decorators.js'
 import { serve } from './request-transaction.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
@@ -53,7 +52,7 @@ export {
   type TransactionalMethodDecorator,
   type TransactionalOptions,
 } from './nest-decorators.js'
-export type { Answer } from './whole-response.js'
+export type { Answer } from './response-parts.js'
 
 /** What the module needs of a datastore; a `PrismaDatastore` is one. */
 export interface NestDatastore extends TransactionalDatastore, TransactionRunner {

@@ -20,9 +20,16 @@ import {
 } from './http.js'
 import { assertIdempotency, type ClaimPlace, IdempotentRequest } from './idempotency.js'
 import { bindRequest, bindResponse } from './request-context.js'
-import { goneAway, isPast, ResponseHead, whyNobodyWaits } from './response-head.js'
+import {
+  goneAway,
+  HeldAnswer,
+  isPast,
+  maxHeldBytes,
+  ResponseHead,
+  WholeResponse,
+  whyNobodyWaits,
+} from './response-parts.js'
 import { formatPositions, parsePositions, positionCookie, positionHeader } from './up-to-date.js'
-import { HeldAnswer, maxHeldBytes, WholeResponse } from './whole-response.js'
 
 /**
  * Gives a request its transaction. It begins at once where something is done in it before the handler, where the handler can be run

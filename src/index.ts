@@ -115,6 +115,10 @@ export {
   EventSourcingError,
   FollowerError,
   type FollowerErrorDetails,
+  IdempotencyBodyError,
+  IdempotencyKeyError,
+  IdempotencyKeyInUseError,
+  IdempotencyKeyReusedError,
   IntegrityError,
   InterfaceError,
   InternalError,
@@ -131,10 +135,17 @@ export {
   OriginatorIdError,
   OriginatorVersionError,
   OverloadedError,
+  type PartialCommitDetails,
+  PartialCommitError,
   PersistenceError,
   PoolExhaustedError,
+  PositionError,
+  type PreconditionDetails,
+  PreconditionFailedError,
+  PreconditionRequiredError,
   ProgrammingError,
   ProjectionBlockedError,
+  ProjectionStaleError,
   PublishError,
   type PublishErrorDetails,
   RollbackOnlyError,
@@ -184,11 +195,10 @@ export { PrismaApplicationRecorder } from './prisma/application-recorder.js'
 export { isTransient } from './prisma/connection-source.js'
 export { PrismaDatastore } from './prisma/datastore.js'
 export type { PrismaDatastoreOptions } from './prisma/datastore-options.js'
-export { preparedStatementName } from './prisma/driver.js'
+export { preparedStatementName, type TransactionClient } from './prisma/driver.js'
 export { PrismaFactory } from './prisma/factory.js'
-export { type IdempotencyStoreOptions, PrismaIdempotencyStore } from './prisma/idempotency-store.js'
 export type { ListenConnection } from './prisma/log-signals.js'
-export type { TransactionClient } from './prisma/prisma-client.js'
+export { type IdempotencyStoreOptions, PrismaIdempotencyStore } from './prisma/side-recorders.js'
 
 export { PrismaProcessRecorder, PrismaTrackingRecorder } from './prisma/tracking-recorder.js'
 export type {
@@ -205,7 +215,6 @@ export {
   type ProjectionHandler,
   type TimerHandler,
 } from './projection/handlers.js'
-export type { ProjectionProgress, ProjectionRunnerStats } from './projection/progress.js'
 export {
   defineProjection,
   type OutsideWork,
@@ -214,26 +223,29 @@ export {
   type ReactionTraits,
 } from './projection/projection.js'
 export { ProjectionRunner } from './projection/projection-runner.js'
-export { defineReaction, type Reaction, type ReactionOptions } from './projection/reaction.js'
-export type { RebuildOptions, RebuildWay } from './projection/rebuild.js'
-export type { RebuildProgress, RebuildResult } from './projection/rebuild-work.js'
-export { type RowsDelegate, rows } from './projection/rows.js'
-export type { ProjectionDatastore, ProjectionRunnerOptions } from './projection/runner-options.js'
-export { onTimer, type TimedHandler } from './projection/timers.js'
 export {
-  IdempotencyBodyError,
-  IdempotencyKeyError,
-  IdempotencyKeyInUseError,
-  IdempotencyKeyReusedError,
-  type PartialCommitDetails,
-  PartialCommitError,
-  PositionError,
-  type PreconditionDetails,
-  PreconditionFailedError,
-  PreconditionRequiredError,
-  ProjectionStaleError,
-} from './request-errors.js'
-export { Follower, ProcessingEvent, type ProcessingJob } from './systems/follower.js'
+  defineReaction,
+  onTimer,
+  type Reaction,
+  type ReactionOptions,
+  type TimedHandler,
+} from './projection/reaction.js'
+export type { RebuildOptions, RebuildWay } from './projection/rebuild.js'
+export { type RowsDelegate, rows } from './projection/rows.js'
+export type {
+  ProjectionDatastore,
+  ProjectionProgress,
+  ProjectionRunnerOptions,
+  ProjectionRunnerStats,
+} from './projection/runner-options.js'
+export type { RebuildProgress, RebuildResult } from './projection/shadow-rebuild.js'
+export {
+  Follower,
+  ProcessingEvent,
+  type ProcessingJob,
+  type RecordingEvent,
+  type RecordingEventReceiver,
+} from './systems/follower.js'
 export {
   type ApplicationClass,
   EventSourcedProjection,
@@ -241,9 +253,7 @@ export {
   type Leading,
   ProcessApplication,
 } from './systems/leader.js'
-export type { RecordingEvent, RecordingEventReceiver } from './systems/prompts.js'
-export { System, type SystemOptions } from './systems/system.js'
-export { SystemRunner, type SystemRunnerOptions } from './systems/system-runner.js'
+export { System, type SystemOptions, SystemRunner, type SystemRunnerOptions } from './systems/system.js'
 export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
 export { type CapturedContext, captureContext } from './transaction/context.js'
 export type { OnEscape, Outside } from './transaction/escapes.js'

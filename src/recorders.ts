@@ -3,8 +3,7 @@ export { type CachedOriginator, type Evicted } from './application/originator-ca
 export { type InfrastructureFactory, type InfrastructureSource } from './persistence/environment.js'
 export { type EventsAgain, type PutOptions } from './persistence/event-store.js'
 export { InMemorySubjectKeyRecorder } from './persistence/in-memory-factory.js'
-export { InMemoryProjectionRecorder } from './persistence/in-memory-projections.js'
-export { InMemoryTimerRecorder } from './persistence/in-memory-timers.js'
+export { InMemoryProjectionRecorder, InMemoryTimerRecorder } from './persistence/in-memory-projections.js'
 export { type MapperOptions } from './persistence/mapper.js'
 export { PersonalDataKeys } from './persistence/personal-data-keys.js'
 export {
@@ -39,7 +38,6 @@ export {
   type TagQuery,
   type WaitOptions,
 } from './persistence/recorder.js'
-export { type StreamPosition } from './persistence/stored-event.js'
 export {
   type DueTimer,
   type PendingTimer,
@@ -47,11 +45,16 @@ export {
   type StoredTimer,
   type TimerFailure,
   type TimerRecorder,
-} from './persistence/timer-recorder.js'
+} from './persistence/side-recorders.js'
+export { type StreamPosition } from './persistence/stored-event.js'
 export { type DecimalClass, type TranscodedType } from './persistence/transcodings.js'
 export { type RecorderDatastore, type RecorderOptions } from './prisma/aggregate-recorder.js'
-export { PrismaSubjectKeyRecorder, type SubjectKeyOptions } from './prisma/subject-key-recorder.js'
-export { PrismaTimerRecorder, type TimerRecorderOptions } from './prisma/timer-recorder.js'
+export {
+  PrismaSubjectKeyRecorder,
+  PrismaTimerRecorder,
+  type SubjectKeyOptions,
+  type TimerRecorderOptions,
+} from './prisma/side-recorders.js'
 export {
   type ProcessRecorderOptions,
   type TrackingOptions,

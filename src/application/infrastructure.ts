@@ -11,15 +11,14 @@ import type { Environment, InfrastructureFactory, InfrastructureSource } from '.
 import { EventStore } from '../persistence/event-store.js'
 import { InMemoryFactory } from '../persistence/in-memory-factory.js'
 import type { Mapper } from '../persistence/mapper.js'
-import { PersonalDataKeys } from '../persistence/personal-data-keys.js'
+import { PersonalDataKeys, TagTexts } from '../persistence/personal-data-keys.js'
 import type {
   ApplicationRecorder,
   ManagedApplicationRecorder,
   SubjectKeyRecorder,
   WatchedCall,
 } from '../persistence/recorder.js'
-import { TagTexts } from '../persistence/tag-texts.js'
-import type { TimerRecorder } from '../persistence/timer-recorder.js'
+import type { TimerRecorder } from '../persistence/side-recorders.js'
 import { isUnderTest } from '../surroundings.js'
 import type { EventReader } from './repository.js'
 

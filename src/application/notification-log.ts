@@ -2,6 +2,7 @@
 import { callable, checkOptions, count, milliseconds, type OptionTypesOf, text } from '../checked-options.js'
 import { queriedTags, type Tag, type Tags } from '../domain/tags.js'
 import { MapperError, NotSupportedError, OperationalError, ProgrammingError } from '../errors.js'
+import { TagTexts } from '../persistence/personal-data-keys.js'
 import {
   type ApplicationRecorder,
   checkLimit,
@@ -9,7 +10,6 @@ import {
   type SelectNotificationsOptions,
 } from '../persistence/recorder.js'
 import type { LoggedNotification, Metadata } from '../persistence/stored-event.js'
-import { TagTexts } from '../persistence/tag-texts.js'
 
 /** Narrows a read of a notification log. */
 export interface SelectLogOptions extends Omit<SelectNotificationsOptions, 'tags'> {

@@ -5,10 +5,10 @@ import type { StatementRunner } from '../prisma/connections.js'
 import type { Dialect, Finding, Query } from '../prisma/dialect.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import { type SqlDriverAdapter, statement } from '../prisma/driver.js'
-import { LogWatch } from '../prisma/log-watch.js'
+import { LogWatch } from '../prisma/log-signals.js'
 import { checkIdentifier, type TableNames, tableNames } from '../prisma/table-names.js'
 import { translateError } from '../prisma/translate-error.js'
-import { examineMigrations } from './migrate.js'
+import { examineMigrations } from './migrations.js'
 import { projectionFindings, timerFindings } from './projection-findings.js'
 
 export type { Finding }

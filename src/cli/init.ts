@@ -2,8 +2,8 @@
 import { writeFile } from 'node:fs/promises'
 import { EnvironmentError } from '../errors.js'
 import type { OriginatorIdType } from '../prisma/dialect.js'
-import type { ModelTypes } from '../prisma/dialects/table-options.js'
 import { providersByName } from '../prisma/driver.js'
+import type { ModelTypes } from '../prisma/table-names.js'
 import { findSchema, type PrismaConfig, type SchemaPlace, shown } from './project.js'
 import { modelTypes, type RenderedModel, renderedModels } from './schema-models.js'
 

@@ -1,4 +1,5 @@
-/** The commands of the command line, their options and what they print. */
+/** The commands of the command line, their options and what they print; and what completes them in a shell. */
+
 import { createRequire } from 'node:module'
 import { Command, CommanderError, Option } from 'commander'
 import { EnvironmentError } from '../errors.js'
@@ -6,12 +7,10 @@ import type { Dialect, OriginatorIdType } from '../prisma/dialect.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import { providersByName } from '../prisma/driver.js'
 import { tableNames } from '../prisma/table-names.js'
-import { addCompletion } from './completion.js'
 import { doctor, type Finding } from './doctor.js'
 import { init, providerIn, typesOf } from './init.js'
 import { addLogCommands } from './log-commands.js'
-import { migrate } from './migrate.js'
-import { writeViews } from './migration-history.js'
+import { migrate, writeViews } from './migrations.js'
 import { findSchema, type Output, type ProjectFlags, readConfig, readProject, urlOf } from './project.js'
 import { addProjections } from './projection-commands.js'
 import { modelTypes, tablesSql, viewsSql } from './schema-models.js'
@@ -288,3 +287,76 @@ async function runDoctor({ app, postgresSchema, json, ...flags }: DoctorFlags, o
 }
 
 const marks: Readonly<Record<Finding['status'], string>> = { ok: 'ok     ', warning: 'WARNING', error: 'ERROR  ' }
+
+/** The words that may follow a command. */
+interface Place {
+  /** The words up to there, such as `projections status`; empty for the program. */
+  readonly path: string
+  readonly words: readonly string[]
+}
+
+const shells = {
+  bash: bashScript,
+  zsh: zshScript,
+  fish: fishScript,
+} as const
+
+type Shell = keyof typeof shells
+
+/** Adds `completion`. */
+function addCompletion(command: Command, output: Output): void {
+  command
+    .command('completion')
+    .description('print what completes these commands; such as: eval "$(npx eventsourcing-prisma completion)"')
+    .addOption(new Option('--shell <shell>', 'the shell').choices(Object.keys(shells)).default('bash'))
+    // One of its keys, as commander has checked.
+    .action(({ shell }: { readonly shell: Shell }) => output.print(shells[shell](command.name(), placesOf(command))))
+}
+
+function placesOf(command: Command, path = ''): Place[] {
+  const options = command.options.filter(({ hidden }) => !hidden).map(({ long, short }) => long ?? short ?? '')
+  const names = command.commands.map((each) => each.name())
+  const below = command.commands.flatMap((each) => placesOf(each, path === '' ? each.name() : `${path} ${each.name()}`))
+  return [{ path, words: [...names, ...options, '--help'] }, ...below]
+}
+
+function bashScript(program: string, places: readonly Place[]): string {
+  const name = functionName(program)
+  return `${name}() {
+    local path='' word
+    for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+        case "$word" in -*) ;; *) path="\${path:+$path }$word" ;; esac
+    done
+    local words
+    while :; do
+        case "$path" in
+${casesOf(places)}
+            *) path="\${path% *}" ;;
+        esac
+    done
+    COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
+    [ \${#COMPREPLY[@]} -gt 0 ] || COMPREPLY=($(compgen -f -- "\${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -F ${name} ${program}`
+}
+
+/** With the functions that zsh has for those of bash. */
+function zshScript(program: string, places: readonly Place[]): string {
+  return `autoload -U +X bashcompinit && bashcompinit\n${bashScript(program, places)}`
+}
+
+function fishScript(program: string, places: readonly Place[]): string {
+  const lines = places.map(({ path, words }) => {
+    const within = path === '' ? '__fish_use_subcommand' : `__fish_seen_subcommand_from ${path.split(' ').at(-1)}`
+    return `complete -c ${program} -f -n '${within}' -a '${words.join(' ')}'`
+  })
+  return lines.join('\n')
+}
+
+function casesOf(places: readonly Place[]): string {
+  return places.map(({ path, words }) => `            '${path}') words='${words.join(' ')}'; break ;;`).join('\n')
+}
+
+function functionName(program: string): string {
+  return `_${program.replaceAll('-', '_')}`
+}

@@ -1,9 +1,16 @@
 /** The commands over projections: their options, and what they print. */
+
 import { type Command, Option } from 'commander'
-import { EnvironmentError } from '../errors.js'
-import type { ProjectionReport, ProjectionTables } from '../persistence/projection-tables.js'
+import { EnvironmentError, isEventSourcingError } from '../errors.js'
+import type { ProjectionRow } from '../persistence/projection-recorder.js'
+import { type ProjectionReport, ProjectionTables } from '../persistence/projection-tables.js'
+import { adapterFromUrl } from '../prisma/adapter-from-url.js'
+import { PrismaApplicationRecorder } from '../prisma/application-recorder.js'
+import { PrismaDatastore } from '../prisma/datastore.js'
+import { PrismaProjectionRecorder } from '../prisma/projection-recorder.js'
+import { tableNames } from '../prisma/table-names.js'
+import { isTransient } from '../transaction/options.js'
 import { counted, jsonValue, type Output, readProject, urlOf } from './project.js'
-import { withProjectionTables } from './projection-tables.js'
 import { loadRunners, RebuildView, type RunningEvent, runnerOf, runUntil, untilSignal } from './run-projections.js'
 
 interface TablesFlags {
@@ -289,4 +296,54 @@ function progress(position: bigint, target: bigint | undefined): string | undefi
 function lineOf({ event, ...details }: RunningEvent): string {
   const told = Object.entries(details).map(([name, value]) => `${name} ${String(jsonValue(name, value))}`)
   return [event, ...told].join(', ')
+}
+
+/** Whose tables. */
+export interface ProjectionTablesOptions {
+  /** The database, as `adapterFromUrl` takes it. */
+  readonly url: string
+  /** The application; an empty name has tables without a prefix. */
+  readonly application: string
+  /** The PostgreSQL schema of the tables. */
+  readonly schema?: string
+}
+
+/** Opens them for some work. */
+export async function withProjectionTables<T>(
+  { url, application, schema }: ProjectionTablesOptions,
+  work: (tables: ProjectionTables) => Promise<T>,
+): Promise<T> {
+  const datastore = new PrismaDatastore({ adapter: await adapterFromUrl(url) })
+  const names = tableNames(application)
+  const place = schema === undefined ? {} : { schema }
+  try {
+    const recorder = new HelpfulRecorder(datastore, { names, ...place })
+    const log = new PrismaApplicationRecorder(datastore, { eventsTable: names.events, ...place })
+    return await work(new ProjectionTables({ recorder, log, application }))
+  } finally {
+    await datastore.close()
+  }
+}
+
+/** Says which option names other tables, where these are not there. */
+class HelpfulRecorder extends PrismaProjectionRecorder {
+  readonly #table: string
+
+  constructor(...[datastore, options]: ConstructorParameters<typeof PrismaProjectionRecorder>) {
+    super(datastore, options)
+    this.#table = options.names.projections
+  }
+
+  override async rows(): Promise<ProjectionRow[]> {
+    try {
+      return await super.rows()
+    } catch (error) {
+      if (!isEventSourcingError(error) || isTransient(error)) throw error
+      throw new EnvironmentError(
+        `${error.message.replace(/[^.]$/, '$&.')} Is there a table ${this.#table}? Name the application with --app; npx eventsourcing-prisma init ` +
+          'writes the models of its tables.',
+        { cause: error },
+      )
+    }
+  }
 }

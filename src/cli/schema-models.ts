@@ -4,10 +4,10 @@ import type { Dialect, OriginatorIdType } from '../prisma/dialect.js'
 import { mysqlModelTypes, positionsTable } from '../prisma/dialects/mariadb-tables.js'
 import { postgresqlModelTypes } from '../prisma/dialects/postgresql-tables.js'
 import { sqliteModelTypes } from '../prisma/dialects/sqlite-tables.js'
-import type { ModelTypes } from '../prisma/dialects/table-options.js'
 import {
   checkIdentifier,
   dueIndexName,
+  type ModelTypes,
   positionIndexName,
   primaryKeyName,
   receiptIndexName,

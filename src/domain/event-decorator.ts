@@ -1,6 +1,6 @@
 /** `@event` and `@applies`: make a method, a setter or the constructor of a class trigger an event, or only apply one. */
 import { ProgrammingError } from '../errors.js'
-import { Aggregate, isAggregate, tryRecordOf } from './aggregate.js'
+import { Aggregate, isAggregate, triggerEvent, tryRecordOf } from './aggregate.js'
 import {
   alreadyDefined,
   type CreationEvent,
@@ -22,7 +22,6 @@ import {
 import { argumentsOfEvent, dataOfArguments, type EventData, reservedDataNames, type Signature } from './event.js'
 import { assertPlainFunction, checkEventName, type EventDefinition, isEventDefinition } from './event-definition.js'
 import type { EventDecorator, MemberDecorator } from './event-fit.js'
-import { triggerEvent } from './trigger.js'
 
 /** What can be said of an event beside its parameters; of one with a definition, there. */
 export interface EventOptions {

@@ -1,7 +1,6 @@
 /** The configuration variables of an application, with and without its name in front, and the port of what makes its recorders from them. */
 import { described, nearestName } from '../checked-options.js'
 import { EnvironmentError } from '../errors.js'
-import type { InboxRecorder } from './inbox-recorder.js'
 import type { ProjectionRecorder } from './projection-recorder.js'
 import type {
   ManagedAggregateRecorder,
@@ -10,7 +9,7 @@ import type {
   ManagedSubjectKeyRecorder,
   ManagedTrackingRecorder,
 } from './recorder.js'
-import type { TimerRecorder } from './timer-recorder.js'
+import type { InboxRecorder, TimerRecorder } from './side-recorders.js'
 
 /** Names and values, like `process.env`. */
 export type EnvironmentVariables = Readonly<Record<string, string | undefined>>

@@ -4,7 +4,7 @@ import { Erased } from '../domain/personal-data.js'
 import type { Tag } from '../domain/tags.js'
 import { NotSupportedError } from '../errors.js'
 import type { Mapper } from './mapper.js'
-import { PersonalDataKeys } from './personal-data-keys.js'
+import { PersonalDataKeys, TagTexts } from './personal-data-keys.js'
 import type {
   AggregateRecorder,
   Append,
@@ -14,7 +14,6 @@ import type {
   SinceSnapshotRange,
 } from './recorder.js'
 import { type Notification, numbered, PageSize, type StoredEvent, type StreamPosition } from './stored-event.js'
-import { TagTexts } from './tag-texts.js'
 
 /** Few streams are longer, so most are read by one statement. */
 const longestPage = 2_000

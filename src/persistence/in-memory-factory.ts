@@ -1,7 +1,7 @@
 /** The factory of applications that nobody has configured, and its recorders beside those of events: tracking positions and subject keys in memory. */
 import type { InfrastructureFactory } from './environment.js'
+import { InMemoryTimerRecorder } from './in-memory-projections.js'
 import { InMemoryAggregateRecorder, InMemoryApplicationRecorder, noTransactions } from './in-memory-recorders.js'
-import { InMemoryTimerRecorder } from './in-memory-timers.js'
 import {
   logPosition,
   type ManagedProcessRecorder,

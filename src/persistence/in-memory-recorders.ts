@@ -26,7 +26,7 @@ import {
 } from './recorder.js'
 import type { Metadata, Notification, StoredEvent, StreamPosition } from './stored-event.js'
 import { LogSubscription } from './subscription.js'
-import { WakeUps } from './wake-ups.js'
+import { WakeUps } from './waiting.js'
 
 /**
  * Keeps events, or snapshots, in memory.

@@ -1,8 +1,8 @@
 /** The end of a log, read once for all in this process who follow it there. */
 import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises'
 import { type FollowedLog, type LogPage, Patience, readPage, withinTime } from './followed-log.js'
-import { Rest } from './rest.js'
 import { PageSize } from './stored-event.js'
+import { Rest } from './waiting.js'
 
 /** One who follows a log. */
 export interface Follower {

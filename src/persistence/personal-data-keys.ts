@@ -1,8 +1,12 @@
-/** Encrypts personal data with keys of the persons that they are about, and gives them back while the keys exist. */
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+/** Hides what is personal or secret: data, with keys of the persons that they are about, given back while the keys exist; and values of tags, by an HMAC. */
+
+import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { type DomainEvent, domainEvent } from '../domain/event.js'
 import { canonical, checkSubject, Erased, noSubjects } from '../domain/personal-data.js'
-import { ConcurrencyError, MapperError, NotSupportedError } from '../errors.js'
+import { Secret, type Tag } from '../domain/tags.js'
+import { ConcurrencyError, EnvironmentError, MapperError, NotSupportedError } from '../errors.js'
+import { cipherKeysVariable, cipherKeyVariable } from './cipher.js'
+import type { Environment } from './environment.js'
 import { type Mapper, placeholderOf, type SealedData, sealedIn, unreadable, unwritable } from './mapper.js'
 import type { SubjectKeyRecorder } from './recorder.js'
 
@@ -232,6 +236,67 @@ function decrypted(text: string, key: Uint8Array, place: string): Uint8Array {
       {
         cause: error,
       },
+    )
+  }
+}
+
+const tagKeyVariable = 'TAG_KEY'
+const shortestKey = 16
+const tagPurpose = 'eventsourcing-prisma tags'
+
+/** Writes tags, with the key of one application. */
+export class TagTexts {
+  readonly #environment: Environment | undefined
+  #key: Buffer | undefined
+
+  /** @param environment - has the key; without it no value can be secret */
+  constructor(environment?: Environment) {
+    this.#environment = environment
+  }
+
+  /**
+   * Writes tags, each once.
+   *
+   * @throws `EnvironmentError` for a secret value where there is no key
+   */
+  of(tags: readonly Tag[]): string[] {
+    return [
+      ...new Set(tags.map(({ name, value }) => `${name}:${value instanceof Secret ? this.#hmac(name, value) : value}`)),
+    ]
+  }
+
+  /** With the tag's name in it, so that one value under two names does not look the same. */
+  #hmac(name: string, value: Secret): string {
+    this.#key ??= this.#findKey()
+    return createHmac('sha256', this.#key).update(`${name}\0${value.reveal()}`).digest('base64url')
+  }
+
+  #findKey(): Buffer {
+    const names = (variable: string): string => this.#environment?.names(variable).join(', ') ?? variable
+    const text = this.#environment?.get(tagKeyVariable) || this.#cipherKey()
+    if (text === undefined) {
+      throw new EnvironmentError(
+        `Cannot hide the value of a tag by secret() without a key: set one of ${names(tagKeyVariable)} to what AESCipher.createKey() ` +
+          `gives, and never change it. Without it, the key follows from ${cipherKeyVariable}.`,
+      )
+    }
+    if (text.length < shortestKey) {
+      throw new EnvironmentError(
+        `Cannot hide the value of a tag: the key in ${names(tagKeyVariable)} has less than ${shortestKey} characters, and could be guessed.`,
+      )
+    }
+    return Buffer.from(hkdfSync('sha256', Buffer.from(text), noSalt, tagPurpose, 32))
+  }
+
+  /** @throws `EnvironmentError` where the key of the cipher changes: what was tagged before would not be found */
+  #cipherKey(): string | undefined {
+    const environment = this.#environment
+    const texts = (environment?.get(cipherKeysVariable) ?? '').split(',').map((text) => text.trim())
+    const keys = [environment?.get(cipherKeyVariable) ?? '', ...texts].filter((text) => text !== '')
+    if (keys.length < 2) return keys[0]
+    throw new EnvironmentError(
+      `Cannot hide the value of a tag: ${cipherKeysVariable} has more than one key, and the tags of before have to be found. Set ` +
+        `${environment?.names(tagKeyVariable).join(', ')} to the key that was the only one.`,
     )
   }
 }

@@ -3,8 +3,8 @@ import { IntegrityError, ProgrammingError } from '../errors.js'
 import { endBefore, type LogPage, Patience, readPage, withinTime } from './followed-log.js'
 import type { LogTail } from './log-tail.js'
 import { logPosition, type SubscribeOptions, type Subscription, type SubscriptionPage } from './recorder.js'
-import { Rest } from './rest.js'
 import { type Notification, PageSize } from './stored-event.js'
+import { Rest } from './waiting.js'
 
 /** Pages begin small, since nothing is known of the states, and grow. */
 const firstPage = 10

@@ -10,8 +10,6 @@ import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
 import { ClientTransactions, type GivenLimits, hookClient } from './client-transactions.js'
 import type { DriverConnection } from './connections.js'
-import { type Guest, Guests, type OpenGuest } from './guest.js'
-import { type GuestPlace, guestOperation, modelReads } from './guest-operation.js'
 import {
   isPrismaClient,
   isPrismaOperation,
@@ -20,7 +18,9 @@ import {
   type PrismaClientLike,
   prismaDefaults,
   transactionOptionsOf,
-} from './prisma-client.js'
+} from './driver.js'
+import { type Guest, Guests, type OpenGuest } from './guest.js'
+import { type GuestPlace, guestOperation, modelReads } from './guest-operation.js'
 
 /** A client that is called in place of another one. */
 export interface OtherClient {

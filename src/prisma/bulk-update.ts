@@ -4,8 +4,13 @@
  */
 import type { ProjectedRowChanges } from '../persistence/projection-recorder.js'
 import { AsyncContext } from '../transaction/context.js'
-import { DelegatedTransaction, type SqlDriverTransaction, type SqlQuery } from './driver.js'
-import { isUnextended, type PrismaClientLike } from './prisma-client.js'
+import {
+  DelegatedTransaction,
+  isUnextended,
+  type PrismaClientLike,
+  type SqlDriverTransaction,
+  type SqlQuery,
+} from './driver.js'
 
 /** How a database lets an insert change rows that exist. @param key - the unique column @param columns - what is changed; all quoted */
 export type Overwriting = (key: string, columns: readonly string[]) => string

@@ -6,11 +6,8 @@ import { closedError, type IsolationLevel, type TransactionOptions } from '../tr
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { DriverConnection } from './connections.js'
-import { isolationLevels, type SqlIsolationLevel } from './driver.js'
-import { ClientTransaction, type ClientTransactionLimit, DriverTransaction, type Names } from './driver-transaction.js'
-import type { OpenGuest } from './guest.js'
-import { carryOutIn, carryOutWork, type GuestPlace, takeOver } from './guest-operation.js'
 import {
+  isolationLevels,
   isPrismaOperation,
   originalOf,
   type PrismaClientLike,
@@ -18,8 +15,12 @@ import {
   prismaDefaults,
   prismaTransaction,
   prismaTransactionOf,
+  type SqlIsolationLevel,
   transactionOptionsOf,
-} from './prisma-client.js'
+} from './driver.js'
+import { ClientTransaction, type ClientTransactionLimit, DriverTransaction, type Names } from './driver-transaction.js'
+import type { OpenGuest } from './guest.js'
+import { carryOutIn, carryOutWork, type GuestPlace, takeOver } from './guest-operation.js'
 
 /** The work of an interactive transaction. */
 type ClientWork = (client: object) => unknown

@@ -23,17 +23,16 @@ import {
 } from './datastore-options.js'
 import type { Dialect } from './dialect.js'
 import { dialectOf } from './dialects/by-provider.js'
-import type { SqlDriverAdapterFactory } from './driver.js'
-import { setEngine } from './engine.js'
-import { type ListenConnection, Listener, LogSignals } from './log-signals.js'
-import { LogWatches } from './log-watch.js'
 import {
   adapterOf,
   isPrismaClient,
   type PrismaClientLike,
+  type SqlDriverAdapterFactory,
   strangerError,
   type TransactionClient,
-} from './prisma-client.js'
+} from './driver.js'
+import { setEngine } from './engine.js'
+import { type ListenConnection, Listener, LogSignals, LogWatches } from './log-signals.js'
 import { ReplaceableConnections } from './replaceable-connections.js'
 import { newShadowClient } from './shadow-client.js'
 import {

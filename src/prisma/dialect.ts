@@ -22,20 +22,20 @@ import type {
   TaggedRead,
   TagQuery,
 } from '../persistence/recorder.js'
-import type { Notification, StoredEvent, StreamPosition, Tracking } from '../persistence/stored-event.js'
 import type {
   DueTimer,
   PendingTimer,
   SelectTimersOptions,
   StoredTimer,
   TimerFailure,
-} from '../persistence/timer-recorder.js'
+} from '../persistence/side-recorders.js'
+import type { Notification, StoredEvent, StreamPosition, Tracking } from '../persistence/stored-event.js'
 import type { Damage } from '../transaction/connection.js'
 import type { IsolationLevel } from '../transaction/options.js'
 import type { Overwriting } from './bulk-update.js'
 import type { Connections, DriverConnection, StatementRunner } from './connections.js'
 import type { DriverErrorFacts, SqlDriverAdapterFactory, SqlQuery, SqlQueryable } from './driver.js'
-import type { LogWatch } from './log-watch.js'
+import type { LogWatch } from './log-signals.js'
 
 /** How the database keeps what was committed: `full` through a loss of power, `normal` through a crash of the process. */
 export type Durability = 'full' | 'normal'

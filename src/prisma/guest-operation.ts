@@ -9,9 +9,9 @@ import { type AnyMethod, ClientCall, type Operation } from '../transaction/calls
 import { closedError } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
+import { isPrismaOperation, type PrismaOperation } from './driver.js'
 import type { ClientTransaction } from './driver-transaction.js'
 import type { Guest } from './guest.js'
-import { isPrismaOperation, type PrismaOperation } from './prisma-client.js'
 
 /** The operations of models that only read, and lock nothing. */
 export const modelReads: ReadonlySet<string> = new Set([

@@ -3,7 +3,14 @@ import { AsyncContext, type CapturedContext, captureFlow, outsideOfEverything } 
 import type { Scope } from '../transaction/scope.js'
 import type { Guest as SessionGuest } from '../transaction/session.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
-import type { SqlDriverTransaction, SqlIsolationLevel, SqlQuery } from './driver.js'
+import {
+  prismaTransaction,
+  prismaTransactionOf,
+  type SqlDriverTransaction,
+  type SqlIsolationLevel,
+  type SqlQuery,
+  strangerError,
+} from './driver.js'
 import {
   DriverTransaction,
   innermostOf,
@@ -12,7 +19,6 @@ import {
   sendOfGuest,
   type TransactionTarget,
 } from './driver-transaction.js'
-import { prismaTransaction, prismaTransactionOf, strangerError } from './prisma-client.js'
 
 /** The largest delay of a Node timer: Prisma's own limits must never be the ones that end a transaction. */
 const longestDelayMs = 2_147_483_647

@@ -5,7 +5,9 @@ import { JoiningClients } from './ambient-client.js'
 import type { PrismaDatastoreOptions } from './datastore-options.js'
 import {
   DelegatedTransaction,
+  isPrismaClient,
   isWrite,
+  type PrismaClientLike,
   type SqlConnectionInfo,
   type SqlDriverAdapter,
   type SqlDriverAdapterFactory,
@@ -14,7 +16,6 @@ import {
   type SqlQuery,
   type SqlResultSet,
 } from './driver.js'
-import { isPrismaClient, type PrismaClientLike } from './prisma-client.js'
 
 /** What a shadow's client needs of its datastore. */
 interface ShadowClientHost extends AdapterHost {

@@ -1,4 +1,4 @@
-/** Keeps a transaction on a connection from being ended by a statement, and knows when that has happened all the same. */
+/** Keeps a transaction on a connection from being ended by a statement, as the statement's words tell, and knows when that has happened all the same. */
 import { ProgrammingError } from '../errors.js'
 import type { Dialect, StatementEffect } from './dialect.js'
 import {
@@ -139,4 +139,191 @@ function endedError(cause: unknown): ProgrammingError {
     'A statement was not sent: the database has ended the transaction, as the cause says, and would store it at once.',
     { cause },
   )
+}
+
+/** How a database spells what is passed over. */
+interface Lexis {
+  /** Whether a backslash escapes the next character, in every text in quotes. */
+  readonly hasBackslashes: boolean
+  /** Whether `#` begins a comment, `--` does only before white space, and what stands in `/*!` is carried out. */
+  readonly hasMysqlComments: boolean
+  /** Whether there are comments inside of comments, texts between `$tag$`, and texts `E'…'` with backslashes. */
+  readonly hasDollarQuotes: boolean
+}
+
+/** The words of one statement, in upper case. */
+type StatementWords = readonly string[]
+
+/** Makes the function that gives the statements in a text. */
+function statementReader(lexis: Lexis): (sql: string) => StatementWords[] {
+  const token = tokenOf(lexis)
+  return (sql) => statementsIn(sql, token, lexis.hasDollarQuotes)
+}
+
+function statementsIn(sql: string, token: RegExp, commentsNest: boolean): StatementWords[] {
+  const statements: StatementWords[] = []
+  let words: string[] = []
+  let depth = 0
+  const end = (): void => {
+    if (words.length > 0) statements.push(words)
+    words = []
+    depth = 0
+  }
+  for (let at = 0; at < sql.length; ) {
+    if (commentsNest && sql.startsWith('/*', at)) {
+      at = afterComment(sql, at)
+      continue
+    }
+    token.lastIndex = at
+    const text = token.exec(sql)?.[0] ?? ''
+    at += Math.max(1, text.length)
+    if (text === ';' && depth <= 0) end()
+    if (!/^[\w@]/.test(text) || text.endsWith("'")) continue
+    const word = text.toUpperCase()
+    words.push(word)
+    depth += depthOf(word, words)
+  }
+  end()
+  return statements
+}
+
+/** What is defined with a body ends at the END of that, not at the first semicolon. */
+function depthOf(word: string, words: StatementWords): number {
+  const isBlock = words[0] === 'BEGIN' && words[1] === 'NOT'
+  if (words[0] !== 'CREATE' && !isBlock) return 0
+  if (word === 'BEGIN' || word === 'CASE' || (isBlock && words.length === 2)) return 1
+  return word === 'END' ? -1 : 0
+}
+
+function afterComment(sql: string, start: number): number {
+  const mark = /\/\*|\*\//g
+  mark.lastIndex = start
+  for (let depth = 0; ; ) {
+    const found = mark.exec(sql)
+    if (found === null) return sql.length
+    depth += found[0] === '/*' ? 1 : -1
+    if (depth === 0) return mark.lastIndex
+  }
+}
+
+function tokenOf({ hasBackslashes, hasMysqlComments, hasDollarQuotes }: Lexis): RegExp {
+  const alternatives = [
+    // What is carried out is read on: only its mark is passed over.
+    ...(hasMysqlComments ? ['/\\*M?!\\d*', '--(?=\\s|$)[^\\n]*', '#[^\\n]*'] : ['--[^\\n]*']),
+    '/\\*[^]*?\\*/',
+    ...(hasDollarQuotes ? [dollarQuoted, `[eE]${quoted("'", true)}`] : [quoted('`', false)]),
+    quoted("'", hasBackslashes),
+    quoted('"', hasBackslashes),
+    ...(hasMysqlComments || hasDollarQuotes ? [] : ['\\[[^\\]]*\\]']),
+    '[A-Za-z_@\\x80-\\uffff][\\w$@.\\x80-\\uffff]*',
+    '[^]',
+  ]
+  return new RegExp(alternatives.join('|'), 'y')
+}
+
+const dollarQuoted = '\\$(?<tag>(?:[A-Za-z_\\x80-\\uffff][\\w\\x80-\\uffff]*)?)\\$[^]*?\\$\\k<tag>\\$'
+
+function quoted(quote: string, escapes: boolean): string {
+  const plain = escapes ? `[^${quote}\\\\]*` : `[^${quote}]*`
+  const special = escapes ? `(?:\\\\[^]|${quote}${quote})` : `${quote}${quote}`
+  return `${quote}${plain}(?:${special}${plain})*${quote}`
+}
+
+/** Judges one statement by its words. */
+type Judge = (words: StatementWords) => StatementEffect
+
+/** Makes the function that judges a text of SQL: the worst of its statements counts. */
+function effectsBy(lexis: Lexis, judge: Judge): (sql: string) => StatementEffect {
+  const read = statementReader(lexis)
+  return (sql) => {
+    if (isPlain(sql)) return 'none'
+    const effects = new Set(read(sql).map(judge))
+    return worstFirst.find((effect) => effects.has(effect)) ?? 'none'
+  }
+}
+
+const worstFirst: readonly StatementEffect[] = ['controls', 'commits', 'mayCommit']
+
+/** Nearly every statement of Prisma's is of this kind, and there is one of them in a text. */
+function isPlain(sql: string): boolean {
+  return /^\s*(?:SELECT|INSERT|UPDATE|DELETE)\b/i.test(sql) && !sql.includes(';')
+}
+
+/** Begins, ends or divides a transaction: the same on all databases, where they know it. */
+function controls([first = '', second]: StatementWords): boolean {
+  switch (first) {
+    case 'BEGIN':
+      // A block of MariaDB.
+      return second !== 'NOT'
+    case 'COMMIT':
+    case 'ROLLBACK':
+      // These act on what was prepared, outside of any transaction.
+      return second !== 'PREPARED'
+    case 'START':
+    case 'PREPARE':
+      return second === 'TRANSACTION'
+    case 'SET':
+      return false
+    default:
+      return controllers.has(first)
+  }
+}
+
+const controllers = new Set(['END', 'ABORT', 'SAVEPOINT', 'RELEASE', 'XA'])
+
+const judgeControl: Judge = (words) => (controls(words) ? 'controls' : 'none')
+
+/** @see https://www.postgresql.org/docs/current/sql-commands.html Procedures cannot commit inside of a transaction there. */
+export const postgresqlEffect: (sql: string) => StatementEffect = effectsBy(
+  { hasBackslashes: false, hasMysqlComments: false, hasDollarQuotes: true },
+  judgeControl,
+)
+
+/** @see https://www.sqlite.org/lang_transaction.html */
+export const sqliteEffect: (sql: string) => StatementEffect = effectsBy(
+  { hasBackslashes: false, hasMysqlComments: false, hasDollarQuotes: false },
+  judgeControl,
+)
+
+/** These run nothing that commits; what else there is may, such as procedures and prepared statements. */
+const harmless = new Set('SELECT INSERT UPDATE DELETE REPLACE WITH VALUES SHOW EXPLAIN DESCRIBE DESC DO USE'.split(' '))
+
+/** Each commits first, whatever follows. */
+const committing = new Set(
+  'ALTER BACKUP CACHE CHANGE CHECK FLUSH GRANT IMPORT INSTALL LOCK OPTIMIZE RENAME REPAIR RESET REVOKE SHUTDOWN START STOP TRUNCATE UNINSTALL UNLOCK'.split(
+    ' ',
+  ),
+)
+
+/** @see https://mariadb.com/kb/en/sql-statements-that-cause-an-implicit-commit/ */
+export const mariadbEffect: (sql: string) => StatementEffect = effectsBy(
+  { hasBackslashes: true, hasMysqlComments: true, hasDollarQuotes: false },
+  (words) => {
+    // END belongs to blocks there.
+    if ((words[0] !== 'END' && controls(words)) || setsAutocommit(words)) return 'controls'
+    if (commitsFirst(words)) return 'commits'
+    return harmless.has(words[0] ?? '') ? 'none' : 'mayCommit'
+  },
+)
+
+function setsAutocommit([first, ...others]: StatementWords): boolean {
+  return first === 'SET' && others.some((word) => /(^|[@.])AUTOCOMMIT$/.test(word))
+}
+
+function commitsFirst([first = '', second = '', third, fourth]: StatementWords): boolean {
+  switch (first) {
+    case 'CREATE':
+      // CREATE OR REPLACE TEMPORARY TABLE is possible, too.
+      return second !== 'TEMPORARY' && !(second === 'OR' && fourth === 'TEMPORARY')
+    case 'DROP':
+      return second !== 'TEMPORARY' && second !== 'PREPARE'
+    case 'ANALYZE':
+      return second === 'TABLE' || third === 'TABLE'
+    case 'LOAD':
+      return second === 'INDEX'
+    case 'SET':
+      return second === 'PASSWORD'
+    default:
+      return committing.has(first)
+  }
 }

@@ -6,7 +6,7 @@ import type { Labelled, TransactionOptions, TransactionState } from '../transact
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
 import type { DriverConnection } from './connections.js'
-import type { TransactionClient } from './prisma-client.js'
+import type { TransactionClient } from './driver.js'
 
 /** What a rollback that was asked for means for the answer. */
 export interface RollbackOnlyOptions {

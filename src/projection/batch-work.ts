@@ -1,4 +1,6 @@
-/** The work of one part of a projection: batches that move its position on, and what becomes of events that fail. */
+/** The work of one part of a projection: batches that move its position on, what becomes of events that fail, and what is published of that. */
+
+import { type Channel, channel } from 'node:diagnostics_channel'
 import type { DomainEvent } from '../domain/event.js'
 import { DatastoreClosedError, LeaseLostError } from '../errors.js'
 import type { LogPage } from '../persistence/followed-log.js'
@@ -10,12 +12,11 @@ import type {
   ProjectionRecorder,
 } from '../persistence/projection-recorder.js'
 import type { Notification } from '../persistence/stored-event.js'
-import { Alarm } from './alarm.js'
+import { Alarm } from '../persistence/waiting.js'
 import type { PositionedEvent } from './handlers.js'
 import { ParkedKeys, partitionOf, reasonOf } from './parked-keys.js'
 import type { OutsideWork, Projection } from './projection.js'
 import type { ProjectionSource } from './source.js'
-import { publish } from './traces.js'
 
 /** How batches are run, and how often an event that fails is tried. */
 export interface BatchLimits {
@@ -310,4 +311,24 @@ export function pauseBefore(attempts: number, { minMs, longestMs }: BatchLimits)
 export function backOffMs(attempt: number, firstMs: number, longestMs: number): number {
   const ceiling = Math.min(longestMs, firstMs * 2 ** (attempt - 1))
   return ceiling / 2 + (Math.random() * ceiling) / 2
+}
+
+/** What happened in a projection. */
+export interface ProjectionTrace {
+  readonly projection: string
+  readonly version: number
+  readonly partition: number
+}
+
+const channels: Readonly<Record<'batch' | 'retry' | 'blocked' | 'parked' | 'lease', Channel>> = {
+  batch: channel('eventsourcing-prisma:projection.batch'),
+  retry: channel('eventsourcing-prisma:projection.retry'),
+  blocked: channel('eventsourcing-prisma:projection.blocked'),
+  parked: channel('eventsourcing-prisma:projection.parked'),
+  lease: channel('eventsourcing-prisma:projection.lease'),
+}
+
+/** Publishes, where anybody listens: `batch`, `retry`, `blocked`, `parked` or `lease`, with what belongs to it. */
+export function publish(name: keyof typeof channels, trace: ProjectionTrace & Readonly<Record<string, unknown>>): void {
+  if (channels[name].hasSubscribers) channels[name].publish(trace)
 }

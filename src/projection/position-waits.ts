@@ -2,7 +2,7 @@
 import { ProjectionBlockedError, WaitInterruptedError, WaitTimeoutError } from '../errors.js'
 import type { ProjectionRecorder, ProjectionRow } from '../persistence/projection-recorder.js'
 import type { WaitOptions } from '../persistence/recorder.js'
-import { Alarm } from './alarm.js'
+import { Alarm } from '../persistence/waiting.js'
 import type { Projection } from './projection.js'
 
 interface Wait {

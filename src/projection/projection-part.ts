@@ -9,14 +9,13 @@ import type {
 } from '../persistence/projection-recorder.js'
 import type { Subscription } from '../persistence/recorder.js'
 import type { Notification } from '../persistence/stored-event.js'
-import { type BatchCounts, type BatchLimits, BatchWork, type Outcome, titleOf } from './batch-work.js'
+import { type BatchCounts, type BatchLimits, BatchWork, type Outcome, publish, titleOf } from './batch-work.js'
 import { ParkedAttempts } from './parked-attempts.js'
 import { reasonOf } from './parked-keys.js'
 import { assertOneKind, hindranceOf, isDividedAnew, isSame, type PartState } from './part-rows.js'
 import type { Projection } from './projection.js'
-import { renewing } from './rebuild-work.js'
+import { renewing } from './shadow-rebuild.js'
 import { askedOf, type ProjectionSource, rangeOf } from './source.js'
-import { publish } from './traces.js'
 
 /** What a part stands on. */
 export interface PartHost {

@@ -11,26 +11,28 @@ import {
   rewindReaction,
 } from '../persistence/projection-recorder.js'
 import { logPosition, type WaitOptions } from '../persistence/recorder.js'
+import { Alarm } from '../persistence/waiting.js'
 import { outsideOfEverything } from '../transaction/context.js'
-import { Alarm } from './alarm.js'
 import type { BatchLimits } from './batch-work.js'
 import { retryParked } from './parked-attempts.js'
 import { PositionWaits } from './position-waits.js'
-import { type ProjectionProgress, type ProjectionRunnerStats, progressOf, type RunningProjection } from './progress.js'
 import type { Projection } from './projection.js'
 import { ProjectionPart } from './projection-part.js'
 import { type RebuildOptions, rebuild } from './rebuild.js'
-import type { RebuildResult } from './rebuild-work.js'
-import { noTagsElsewhere } from './remote-source.js'
 import {
   checkedLimits,
   checkRunnerOptions,
+  type ProjectionProgress,
   type ProjectionRunnerOptions,
+  type ProjectionRunnerStats,
+  progressOf,
+  type RunningProjection,
   recorderOf,
   sourceOf,
   timerWorkOf,
 } from './runner-options.js'
-import type { ProjectedApplication, ProjectionSource } from './source.js'
+import type { RebuildResult } from './shadow-rebuild.js'
+import { noTagsElsewhere, type ProjectedApplication, type ProjectionSource } from './source.js'
 import type { TimerWork } from './timer-work.js'
 
 /** How often a process looks whether it may take over what others have, or what was paused. */

@@ -1,4 +1,4 @@
-/** Definitions of reactions: names with handlers that act on what was stored, once for each event. */
+/** Definitions of reactions: names with handlers that act on what was stored, once for each event, and on timers that are due. */
 import { following } from '../application/application-subscription.js'
 import { anything, callable, checkOptions, flag, listOf, type OptionTypesOf } from '../checked-options.js'
 import type { DomainEvent } from '../domain/event.js'
@@ -6,7 +6,13 @@ import { queriedTags } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
 import { reactionVersion } from '../persistence/projection-recorder.js'
 import { outsideOfTransactions } from '../transaction/context.js'
-import { type ProjectedEvent, type ProjectionHandler, projected, type TimerHandler } from './handlers.js'
+import {
+  type FiredTimer,
+  type ProjectedEvent,
+  type ProjectionHandler,
+  projected,
+  type TimerHandler,
+} from './handlers.js'
 import {
   applierOf,
   checkNumbers,
@@ -17,7 +23,6 @@ import {
   type ReactionTraits,
   topicsOf,
 } from './projection.js'
-import { withoutTimers } from './timers.js'
 
 /** What a reaction is made from. */
 export interface ReactionOptions extends Pick<ProjectionOptions, 'name' | 'onError' | 'key' | 'partitions' | 'tags'> {
@@ -150,4 +155,50 @@ function oneByOne(handlers: readonly ProjectionHandler[]): OutsideWork {
 
 function cannot(name: string, why: string): ProgrammingError {
   return new ProgrammingError(`Could not define the reaction '${name}': ${why}.`)
+}
+
+/** A handler of timers, in `on` of a reaction. */
+export interface TimedHandler extends ProjectionHandler {
+  readonly timer: TimerHandler
+}
+
+/**
+ * Handles the timers of one topic that `application.timers.set` has set, when they are due. It stands in `on: [...]` of a reaction. In one
+ * transaction the timer is deleted and the handler is run: what it saves and writes is stored exactly once. Where it fails, the timer is tried
+ * again as events are, and put aside in the end; others do not wait for it.
+ *
+ * @typeParam Data - what the timers of this topic are set with
+ *
+ * @example
+ * onTimer<{ order: string }>('payment is late', async ({ data }) => await shop.execute(fulfilment, data.order, 'giveUp'))
+ */
+export function onTimer<Data = unknown>(topic: string, handle: (timer: FiredTimer<Data>) => unknown): TimedHandler {
+  if (typeof topic !== 'string' || topic === '' || typeof handle !== 'function') {
+    throw new ProgrammingError('Could not make a handler of timers: onTimer() takes a topic and a function.')
+  }
+  return {
+    topics: [],
+    read: () => undefined,
+    handle: () => undefined,
+    timer: { topic, handle: handle as TimerHandler['handle'] }, // whoever sets them gives such data
+  }
+}
+
+/**
+ * The handlers of timers among others, and the rest.
+ *
+ * @throws `ProgrammingError` where two take one topic
+ */
+function withoutTimers(
+  name: string,
+  handlers: readonly ProjectionHandler[],
+): { readonly events: readonly ProjectionHandler[]; readonly timers: readonly TimerHandler[] } {
+  const timed = handlers.filter((handler) => handler.timer !== undefined)
+  const timers = timed.flatMap(({ timer }) => (timer === undefined ? [] : [timer]))
+  const topics = timers.map(({ topic }) => topic)
+  const twice = topics.find((topic, index) => topics.indexOf(topic) !== index)
+  if (twice === undefined) return { events: handlers.filter(({ timer }) => timer === undefined), timers }
+  throw new ProgrammingError(
+    `Could not define the reaction '${name}': two of its handlers take the timers of '${twice}'. Give each timer one handler.`,
+  )
 }

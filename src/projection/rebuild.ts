@@ -18,11 +18,11 @@ import {
   RebuildPages,
   type RebuildProgress,
   type RebuildResult,
+  rebuildInShadow,
   reposition,
   statusAfter,
   withLeases,
-} from './rebuild-work.js'
-import { rebuildInShadow } from './shadow-rebuild.js'
+} from './shadow-rebuild.js'
 import type { ProjectionSource } from './source.js'
 
 /**

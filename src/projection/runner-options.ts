@@ -1,5 +1,4 @@
-/** How a projection runner is set up. */
-
+/** How a projection runner is set up, and how far it has come. */
 import type { TimerStore } from '../application/timers.js'
 import { checkOptions, having, listOf, milliseconds, type OptionTypesOf, optionsOf } from '../checked-options.js'
 import { NotSupportedError, ProgrammingError } from '../errors.js'
@@ -8,9 +7,16 @@ import { InMemoryProjectionRecorder } from '../persistence/in-memory-projections
 import { InMemoryApplicationRecorder } from '../persistence/in-memory-recorders.js'
 import type { ProjectionRecorder } from '../persistence/projection-recorder.js'
 import type { BatchLimits } from './batch-work.js'
+import type { PartState } from './part-rows.js'
 import type { Projection } from './projection.js'
-import { type ProjectedLog, remoteSource } from './remote-source.js'
-import { applicationSource, type ProjectedApplication, type ProjectionSource } from './source.js'
+import type { ProjectionPart } from './projection-part.js'
+import {
+  applicationSource,
+  type ProjectedApplication,
+  type ProjectedLog,
+  type ProjectionSource,
+  remoteSource,
+} from './source.js'
 import { TimerWork } from './timer-work.js'
 
 /** A database that keeps the positions of projections; a `PrismaDatastore` is one. */
@@ -161,4 +167,55 @@ function limitsOf(
   // Where there is one writer, others get their turn between two batches.
   const { maxEvents = 500, maxMs = singleWriter ? 50 : 250 } = batch
   return { leaseMs, maxEvents, maxMs, attempts, minMs, longestMs }
+}
+
+/** How far one projection has come. */
+export interface ProjectionProgress {
+  /** The version that this process runs. */
+  readonly version: number
+  /** What it is doing in this process; `waiting` where another one has it. */
+  readonly state: PartState
+  /** The last position that was processed, as far as this process knows: the least of its parts. */
+  readonly position: bigint | undefined
+  /** How many batches this process has committed since the runner was made. */
+  readonly batches: number
+  /** How many events were in them. */
+  readonly events: number
+  /** How often it has tried something again. */
+  readonly retries: number
+  /** How many events it has put aside. */
+  readonly parked: number
+  /** How many timers it has handled, and put aside; not there for what handles none. */
+  readonly timers?: {
+    /** Those that are handled. */
+    readonly fired: number
+    /** Those that are put aside. */
+    readonly parked: number
+  }
+}
+
+/** What a runner has done, by projection. */
+export type ProjectionRunnerStats = Readonly<Record<string, ProjectionProgress>>
+
+/** A projection that runs, with its parts. */
+export interface RunningProjection {
+  readonly projection: Projection
+  readonly parts: readonly ProjectionPart[]
+}
+
+/** Adds the parts up. */
+export function progressOf({ projection, parts }: RunningProjection): ProjectionProgress {
+  const sum = (count: 'batches' | 'events' | 'retries' | 'parked'): number =>
+    parts.reduce((total, part) => total + part.counts[count], 0)
+  const positions = parts.map(({ position }) => position)
+  const known = positions.filter((position) => position !== undefined)
+  return {
+    version: projection.version,
+    state: parts.find(({ state }) => state !== 'running')?.state ?? 'running',
+    position: known.length < parts.length ? undefined : known.reduce((least, each) => (each < least ? each : least)),
+    batches: sum('batches'),
+    events: sum('events'),
+    retries: sum('retries'),
+    parked: sum('parked'),
+  }
 }

@@ -1,16 +1,17 @@
 /** Handles timers that are due: those of the reactions of one runner, beside all other runners that have the same. */
+
+import { type Channel, channel } from 'node:diagnostics_channel'
 import { following } from '../application/application-subscription.js'
 import type { TimerStore } from '../application/timers.js'
 import { DatastoreClosedError, MapperError } from '../errors.js'
 import { type ProjectionRecorder, reactionVersion } from '../persistence/projection-recorder.js'
-import type { DueTimer } from '../persistence/timer-recorder.js'
+import type { DueTimer } from '../persistence/side-recorders.js'
+import { Alarm } from '../persistence/waiting.js'
 import { outsideOfEverything, outsideOfTransactions } from '../transaction/context.js'
-import { Alarm } from './alarm.js'
 import { type BatchLimits, backOffMs, pauseBefore } from './batch-work.js'
 import type { TimerHandler } from './handlers.js'
 import { reasonOf } from './parked-keys.js'
 import type { Projection } from './projection.js'
-import { publishTimer } from './traces.js'
 
 /** What the work stands on. */
 export interface TimerHost {
@@ -281,4 +282,15 @@ function warnOfFailures(error: unknown): void {
   process.emitWarning(`A runner cannot look for timers that are due, and goes on trying. ${reasonOf(error)}`, {
     code: 'ES_PROJECTION_FAILED',
   })
+}
+
+const timerChannels: Readonly<Record<'fired' | 'retry' | 'parked', Channel>> = {
+  fired: channel('eventsourcing-prisma:timer.fired'),
+  retry: channel('eventsourcing-prisma:timer.retry'),
+  parked: channel('eventsourcing-prisma:timer.parked'),
+}
+
+/** Publishes, where anybody listens: `fired` with how many, `retry` and `parked` with one. */
+function publishTimer(name: keyof typeof timerChannels, trace: Readonly<Record<string, unknown>>): void {
+  if (timerChannels[name].hasSubscribers) timerChannels[name].publish(trace)
 }

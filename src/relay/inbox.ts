@@ -2,8 +2,8 @@
 import { checkOptions, having } from '../checked-options.js'
 import { DataError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { Environment } from '../persistence/environment.js'
-import type { InboxMessage, InboxRecorder } from '../persistence/inbox-recorder.js'
 import { logPosition } from '../persistence/recorder.js'
+import type { InboxMessage, InboxRecorder } from '../persistence/side-recorders.js'
 
 /** A database that has inboxes; a `PrismaDatastore` is one. */
 export interface InboxDatastore {

@@ -1,5 +1,5 @@
 /** The package entry `eventsourcing-prisma/relay`: to a broker and back. */
-export type { Broker, RelayMessage } from './broker.js'
+
 export type { CloudEvent, ContentMode, MappedEvent, ReceivedHeaders, ReceivedMessage } from './cloud-event.js'
 export { positionOf, readCloudEvent } from './cloud-event.js'
 export type { InboxApplication, InboxDatastore, InboxFactory, InboxOptions } from './inbox.js'
@@ -21,5 +21,12 @@ export type { KafkaMessage, KafkaOptions, KafkaProducer, KafkaRecord } from './k
 export { kafka } from './kafka.js'
 export type { ConfirmChannel, RabbitMQOptions, RabbitMQProperties } from './rabbitmq.js'
 export { rabbitMQ } from './rabbitmq.js'
-export type { MapEvent, RelayEvent, RelayOptions, RelayStats } from './relay.js'
-export { Relay } from './relay.js'
+export {
+  type Broker,
+  type MapEvent,
+  Relay,
+  type RelayEvent,
+  type RelayMessage,
+  type RelayOptions,
+  type RelayStats,
+} from './relay.js'

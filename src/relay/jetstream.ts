@@ -1,8 +1,8 @@
 /** NATS JetStream, through a client with the shape of `@nats-io/jetstream`. */
 import { callable, checkOptions, either, flag, milliseconds, oneOf, text } from '../checked-options.js'
 import { ProgrammingError } from '../errors.js'
-import { type Broker, notPublished, type RelayMessage, sendByKey, throwFirst } from './broker.js'
 import { type CloudEvent, type ContentMode, encodeCloudEvent, natsBinding } from './cloud-event.js'
+import { type Broker, notPublished, type RelayMessage, sendByKey, throwFirst } from './relay.js'
 
 /** What goes with a message, as the client takes it. */
 export interface JetStreamPublishOptions {

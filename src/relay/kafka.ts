@@ -1,8 +1,8 @@
 /** Kafka, through a producer with the `send` of kafkajs. */
 import { callable, checkOptions, count, either, milliseconds, oneOf, text } from '../checked-options.js'
 import { ProgrammingError } from '../errors.js'
-import { type Broker, notPublished } from './broker.js'
 import { type CloudEvent, type ContentMode, encodeCloudEvent, kafkaBinding } from './cloud-event.js'
+import { type Broker, notPublished } from './relay.js'
 
 /** A message as a producer takes it. */
 export interface KafkaMessage {

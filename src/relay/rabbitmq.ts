@@ -1,8 +1,8 @@
 /** RabbitMQ, through a confirm channel with the shape of amqplib's. */
 import { callable, checkOptions, either, milliseconds, oneOf, text } from '../checked-options.js'
 import { ProgrammingError } from '../errors.js'
-import { type Broker, notPublished, type RelayMessage, sendByKey } from './broker.js'
 import { amqpBinding, type CloudEvent, type ContentMode, encodeCloudEvent } from './cloud-event.js'
+import { type Broker, notPublished, type RelayMessage, sendByKey } from './relay.js'
 
 /** The properties of a message, as a channel takes them. */
 export interface RabbitMQProperties {

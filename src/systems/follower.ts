@@ -1,4 +1,5 @@
 /** Applications that follow the logs of others: each event is processed together with its position, once. */
+
 import { Application } from '../application/application.js'
 import { causedBy } from '../application/application-subscription.js'
 import type { Saveable } from '../application/collected.js'
@@ -8,7 +9,6 @@ import { ProgrammingError } from '../errors.js'
 import { EventStore, type Recording } from '../persistence/event-store.js'
 import { logPosition, type ManagedProcessRecorder } from '../persistence/recorder.js'
 import type { LoggedNotification, Tracking } from '../persistence/stored-event.js'
-import type { RecordingEvent, RecordingEventReceiver } from './prompts.js'
 
 /** The longest that one event may take. */
 const deadlineMs = 30_000
@@ -293,4 +293,51 @@ function withTime(notification: LoggedNotification): LoggedNotification & { read
 async function inTurn<T>(before: Promise<unknown>, work: () => Promise<T>): Promise<T> {
   await Promise.allSettled([before])
   return await work()
+}
+
+/** What a leader tells its followers of, once it is committed. */
+export interface RecordingEvent {
+  /** The name of the leader. */
+  readonly applicationName: string
+  /** What was recorded, in order, with the positions in the leader's log. */
+  readonly recordings: readonly Recording[]
+  /** The position of the last event that was told before this one in this process; null where there was none. */
+  readonly previousMaxNotificationId: bigint | null
+}
+
+/** Who is told what a leader has recorded; a `Follower` is one. */
+export interface RecordingEventReceiver {
+  /** Called after the commit; not awaited, so that nobody who saves waits for it. What it throws becomes a process warning `ES_PROMPT_FAILED`. */
+  receiveRecordingEvent(event: RecordingEvent): unknown
+}
+
+/** Those who are told, and what they were told last. */
+export class Prompts {
+  readonly #receivers: RecordingEventReceiver[] = []
+  #last: bigint | null = null
+
+  add(receiver: RecordingEventReceiver): void {
+    this.#receivers.push(receiver)
+  }
+
+  send(applicationName: string, all: readonly Recording[], topics: readonly string[]): void {
+    const recordings = topics.length === 0 ? all : all.filter(({ event }) => topics.includes(event.topic))
+    const last = recordings.at(-1)?.notification?.id
+    if (last === undefined) return
+    const event = { applicationName, recordings, previousMaxNotificationId: this.#last }
+    this.#last = last
+    for (const receiver of this.#receivers) void deliver(receiver, event)
+  }
+}
+
+async function deliver(receiver: RecordingEventReceiver, event: RecordingEvent): Promise<void> {
+  try {
+    await receiver.receiveRecordingEvent(event)
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    process.emitWarning(
+      `A follower of ${event.applicationName} has failed on what it was prompted for, which is stored. It is read again with the next prompt. ${reason}`,
+      { code: 'ES_PROMPT_FAILED' },
+    )
+  }
 }

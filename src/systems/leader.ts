@@ -2,8 +2,7 @@
 import { Application } from '../application/application.js'
 import type { ApplicationOptions } from '../application/application-options.js'
 import type { Recording } from '../persistence/event-store.js'
-import { Follower } from './follower.js'
-import { Prompts, type RecordingEventReceiver } from './prompts.js'
+import { Follower, Prompts, type RecordingEventReceiver } from './follower.js'
 
 /** What a class of leaders adds to an application. */
 export interface Leading {

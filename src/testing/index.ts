@@ -9,9 +9,14 @@ export {
 } from '../application/snapshot-verification.js'
 export { aggregateRecorderContract } from './aggregate-recorder-contract.js'
 export { applicationRecorderContract } from './application-recorder-contract.js'
-export { checkEveryFault, type FaultCheck, type FaultCheckOptions, type FaultOutcome } from './check-every-fault.js'
-export { eventStoreContract } from './event-store-contract.js'
-export type { TableChange, Verdict } from './fault-trials.js'
+export {
+  checkEveryFault,
+  type FaultCheck,
+  type FaultCheckOptions,
+  type FaultOutcome,
+  type TableChange,
+  type Verdict,
+} from './check-every-fault.js'
 export {
   type FaultKind,
   type FaultOptions,
@@ -24,10 +29,14 @@ export {
   type FixedClockOptions,
   fixedClock,
   fixedIds,
+  inMemory,
+  type RecordedEvent,
   type Replacement,
-} from './fixed-sources.js'
-export { inMemory, type RecordedEvent, type RollbackOptions, storedEvents, withRollback } from './in-memory.js'
-export { notificationLogContract } from './notification-log-contract.js'
+  type RollbackOptions,
+  storedEvents,
+  withRollback,
+} from './in-memory.js'
+export { eventStoreContract, notificationLogContract } from './notification-log-contract.js'
 export {
   type AppendingRecorder,
   appendEventsContract,
@@ -35,6 +44,7 @@ export {
   deleteEventsContract,
   type SinceSnapshotRecorders,
   selectSinceSnapshotContract,
+  subjectKeyRecorderContract,
 } from './optional-members-contracts.js'
 export { processRecorderContract } from './process-recorder-contract.js'
 export {
@@ -53,7 +63,6 @@ export {
   type OlderEvent,
 } from './scenario.js'
 export type { Outcome, ScenarioEvent } from './scenario-outcome.js'
-export { subjectKeyRecorderContract } from './subject-key-recorder-contract.js'
 export { subscriptionContract } from './subscription-contract.js'
 export { type TaggingRecorder, tagsContract } from './tags-contract.js'
 export type { Expect, Expectation, MakeRecorder, RecorderUnderTest, TestFramework } from './test-framework.js'

@@ -11,7 +11,7 @@ import { Timestamp } from '../domain/timestamp.js'
 import type { ProjectionHandler } from '../projection/handlers.js'
 import type { Projection } from '../projection/projection.js'
 import type { RowsFold } from '../projection/rows.js'
-import { microsecondsOf, nextTime } from './fixed-sources.js'
+import { microsecondsOf, nextTime } from './in-memory.js'
 import { failure, type ScenarioEvent, type Story } from './scenario-outcome.js'
 
 /** An event as tests of projections write it. */

@@ -2,11 +2,11 @@
 import { AssertionError } from 'node:assert/strict'
 import { inspect, isDeepStrictEqual } from 'node:util'
 import { type Aggregate, type AggregateClass, isAggregate } from '../domain/aggregate.js'
-import { keepsOwnState, stateOf } from '../domain/aggregate-state.js'
 import { type Decider, type DeciderState, fold, initial } from '../domain/decider.js'
 import type { DomainEvent } from '../domain/event.js'
 import { isPlainObject, pinned } from '../domain/kept-values.js'
 import { rebuild } from '../domain/rebuild.js'
+import { keepsOwnState, stateOf } from '../domain/snapshot.js'
 
 /** An event as tests write it: its name and its data. */
 export interface ScenarioEvent {

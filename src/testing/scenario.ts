@@ -16,7 +16,7 @@ import { rebuild } from '../domain/rebuild.js'
 import { type SnapshotKind, type Snapshotted, takeSnapshot } from '../domain/snapshot.js'
 import { hasAllTags, Secret, type Tag } from '../domain/tags.js'
 import { Timestamp } from '../domain/timestamp.js'
-import { microsecondsOf, nextTime } from './fixed-sources.js'
+import { microsecondsOf, nextTime } from './in-memory.js'
 import {
   type Outcome,
   outcomeOf,

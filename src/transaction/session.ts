@@ -11,8 +11,7 @@ import {
 } from './connection.js'
 import type { Run } from './endings.js'
 import type { Escapes } from './escapes.js'
-import { Lifetime, type LifetimeOptions, type LifetimeOwner } from './lifetime.js'
-import { settlesWithin, Turn } from './locks.js'
+import { Lifetime, type LifetimeOptions, type LifetimeOwner, settlesWithin, Turn } from './locks.js'
 import type { IsolationLevel } from './options.js'
 
 /** How long the statement under way and the ROLLBACK may take together, before the connection is abandoned. */

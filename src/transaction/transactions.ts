@@ -5,7 +5,7 @@ import { NoTransactionError, NotSupportedError, ProgrammingError } from '../erro
 import type { ConnectionSource, Holder, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
 import type { Escapes } from './escapes.js'
-import { Deadline } from './lifetime.js'
+import { Deadline } from './locks.js'
 import { type CloseOptions, DeferredScope, OpenScopes } from './open-scopes.js'
 import {
   assertKnown,

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PrismaLibSql } from '@prisma/adapter-libsql'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { migrate } from '../../src/cli/migrate.js'
-import { MigrationHistory } from '../../src/cli/migration-history.js'
+import { MigrationHistory, migrate } from '../../src/cli/migrations.js'
 import { EnvironmentError, IntegrityError } from '../../src/errors.js'
 import {
   type EmptyDatabase,

@@ -1,8 +1,9 @@
 /** The table of docs/errors.md that says what each code of a database becomes. */
-import type { ErrorKind, ErrorRule } from '../../src/prisma/dialects/error-rules.js'
+
 import { mariadbErrors } from '../../src/prisma/dialects/mariadb.js'
 import { postgresqlErrors } from '../../src/prisma/dialects/postgresql.js'
 import { sqliteErrors } from '../../src/prisma/dialects/sqlite.js'
+import type { ErrorKind, ErrorRule } from '../../src/prisma/translate-error.js'
 
 /** The rules of each database. */
 export const rulesByDatabase: Readonly<Record<string, readonly ErrorRule[]>> = {

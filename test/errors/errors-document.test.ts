@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import * as errors from '../../src/errors.js'
-import * as requestErrors from '../../src/request-errors.js'
+import * as requestErrors from '../../src/errors.js'
 import { errorTableRows } from './error-table.js'
 
 const document = readFileSync(new URL('../../docs/errors.md', import.meta.url), 'utf8')

@@ -12,7 +12,7 @@ import { dogListRunner } from '../../examples/dog-list.js'
 import { expressServer } from '../../examples/express.js'
 import { fastifyServer } from '../../examples/fastify.js'
 import { listPage } from '../../examples/list-page.js'
-import { migrate } from '../../src/cli/migrate.js'
+import { migrate } from '../../src/cli/migrations.js'
 
 interface Server {
   readonly url: string

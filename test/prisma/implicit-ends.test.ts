@@ -1,7 +1,7 @@
 /** What would end a transaction behind its back is refused, and where that cannot be seen before, nothing more is sent. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { RollbackOnlyError } from '../../src/index.js'
-import { mariadbEffect, postgresqlEffect, sqliteEffect } from '../../src/prisma/dialects/statement-effects.js'
+import { mariadbEffect, postgresqlEffect, sqliteEffect } from '../../src/prisma/transaction-guard.js'
 import { databases, databasesOf } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 

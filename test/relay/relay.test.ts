@@ -1,6 +1,6 @@
 /** A relay on every database: each event at least once, in order, to a broker that may fail. */
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { withProjectionTables } from '../../src/cli/projection-tables.js'
+import { withProjectionTables } from '../../src/cli/projection-commands.js'
 import { ProgrammingError, readEvent } from '../../src/index.js'
 import type { ProjectionTables } from '../../src/persistence/projection-tables.js'
 import { type Broker, Relay, type RelayMessage, type RelayOptions } from '../../src/relay/index.js'

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { binaryOf, type runtimes } from '../../scripts/runtimes.mjs'
-import { migrate } from '../../src/cli/migrate.js'
+import { migrate } from '../../src/cli/migrations.js'
 import { installPackedOnce } from '../support/document-project.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { PrismaLibSql } from '@prisma/adapter-libsql'
 import { PrismaPg } from '@prisma/adapter-pg'
 import { afterEach, describe, expect, test } from 'vitest'
-import { migrate } from '../../src/cli/migrate.js'
+import { migrate } from '../../src/cli/migrations.js'
 import { modelTypes, renderModels } from '../../src/cli/schema-models.js'
 import { adapterFromUrl } from '../../src/prisma/adapter-from-url.js'
 import { PrismaAggregateRecorder } from '../../src/prisma/aggregate-recorder.js'
@@ -13,8 +13,8 @@ import * as mariadb from '../../src/prisma/dialects/mariadb-tables.js'
 import * as postgresql from '../../src/prisma/dialects/postgresql-tables.js'
 import * as sqlite from '../../src/prisma/dialects/sqlite-tables.js'
 import { PrismaProjectionRecorder } from '../../src/prisma/projection-recorder.js'
+import { PrismaTimerRecorder } from '../../src/prisma/side-recorders.js'
 import { tableNames } from '../../src/prisma/table-names.js'
-import { PrismaTimerRecorder } from '../../src/prisma/timer-recorder.js'
 import {
   catalogOf,
   type EmptyDatabase,

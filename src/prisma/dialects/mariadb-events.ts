@@ -20,7 +20,7 @@ import type {
   TopicCount,
 } from '../dialect.js'
 import { readDriverError, type SqlQuery, statement } from '../driver.js'
-import type { LogWatch } from '../log-watch.js'
+import type { LogWatch } from '../log-signals.js'
 import {
   allOrNothing,
   chunksOf,

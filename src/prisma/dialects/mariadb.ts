@@ -7,20 +7,19 @@ import type { Damage } from '../../transaction/connection.js'
 import { type Dialect, type FaultDialect, type Inspector, keysOf, refused } from '../dialect.js'
 import { type DriverErrorFacts, type SqlQueryable, statement } from '../driver.js'
 import { PooledConnections } from '../pooled-connections.js'
-import { isConnectionLoss } from '../translate-error.js'
-import { type ErrorRule, ErrorTable } from './error-rules.js'
-import { mariadbInboxTable } from './inbox-tables.js'
+import { quotedName } from '../table-names.js'
+import { mariadbEffect } from '../transaction-guard.js'
+import { type ErrorRule, ErrorTable, isConnectionLoss } from '../translate-error.js'
 import { MariadbEventsTable } from './mariadb-events.js'
 import { mariadbShadow } from './mariadb-shadow.js'
 import {
   MariadbTrackingTable,
   mariadbIdempotencyKeysTable,
+  mariadbInboxTable,
   mariadbProjectionTables,
+  mariadbReadableView,
   mariadbSubjectKeysTable,
-} from './mariadb-side-tables.js'
-import { mariadbReadableView } from './readable-views.js'
-import { mariadbEffect } from './statement-effects.js'
-import { quotedName } from './table-options.js'
+} from './mariadb-tables.js'
 import { mariadbTimersTable } from './timers-table.js'
 
 const lostByServer = ['1053', '1080', '1152', '1158', '1159', '1160', '1161', '1184', '1927', '2006', '2013', '4031']

@@ -3,7 +3,7 @@ import { NotSupportedError, ProgrammingError } from '../../errors.js'
 import type { StatementRunner } from '../connections.js'
 import type { TableFault } from '../dialect.js'
 import { statement } from '../driver.js'
-import type { LogBlocker, LogWatch } from '../log-watch.js'
+import type { LogBlocker, LogWatch } from '../log-signals.js'
 import { withoutTable } from '../table-names.js'
 import { toBigInt } from './event-rows.js'
 

@@ -16,21 +16,20 @@ import {
 } from '../dialect.js'
 import { type DriverErrorFacts, statement } from '../driver.js'
 import { PooledConnections } from '../pooled-connections.js'
-import { isConnectionLoss } from '../translate-error.js'
-import { type ErrorRule, ErrorTable, errorsByKind } from './error-rules.js'
-import { postgresqlInboxTable } from './inbox-tables.js'
+import { quotedName } from '../table-names.js'
+import { postgresqlEffect } from '../transaction-guard.js'
+import { type ErrorRule, ErrorTable, errorsByKind, isConnectionLoss } from '../translate-error.js'
 import { PostgresqlEventsTable } from './postgresql-events.js'
 import { postgresqlShadow } from './postgresql-shadow.js'
 import {
   postgresqlIdempotencyKeysTable,
+  postgresqlInboxTable,
   postgresqlProjectionTables,
+  postgresqlReadableView,
   postgresqlSubjectKeysTable,
   postgresqlTrackingTable,
-} from './postgresql-side-tables.js'
-import { qualified } from './postgresql-tables.js'
-import { postgresqlReadableView } from './readable-views.js'
-import { postgresqlEffect } from './statement-effects.js'
-import { quotedName } from './table-options.js'
+  qualified,
+} from './postgresql-tables.js'
 import { postgresqlTimersTable } from './timers-table.js'
 
 /** By SQLSTATE, or by the class that its first two characters name. */

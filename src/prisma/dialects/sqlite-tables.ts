@@ -1,6 +1,23 @@
-/** The tables on SQLite: as statements, and as the types of the Prisma models that make the same. */
-import { checkIdentifier, expiryIndexName, positionIndexName, receiptIndexName } from '../table-names.js'
-import type { ModelTypes, TableOptions } from './table-options.js'
+/** The tables on SQLite: as statements, as the types of the Prisma models that make the same, and what of those beside the events is SQLite's own. */
+import type { IdempotencyClaim } from '../../persistence/recorder.js'
+import type { StatementRunner } from '../connections.js'
+import type { InboxTable, ProjectionTablesOptions, TrackingTableOptions, ViewedTable } from '../dialect.js'
+import { statement } from '../driver.js'
+import {
+  checkIdentifier,
+  expiryIndexName,
+  hiddenState,
+  type ModelTypes,
+  type ProjectionColumnTypes,
+  positionIndexName,
+  projectionTablesStatements,
+  readableColumns,
+  readableViewName,
+  receiptIndexName,
+  type TableOptions,
+} from '../table-names.js'
+import { ProjectionStatements } from './projection-tables.js'
+import { KeysOfRequestsTable, KeysTable, UpsertTrackingTable } from './side-tables.js'
 
 /** SQLite has no limit; this is where Prisma begins to cut. */
 const longestName = 10_000
@@ -165,4 +182,134 @@ export function checked(name: string): string {
 /** As Prisma writes it: in the order of these texts is the order of the times. */
 export function timeText(ms: number): string {
   return new Date(ms).toISOString().replace('Z', '+00:00')
+}
+
+/** One transaction writes at a time, and sees what was noted before it. */
+export function sqliteInboxTable({ name }: TrackingTableOptions): InboxTable {
+  const table = checked(name)
+  const insert = `INSERT INTO ${table} (source, id, received_at) VALUES (?, ?, ?) ON CONFLICT (source, id) DO NOTHING`
+  const deleteOlder =
+    `DELETE FROM ${table} WHERE rowid IN ` +
+    `(SELECT rowid FROM ${table} WHERE received_at < ? ORDER BY received_at LIMIT ?)`
+  return {
+    createStatements: inboxTableStatements(name),
+    insert: async (runner, source, id) =>
+      (await runner.execute(statement(insert, [source, id, timeText(Date.now())]))) > 0,
+    deleteOlder: async (runner, ms, limit) =>
+      await runner.execute(statement(deleteOlder, [timeText(Date.now() - ms), limit])),
+  }
+}
+
+/** The statement that makes the view on SQLite. */
+export function sqliteReadableView({ name, withLog }: ViewedTable): string[] {
+  const text = 'CAST(state AS TEXT)'
+  const state = `CASE WHEN json_valid(${text}) THEN json(${text}) ELSE json_quote('${hiddenState}') END`
+  const view = checked(readableViewName(name))
+  return [
+    `CREATE VIEW IF NOT EXISTS ${view} AS SELECT ${readableColumns(withLog)}, ${state} AS state, metadata, recorded_at FROM ${checked(name)}`,
+  ]
+}
+
+/**
+ * One transaction writes at a time: a claim waits for its turn, and meets what was stored before. So no key is ever in use
+ * here; that is known inside of one process only.
+ */
+export function sqliteIdempotencyKeysTable({ name }: TrackingTableOptions): KeysOfRequestsTable {
+  const table = `"${name}"`
+  const claimStatement =
+    `INSERT INTO ${table} AS k (scope, "key", fingerprint, status, headers, body, created_at, expires_at) ` +
+    `VALUES (?, ?, ?, 0, '{}', x'', ?, ?) ` +
+    `ON CONFLICT (scope, "key") DO UPDATE SET fingerprint = excluded.fingerprint, status = 0, headers = excluded.headers, ` +
+    `body = excluded.body, created_at = excluded.created_at, expires_at = excluded.expires_at ` +
+    `WHERE k.expires_at <= excluded.created_at RETURNING 1`
+  const deleteStatement =
+    `DELETE FROM ${table} WHERE rowid IN ` +
+    `(SELECT rowid FROM ${table} WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`
+
+  async function claim(
+    runner: StatementRunner,
+    { scope, key, fingerprint, ttlMs }: IdempotencyClaim,
+  ): Promise<'claimed' | 'known'> {
+    const now = Date.now()
+    const args = [scope, key, fingerprint, timeText(now), timeText(now + ttlMs)]
+    const { rows } = await runner.query(statement(claimStatement, args))
+    return rows.length > 0 ? 'claimed' : 'known'
+  }
+
+  return new KeysOfRequestsTable({
+    createStatements: idempotencyKeysTableStatements(name),
+    table,
+    key: '"key"',
+    parameter: () => '?',
+    hasMember: (name, parameter) => `json_extract(headers, '$."${name}"') = ${parameter}`,
+    seesLatest: '',
+    claim,
+    deleteExpired: async (runner, limit) =>
+      await runner.execute(statement(deleteStatement, [timeText(Date.now()), limit])),
+  })
+}
+
+/** One transaction writes at a time, so the comparison is with the last position that anyone has stored. */
+export function sqliteTrackingTable({ name }: TrackingTableOptions): UpsertTrackingTable {
+  return new UpsertTrackingTable({
+    createStatements: trackingTableStatements(name),
+    advance:
+      `INSERT INTO "${name}" AS t (application_name, notification_id) VALUES (?, ?) ` +
+      `ON CONFLICT (application_name) DO UPDATE SET notification_id = excluded.notification_id ` +
+      `WHERE t.notification_id < excluded.notification_id`,
+    // As text, since one of the drivers refuses to read integers beyond 2^53.
+    select: `SELECT CAST(notification_id AS TEXT) FROM "${name}" WHERE application_name = ?`,
+    selectAll: `SELECT application_name, CAST(notification_id AS TEXT) FROM "${name}"`,
+  })
+}
+
+/** One transaction writes at a time, and sees what was written before it. */
+export function sqliteSubjectKeysTable({ name }: TrackingTableOptions): KeysTable {
+  return new KeysTable({
+    createStatements: subjectKeysTableStatements(name),
+    table: `"${name}"`,
+    subject: 'subject',
+    key: '"key"',
+    parameter: () => '?',
+    onConflict: 'ON CONFLICT (subject) DO NOTHING',
+  })
+}
+
+const quote = (name: string): string => `"${name}"`
+
+const types: ProjectionColumnTypes = {
+  quote,
+  name: 'TEXT',
+  key: 'TEXT',
+  word: 'TEXT',
+  text: 'TEXT',
+  time: 'DATETIME',
+  timeNow: 'CURRENT_TIMESTAMP',
+  primaryKey: (_table, columns) => `PRIMARY KEY (${columns.map(quote).join(', ')})`,
+  empty: '',
+  options: '',
+}
+
+/** One transaction writes at a time. The clock is that of this machine, where all have the file. */
+export function sqliteProjectionTables({ names }: ProjectionTablesOptions): ProjectionStatements {
+  return new ProjectionStatements({
+    createStatements: projectionTablesStatements(names, types, checked),
+    projections: checked(names.projections),
+    states: checked(names.projectionStates),
+    parked: checked(names.parkedEvents),
+    quote,
+    parameter: () => '?',
+    now(args) {
+      args.push(timeText(Date.now()))
+      return '?'
+    },
+    later(args, ms) {
+      args.push(timeText(Date.now() + ms))
+      return '?'
+    },
+    // As text, since one of the drivers refuses to read integers beyond 2^53.
+    wide: (column) => `CAST(${column} AS TEXT)`,
+    ifNew: 'ON CONFLICT DO NOTHING',
+    guarded: () => '',
+  })
 }

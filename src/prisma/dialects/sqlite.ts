@@ -6,19 +6,19 @@
 import type { EventSourcingError } from '../../errors.js'
 import { type Dialect, type FaultDialect, type Inspector, keysOf } from '../dialect.js'
 import { type DriverErrorFacts, type SqlQueryable, statement } from '../driver.js'
-import { type ErrorRule, ErrorTable, errorsByKind } from './error-rules.js'
-import { sqliteInboxTable } from './inbox-tables.js'
-import { sqliteReadableView } from './readable-views.js'
+import { quotedName } from '../table-names.js'
+import { sqliteEffect } from '../transaction-guard.js'
+import { type ErrorRule, ErrorTable, errorsByKind } from '../translate-error.js'
 import { SqliteConnections } from './sqlite-connections.js'
 import { SqliteEventsTable } from './sqlite-events.js'
 import {
   sqliteIdempotencyKeysTable,
+  sqliteInboxTable,
   sqliteProjectionTables,
+  sqliteReadableView,
   sqliteSubjectKeysTable,
   sqliteTrackingTable,
-} from './sqlite-side-tables.js'
-import { sqliteEffect } from './statement-effects.js'
-import { quotedName } from './table-options.js'
+} from './sqlite-tables.js'
 import { sqliteTimersTable } from './timers-table.js'
 
 /** By the name of the primary code. */

@@ -5,7 +5,7 @@ import type {
   SelectTimersOptions,
   StoredTimer,
   TimerFailure,
-} from '../../persistence/timer-recorder.js'
+} from '../../persistence/side-recorders.js'
 import type { StatementRunner } from '../connections.js'
 import type { TimersTable, TimersTableOptions } from '../dialect.js'
 import { type SqlQuery, statement } from '../driver.js'

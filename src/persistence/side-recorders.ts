@@ -1,4 +1,4 @@
-/** The port of what keeps timers: what is to be done at some time, once. */
+/** The ports of what stands beside the events: timers, and messages that were processed. */
 
 /** A timer as it is stored. */
 export interface StoredTimer {
@@ -91,4 +91,33 @@ export interface TimerRecorder {
   readonly isTold: boolean
   /** Whether the work that has failed so may succeed when it is repeated. */
   mayPass(error: unknown): boolean
+}
+
+/** What tells a message from all others. */
+export interface InboxMessage {
+  /** Where it comes from. */
+  readonly source: string
+  /** Its id there. */
+  readonly id: string
+}
+
+/** Keeps which messages an application has processed. */
+export interface InboxRecorder {
+  /** Makes the table; harmless where it exists. */
+  createTable(): Promise<void>
+  /**
+   * Runs work in the current transaction, or in one of its own, unless the message is there: both are stored, or nothing. Of two at the same
+   * time, the second waits for the first, and runs where that has failed.
+   *
+   * @returns whether it has run
+   */
+  once(message: InboxMessage, work: () => Promise<unknown>): Promise<boolean>
+  /**
+   * The same for a source whose messages come in order, by how far it has come.
+   *
+   * @param position - beyond the one before
+   */
+  inOrder(source: string, position: bigint, work: () => Promise<unknown>): Promise<boolean>
+  /** Deletes messages that were received so long ago. @returns how many there were */
+  sweep(olderThanMs: number): Promise<number>
 }

@@ -1,9 +1,10 @@
-/** What the browser of events shows of projections, and what it lets its users do with them. */
+/** What runs beside the log: the projections, and what the transactions have come to in the last minutes. */
 import type { Application } from '../application/application.js'
 import { EnvironmentError, LeaseLostError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { InfrastructureSource } from '../persistence/environment.js'
 import { type ProjectionReport, ProjectionTables } from '../persistence/projection-tables.js'
 import type { ProjectionRunner } from '../projection/projection-runner.js'
+import type { DatastoreStats } from '../transaction/telemetry.js'
 
 /** Whose projections. */
 export interface BrowsedProjectionsOptions {
@@ -90,4 +91,46 @@ function needsRunner(name: string): string {
     `An event of projection ${name} that was put aside is tried again by its code, which is not here: give the page the option ` +
     '`runner`, or run npx eventsourcing-prisma projections retry.'
   )
+}
+
+/** The counts at one moment. */
+export interface ActivitySample {
+  /** Milliseconds since 1970. */
+  readonly at: number
+  readonly stats: DatastoreStats
+}
+
+const everyMs = 5_000
+const keptMs = 300_000
+
+/** Notes the counts, which costs nothing; it keeps no process alive. */
+export class Activity {
+  readonly #datastore: { readonly stats: DatastoreStats }
+  readonly #samples: ActivitySample[] = []
+  readonly #timer: NodeJS.Timeout
+
+  constructor(datastore: { readonly stats: DatastoreStats }) {
+    this.#datastore = datastore
+    this.#timer = setInterval(() => this.#note(), everyMs).unref()
+    this.#note()
+  }
+
+  /** Of the last five minutes, the oldest first, with one of now. */
+  get samples(): readonly ActivitySample[] {
+    return [...this.#samples, this.#sample]
+  }
+
+  /** Ends it. */
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  get #sample(): ActivitySample {
+    return { at: Date.now(), stats: this.#datastore.stats }
+  }
+
+  #note(): void {
+    this.#samples.push(this.#sample)
+    if (this.#samples.length > keptMs / everyMs) this.#samples.shift()
+  }
 }
