@@ -284,7 +284,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     const { label } = handler
     const { metadata } = options
     const timestamp = givenTimestamp(label, options.timestamp)
-    triggerEvent(this, record, { handler, data: given.data, timestamp, metadata }, isAggregate)
+    triggerEvent(this, record, { handler, data: given.data, timestamp, metadata })
   }
 }
 
@@ -328,17 +328,11 @@ interface NewEvent extends Pick<GivenData, 'data'> {
 /**
  * Triggers an event: its handler changes the aggregate, then version and `modifiedOn` follow and the event is pending.
  *
- * @param isAggregate - tells of an object in the aggregate's state that it is another aggregate
  * @returns what the handler returned
  * @throws `AggregateEndedError` for one that an event has ended
  * @throws whatever the handler throws, with the aggregate as it was before; what `newEvent` throws
  */
-export function triggerEvent(
-  aggregate: object,
-  record: AggregateRecord,
-  given: NewEvent,
-  isAggregate: (value: object) => boolean,
-): unknown {
+export function triggerEvent(aggregate: object, record: AggregateRecord, given: NewEvent): unknown {
   const { handler, data, timestamp, metadata } = given
   const events = eventsOf(Object.getPrototypeOf(aggregate))
   if (isEnded(aggregate)) throw endedError(`trigger ${handler.label} of ${record.id}`)
@@ -350,7 +344,7 @@ export function triggerEvent(
     timestamp,
     metadata,
   })
-  const restore = rememberState(aggregate, isAggregate)
+  const restore = rememberState(aggregate)
   record.mode = 'applying'
   let result: unknown
   try {
@@ -376,11 +370,10 @@ export function triggerEvent(
  * in circles. Private `#fields` and what closures hold cannot be seen from outside and are not covered. The cost is one
  * visit per object held, paid on success too.
  *
- * @param root - the object
- * @param isSeparate - tells of an object within that it is not part of this state
+ * @param root - the object; aggregates within it are not part of its state
  * @returns puts every remembered object back as it was, keeping its identity
  */
-function rememberState(root: object, isSeparate: (value: object) => boolean): () => void {
+function rememberState(root: object): () => void {
   const held: object[] = [root]
   const before: unknown[] = []
   let seen: Set<object> | undefined
@@ -389,7 +382,7 @@ function rememberState(root: object, isSeparate: (value: object) => boolean): ()
     // Few objects are found in the list as quickly, and need no set of their own.
     if (held.length > 8) seen ??= new Set(held)
     if (seen === undefined ? held.includes(value) : seen.has(value)) return
-    if (isSeparate(value)) return
+    if (isAggregate(value)) return
     seen?.add(value)
     held.push(value)
   }

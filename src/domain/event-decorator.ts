@@ -1,6 +1,6 @@
 /** `@event` and `@applies`: make a method, a setter or the constructor of a class trigger an event, or only apply one. */
 import { ProgrammingError } from '../errors.js'
-import { Aggregate, isAggregate, triggerEvent, tryRecordOf } from './aggregate.js'
+import { Aggregate, triggerEvent, tryRecordOf } from './aggregate.js'
 import {
   alreadyDefined,
   type CreationEvent,
@@ -202,7 +202,7 @@ function triggering(declared: Declared, body: MethodEvent['body'], member: strin
       )
     }
     const given = dataOfArguments({ label: `${className}.${member}`, parameterNames }, args)
-    return triggerEvent(this, record, { handler, ...given }, isAggregate)
+    return triggerEvent(this, record, { handler, ...given })
   }
   Object.defineProperty(trigger, 'name', { value: body.name || member, configurable: true })
   Object.defineProperty(trigger, 'length', { value: body.length, configurable: true })
