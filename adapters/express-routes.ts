@@ -6,7 +6,7 @@ import { withStatus } from './error-status.js'
 import { servedBy } from './express-exchange.js'
 import { type Problem, type ProblemOptions, problemHeadersFor, problemOf, problemOptionTypes } from './http.js'
 import type { ClaimPlace, MissingClaim } from './idempotency.js'
-import { isHandlerOfNest, missingInterceptor } from './nest-decorators.js'
+import { isHandlerOfNest, missingInterceptor } from './nest-routes.js'
 import { answerSection, type NotificationLogOptions, notificationLogOptionTypes, Waits } from './notification-log.js'
 import { hasKey, type KeyedTransaction, type RequestTransaction } from './request-transaction.js'
 import {

@@ -15,7 +15,7 @@ import {
   type TransactionalDatastore,
 } from './http.js'
 import { assertIdempotency } from './idempotency.js'
-import { type InterceptedContext, type InterceptedHandler, intercept } from './nest-decorators.js'
+import { type InterceptedContext, type InterceptedHandler, intercept } from './nest-routes.js'
 import { hasKey, type RequestTransaction, serve } from './request-transaction.js'
 import { headersToKeep } from './stored-answer.js'
 
@@ -47,7 +47,7 @@ export {
   type Versioned,
 } from './http.js'
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
-export type { InterceptedContext, InterceptedHandler } from './nest-decorators.js'
+export type { InterceptedContext, InterceptedHandler } from './nest-routes.js'
 
 export type { NotificationLogOptions } from './notification-log.js'
 export type { Answer } from './response-parts.js'

@@ -24,7 +24,7 @@ import {
   isHandlerOfNest,
   missingInterceptor,
   sameAs,
-} from './nest-decorators.js'
+} from './nest-routes.js'
 import { hasKey, RequestTransaction, serve } from './request-transaction.js'
 
 export type { RetryAfterSeconds } from './error-status.js'
@@ -53,7 +53,7 @@ export {
   type Versioned,
 } from './http.js'
 export type { IdempotencyOptions, IdempotencyScope } from './idempotency.js'
-export type { InterceptedContext, InterceptedHandler } from './nest-decorators.js'
+export type { InterceptedContext, InterceptedHandler } from './nest-routes.js'
 
 export type { NotificationLogOptions } from './notification-log.js'
 export type { Answer } from './response-parts.js'

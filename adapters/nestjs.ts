@@ -36,7 +36,8 @@ import {
   type ServedRequest,
   type TransactionalDatastore,
 } from './http.js'
-import { claimAll, getDatastoreToken, getTransactionsOptionsToken, refuseRetries, routeKey } from './nest-decorators.js'
+import { getDatastoreToken, getTransactionsOptionsToken, refuseRetries, routeKey } from './nest-decorators.js'
+import { claimAll } from './nest-routes.js'
 import { serve } from './request-transaction.js'
 
 export type { RetryAfterSeconds } from './error-status.js'

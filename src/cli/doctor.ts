@@ -1,10 +1,10 @@
 /** Looks at the tables of applications in a database, and says what is wrong with them and what to do. */
 import { isEventSourcingError } from '../errors.js'
-import { adapterFromUrl } from '../prisma/adapter-from-url.js'
 import type { StatementRunner } from '../prisma/connections.js'
 import type { Dialect, Finding, Query } from '../prisma/dialect.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import { type SqlDriverAdapter, statement } from '../prisma/driver.js'
+import { adapterFromUrl } from '../prisma/factory.js'
 import { LogWatch } from '../prisma/log-signals.js'
 import { checkIdentifier, type TableNames, tableNames } from '../prisma/table-names.js'
 import { translateError } from '../prisma/translate-error.js'

@@ -5,11 +5,11 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { EnvironmentError, IntegrityError, NotSupportedError, OperationalError } from '../errors.js'
-import { adapterFromUrl } from '../prisma/adapter-from-url.js'
 import type { Finding } from '../prisma/dialect.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import { type HistoryTable, historyTable, historyTables } from '../prisma/dialects/history-tables.js'
 import { providersByName, type SqlDriverAdapter, statement } from '../prisma/driver.js'
+import { adapterFromUrl } from '../prisma/factory.js'
 import { translateError } from '../prisma/translate-error.js'
 
 /** As long as Prisma waits. */

@@ -6,7 +6,7 @@
 import Fastify from 'fastify'
 import { problemDetails, transactions } from '../../adapters/fastify.js'
 import { PrismaApplicationRecorder, PrismaDatastore } from '../../src/index.js'
-import { adapterFromUrl } from '../../src/prisma/adapter-from-url.js'
+import { adapterFromUrl } from '../../src/prisma/factory.js'
 import { storedEvent } from '../contracts/stored-events.js'
 
 const datastore = new PrismaDatastore({ adapter: await adapterFromUrl(process.argv[2] ?? ''), deadlineMs: 30_000 })

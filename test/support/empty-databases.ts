@@ -2,8 +2,8 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { adapterFromUrl } from '../../src/prisma/adapter-from-url.js'
 import { type SqlDriverAdapter, statement } from '../../src/prisma/driver.js'
+import { adapterFromUrl } from '../../src/prisma/factory.js'
 import { databases, type TestDatabaseKind } from './databases.js'
 
 /** As a Prisma schema spells it. */

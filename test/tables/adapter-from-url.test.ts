@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { EnvironmentError } from '../../src/errors.js'
-import { adapterFromUrl } from '../../src/prisma/adapter-from-url.js'
 import { statement } from '../../src/prisma/driver.js'
+import { adapterFromUrl } from '../../src/prisma/factory.js'
 import { type EmptyDatabase, emptyDatabase, providers, rowsOf, runAll } from '../support/empty-databases.js'
 
 let database: EmptyDatabase | undefined

@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, test } from 'vitest'
-import { adapterFromUrl } from '../../src/prisma/adapter-from-url.js'
 import { PrismaAggregateRecorder } from '../../src/prisma/aggregate-recorder.js'
 import { PrismaApplicationRecorder } from '../../src/prisma/application-recorder.js'
 import { PrismaDatastore } from '../../src/prisma/datastore.js'
 import * as mariadb from '../../src/prisma/dialects/mariadb-tables.js'
 import * as postgresql from '../../src/prisma/dialects/postgresql-tables.js'
 import * as sqlite from '../../src/prisma/dialects/sqlite-tables.js'
+import { adapterFromUrl } from '../../src/prisma/factory.js'
 import { type EmptyDatabase, emptyDatabase, providers, rowsOf, runAll } from '../support/empty-databases.js'
 
 const dialects = { sqlite, postgresql, mysql: mariadb }
