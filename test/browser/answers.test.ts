@@ -1,7 +1,8 @@
 /** The browser of events over HTTP: who may see it, what it answers, and that it stays out of the transactions of the requests. */
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { type IncomingMessage, request } from 'node:http'
+import { createServer, type IncomingMessage, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { browser, eventBrowser } from '../../adapters/browser.js'
@@ -290,6 +291,26 @@ it('serves the page that the files in page/ make', () => {
 
 describe('a browser', () => {
   const application = new Application({ name: 'Kennel', store: 'memory' })
+
+  it('follows the log with few listeners on its response, beside those of other middlewares', async () => {
+    const follow = eventBrowser({ application, authorize: () => true })
+    const counts: number[] = []
+    const server = createServer((asked, response) => {
+      void follow(asked, response, () => response.end())
+      setTimeout(() => {
+        counts.push(...['close', 'finish', 'error', 'drain'].map((event) => response.listenerCount(event)))
+        response.destroy()
+      }, 100)
+    })
+    await once(server.listen(0), 'listening')
+    const { port } = server.address() as AddressInfo
+    const response = await fetch(`http://127.0.0.1:${port}/api/live`)
+    expect(response.status).toBe(200)
+    await response.text().catch(() => undefined)
+    expect(Math.max(...counts)).toBeLessThanOrEqual(3)
+    server.close()
+    await once(server, 'close')
+  })
 
   it.each([browser, notificationLog, projections])(
     'of a plugin without its options, the server does not start',
