@@ -166,15 +166,17 @@ export function assertStorableText(texts: Readonly<Record<string, string>>, atte
   }
 }
 
-/** Events come in runs of one originator. */
-let lastStorable = ''
+/** Events come in runs of one originator, or of one topic, and each is checked on its way more than once. */
+let lastId = ''
+let lastTopic = ''
 
 /** The same for the id and the topic of an event. */
 export function assertStorableIds(
   { originatorId, topic }: { readonly originatorId: string; readonly topic: string },
   attempted: () => string,
 ): void {
-  if (originatorId === lastStorable && isStorableText(topic)) return
+  if (originatorId === lastId && topic === lastTopic) return
   assertStorableText({ originatorId, topic }, attempted)
-  lastStorable = originatorId
+  lastId = originatorId
+  lastTopic = topic
 }

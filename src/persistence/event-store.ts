@@ -81,6 +81,7 @@ export class EventStore {
   readonly #shared = new WeakMap<StoredEvent, DomainEvent>()
   readonly #keys: PersonalDataKeys
   readonly #hasLog: boolean
+  readonly #keepsTags: boolean
   readonly #log: string | undefined
   /** Whether states cross to the recorder and back as text. */
   readonly #usesText: boolean
@@ -100,6 +101,7 @@ export class EventStore {
     this.mapper = mapper
     this.recorder = recorder
     this.#hasLog = 'selectNotifications' in recorder
+    this.#keepsTags = 'selectByTags' in recorder
     this.#usesText = mapper.writesText && recorder.takesText === true
   }
 
@@ -253,7 +255,7 @@ export class EventStore {
     recordings: WrittenRecording[],
   ): Append {
     const { onLost, before, unless = [], again } = options
-    this.#assertTaggable(events, unless)
+    if (!this.#keepsTags) this.#assertTaggable(events, unless)
     const stored = this.#written(sealed, this.#usesText)
     recordings.splice(0, recordings.length, ...events.map((event) => ({ event })))
     return {
@@ -286,13 +288,12 @@ export class EventStore {
 
   /** @throws `NotSupportedError` where the recorder keeps no tags: a read by them would give all */
   assertKeepsTags(): void {
-    if ('selectByTags' in this.recorder) return
+    if (this.#keepsTags) return
     throw new NotSupportedError('Could not read the log by tags: the recorder has no selectByTags(), so it keeps none.')
   }
 
   /** Nobody would find what is stored without its tags, and nothing would be checked. */
   #assertTaggable(events: readonly DomainEvent[], unless: readonly AppendCondition[]): void {
-    if ('selectByTags' in this.recorder) return
     const tagged = events.find(({ tags }) => tags !== undefined && tags.length > 0)
     if (tagged === undefined && unless.length === 0) return
     const what = tagged === undefined ? 'unless' : `${tagged.topic}, which has tags`

@@ -117,7 +117,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   async selectEvents(originatorId: string, range: SelectEventsRange = {}): Promise<StoredEvent[]> {
     checkRange(range)
     if (this.#problemOf(originatorId) !== undefined) return []
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     const pending = scope?.buffers.find<PendingEvents>(this)
     if (scope?.autoflush === true && pending?.has(originatorId) === true) await scope.flush()
     const stored = await runIn(this.engine, 'read', `read stream ${originatorId}`, (runner) =>
@@ -138,7 +138,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     if (!(snapshots instanceof PrismaAggregateRecorder) || snapshots.engine !== this.engine) return undefined
     if (snapshots.#originatorIdType !== this.#originatorIdType) return undefined
     if (this.#problemOf(originatorId) !== undefined) return { snapshot: undefined, events: [] }
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     if (this.#hasPending(originatorId) || snapshots.#hasPending(originatorId)) {
       if (scope?.autoflush !== true) return undefined
       await scope.flush()
@@ -150,7 +150,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
 
   async deleteEvents(originatorId: string, range: DeleteEventsRange): Promise<void> {
     if (this.#problemOf(originatorId) !== undefined) return
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     if (scope === undefined) this.engine.checkOutside(`delete from stream ${originatorId}`)
     if (this.#hasPending(originatorId)) await scope?.flush()
     await runIn(this.engine, 'repeatable', `delete from stream ${originatorId}`, (runner) =>
@@ -165,20 +165,20 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
 
   /** Runs `fn` after the current transaction has committed, at once where there is none. */
   afterCommit(fn: () => void): void {
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     if (scope === undefined) fn()
     else scope.hooks.afterCommit(fn)
   }
 
   /** Runs `fn` when the current transaction is rolled back, where it has written to this stream. */
   onUndone(originatorId: string, fn: () => void): void {
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     if (scope !== undefined) onUndone(scope, originatorId, fn)
   }
 
   /** Lets the current transaction know of a call that is made in it; outside of one it just runs. */
   watch<T>(call: WatchedCall<T>, work: () => Promise<T>): Promise<T> {
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     return scope === undefined || scope.isOver ? work() : watchCall(scope, call, work)
   }
 
@@ -199,7 +199,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
 
   /** Keeps events for the flush of the current transaction, or writes them at once where there is none. */
   protected async append(events: readonly StoredEvent[], options: AppendOptions): Promise<void> {
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     if (scope === undefined) {
       if (options.again === undefined) return await this.#appendAtOnce({ events, options })
       return await storeAgain([{ events, options }], async (appends) => {
@@ -235,7 +235,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   ): Promise<readonly bigint[]> {
     this.#assertStorable(events)
     const { engine } = this
-    const scope = engine.currentScope
+    const scope = engine.transactions.current
     if (scope === undefined && events.length > 0) engine.checkOutside(`events of ${events[0]?.originatorId}`)
     if (scope !== undefined) {
       await scope.flush()
@@ -286,22 +286,25 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   #pendingIn(scope: Scope<DriverConnection>): PendingEvents {
-    const inPart: InPart = (work) => this.engine.inPart(scope, async (part) => await work(this.#pendingIn(part)))
-    const readsOld = this.engine.dialect.readsOldAt(scope.session.options.isolationLevel)
-    return scope.pending(this, () => new PendingEvents(this.#writer, inPart, readsOld))
+    scope.assertUsable()
+    return scope.buffers.of(this, () => {
+      const inPart: InPart = (work) => this.engine.inPart(scope, async (part) => await work(this.#pendingIn(part)))
+      const readsOld = this.engine.dialect.readsOldAt(scope.session.options.isolationLevel)
+      return new PendingEvents(this.#writer, inPart, readsOld)
+    })
   }
 
   /** What was saved here in a scope and is not written yet. */
-  protected pendingOf(scope: Engine['currentScope']): PendingEvents | undefined {
+  protected pendingOf(scope: Scope<DriverConnection> | undefined): PendingEvents | undefined {
     return scope?.buffers.find<PendingEvents>(this)
   }
 
   #hasPending(originatorId: string): boolean {
-    return this.pendingOf(this.engine.currentScope)?.has(originatorId) === true
+    return this.pendingOf(this.engine.transactions.current)?.has(originatorId) === true
   }
 
   #runnerIn(
-    scope: Engine['currentScope'],
+    scope: Scope<DriverConnection> | undefined,
     events: readonly StoredEvent[],
     conditions: readonly TagCondition[],
   ): RunWith {

@@ -101,7 +101,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
 
   async selectByTags(queries: ReadonlyArray<TagQuery & TaggedReadOptions>): Promise<TaggedRead[]> {
     if (queries.length === 0) return []
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     const reads = queries.map(({ tags, types, gt = null, onlyLast = false, limit }) => ({
       tags,
       types,
@@ -118,13 +118,13 @@ export class PrismaApplicationRecorder<Client extends object = object>
   async addTags(tagged: ReadonlyArray<{ readonly id: bigint; readonly tags: readonly string[] }>): Promise<void> {
     const rows = tagged.flatMap(({ id, tags }) => [...new Set(tags)].map((tag) => [tag, id] as const))
     if (rows.length === 0) return
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     if (scope === undefined) this.engine.checkOutside('tags of events')
     await runIn(this.engine, 'repeatable', 'add tags', (runner) => this.table.addTags(runner, rows))
   }
 
   async lockTags(tags: readonly string[]): Promise<void> {
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     if (scope === undefined && !this.engine.runner().inTransaction) {
       throw new NoTransactionError('Could not lock tags: there is no transaction, at whose end they would be released.')
     }
@@ -132,7 +132,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
   }
 
   async #readLog<T>(attempted: string, work: (runner: StatementRunner) => Promise<T>): Promise<T> {
-    const scope = this.engine.currentScope
+    const scope = this.engine.transactions.current
     if (scope === undefined) return await runIn(this.engine, 'outside', attempted, work)
     if (scope.autoflush) await scope.flush()
     const { isolationLevel, readOnly } = scope.session.options

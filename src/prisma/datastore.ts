@@ -96,9 +96,7 @@ export class PrismaDatastore<Client extends object = object>
       dialect,
       schema,
       order: options.order,
-      get currentScope() {
-        return transactions.current
-      },
+      transactions,
       signals: this.#signals,
       watches: this.#watches,
       telemetry,

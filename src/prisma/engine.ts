@@ -24,8 +24,8 @@ export interface Engine {
   readonly schema: string | undefined
   /** What keeps the logs of recorders in order that say nothing of it. */
   readonly order: LogOrder | undefined
-  /** The transaction of ours that is open around this code. */
-  readonly currentScope: Scope<DriverConnection> | undefined
+  /** Tells the transaction of ours that is open around this code. */
+  readonly transactions: { readonly current: Scope<DriverConnection> | undefined }
   /** Who follows the logs of this database; undefined where nobody can. */
   readonly signals: LogSignals | undefined
   /** Who is told how far the logs are final. */
@@ -84,8 +84,9 @@ export function engineOf(datastore: object): Engine {
  * Outside of the current transaction, since a table must not vanish with a request that fails; unless that would wait for it.
  */
 export async function createTables(engine: Engine, statements: readonly string[]): Promise<void> {
-  const { dialect, currentScope } = engine
-  const scope = dialect.singleWriter && currentScope?.session.begun === true ? currentScope : undefined
+  const { dialect, transactions } = engine
+  const { current } = transactions
+  const scope = dialect.singleWriter && current?.session.begun === true ? current : undefined
   const runner = engine.runner()
   try {
     for (const sql of dialect.creationScripts(statements)) {
@@ -118,7 +119,7 @@ export async function runIn<T>(
   attempted: string,
   work: (runner: StatementRunner) => Promise<T>,
 ): Promise<T> {
-  const scope = place === 'outside' ? undefined : engine.currentScope
+  const scope = place === 'outside' ? undefined : engine.transactions.current
   const runner = engine.runner()
   try {
     if (scope !== undefined) return await scope.execute(work, place === 'read' ? work : undefined)

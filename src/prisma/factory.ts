@@ -210,7 +210,7 @@ class ScopedClientDatastore<Client extends RawQueryClient = RawQueryClient> impl
       dialect: dialectOf(options.provider),
       schema: options.schema,
       order: options.order,
-      currentScope: undefined,
+      transactions: { current: undefined },
       signals: undefined,
       watches: new LogWatches(),
       telemetry: undefined,

@@ -159,7 +159,8 @@ export function tagConditions(conditions: readonly AppendCondition[]): TagCondit
 }
 
 function conditionsOf(appends: readonly Append[]): TagCondition[] {
-  return tagConditions(appends.flatMap(({ options }) => options.unless ?? []))
+  const conditions = appends.flatMap(({ options }) => options.unless ?? [])
+  return conditions.length === 0 ? [] : tagConditions(conditions)
 }
 
 function tellRecorded(appends: readonly Append[], ids: readonly bigint[]): void {

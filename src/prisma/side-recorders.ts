@@ -70,7 +70,7 @@ export class PrismaTimerRecorder<Client extends object = object> implements Time
   }
 
   async setTimer(timer: StoredTimer): Promise<void> {
-    const scope = this.#engine.currentScope
+    const scope = this.#engine.transactions.current
     if (scope === undefined) this.#engine.checkOutside(`the timer ${timer.id}`)
     await this.#run('write', `set timer ${timer.id}`, (runner) => this.#table.set(runner, timer))
     const wake = (): void => this.#engine.signals?.followersOf(this.#table.channel)?.wake()
@@ -79,7 +79,7 @@ export class PrismaTimerRecorder<Client extends object = object> implements Time
   }
 
   async clearTimer(id: string): Promise<boolean> {
-    if (this.#engine.currentScope === undefined) this.#engine.checkOutside(`the end of timer ${id}`)
+    if (this.#engine.transactions.current === undefined) this.#engine.checkOutside(`the end of timer ${id}`)
     return await this.#run('write', `clear timer ${id}`, (runner) => this.#table.clear(runner, id))
   }
 
@@ -205,7 +205,7 @@ export class PrismaSubjectKeyRecorder<Client extends object = object> implements
   }
 
   async deleteKey(subject: string): Promise<boolean> {
-    if (this.#engine.currentScope === undefined) this.#engine.checkOutside(`the erasure of ${subject}`)
+    if (this.#engine.transactions.current === undefined) this.#engine.checkOutside(`the erasure of ${subject}`)
     return await runIn(this.#engine, 'write', 'delete the key of a person', async (runner) => {
       // Before the key: who repeats this after a failure deletes what is left.
       for (const answers of answerTablesOf(this.#engine)) await answers.deleteOf(runner, subject)
@@ -405,8 +405,8 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
   }
 
   #transaction(attempted: string): Scope<DriverConnection> {
-    const { currentScope } = this.#engine
-    if (currentScope !== undefined) return currentScope
+    const { current } = this.#engine.transactions
+    if (current !== undefined) return current
     throw new NoTransactionError(
       `Could not ${attempted}: there is no current transaction, and an answer is stored together with its work or not at all.`,
     )

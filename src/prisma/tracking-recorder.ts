@@ -53,7 +53,7 @@ class TrackingPositions implements TrackingRecorder {
 
   async insertTracking(tracking: Tracking): Promise<void> {
     checkTracking(tracking)
-    if (this.#engine.currentScope === undefined)
+    if (this.#engine.transactions.current === undefined)
       this.#engine.checkOutside(`the position in ${tracking.applicationName}`)
     const key = this.#keyOf(tracking.applicationName)
     const { applicationName, notificationId } = tracking
@@ -77,9 +77,9 @@ class TrackingPositions implements TrackingRecorder {
   async wait(applicationName: string, awaited: bigint | null, options?: WaitOptions): Promise<void> {
     const notificationId = logPosition(awaited, 'notificationId')
     if (notificationId === null) return
-    const { currentScope } = this.#engine
+    const { current } = this.#engine.transactions
     // What this transaction has stored itself is not seen from outside of it.
-    const isBegun = currentScope !== undefined && currentScope.session.begun
+    const isBegun = current !== undefined && current.session.begun
     if (isBegun && (await this.hasTrackingId(applicationName, notificationId))) return
     const readLast = (): Promise<bigint | null> => this.#last('outside', applicationName)
     await waitUntilProcessed(readLast, { applicationName, notificationId }, options)

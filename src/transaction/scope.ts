@@ -148,12 +148,6 @@ export abstract class Scope<Connection extends TransactionConnection> {
     this.parent?.doom(error)
   }
 
-  /** The pending work kept under this key, made at its first use. */
-  pending<W extends PendingWork<Connection>>(key: object, create: () => W): W {
-    this.assertUsable()
-    return this.buffers.of(key, create)
-  }
-
   /**
    * Runs one piece of work on the connection when it is its turn.
    *

@@ -86,7 +86,7 @@ describe.each(databasesOf('postgresql', 'mysql'))('a driver of $name that gives 
       await using single = new PrismaDatastore({ adapter })
       await database.query('CREATE TABLE notes (note TEXT)')
       const send = async (sql: string): Promise<void> => {
-        const scope = engineOf(single).currentScope
+        const scope = engineOf(single).transactions.current
         await scope?.execute((connection) => connection.execute(statement(sql)))
       }
       const late = single.transaction(async () => {
@@ -107,7 +107,7 @@ describe.each(databasesOf('postgresql', 'mysql'))('a driver of $name that gives 
       'CREATE CONSTRAINT TRIGGER slow_commit AFTER INSERT ON marks DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow()',
     )
     const work = datastore.transaction(async () => {
-      const scope = engineOf(datastore).currentScope
+      const scope = engineOf(datastore).transactions.current
       await scope?.execute((connection) => connection.execute(statement('INSERT INTO marks (id) VALUES (1)')))
     })
     await expect(work).rejects.toBeInstanceOf(CommitUnknownError)

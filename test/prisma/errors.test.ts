@@ -241,7 +241,7 @@ describe.each(databasesOf('postgresql', 'mysql'))('on the server of $name', (kin
     const limit =
       kind.provider === 'mysql' ? 'SET SESSION innodb_lock_wait_timeout = 1' : `SET LOCAL lock_timeout = '500ms'`
     const waiter = open.datastore.transaction(async () => {
-      const scope = engineOf(open.datastore).currentScope
+      const scope = engineOf(open.datastore).transactions.current
       await scope?.execute((connection) => connection.execute(statement(limit)))
       await recorder.insertEvents([storedEvent(id, 1)])
     })
@@ -262,7 +262,7 @@ describe.each(databasesOf('postgresql', 'mysql'))('on the server of $name', (kin
         await tx.client.owner.updateMany({ where: { dog: first }, data: { name: 'x' } })
         bothHold[own]?.open()
         await bothHold[1 - own]?.opened
-        const scope = engineOf(open.datastore).currentScope
+        const scope = engineOf(open.datastore).transactions.current
         const sql = `UPDATE owners SET name = 'y' WHERE dog = '${second}'`
         await scope?.execute((connection) => connection.execute(statement(sql)))
       })
@@ -364,7 +364,7 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     const recorder = new PrismaApplicationRecorder(open.datastore)
     const idle = async (end: () => void): Promise<void> => {
       await open.datastore.transaction(async () => {
-        const scope = engineOf(open.datastore).currentScope
+        const scope = engineOf(open.datastore).transactions.current
         const limit = statement('SET LOCAL idle_in_transaction_session_timeout = 100')
         await recorder.selectEvents(id)
         const asked = await scope?.execute((connection) => connection.query(statement('SELECT pg_backend_pid()')))
@@ -391,7 +391,7 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     const recorder = new PrismaApplicationRecorder(open.datastore)
     await open.database.query('CREATE TABLE once (id INT UNIQUE DEFERRABLE INITIALLY DEFERRED)')
     const failing = open.datastore.transaction(async () => {
-      const scope = engineOf(open.datastore).currentScope
+      const scope = engineOf(open.datastore).transactions.current
       await scope?.execute((connection) => connection.execute(statement('INSERT INTO once VALUES (1), (1)')))
       await recorder.appendEvents([storedEvent(id, 1)])
     })
@@ -409,7 +409,7 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
     const written = newGate()
     const slow = open.datastore.transaction(
       async () => {
-        const scope = engineOf(open.datastore).currentScope
+        const scope = engineOf(open.datastore).transactions.current
         await scope?.execute((connection) => connection.query(statement('SELECT name FROM owners')))
         read.open()
         await written.opened
@@ -454,7 +454,7 @@ describe.each(databasesOf('sqlite'))('on a file of $name', (kind) => {
     const recorder = new PrismaApplicationRecorder(open.datastore)
     await recorder.insertEvents([storedEvent(id, 1)])
     const full = open.datastore.transaction(async () => {
-      const scope = engineOf(open.datastore).currentScope
+      const scope = engineOf(open.datastore).transactions.current
       await scope?.execute((connection) => connection.query(statement('PRAGMA max_page_count = 1')))
       await recorder.insertEvents([storedEvent(id, 2, { state: new Uint8Array(1_000_000) })])
     })

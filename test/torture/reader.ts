@@ -141,5 +141,5 @@ async function store(datastore: PrismaDatastore, batch: readonly Notification[],
   )
   const columns = 'batch, place, id, originator_id, originator_version, seen_at'
   const insert = statement(`INSERT INTO ${seenTable} (${columns}) VALUES ${rows.join(', ')}`)
-  await engineOf(datastore).currentScope?.execute((connection) => connection.execute(insert))
+  await engineOf(datastore).transactions.current?.execute((connection) => connection.execute(insert))
 }

@@ -18,9 +18,7 @@ export function unprotect(datastore: object): void {
     watches: engine.watches,
     signals: engine.signals,
     telemetry: engine.telemetry,
-    get currentScope() {
-      return engine.currentScope
-    },
+    transactions: engine.transactions,
     isProvisional: () => engine.isProvisional(),
     runner: () => engine.runner(),
     atOnce: (work) => engine.atOnce(work),

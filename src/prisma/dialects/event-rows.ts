@@ -142,6 +142,7 @@ interface ChunkLimits {
 
 /** Yields the events in order, in parts within the limits; an event that is larger than them goes alone. */
 export function* chunksOf(events: readonly StoredEvent[], limits: ChunkLimits): Generator<readonly StoredEvent[]> {
+  if (events.length === 1) return yield events
   let start = 0
   let bytes = 0
   for (const [index, event] of events.entries()) {
