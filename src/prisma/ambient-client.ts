@@ -221,7 +221,7 @@ function ambientClient<Client extends object>(
     if (isMethod(value)) {
       if (ofWholeClients.has(property)) return wholeClientMethod(value, property, { base, proxy, host })
       const isPrismas = !isExtended || Reflect.get(originalOf(base), property) === value
-      if (!isPrismas) return extensionMethod(host, value)
+      if (!isPrismas) return extensionMethod({ host, base, isTransaction }, value)
       return rawQueries.has(property)
         ? operationMethod(host, { name: property, isRead: false, base, owner: base, method: value })
         : value
@@ -241,8 +241,12 @@ function ambientClient<Client extends object>(
     has: (target, property) => !isHidden(property) && Reflect.has(target, property),
     ownKeys: (target) => Reflect.ownKeys(target).filter((property) => !isHidden(property)),
   })
+  ambientClients.add(proxy)
   return proxy
 }
+
+/** Those that `ambientClient` has made. */
+const ambientClients = new WeakSet()
 
 /** Which model of which client a model is. */
 interface ModelPlace {
@@ -263,7 +267,7 @@ function ambientModel(model: object, { name, base, isExtended, parent }: ModelPl
       if (other !== undefined) return Reflect.get(Reflect.get(other, name) as object, property) as unknown
       // Prisma makes its own methods anew for everyone who asks; those of extensions are what the user has given.
       const isPrismas = !isExtended || Reflect.get(target, property) !== value
-      if (!isPrismas) return extensionMethod(host, value)
+      if (!isPrismas) return extensionMethod({ host, base, isTransaction: false }, value)
       if (!modelOperations.has(property)) return value
       const isRead = modelReads.has(property)
       return operationMethod(host, { name: `${name}.${property}`, isRead, base, owner: target, method: value })
@@ -293,10 +297,21 @@ function operationMethod(host: AmbientHost, { name, isRead, base, owner, method:
   return method
 }
 
-/** A function that the user has put on the client or a model. */
-function extensionMethod(host: AmbientHost, method: AnyMethod): AnyMethod {
+/** Where a function of an extension was found. */
+interface ExtensionPlace {
+  readonly host: AmbientHost
+  readonly base: PrismaClientLike
+  readonly isTransaction: boolean
+}
+
+/** A function that the user has put on the client or a model. A client that it gives, such as the one below its extension, joins as well. */
+function extensionMethod({ host, base, isTransaction }: ExtensionPlace, method: AnyMethod): AnyMethod {
   return new Proxy(method, {
-    apply: (target, self: unknown, args) => host.extension((): unknown => Reflect.apply(target, self, args)),
+    apply(target, self: unknown, args) {
+      const result = host.extension((): unknown => Reflect.apply(target, self, args))
+      const isOwn = isPrismaClient(result) && !ambientClients.has(result) && originalOf(result) === originalOf(base)
+      return isOwn ? ambientClient(result, host, isTransaction) : result
+    },
   })
 }
 

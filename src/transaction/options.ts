@@ -46,7 +46,8 @@ export function closedError(what: string, title: string): TransactionClosedError
   return new TransactionClosedError(
     `${what} after ${title} had ended. Await every database call before the transaction, or the response of its request, ends. ` +
       'What is to go on after that is given to tx.afterCommit(), or runs in datastore.transaction() with propagation "requiresNew". ' +
-      'A middleware that writes when the response has been sent, such as a session or an access log, comes before that of the transactions.',
+      'A middleware that writes when the response has been sent, such as a session or an access log, comes before that of the transactions. ' +
+      'A queue that requests share runs a task where the one before it was: give it AsyncResource.bind(task).',
   )
 }
 

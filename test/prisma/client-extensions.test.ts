@@ -201,6 +201,33 @@ describe.each(databases)('on $name', (kind) => {
     }
   })
 
+  it('a client that a method of an extension gives joins, such as the one below it', async () => {
+    const primaries = (client: TestClient) =>
+      client.$extends({
+        client: {
+          $primary: () => client,
+          $itself<T>(this: T): T {
+            return this
+          },
+        },
+      })
+    for (const { datastore, db } of both(primaries)) {
+      const extended = db as unknown as ReturnType<typeof primaries> & { $itself(): TestClient }
+      const undone = datastore.transaction(async () => {
+        await extended.$primary().owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+        await extended.$itself().owner.create({ data: { name: 'Ann', dog: 'Rex' } })
+        expect(await extended.$primary().owner.count()).toBe(2)
+        expect(await extended.$primary().$transaction(async (tx) => await tx.owner.count())).toBe(2)
+        throw undo
+      })
+      await expect(undone).rejects.toBe(undo)
+      expect(await dogs()).toEqual([])
+      await extended.$primary().owner.create({ data: { name: 'Ann', dog: 'Fido' } })
+      expect(await dogs()).toEqual(['Fido'])
+      await database.query('DELETE FROM owners')
+    }
+  })
+
   it('an extension that overrides $transaction is called once, and reaches ours by the client that it wraps', async () => {
     let calls = 0
     let works = 0
