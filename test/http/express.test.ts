@@ -87,6 +87,30 @@ describe.each(expresses)('$name', ({ express, kind }) => {
     expect(await open.dogs()).toEqual([])
   }
 
+  it('goes on with the transaction of a request that is sent through the app once more', async () => {
+    app.use(transactions(open.datastore))
+    app.post(
+      '/old',
+      passingErrors(async (request, response, next) => {
+        await save('Fido')
+        request.url = `/new?status=${String(request.query['status'])}`
+        app(request, response, next)
+      }),
+    )
+    app.post(
+      '/new',
+      passingErrors(async (request, response) => {
+        await save('Rex')
+        response.sendStatus(Number(request.query['status']))
+      }),
+    )
+    const url = await serve()
+    expect((await post(`${url}/old?status=409`)).status).toBe(409)
+    expect(await open.dogs()).toEqual([])
+    expect((await post(`${url}/old?status=201`)).status).toBe(201)
+    expect(await open.dogs()).toEqual(['Fido', 'Rex'])
+  })
+
   for (const place of ['before', 'after'] as const) {
     it(`works with a compressing middleware ${place} it, also when the commit fails`, async () => {
       await recorder.insertEvents([storedEvent(fido, 1)])
