@@ -220,11 +220,10 @@ function ambientClient<Client extends object>(
     if (property === '$parent' && isPrismaClient(value)) return (parent ??= ambientClient(value, host, isTransaction))
     if (isMethod(value)) {
       if (ofWholeClients.has(property)) return wholeClientMethod(value, property, { base, proxy, host })
-      const isPrismas = !isExtended || Reflect.get(originalOf(base), property) === value
-      if (!isPrismas) return extensionMethod({ host, base, isTransaction }, value)
-      return rawQueries.has(property)
-        ? operationMethod(host, { name: property, isRead: false, base, owner: base, method: value })
-        : value
+      const isOfExtension = isExtended && Reflect.get(originalOf(base), property) !== value
+      if (isOfExtension) return extensionMethod({ host, base, isTransaction }, value)
+      if (!rawQueries.has(property)) return value
+      return operationMethod(host, { name: property, isRead: false, base, owner: base, method: value })
     }
     if (!isModel(value)) return value
     const of = { name: property, base, isExtended, parent: () => Reflect.get(proxy, '$parent') as unknown }
