@@ -1,5 +1,6 @@
 /** Events as lines: for readers by eye, and as JSON, one for each event, which can be read in again. */
 
+import { once } from 'node:events'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { createInterface } from 'node:readline'
 import type { Writable } from 'node:stream'
@@ -38,7 +39,7 @@ export async function exportLog(
   onLines: OnLines,
 ): Promise<number> {
   const stop = await recorder.maxNotificationId()
-  const out = file === '-' ? process.stdout : createWriteStream(file)
+  const out = file === '-' ? process.stdout : await openedFile(file)
   let count = 0
   try {
     for (let position = gt; ; ) {
@@ -57,6 +58,18 @@ export async function exportLog(
     }
   }
   return count
+}
+
+async function openedFile(file: string): Promise<Writable> {
+  const out = createWriteStream(file)
+  try {
+    await once(out, 'open')
+    return out
+  } catch (error) {
+    throw new EnvironmentError(`Could not write ${file}: ${reasonOf(error)}. Give a file in a folder that is there.`, {
+      cause: error,
+    })
+  }
 }
 
 /** Which lines are stored, and where. */

@@ -87,8 +87,15 @@ export interface SortedEvents {
   readonly waiting: readonly WaitingEvent[]
 }
 
-/** What is said of a failure, in a few lines. */
+/** What is said of a failure, in a few lines that every database can keep: whatever was thrown, it must not keep its event from being put aside. */
 export function reasonOf(error: unknown): string {
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error)
-  return text.slice(0, 2_000)
+  return textOf(error).slice(0, 2_000).replaceAll('\0', '\\0').toWellFormed()
+}
+
+function textOf(error: unknown): string {
+  try {
+    return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+  } catch {
+    return 'Something was thrown that cannot be shown as a text.'
+  }
 }

@@ -1,5 +1,5 @@
 /** One part of a projection in this process: it takes the lease where that is free, and follows the log while it has it. */
-import { DatastoreClosedError, LeaseLostError } from '../errors.js'
+import { DatastoreClosedError, LeaseLostError, ProgrammingError } from '../errors.js'
 import type { LogPage } from '../persistence/followed-log.js'
 import type {
   ProjectionKey,
@@ -198,8 +198,9 @@ export class ProjectionPart {
     if (versions.some(({ version }) => version > key.version)) return this.#rest('superseded')
     const row = versions.find((each) => isSame(each, key))
     if (await isDividedAnew(this.host, versions)) return this.#rest('paused')
-    if (row === undefined) await this.begin(async () => await source.end())
     const former = versions.filter(({ version }) => version < key.version)
+    this.#assertEmptiable(former, row)
+    if (row === undefined) await this.begin(async () => await source.end())
     if (former.some(({ status }) => status !== 'superseded')) await recorder.supersede(key.name, key.version)
     this.#emptiesFirst = former.length > 0 && (row?.position ?? 0n) === 0n
     const hindrance = hindranceOf({
@@ -215,6 +216,17 @@ export class ProjectionPart {
     this.#isTriedAgain = false
     publish('lease', { ...traceOf(key), event: 'taken', epoch: lease.epoch })
     return lease
+  }
+
+  /** @throws `ProgrammingError` where a greater version would write once more beside what those before it have written */
+  #assertEmptiable(former: readonly ProjectionRow[], row: ProjectionRow | undefined): void {
+    const { projection, key } = this.host
+    const isNew = former.length > 0 && (row?.position ?? 0n) === 0n
+    if (!isNew || projection.empty !== undefined || projection.reaction !== undefined) return
+    throw new ProgrammingError(
+      `Could not begin version ${key.version} of projection '${key.name}': what version ${former[0]?.version} has written is there, and would be ` +
+        'written again. Name the models that it writes, in `models`: they are emptied first. `models: []` says that there is nothing to empty.',
+    )
   }
 
   #rest(state: PartState): undefined {

@@ -1,6 +1,7 @@
 /** Definitions of projections: names with handlers that build rows from a log. */
 import { anything, callable, checkOptions, having, listOf, type OptionTypesOf, text } from '../checked-options.js'
 import type { DomainEvent } from '../domain/event.js'
+import { isStorableText } from '../domain/names.js'
 import { queriedTags, type Tag, type Tags } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
 import {
@@ -139,7 +140,7 @@ export function defineProjection(options: ProjectionOptions): Projection {
     tags: options.tags === undefined ? undefined : queriedTags(options.tags, `define the projection ${name}`),
     handlers,
     rows,
-    keyOf: options.key ?? originatorIdOf,
+    keyOf: options.key === undefined ? originatorIdOf : checkedKeyOf(name, options.key),
     apply: rows?.apply ?? applierOf(handlers),
     reaction: undefined,
     empty: emptierOf(options),
@@ -169,6 +170,21 @@ export function checkNumbers({
 export function topicsOf(handlers: readonly ProjectionHandler[]): readonly string[] | undefined {
   if (handlers.some(({ topics }) => topics === undefined)) return undefined
   return [...new Set(handlers.flatMap(({ topics }) => topics ?? []))]
+}
+
+/** What MariaDB keeps of one. */
+const longestKey = 255
+
+/** A function that gives the keys of events, whose texts are checked: one that cannot be kept would be at fault when an event is put aside. */
+export function checkedKeyOf(name: string, keyOf: Projection['keyOf']): Projection['keyOf'] {
+  return (event) => {
+    const key: unknown = keyOf(event)
+    if (typeof key === 'string' && key.length <= longestKey && isStorableText(key)) return key
+    throw new TypeError(
+      `The key of ${event.topic}, version ${event.originatorVersion} of ${event.originatorId}, in '${name}' has to be a text of up to ${longestKey} ` +
+        `characters without a NUL, not ${typeof key === 'string' ? JSON.stringify(key.slice(0, 100)) : String(key)}. Mend the option \`key\`.`,
+    )
+  }
 }
 
 /** The key of events where nothing else is said. */

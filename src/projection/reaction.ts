@@ -15,6 +15,7 @@ import {
 } from './handlers.js'
 import {
   applierOf,
+  checkedKeyOf,
   checkNumbers,
   type OutsideWork,
   originatorIdOf,
@@ -141,7 +142,7 @@ function reactionOf(
     tags: tags === undefined ? undefined : queriedTags(tags, `define the reaction ${name}`),
     handlers,
     rows: undefined,
-    keyOf: key ?? originatorIdOf,
+    keyOf: key === undefined ? originatorIdOf : checkedKeyOf(name, key),
     empty: undefined,
     apply: applierOf(handlers, following),
     reaction: { from, outside, timers },

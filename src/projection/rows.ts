@@ -133,7 +133,9 @@ export function rows<Delegate extends RowsDelegate>(
     rows: {
       unique,
       models: () => modelsOf(delegate()),
-      fold: (all, events) => foldInto(all, stepsOf(handlers, events, undefined)),
+      // Objects of columns.
+      fold: (all, events) =>
+        void foldInto(all as Map<unknown, Row | undefined>, stepsOf(handlers, events, undefined)),
       empty: async () => void (await table().deleteMany({ where: {} })),
       apply: async (events, { log, changeRows } = {}) =>
         await applyRows(handlers, { table, unique, log, changeRows }, events),
@@ -187,14 +189,24 @@ async function applyRows(
   const before = new Map(
     (await table().findMany({ where: { [unique]: { in: keys } } })).map((row) => [row[unique], row]),
   )
-  const after = new Map<unknown, object | undefined>(before)
-  foldInto(after, steps)
-  await write(of, before, after)
+  const after = new Map<unknown, Row | undefined>(before)
+  const gone = foldInto(after, steps)
+  await write(of, { before, after, gone })
   return events.length
 }
 
-function foldInto(all: Map<unknown, object | undefined>, steps: readonly Step[]): void {
-  for (const { key, fold, event } of steps) all.set(key, fold(all.get(key), event))
+/** Folds as if each row were written and read again in between. @returns the keys that had no row meanwhile */
+function foldInto(all: Map<unknown, Row | undefined>, steps: readonly Step[]): Set<unknown> {
+  const gone = new Set<unknown>()
+  for (const { key, fold, event } of steps) {
+    const known = all.get(key)
+    const folded = fold(known, event) as Row | undefined // a row's columns
+    if (folded === undefined) gone.add(key)
+    const isChanged = known !== undefined && folded !== undefined && folded !== known
+    // A column that is undefined, or left out, stays as it was.
+    all.set(key, isChanged ? { ...known, ...differences(known, folded) } : folded)
+  }
+  return gone
 }
 
 function stepsOf(
@@ -222,21 +234,24 @@ interface ChangedRow {
   readonly data: Row
 }
 
-async function write(
-  of: RowsOf,
-  before: ReadonlyMap<unknown, Row>,
-  after: ReadonlyMap<unknown, object | undefined>,
-): Promise<void> {
+interface RowChanges {
+  readonly before: ReadonlyMap<unknown, Row>
+  readonly after: ReadonlyMap<unknown, Row | undefined>
+  /** The keys that had no row meanwhile: what comes after is another row. */
+  readonly gone: ReadonlySet<unknown>
+}
+
+async function write(of: RowsOf, { before, after, gone }: RowChanges): Promise<void> {
   const { table, unique } = of
   const created: object[] = []
   const deleted: unknown[] = []
   const changed: ChangedRow[] = []
   for (const [key, row] of after) {
     const known = before.get(key)
-    if (row === undefined) {
-      if (known !== undefined) deleted.push(key)
-    } else if (known === undefined) created.push(row)
-    else if (row !== known) changed.push({ key, before: known, data: differences(known, row as Row) })
+    if (known !== undefined && gone.has(key)) deleted.push(key)
+    if (row === undefined) continue
+    if (known === undefined || gone.has(key)) created.push(row)
+    else if (row !== known) changed.push({ key, before: known, data: differences(known, row) })
   }
   if (deleted.length > 0) await table().deleteMany({ where: { [unique]: { in: deleted } } })
   if (created.length > 0) await table().createMany({ data: created })

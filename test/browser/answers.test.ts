@@ -1,7 +1,7 @@
 /** The browser of events over HTTP: who may see it, what it answers, and that it stays out of the transactions of the requests. */
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer, type IncomingMessage, request } from 'node:http'
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import Fastify from 'fastify'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
@@ -294,20 +294,19 @@ describe('a browser', () => {
 
   it('follows the log with few listeners on its response, beside those of other middlewares', async () => {
     const follow = eventBrowser({ application, authorize: () => true })
-    const counts: number[] = []
+    let followed: ServerResponse | undefined
     const server = createServer((asked, response) => {
+      followed = response
       void follow(asked, response, () => response.end())
-      setTimeout(() => {
-        counts.push(...['close', 'finish', 'error', 'drain'].map((event) => response.listenerCount(event)))
-        response.destroy()
-      }, 100)
     })
     await once(server.listen(0), 'listening')
     const { port } = server.address() as AddressInfo
-    const response = await fetch(`http://127.0.0.1:${port}/api/live`)
+    const leaving = new AbortController()
+    const response = await fetch(`http://127.0.0.1:${port}/api/live`, { signal: leaving.signal })
     expect(response.status).toBe(200)
-    await response.text().catch(() => undefined)
+    const counts = ['close', 'finish', 'error', 'drain'].map((event) => followed?.listenerCount(event) ?? Number.NaN)
     expect(Math.max(...counts)).toBeLessThanOrEqual(3)
+    leaving.abort()
     server.close()
     await once(server, 'close')
   })

@@ -123,6 +123,55 @@ describe.each(oneOfEach)('on $name', (kind) => {
     expect((await tricks()).at(-1)).toBe('speak')
   })
 
+  it.each([
+    ['a text that databases do not keep', new Error('no\0such trick \ud800')],
+    ['something that cannot be shown', Object.create(null) as unknown],
+  ])('blocks at an event that fails with %s, or puts it aside', async (_name, thrown) => {
+    const handlers = [
+      on(Dog, 'TrickAdded', ({ data }) => {
+        if ((data as { readonly trick: string }).trick === 'bite') throw thrown
+      }),
+    ]
+    const parking = defineProjection({ name: 'parking', onError: 'park', on: handlers })
+    const runner = await runnerOf([defineProjection({ name: 'blocking', on: handlers }), parking])
+    const { stop } = warnings('ES_PROJECTION_BLOCKED')
+    onTestFinished(stop)
+    await school.register('Fido')
+    await addTricks('Fido', 'bite', 'sit')
+    await runner.start()
+    await runner.wait('parking', 3n, { timeoutMs })
+    await expect(runner.wait('blocking', 3n, { timeoutMs })).rejects.toBeInstanceOf(ProjectionBlockedError)
+  })
+
+  it.each([undefined, 'a\0b', 'x'.repeat(256)])('says of a key that it cannot be kept: %j', async (key) => {
+    const runner = await runnerOf([tricksOf(() => undefined, { partitions: 2, key: () => key as string })])
+    await school.register('Fido')
+    await addTricks('Fido', 'sit')
+    await expect(runner.runOnce()).rejects.toThrow(
+      /The key of .*, version 2 of .*, in 'tricks' has to be a text.*`key`/s,
+    )
+  })
+
+  it('refuses a greater version whose models are not known, since it would write once more', async () => {
+    await school.register('Fido')
+    await addTricks('Fido', 'sit')
+    await (await runnerOf([tricksOf(() => undefined)])).runOnce()
+    const second = await runnerOf([tricksOf(() => undefined, { version: 2 })])
+    await expect(second.runOnce()).rejects.toThrow(
+      /version 2 of projection 'tricks': what version 1 has written.*`models`/s,
+    )
+    expect(await tricks()).toEqual(['sit'])
+    await (await runnerOf([tricksOf(() => undefined)])).runOnce()
+    const nothing = defineProjection({
+      name: 'tricks',
+      version: 2,
+      models: [],
+      on: [on(Dog, 'TrickAdded', () => undefined)],
+    })
+    await (await runnerOf([nothing])).runOnce()
+    expect(await tricks()).toEqual(['sit'])
+  })
+
   it('lets other keys go on at once, and tries what it has put aside again beside them', async () => {
     let failures = 3
     const failing = tricksOf(

@@ -120,7 +120,7 @@ describe.each([...oneOfEach, undefined].map((kind) => ({ kind, name: kind?.name 
       let isMended = false
       const runner = await runnerOf([
         alarms(({ id }) => {
-          if (id === 'poison' && !isMended) throw new Error('no such alarm')
+          if (id === 'poison' && !isMended) throw new Error('no such alarm\0')
         }),
       ])
       const { seen, stop } = warnings('ES_TIMER_PARKED')
@@ -130,7 +130,7 @@ describe.each([...oneOfEach, undefined].map((kind) => ({ kind, name: kind?.name 
       await vi.waitFor(() => expect(seen).toEqual([expect.stringMatching(/poison.*no such alarm.*retry/s)]), waiting)
       await vi.waitFor(() => expect([...new Set(fired)].toSorted()).toEqual(['a', 'b', 'c']), waiting)
       expect(await school.timers.pending({ parked: true })).toEqual([
-        expect.objectContaining({ id: 'poison', attempts: 3, nextAt: undefined, error: 'Error: no such alarm' }),
+        expect.objectContaining({ id: 'poison', attempts: 3, nextAt: undefined, error: 'Error: no such alarm\\0' }),
       ])
       expect(runner.stats['alarms']?.timers).toEqual({ fired: 3, parked: 1 })
       isMended = true
