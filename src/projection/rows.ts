@@ -134,8 +134,7 @@ export function rows<Delegate extends RowsDelegate>(
       unique,
       models: () => modelsOf(delegate()),
       // Objects of columns.
-      fold: (all, events) =>
-        void foldInto(all as Map<unknown, Row | undefined>, stepsOf(handlers, events, undefined)),
+      fold: (all, events) => void foldInto(all as Map<unknown, Row | undefined>, stepsOf(handlers, events, undefined)),
       empty: async () => void (await table().deleteMany({ where: {} })),
       apply: async (events, { log, changeRows } = {}) =>
         await applyRows(handlers, { table, unique, log, changeRows }, events),
