@@ -115,7 +115,7 @@ describe.each(databases.filter(isAlone))('on $name', (kind) => {
     const missing = 'Error: Waited 0 ms for projection owners, version 2, to come to position 1: version 1 is at 1.'
     expect(await wait('0', '--projection-version', '2')).toEqual({ code: 1, out: [], err: [missing] })
     const waitingForNew = wait('20000', '--projection-version', '2')
-    const second = defineProjection({ name: 'owners', version: 2, on: [on(Dog, 'Registered', () => {})] })
+    const second = defineProjection({ name: 'owners', version: 2, models: [], on: [on(Dog, 'Registered', () => {})] })
     await (await runnerOf(second)).runOnce()
     expect(await waitingForNew).toEqual({ code: 0, out: ['owners has come to the position.'], err: [] })
     expect(await projections('wait', 'nobody', '--timeout', '0')).toMatchObject({
