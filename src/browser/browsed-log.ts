@@ -384,7 +384,7 @@ export class TopicCounts {
   #refreshed(): Promise<CountedTopics> | undefined {
     if (performance.now() < this.#freshUntil) return this.#counting
     this.#counting ??= this.#again()
-    // Who asks later is told of a failure by a count of his own.
+    // A failure reaches the callers that wait for this count; later callers start another one.
     this.#counting.catch(() => undefined)
     return this.#counting
   }

@@ -72,7 +72,7 @@ export interface EventsTableOptions {
   readonly notifies: boolean
   /** Where there is a choice; default `floor-lock`. */
   readonly order?: LogOrder | undefined
-  /** Who is told what reads of the log meet. */
+  /** Records how far the log is final, as reads of it show. */
   readonly watch?: LogWatch | undefined
 }
 

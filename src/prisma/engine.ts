@@ -24,13 +24,13 @@ export interface Engine {
   readonly schema: string | undefined
   /** What keeps the logs of recorders in order that say nothing of it. */
   readonly order: LogOrder | undefined
-  /** Tells the transaction of ours that is open around this code. */
+  /** `current` is the transaction of ours that is open around this code. */
   readonly transactions: { readonly current: Scope<DriverConnection> | undefined }
-  /** Who follows the logs of this database; undefined where nobody can. */
+  /** The followers of this database's logs; undefined where the logs cannot be followed. */
   readonly signals: LogSignals | undefined
-  /** Who is told how far the logs are final. */
+  /** Records how far the logs are final. */
   readonly watches: LogWatches
-  /** Who is told of conflicts; undefined where somebody else manages the transactions. */
+  /** Counts conflicts; undefined where somebody else manages the transactions. */
   readonly telemetry: Telemetry | undefined
   /** Whether everything that is stored now may be undone by somebody else: a test with rollback, or who manages the transactions. */
   isProvisional(): boolean

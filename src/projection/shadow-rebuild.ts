@@ -274,7 +274,7 @@ export interface RebuildResult {
   readonly durationMs: number
 }
 
-/** What is read, and who is told. */
+/** The part of a log that a rebuild reads, with the listener for its progress. */
 export interface RebuildPagesOptions {
   readonly projection: Projection
   readonly source: ProjectionSource

@@ -209,7 +209,7 @@ class RemoteLog implements FollowedLog {
     return items
   }
 
-  /** Waits for something new, again and again, where the log can. What fails is told to nobody: the listener asks for itself, and fails as well. */
+  /** Waits for something new, again and again, where the log can. A failure ends it silently: the listener's own read fails as well. */
   async #watch(listener: () => void, signal: AbortSignal): Promise<void> {
     let told = 0n
     while (!signal.aborted && this.#log.waitBeyond !== undefined) {

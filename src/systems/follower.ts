@@ -301,17 +301,17 @@ export interface RecordingEvent {
   readonly applicationName: string
   /** What was recorded, in order, with the positions in the leader's log. */
   readonly recordings: readonly Recording[]
-  /** The position of the last event that was told before this one in this process; null where there was none. */
+  /** The position of the last event that this process sent before these; null where there was none. */
   readonly previousMaxNotificationId: bigint | null
 }
 
-/** Who is told what a leader has recorded; a `Follower` is one. */
+/** Receives the events that a leader has recorded, as a `Follower` does. */
 export interface RecordingEventReceiver {
   /** Called after the commit; not awaited, so that nobody who saves waits for it. What it throws becomes a process warning `ES_PROMPT_FAILED`. */
   receiveRecordingEvent(event: RecordingEvent): unknown
 }
 
-/** Those who are told, and what they were told last. */
+/** The receivers of one leader's events, and the position of the last event that they were sent. */
 export class Prompts {
   readonly #receivers: RecordingEventReceiver[] = []
   #last: bigint | null = null

@@ -217,7 +217,7 @@ export class Deadline {
 /** What a lifetime needs to know when it starts. */
 export interface LifetimeOptions {
   readonly deadline: Deadline
-  /** Who is told of a deadline that has passed. */
+  /** Counts the deadlines that have passed. */
   readonly telemetry: Telemetry
   /** What the transaction is for, for messages. */
   readonly label: TransactionLabel | Labelled | undefined
