@@ -346,7 +346,7 @@ function notingPosition(scope: Scope<DriverConnection>, options: AppendOptions):
     onRecorded(ids) {
       onRecorded?.(ids)
       const last = ids.at(-1)
-      if (last !== undefined) scope.hooks.afterCommit(() => scope.session.notePosition(log, last))
+      if (last !== undefined) scope.hooks.onCommitted(() => scope.session.notePosition(log, last))
     },
   }
 }

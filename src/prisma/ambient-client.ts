@@ -115,7 +115,7 @@ export class JoiningClients {
       transaction: (base, ambient, args) => {
         const scope = scopeAround()
         const run = (): unknown => this.#clientTransactions.call(base, ambient, args)
-        return scope === transactions.current ? run() : transactions.within(scope, run)
+        return scope === transactions.current ? run() : transactions.context.run(scope, run)
       },
     }
   }

@@ -95,7 +95,7 @@ export class ClientTransactions {
     if (isWork(work)) return this.run(begin, base, work, optionsOf(options))
     const { transactions } = this.#host
     // A transaction of its own, which Prisma begins: it says that it means it.
-    return transactions.current === undefined ? transactions.within(undefined, () => begin(...args)) : begin(...args)
+    return transactions.current === undefined ? transactions.context.run(undefined, () => begin(...args)) : begin(...args)
   }
 
   /** Runs `fn` so that what Prisma begins in it is its own. */
@@ -129,7 +129,7 @@ export class ClientTransactions {
       own.enter(prismaTransactionOf(client))
       try {
         const run = async (): Promise<unknown> => await work(this.#host.clientWithin(base, own.scope))
-        return await this.apart(() => transactions.within(own.scope, run))
+        return await this.apart(() => transactions.context.run(own.scope, run))
       } finally {
         own.settle()
       }

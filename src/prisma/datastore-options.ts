@@ -17,6 +17,7 @@ import type { OnEscape, Outside } from '../transaction/escapes.js'
 import {
   type BeginAt,
   checkedBegin,
+  checkedDeadline,
   checkedMaxWait,
   defaultDeadlineMs,
   defaultMaxWaitMs,
@@ -124,7 +125,7 @@ export function checkDatastoreOptions(options: unknown): void {
 /** How many may wait for a connection when nobody says otherwise. */
 const defaultMaxWaiting = 1_000
 
-/** What the connections are made from. @throws `ProgrammingError` for a `maxWaitMs` that no timer can measure */
+/** What the connections are made from. @throws `ProgrammingError` for a `deadlineMs` or `maxWaitMs` that no timer can measure */
 export function settingsOf<Client extends object>(
   options: PrismaDatastoreOptions<Client>,
   dialect: Dialect,
@@ -134,7 +135,7 @@ export function settingsOf<Client extends object>(
   return {
     factory: adapter,
     durability,
-    deadlineMs,
+    deadlineMs: checkedDeadline(deadlineMs),
     maxWaitMs: checkedMaxWait(maxWaitMs),
     maxWaiting,
     poolSize,

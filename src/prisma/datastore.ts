@@ -192,7 +192,7 @@ export class PrismaDatastore<Client extends object = object>
    * await datastore.outside(() => db.heartbeat.update({ where: { id: 1 }, data: { at: new Date() } }))
    */
   outside<T>(fn: () => T): T {
-    return this.#transactions.within(undefined, () => started(fn()))
+    return this.#transactions.context.run(undefined, () => started(fn()))
   }
 
   /**

@@ -1,4 +1,5 @@
 /** What Prisma is given for a transaction: in truth a part of ours, or a connection that the library has begun. */
+import type { AsyncResource } from 'node:async_hooks'
 import { isEventSourcingError, TransactionTimeoutError } from '../errors.js'
 import { closedError } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
@@ -115,20 +116,20 @@ export function innermostOf(scope: Scope<DriverConnection> | undefined): Scope<D
  * for in one tick, also by other transactions, and sends it in the context of the first. But only the innermost scope that is open
  * can have sent it.
  *
- * @param inFlow - runs what sends it in the async context in which tracers look for its span
+ * @param inFlow - the async context to send it in, where tracers look for its span
  */
 export async function sendOfGuest<T>(
   scope: Scope<DriverConnection> | undefined,
   { sql }: SqlQuery,
   send: (connection: StatementRunner) => Promise<T>,
-  inFlow?: { run<R>(fn: () => R): R },
+  inFlow?: AsyncResource,
 ): Promise<T> {
   const innermost = scope?.innermost ?? innermostOf(undefined)
   const reads = isRead(sql)
   // What users send by $queryRaw may lock, set something, or call what writes.
   const isModelRead = reads && innermost.operations.areReading
   const run = (): Promise<T> => innermost.runInTurn(send, isModelRead ? send : undefined, true)
-  const result = await (inFlow === undefined ? run() : inFlow.run(run))
+  const result = await (inFlow === undefined ? run() : inFlow.runInAsyncScope(run))
   // Which operation it is shows where Prisma sends it: the flow may be that of an operation beside.
   if (!reads) innermost.operations.noteWrite()
   return result

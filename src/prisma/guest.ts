@@ -1,5 +1,6 @@
 /** Prisma interactive transactions that live inside of ours, one after the other, for the user's models and raw queries. */
-import { AsyncContext, type CapturedContext, captureFlow, outsideOfEverything } from '../transaction/context.js'
+import { AsyncResource } from 'node:async_hooks'
+import { AsyncContext, outsideOfEverything } from '../transaction/context.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Guest as SessionGuest } from '../transaction/session.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
@@ -56,7 +57,7 @@ export class Guest implements SessionGuest, TransactionTarget {
   readonly #done: Promise<unknown>
   readonly #openedAt = performance.now()
   #scope: Scope<DriverConnection> | undefined
-  #flow: CapturedContext | undefined
+  #flow: AsyncResource | undefined
   #inFlight = 0
   #hasFailed = false
   #isSpoilt = false
@@ -137,9 +138,9 @@ export class Guest implements SessionGuest, TransactionTarget {
     this.#flow = undefined
   }
 
-  /** An operation starts here: its statements are sent as from here, whatever Prisma sends them with. */
+  /** An operation starts here: its statements are sent in this async context, also in what tracers keep there, wherever Prisma sends them. */
   operation(): void {
-    this.#flow = captureFlow()
+    this.#flow = new AsyncResource('eventsourcing-prisma.operation')
   }
 
   async run<T>(query: SqlQuery, send: (connection: StatementRunner) => Promise<T>): Promise<T> {

@@ -28,6 +28,9 @@ export class PendingEvents implements PendingWork<DriverConnection> {
   readonly #inPart: InPart
   readonly #readsOld: boolean
   #appends: Append[] = []
+  /** Like the next one it is read often, so it is a field: only this class writes it. */
+  eventCount = 0
+  needsPreparation = false
 
   /**
    * @param inPart - runs work in a part of the scope, with the pending events of that
@@ -39,13 +42,9 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     this.#inPart = inPart
   }
 
-  get needsPreparation(): boolean {
-    return this.#appends.some(({ options }) => options.before !== undefined || options.again !== undefined)
-  }
-
   async prepare(): Promise<void> {
-    const appends = this.#readsOld ? this.#appends.map(madeOnce) : this.#appends
-    this.#appends = []
+    const taken = this.#take()
+    const appends = this.#readsOld ? taken.map(madeOnce) : taken
     try {
       await storeAgain(appends, (all) =>
         this.#inPart(async (part) => {
@@ -63,34 +62,32 @@ export class PendingEvents implements PendingWork<DriverConnection> {
     }
   }
 
-  get empty(): boolean {
-    return this.#appends.length === 0
-  }
-
   get isOneStatement(): boolean {
     return this.#writer.isOneStatement(this.#events, conditionsOf(this.#appends))
   }
 
-  get eventCount(): number {
-    let count = 0
-    for (const { events } of this.#appends) count += events.length
-    return count
-  }
-
   add(events: readonly StoredEvent[], options: AppendOptions): void {
-    if (events.length > 0) this.#appends.push({ events, options })
+    if (events.length === 0) return
+    this.#appends.push({ events, options })
+    this.eventCount += events.length
+    if (options.before !== undefined || options.again !== undefined) this.needsPreparation = true
   }
 
   clear(): void {
-    const lost = this.#appends
+    if (this.eventCount > 0) tellLost(this.#take())
+  }
+
+  #take(): Append[] {
+    const taken = this.#appends
     this.#appends = []
-    tellLost(lost)
+    this.eventCount = 0
+    this.needsPreparation = false
+    return taken
   }
 
   async flush(run: Run<Statements<DriverConnection>>): Promise<Written> {
-    const appends = this.#appends
     const events = this.#events
-    this.#appends = []
+    const appends = this.#take()
     let ids: readonly bigint[]
     try {
       ids = await this.#writer.write(run, events, {

@@ -20,7 +20,8 @@ export class ReplaceableConnections implements Connections {
   readonly inTransaction = false
   readonly #own: Connections
   readonly #context = new AsyncContext<{ isOver: boolean }>(true)
-  #rehearsal: Rehearsal | undefined
+  /** The rehearsal in whose one transaction everything is now, undefined where there is none. A field, as each request asks; only this class writes it. */
+  rehearsal: Rehearsal | undefined
   /** The rehearsal, or what is there without one. */
   #present: Connections
   #isTaken = false
@@ -30,11 +31,6 @@ export class ReplaceableConnections implements Connections {
   constructor(own: Connections) {
     this.#own = own
     this.#present = own
-  }
-
-  /** The rehearsal in whose one transaction everything is now, undefined where there is none. */
-  get rehearsal(): object | undefined {
-    return this.#rehearsal
   }
 
   get givesInsertIds(): boolean {
@@ -105,28 +101,28 @@ export class ReplaceableConnections implements Connections {
   }
 
   async disconnect(): Promise<void> {
-    await this.#rehearsal?.disconnect()
+    await this.rehearsal?.disconnect()
     await this.#own.disconnect()
   }
 
   async close(): Promise<void> {
     // Pools wait for their connections.
-    await this.#rehearsal?.close()
+    await this.rehearsal?.close()
     await this.#own.close()
   }
 
   async #within<T>(rehearsal: Rehearsal, { transactions }: RehearsalHost, work: () => Promise<T>): Promise<T> {
     const place = { isOver: false }
-    const before = new Set(transactions.open)
-    this.#rehearsal = this.#present = rehearsal
+    const before = new Set(transactions.scopes.all)
+    this.rehearsal = this.#present = rehearsal
     try {
       return await this.#context.run(place, work)
     } finally {
       place.isOver = true
       // Those of requests, and of work that was not awaited, would begin on the real connections now. They take no more
       // statements from here on; their hooks are not waited for.
-      for (const scope of transactions.open) if (!before.has(scope)) void scope.rollback()
-      this.#rehearsal = undefined
+      for (const scope of transactions.scopes.all) if (!before.has(scope)) void scope.rollback()
+      this.rehearsal = undefined
       this.#present = this.#own
       await rehearsal.end()
     }

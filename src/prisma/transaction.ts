@@ -263,7 +263,7 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
     this.#failed = failed
     this.#rehearsal = owner.connections.rehearsal
     if (host === undefined) this.open()
-    else owner.transactions.expect(this)
+    else owner.transactions.scopes.expect(this)
   }
 
   get transaction(): Transaction<Client> {
@@ -291,11 +291,11 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
   }
 
   run<T>(fn: () => T): T {
-    return this.#owner.transactions.within(this, fn)
+    return this.#owner.transactions.context.run(this, fn)
   }
 
   outside<T>(fn: () => T): T {
-    return this.#owner.transactions.within(undefined, fn)
+    return this.#owner.transactions.context.run(undefined, fn)
   }
 
   commit(): Promise<void> {

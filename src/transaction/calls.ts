@@ -48,21 +48,16 @@ export function currentRunner(): object | undefined {
 
 /** Those of one scope. */
 export class Operations {
-  readonly #areWatched: boolean
-  /** Made and not ended, where they are watched. */
+  /** Made and not ended. */
   readonly #unfinished = new Set<Operation>()
   readonly #running = new Set<Operation>()
   /** How many of those may write. */
   #runningWrites = 0
   #onIdle: (() => void) | undefined
 
-  /** @param areWatched - whether those are remembered that have not ended */
-  constructor(areWatched: boolean) {
-    this.#areWatched = areWatched
-  }
-
   /** The one that the code runs in. */
   get around(): Operation | undefined {
+    if (this.#running.size === 0) return undefined
     const operation = currentOperation.get()
     return operation?.all === this ? operation : undefined
   }
@@ -94,7 +89,7 @@ export class Operations {
       runner: undefined,
       failure: undefined,
     }
-    if (this.#areWatched) this.#unfinished.add(operation)
+    this.#unfinished.add(operation)
     return operation
   }
 
@@ -106,8 +101,7 @@ export class Operations {
   /** It is to be carried out now, inside of whatever this code is in. */
   start(operation: Operation): void {
     operation.isStarted = true
-    const outer = currentOperation.get()
-    if (outer?.all === this) operation.outer = outer
+    if (this.#running.size > 0) operation.outer = this.around
   }
 
   /** Carries it out. Call `end` afterwards. */
@@ -122,7 +116,8 @@ export class Operations {
    * another scope, of any that may write.
    */
   noteWrite(): void {
-    const operation = this.around
+    const [only] = this.#running
+    const operation = this.#running.size === 1 ? only : this.around
     if (operation !== undefined) operation.hasWritten = true
     else for (const running of this.#running) if (!running.isRead) running.hasWritten = true
   }
@@ -166,19 +161,10 @@ interface RunningCall {
 
 /** The calls of one scope. They take no place in it: what they send does. */
 export class Calls {
-  readonly #running = new Set<Call>()
+  /** Those that have not ended. A field, as each commit asks; only this class writes it. */
+  readonly running: ReadonlySet<Call> & Pick<Set<Call>, 'add' | 'delete'> = new Set<Call>()
   readonly #failed: Array<{ readonly running: RunningCall; readonly error: unknown }> = []
   #onIdle: (() => void) | undefined
-
-  /** Those that have not ended. */
-  get running(): Call[] {
-    return [...this.#running]
-  }
-
-  /** Whether some have not ended. */
-  get areRunning(): boolean {
-    return this.#running.size > 0
-  }
 
   /** The first that has failed, and whose failure nobody has seen. */
   get unnoticed(): FailedCall | undefined {
@@ -189,12 +175,12 @@ export class Calls {
   /** Runs a call, at once. Nobody has to await it: a commit does. */
   run<T>(call: Call, work: () => Promise<T>): Promise<T> {
     // Before those that it makes itself.
-    this.#running.add(call)
+    this.running.add(call)
     const result = work()
     const running = { call, isNoticed: false }
     const end = (): void => {
-      this.#running.delete(call)
-      if (this.#running.size === 0) this.#onIdle?.()
+      this.running.delete(call)
+      if (this.running.size === 0) this.#onIdle?.()
     }
     result.then(end, (error: unknown) => {
       this.#failed.push({ running, error })
@@ -211,7 +197,7 @@ export class Calls {
    * @param signal - gives up waiting
    */
   async quiet(signal: AbortSignal): Promise<void> {
-    while (this.areRunning && !signal.aborted) {
+    while (this.running.size > 0 && !signal.aborted) {
       await this.#idle(signal)
       await nextTurn()
     }
@@ -383,7 +369,7 @@ export function reportUnfinished(ending: Ending, running: string | undefined): v
     )
     return
   }
-  const { neverStarted } = operations
+  const neverStarted = session.options.escapes.areWatched ? operations.neverStarted : []
   if (neverStarted.length === 0) return
   report(
     session,

@@ -92,21 +92,6 @@ class EntryContext implements CapturedContext {
   }
 }
 
-/**
- * Notes everything that follows the flow of async calls here, also what others have set, such as the span of a tracer: for
- * what is done for this code in the flow of another one.
- */
-export function captureFlow(): CapturedContext {
-  return new Flow('eventsourcing-prisma.operation')
-}
-
-/** `AsyncLocalStorage.snapshot` gives a function, and is much slower to make in Node 20. */
-class Flow extends AsyncResource implements CapturedContext {
-  run<R>(fn: () => R): R {
-    return this.runInAsyncScope(fn)
-  }
-}
-
 /** Runs `fn` outside of every context, those of others too: for what outlives the request that has called it. */
 export function outsideOfEverything<R>(fn: () => R): R {
   return root.runInAsyncScope(fn)

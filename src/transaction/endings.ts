@@ -14,7 +14,8 @@ const failedStatement =
 export class Failure {
   #failure: { readonly error: unknown; readonly depth: number; readonly message: string } | undefined
   #forced: string | undefined
-  #isQuiet = false
+  /** Whether the end is a rollback that fails nobody. A field, as each commit asks; only this class writes it. */
+  isQuiet = false
 
   /**
    * @param depth - how many guest savepoints were open: going back to one of them heals
@@ -27,16 +28,12 @@ export class Failure {
   /** The caller wants a rollback. @param why - completes "The transaction was rolled back: "; the first one counts */
   force(why: string = 'rollbackOnly() was called on it.'): void {
     this.#forced ??= why
+    this.isQuiet = false
   }
 
   /** The caller wants a rollback that is no failure. */
   forceQuietly(): void {
-    this.#isQuiet = true
-  }
-
-  /** Whether the end is a rollback that fails nobody. */
-  get isQuiet(): boolean {
-    return this.#isQuiet && this.#forced === undefined
+    this.isQuiet = this.#forced === undefined
   }
 
   /** A guest went back to the savepoint at this depth. */
@@ -129,7 +126,9 @@ type Hook = () => unknown
 export class Hooks {
   readonly #afterCommit: Hook[] = []
   readonly #afterRollback: Hook[] = []
-  #settled: (() => void) | undefined
+  readonly #onCommitted: Array<() => void> = []
+  /** Called back once the transaction has ended and the hooks for that have run. */
+  settled: (() => void) | undefined
 
   /** Adds a function for the case that the transaction commits. */
   afterCommit(hook: Hook): void {
@@ -141,38 +140,40 @@ export class Hooks {
     this.#afterRollback.push(hook)
   }
 
-  /** Calls back once the transaction has ended and the hooks for that have run. */
-  onSettled(listener: () => void): void {
-    this.#settled = listener
+  /** Calls back as soon as the transaction has committed, before the hooks; the listener does not throw. */
+  onCommitted(listener: () => void): void {
+    this.#onCommitted.push(listener)
   }
 
   /** Takes over the hooks of a nested scope that has ended well: the outer transaction decides now. */
   adopt(nested: Hooks): void {
+    this.#onCommitted.push(...nested.#onCommitted)
     this.#afterCommit.push(...nested.#afterCommit)
     this.#afterRollback.push(...nested.#afterRollback)
   }
 
   /** Runs the commit hooks in order, where there are any. None can fail the caller: the data is stored, whatever a hook does. */
   committed(): Promise<void> | undefined {
+    for (const listener of this.#onCommitted) listener()
     if (this.#afterCommit.length > 0) return this.#runCommitted()
-    this.#settled?.()
+    this.settled?.()
     return undefined
   }
 
   async #runCommitted(): Promise<void> {
     await runAll(this.#afterCommit, 'afterCommit')
-    this.#settled?.()
+    this.settled?.()
   }
 
   /** Runs the rollback hooks in order. */
   async rolledBack(): Promise<void> {
     if (this.#afterRollback.length > 0) await runAll(this.#afterRollback, 'afterRollback')
-    this.#settled?.()
+    this.settled?.()
   }
 
   /** Runs none: nobody knows how the transaction has ended. */
   skipped(): void {
-    this.#settled?.()
+    this.settled?.()
   }
 }
 
@@ -209,8 +210,7 @@ export interface Written {
 
 /** Pending work for one table. */
 export interface PendingWork<Connection extends TransactionConnection> {
-  readonly empty: boolean
-  /** How many events wait to be written. */
+  /** How many events wait to be written; 0 where nothing is pending. */
   readonly eventCount: number
   /** Whether something is to be done before it is written. */
   readonly needsPreparation: boolean
@@ -230,13 +230,13 @@ export class Buffers<Connection extends TransactionConnection> {
 
   /** Whether nothing is pending. */
   get empty(): boolean {
-    for (const work of this.#byKey.values()) if (!work.empty) return false
+    for (const work of this.#byKey.values()) if (work.eventCount > 0) return false
     return true
   }
 
   /** What is pending, table by table. */
   get unwritten(): Array<PendingWork<Connection>> {
-    return [...this.#byKey.values()].filter((work) => !work.empty)
+    return [...this.#byKey.values()].filter((work) => work.eventCount > 0)
   }
 
   find<W extends PendingWork<Connection>>(key: object): W | undefined {

@@ -123,9 +123,9 @@ export type Outside = 'allow' | 'warn' | 'refuse'
 /** What is asked about the code that writes. */
 interface Surroundings {
   /** Whether it is in a transaction, or has stepped out of one on purpose. */
-  readonly isPlaced: boolean
+  readonly context: { readonly isSet: boolean }
   /** Whether a transaction may still be begun, such as that of a request. */
-  readonly isExpecting: boolean
+  readonly scopes: { readonly isExpecting: boolean }
 }
 
 /** More places than this are not told of. */
@@ -164,8 +164,8 @@ export class OutsideWrites {
    * @throws `NoTransactionError` where they are refused
    */
   check(attempted: string): void {
-    if (!this.areWatched || this.#surroundings.isPlaced) return
-    const isQuiet = this.#isByDefault && !areRequestsServed() && !this.#surroundings.isExpecting
+    if (!this.areWatched || this.#surroundings.context.isSet) return
+    const isQuiet = this.#isByDefault && !areRequestsServed() && !this.#surroundings.scopes.isExpecting
     if (!isQuiet) this.#report(attempted.length > 120 ? `${attempted.slice(0, 117)}...` : attempted)
   }
 

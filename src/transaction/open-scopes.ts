@@ -84,6 +84,12 @@ export class OpenScopes<Connection extends TransactionConnection> {
   /** Whether the end of them all has begun. A field, as each transaction asks; only this class writes it. */
   isClosing = false
   #isStopped = false
+  readonly #isInside: () => boolean
+
+  /** @param isInside - whether the code that runs is in an open transaction, which may need another one to come to its own end */
+  constructor(isInside: () => boolean) {
+    this.#isInside = isInside
+  }
 
   /** Those that have not ended. */
   get all(): ReadonlyArray<Scope<Connection>> {
@@ -96,12 +102,9 @@ export class OpenScopes<Connection extends TransactionConnection> {
     return this.#expected.length > 0
   }
 
-  /**
-   * @param isInside - whether an open transaction asks, which may need another one to come to its own end
-   * @throws `DatastoreClosedError` when no transaction begins any more
-   */
-  assertAdmits(isInside: () => boolean): void {
-    if (!this.isClosing || (!this.#isStopped && isInside())) return
+  /** @throws `DatastoreClosedError` when no transaction begins any more */
+  assertAdmits(): void {
+    if (!this.isClosing || (!this.#isStopped && this.#isInside())) return
     throw new DatastoreClosedError(
       'Could not begin a transaction: the datastore is closed, or about to be. Ask another instance of this service.',
     )
@@ -111,12 +114,12 @@ export class OpenScopes<Connection extends TransactionConnection> {
   add(scope: Scope<Connection>): void {
     const member = { scope, place: this.#unsettled.length }
     this.#unsettled.push(member)
-    scope.hooks.onSettled(() => this.#remove(member))
+    scope.hooks.settled = () => this.#remove(member)
   }
 
-  /** Takes in one that may still be begun. @throws as `assertAdmits` */
-  expect(deferred: DeferredScope<Connection>, isInside: () => boolean): void {
-    if (this.isClosing) this.assertAdmits(isInside)
+  /** Takes in one that is begun by whatever asks for the current one first. @throws as `assertAdmits` */
+  expect(deferred: DeferredScope<Connection>): void {
+    if (this.isClosing) this.assertAdmits()
     this.#expected.push(deferred)
     if (this.#expected.length > this.#mostExpected) this.#forgetPast()
   }

@@ -115,7 +115,7 @@ export interface TransactionOptions {
   readonly label?: TransactionLabel
 }
 
-/** What the options of a transaction are; names are checked by `assertKnown`. */
+/** What the options of a transaction are; what they say is checked by `assertPossible`. */
 export const transactionOptionTypes: OptionTypesOf<TransactionOptions> = {
   propagation: text,
   isolationLevel: text,
@@ -160,11 +160,12 @@ const propagations: readonly Propagation[] = [
 ]
 
 /**
- * Names may come from a configuration, which no compiler has seen.
+ * Options may come from a configuration, which no compiler has seen.
  *
- * @throws `ProgrammingError` for a propagation, an isolation level or a beginning that there is not
+ * @throws `ProgrammingError` for a propagation, an isolation level or a beginning that there is not, and for what no timer can measure
  */
-export function assertKnown({ propagation, isolationLevel, begin }: TransactionOptions): void {
+export function assertPossible(options: TransactionOptions): void {
+  const { propagation, isolationLevel, begin, deadlineMs, maxWaitMs } = options
   if (propagation !== undefined && !propagations.includes(propagation)) {
     throw unknownOption('propagation', propagation, propagations)
   }
@@ -172,6 +173,8 @@ export function assertKnown({ propagation, isolationLevel, begin }: TransactionO
   if (isolationLevel !== undefined && !isolationLevels.includes(isolationLevel)) {
     throw unknownOption('isolationLevel', isolationLevel, isolationLevels)
   }
+  if (deadlineMs !== undefined) checkedDeadline(deadlineMs)
+  if (maxWaitMs !== undefined) checkedMaxWait(maxWaitMs)
 }
 
 /** @throws `ProgrammingError` for a beginning that there is not */

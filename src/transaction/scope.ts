@@ -31,7 +31,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
   /** What it can only roll back for. */
   readonly failure: Failure = new Failure()
   /** The operations of guests in it. */
-  readonly operations: Operations
+  readonly operations: Operations = new Operations()
   /** The calls of applications and recorders in it. */
   readonly calls: Calls = new Calls()
   /** What is saved in it and not written yet. */
@@ -62,7 +62,6 @@ export abstract class Scope<Connection extends TransactionConnection> {
     this.autoflush = autoflush
     this.parent = place?.parent
     this.#name = place?.name ?? 'es'
-    this.operations = new Operations(session.options.escapes.areWatched)
   }
 
   /** A transaction of its own. Nothing is sent to the database yet. */
@@ -226,7 +225,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
     try {
       this.assertUsable()
       if (this.buffers.needsPreparation) await this.#prepare()
-      const isFree = (isFromInside || !this.calls.areRunning) && this.#lock.tryEnter(true, undefined)
+      const isFree = (isFromInside || this.calls.running.size === 0) && this.#lock.tryEnter(true, undefined)
       const running = isFree ? undefined : await this.#enterLast(isFromInside)
       isIn = true
       if (this.failure.isQuiet) return await this.rollback()
@@ -298,7 +297,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
    * @returns what ran
    */
   async #enterLast(isFromInside: boolean): Promise<string | undefined> {
-    const isBusy = !isFromInside && this.calls.areRunning
+    const isBusy = !isFromInside && this.calls.running.size > 0
     let running = isBusy ? await untilQuiet(this, this.#part !== undefined) : undefined
     if (this.#lock.tryEnter(true, undefined)) return running
     if (!isFromInside) running ??= runningWork(this, this.#part !== undefined)

@@ -8,11 +8,9 @@ import type { Escapes } from './escapes.js'
 import { Deadline } from './locks.js'
 import { type CloseOptions, DeferredScope, OpenScopes } from './open-scopes.js'
 import {
-  assertKnown,
+  assertPossible,
   type BeginAt,
   backOffMs,
-  checkedDeadline,
-  checkedMaxWait,
   type IsolationLevel,
   type Labelled,
   type Propagation,
@@ -40,8 +38,10 @@ export class Transactions<Connection extends TransactionConnection> {
   readonly telemetry: Telemetry
   readonly #source: ConnectionSource<Connection>
   readonly #escapes: Escapes
-  readonly #context = new AsyncContext<Scope<Connection> | DeferredScope<Connection>>()
-  readonly #open = new OpenScopes<Connection>()
+  /** The scope that is the current one; undefined in it where code has stepped out of all. */
+  readonly context: AsyncContext<Scope<Connection> | DeferredScope<Connection>> = new AsyncContext()
+  /** The outermost scopes that have not ended, and those that may still be begun. */
+  readonly scopes: OpenScopes<Connection> = new OpenScopes(() => this.#isInside)
 
   constructor(
     source: ConnectionSource<Connection>,
@@ -57,42 +57,13 @@ export class Transactions<Connection extends TransactionConnection> {
 
   /** The innermost scope around this code, ended or not; undefined outside of any. */
   get current(): Scope<Connection> | undefined {
-    const here = this.#context.get()
+    const here = this.context.get()
     return here instanceof DeferredScope ? (here.begun ?? here.scope()) : here
-  }
-
-  /** The outermost scopes that have not ended. */
-  get open(): ReadonlyArray<Scope<Connection>> {
-    return this.#open.all
   }
 
   /** The transactions around this code that have not ended, innermost first, also where it has stepped out of them. */
   around(): Holder[] {
     return openAround().filter(({ source }) => source === this.#source)
-  }
-
-  /** Whether code is in a transaction, or has stepped out of one on purpose. */
-  get isPlaced(): boolean {
-    return this.#context.isSet
-  }
-
-  /** Whether a scope may still be begun by whatever asks for the current one. */
-  get isExpecting(): boolean {
-    return this.#open.isExpecting
-  }
-
-  /** Runs `fn` with the scope as the current one, undefined for none. */
-  within<R>(scope: Scope<Connection> | DeferredScope<Connection> | undefined, fn: () => R): R {
-    return this.#context.run(scope, fn)
-  }
-
-  /**
-   * Takes in a scope that is begun by whatever asks for the current one first.
-   *
-   * @throws `DatastoreClosedError` when no transaction can begin any more
-   */
-  expect(deferred: DeferredScope<Connection>): void {
-    this.#open.expect(deferred, () => this.#isInside)
   }
 
   /**
@@ -102,8 +73,8 @@ export class Transactions<Connection extends TransactionConnection> {
    * @param host - knows what it is for, where the options do not say
    */
   begin(options: TransactionOptions = {}, failed?: Scope<Connection>, host?: Labelled): Scope<Connection> {
-    this.#open.assertAdmits(() => this.#isInside)
-    assertKnown(options)
+    if (this.scopes.isClosing) this.scopes.assertAdmits()
+    assertPossible(options)
     const isolationLevel = options.isolationLevel ?? this.defaults.isolationLevel
     const readOnly = options.readOnly ?? false
     const begin = options.begin ?? this.defaults.begin
@@ -113,8 +84,8 @@ export class Transactions<Connection extends TransactionConnection> {
       isolationLevel,
       readOnly,
       beginsWithWrite: begin === 'first-write' && isolationLevel === undefined && !readOnly,
-      deadline: failed?.session.options.deadline ?? new Deadline(checkedDeadline(deadlineMs)),
-      maxWaitMs: checkedMaxWait(maxWaitMs),
+      deadline: failed?.session.options.deadline ?? new Deadline(deadlineMs),
+      maxWaitMs,
       label: options.label ?? host,
       around: aroundOfAny.filter(({ source }) => source === this.#source),
       aroundOfAny,
@@ -123,7 +94,7 @@ export class Transactions<Connection extends TransactionConnection> {
       attempt: (failed?.session.options.attempt ?? 0) + 1,
       telemetry: this.telemetry,
     })
-    this.#open.add(scope)
+    this.scopes.add(scope)
     this.telemetry.opened(scope.session)
     return scope
   }
@@ -131,7 +102,7 @@ export class Transactions<Connection extends TransactionConnection> {
   /** Commits an outermost scope that the caller has begun. */
   commit(scope: Scope<Connection>): Promise<void> {
     // A request that is answered inside a nested part of its transaction is to wait for that part, which goes on.
-    const here = this.#context.get()
+    const here = this.context.get()
     const current = here instanceof DeferredScope ? here.begun : here
     const isInPart = current !== undefined && current !== scope && current.session === scope.session
     if (isInPart) dependOnParts(scope, current)
@@ -141,14 +112,14 @@ export class Transactions<Connection extends TransactionConnection> {
   /** Runs work as the propagation asks, and ends what it has begun for it. */
   async run<T>(given: Work<Connection, T>, options: TransactionOptions = {}): Promise<T> {
     checkOptions('begin a transaction', options, transactionOptionTypes)
-    assertKnown(options)
+    assertPossible(options)
     // Prisma's promises do nothing before they are awaited: that has to be where the scope is the current one.
     const work: Work<Connection, T> = async (scope) => await given(scope)
     const { propagation = 'required' } = options
     // These need none around them: one that begins at its first use is not to begin for them.
-    if (propagation === 'notSupported') return await this.within(undefined, () => work(undefined))
+    if (propagation === 'notSupported') return await this.context.run(undefined, () => work(undefined))
     if (propagation === 'requiresNew') {
-      const here = this.#context.get()
+      const here = this.context.get()
       this.#assertSecondPossible(here instanceof DeferredScope ? here.begun : here, options)
       return await this.#runOutermost(work, options)
     }
@@ -170,26 +141,26 @@ export class Transactions<Connection extends TransactionConnection> {
         if (current === undefined) throw new NoTransactionError(missing('mandatory'))
         return join(current, work, options)
       case 'supports':
-        return current === undefined ? this.within(undefined, () => work(undefined)) : join(current, work, options)
+        return current === undefined ? this.context.run(undefined, () => work(undefined)) : join(current, work, options)
       case 'never':
         assertOutside(current)
-        return this.within(undefined, () => work(undefined))
+        return this.context.run(undefined, () => work(undefined))
     }
   }
 
   /** Runs work in a part of a scope, wherever it is called: of the current one it is what `nested` is. */
   async inPart(scope: Scope<Connection>, work: (part: Scope<Connection>) => Promise<void>): Promise<void> {
-    await this.within(scope, () => this.#runNested(scope, async (part) => await work(part ?? scope), {}))
+    await this.context.run(scope, () => this.#runNested(scope, async (part) => await work(part ?? scope), {}))
   }
 
   /** Whether work may be run again after an attempt that failed; waits before it says yes, if the deadline allows that. */
   async mayRunAgain(scope: Scope<Connection>, error: unknown, { retries = 0 }: TransactionOptions): Promise<boolean> {
     const { session } = scope
-    if (session.options.attempt > retries || this.#open.isClosing || !this.#source.mayPass(error)) return false
+    if (session.options.attempt > retries || this.scopes.isClosing || !this.#source.mayPass(error)) return false
     const waitMs = backOffMs(session.options.attempt)
     if (waitMs >= session.options.deadline.leftMs) return false
     await delay(waitMs)
-    if (this.#open.isClosing) return false
+    if (this.scopes.isClosing) return false
     this.telemetry.retried(session, error)
     return true
   }
@@ -206,11 +177,11 @@ export class Transactions<Connection extends TransactionConnection> {
         'Could not close the datastore inside of a transaction on it, which would wait for itself: close it after the transaction has ended.',
       )
     }
-    return await this.#open.close(options)
+    return await this.scopes.close(options)
   }
 
   get #isInside(): boolean {
-    for (const here of this.#context.all()) if (here instanceof DeferredScope && here.isExpected) return true
+    for (const here of this.context.all()) if (here instanceof DeferredScope && here.isExpected) return true
     return this.around().length > 0
   }
 
@@ -227,7 +198,7 @@ export class Transactions<Connection extends TransactionConnection> {
   async #attempt<T>(scope: Scope<Connection>, work: Work<Connection, T>): Promise<T> {
     let result: T
     try {
-      result = await untilExpired(scope, () => this.within(scope, () => work(scope)))
+      result = await untilExpired(scope, () => this.context.run(scope, () => work(scope)))
     } catch (error) {
       await scope.rollback(error)
       throw error
@@ -247,7 +218,7 @@ export class Transactions<Connection extends TransactionConnection> {
     if (options.autoflush !== undefined) scope.autoflush = options.autoflush
     let result: T
     try {
-      result = await this.within(scope, () => work(scope))
+      result = await this.context.run(scope, () => work(scope))
     } catch (error) {
       await scope.rollback()
       throw error

@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest'
 import { Operations } from '../../src/transaction/calls.js'
 
-const newOperations = (): Operations => new Operations(false)
+const newOperations = (): Operations => new Operations()
 
 it('notes a write for the operation that sends it, also among others of its scope', async () => {
   const operations = newOperations()
