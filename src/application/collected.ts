@@ -1,6 +1,6 @@
 /** The events of one save, and what becomes of those they were collected from. */
 import { described } from '../checked-options.js'
-import { type AggregateClass, type EventSource, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
+import { Aggregate, type AggregateClass, type EventSource, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
 import { deciderOf } from '../domain/decider.js'
 import { type DomainEvent, domainEvent, type EventMetadata } from '../domain/event.js'
 import { type Snapshotted, shownSubjectsOf } from '../domain/snapshot.js'
@@ -92,7 +92,7 @@ export class Collected {
 
   #collect(source: EventSource, ambient: EventMetadata | undefined): void {
     // The class of an aggregate is one of aggregates.
-    const kind = isAggregate(source) ? (source.constructor as AggregateClass) : deciderOf(source)
+    const kind = source instanceof Aggregate ? (source.constructor as AggregateClass) : deciderOf(source)
     // What a decider decided is a state of it.
     const originator = kind === undefined ? undefined : (source as Snapshotted)
     if (originator !== undefined) for (const subject of shownSubjectsOf(originator)) this.shown.add(subject)
@@ -115,8 +115,8 @@ function assertSaveable(object: EventSource | DomainEvent): void {
       `Could not save ${described(object)}: give aggregates, what a decider has decided, or events, each as an argument of its own: save(dog, owner).`,
     )
   }
-  if (isOfAnotherCopy(object)) throw copyError(`save ${object.constructor.name}`)
-  assertNoStray(object)
+  if (!(object instanceof Aggregate) && isOfAnotherCopy(object)) throw copyError(`save ${object.constructor.name}`)
+  if (strays.has(object)) assertNoStray(object)
 }
 
 /** @param what - completes "Could not" */

@@ -1,6 +1,6 @@
 /** Event-sourced logs: sequences of events that belong to no aggregate, such as the ids of all aggregates of a kind. */
 import { checkOptions, text } from '../checked-options.js'
-import { type DomainEvent, dataOfArguments, domainEvent } from '../domain/event.js'
+import { type DomainEvent, dataOfObject, domainEvent } from '../domain/event.js'
 import { checkEventName } from '../domain/event-definition.js'
 import { pinned } from '../domain/kept-values.js'
 import { assertStorableText, eventTopic } from '../domain/names.js'
@@ -63,7 +63,7 @@ export class EventSourcedLog<Events extends { readonly [Name in keyof Events]: o
     const attempted = (): string => `trigger ${topic} of ${this.#id}`
     assertStorableText({ originatorId: this.#id, topic }, attempted)
     // A frozen copy of the same shape, made at once.
-    const own = pinned(dataOfArguments({ label: topic, parameterNames: [] }, [data]).data, attempted) as Events[Name]
+    const own = pinned(dataOfObject(topic, [data]), attempted) as Events[Name]
     return domainEvent({
       originatorId: this.#id,
       originatorVersion: version ?? ((await this.last())?.originatorVersion ?? 0) + 1,

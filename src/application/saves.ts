@@ -9,6 +9,7 @@ import type { AppendCondition } from '../persistence/recorder.js'
 import { currentMetadata, withMetadata } from '../transaction/ambient-metadata.js'
 import { Collected, type Saveable } from './collected.js'
 import type { Infrastructure } from './infrastructure.js'
+import type { SavedOriginator } from './originator-cache.js'
 import { getOriginator, type Repository } from './repository.js'
 
 /** A projection whose rows are written in the transaction of a save; `defineProjection` makes them. */
@@ -92,10 +93,12 @@ export class Saves<Client> {
     // What is decided again may be another state: the next save takes the snapshot that is due.
     const due =
       again === undefined
-        ? originators.flatMap((each) => this.#snapshots.due(each.kind, each.originator, each.events.length))
+        ? originators.flatMap((each) => (each.kind.snapshots === undefined ? [] : this.#snapshots.due(each)))
         : []
     const cached = cache?.captured(originators) ?? []
-    const isPlain = due.length === 0 && !originators.some(({ originator }) => this.#snapshots.isAhead(originator))
+    const { ahead } = this.#snapshots
+    const isPlain =
+      due.length === 0 && (ahead.size === 0 || !originators.some(({ originator }) => ahead.has(originator.id)))
     const isAlone = isPlain && this.#inline.length === 0
     const put = (): Promise<Recording[]> => this.#put(collected, unless, again)
     if (isAlone && cache === undefined) return put
@@ -110,18 +113,21 @@ export class Saves<Client> {
   }
 
   #put(collected: Collected, unless: SaveRequest['unless'], again: SaveRequest['again']): Promise<Recording[]> {
+    if (unless !== undefined) return this.#putLater(collected, unless, again)
+    const options = this.#putOptions(collected, undefined, again)
     const store = this.#infrastructure.eventStore()
-    if (store instanceof Promise || unless !== undefined) return this.#putLater(collected, unless, again)
-    return store.put(collected.events, this.#putOptions(collected, undefined, again))
+    return store instanceof Promise
+      ? store.then(async (loaded) => await loaded.put(collected.events, options))
+      : store.put(collected.events, options)
   }
 
   async #putLater(
     collected: Collected,
-    unless: SaveRequest['unless'],
+    unless: NonNullable<SaveRequest['unless']>,
     again: SaveRequest['again'],
   ): Promise<Recording[]> {
     const store = await this.#infrastructure.eventStore()
-    const conditions = unless === undefined ? undefined : await unless()
+    const conditions = await unless()
     return await store.put(collected.events, this.#putOptions(collected, conditions, again))
   }
 
@@ -194,7 +200,8 @@ type DueSnapshot =
 export class Snapshots {
   readonly #store: () => Promise<EventStore>
   readonly #isEnabled: boolean | undefined
-  readonly #ahead = new Set<string>()
+  /** The originators that have a snapshot of a version that is not stored. */
+  readonly ahead: ReadonlySet<string> & Pick<Set<string>, 'add' | 'delete'> = new Set<string>()
 
   /** @param isEnabled - for all kinds or for none; undefined: for those that have a policy */
   constructor(store: () => Promise<EventStore>, isEnabled: boolean | undefined) {
@@ -219,19 +226,14 @@ export class Snapshots {
 
   /** Notes that an originator has a snapshot of a version that is not stored: when it is, it will be another one. */
   noteAhead(originatorId: string): void {
-    this.#ahead.add(originatorId)
+    this.ahead.add(originatorId)
   }
 
   /** Gives such snapshots up, in the transaction of a save that goes on from the version before them. */
   async giveUpAhead({ id, version }: Snapshotted, eventCount: number): Promise<void> {
-    if (!this.#ahead.delete(id)) return
+    if (!this.ahead.delete(id)) return
     const { recorder } = await this.#store()
     await recorder.deleteEvents?.(id, { gt: version - eventCount, lte: Number.MAX_SAFE_INTEGER })
-  }
-
-  /** Whether there is anything to give up. */
-  isAhead(originator: Snapshotted): boolean {
-    return this.#ahead.size > 0 && this.#ahead.has(originator.id)
   }
 
   /**
@@ -239,8 +241,9 @@ export class Snapshots {
    *
    * @throws `DataError` for a state that could not be read again, whether a snapshot is due or not
    */
-  due(kind: SnapshotKind, originator: Snapshotted, eventCount: number): DueSnapshot[] {
+  due({ kind, originator, events }: SavedOriginator): DueSnapshot[] {
     const { snapshots: policy } = kind
+    const eventCount = events.length
     // Nobody goes on from what has ended.
     if (policy === undefined || !this.isFor(kind) || eventCount === 0 || isEnded(originator)) return []
     // Not when the first one is due: that is in production, and nothing could be saved then.

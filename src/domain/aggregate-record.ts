@@ -1,5 +1,5 @@
 /** What an aggregate knows about itself beside its state, and how a constructor that is running gets it. */
-import { eventsOf } from './aggregate-events.js'
+import type { AggregateEvents } from './aggregate-events.js'
 import type { DomainEvent, EventMetadata } from './event.js'
 import { newEvent } from './event-shapes.js'
 import { randomId } from './names.js'
@@ -44,19 +44,18 @@ export interface Construction {
   readonly onto?: object
 }
 
-/** Prepares a construction for `constructBy`. */
-export function constructionOf(newTarget: NewableFunction, event: DomainEvent, mode: AggregateMode): Construction {
-  return { newTarget, event, mode, isOwned: false, isTaken: false }
-}
-
 let current: Construction | undefined
 
 /** Runs a constructor on behalf of an event; constructions nest. */
-export function constructBy<A>(construction: Construction, run: () => A): A {
+export function constructBy<A>(
+  given: Pick<Construction, 'newTarget' | 'event' | 'mode' | 'onto'>,
+  run: (construction: Construction) => A,
+): A {
   const outer = current
+  const construction = { ...given, isOwned: false, isTaken: false }
   current = construction
   try {
-    return run()
+    return run(construction)
   } finally {
     current = outer
   }
@@ -78,7 +77,7 @@ export function recordFor(event: DomainEvent, mode: AggregateMode): AggregateRec
     version: originatorVersion,
     pending: [],
     mode,
-    subjects: withSubjects(noSubjects, event.personal),
+    subjects: event.personal === undefined ? noSubjects : withSubjects(noSubjects, event.personal),
     shown: noSubjects,
   }
 }
@@ -98,8 +97,7 @@ export interface Creation {
  *
  * @throws `TypeError` when the id is not a text, e.g. because `createId` is asynchronous; what `newEvent` throws
  */
-export function creationEvent(newTarget: NewableFunction, creation: Creation): DomainEvent {
-  const events = eventsOf(newTarget.prototype as object)
+export function creationEvent(events: AggregateEvents, creation: Creation): DomainEvent {
   return newEvent(events, {
     ...creation,
     originatorId: checkId(creation.originatorId, events.className),

@@ -11,7 +11,6 @@ import {
 import {
   type AggregateRecord,
   constructBy,
-  constructionOf,
   creationEvent,
   newId,
   openConstruction,
@@ -19,7 +18,7 @@ import {
 } from './aggregate-record.js'
 import {
   type DomainEvent,
-  dataOfArguments,
+  dataOfObject,
   type EventMetadata,
   endedError,
   type GivenData,
@@ -151,17 +150,18 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     if (handler === undefined) throw new TypeError(`${label} needs a body for that event in ${events.className}.events`)
     if (events.creation !== undefined) throw new TypeError(`${label}: the class has a decorated constructor, use 'new'`)
     if (events.constructorProblem !== undefined) throw new TypeError(events.constructorProblem)
-    assertDefined(events, declared)
-    const given = dataOfArguments({ label, parameterNames: [] }, [data])
+    if (typeof declared !== 'string') assertDefined(events, declared)
+    const given = dataOfObject(label, [data])
+    const { timestamp, metadata } = options
     const originatorId = options.id ?? newId(this, [data])
-    const event = creationEvent(this, {
+    const event = creationEvent(events, {
       eventName: name,
       originatorId,
-      timestamp: givenTimestamp(label, options.timestamp),
-      metadata: options.metadata,
-      data: given.data,
+      timestamp: timestamp === undefined ? undefined : givenTimestamp(label, timestamp),
+      metadata,
+      data: given,
     })
-    const aggregate = constructBy(constructionOf(this, event, 'applying'), () => new this())
+    const aggregate = constructBy({ newTarget: this, event, mode: 'applying' }, () => new this())
     const record = aggregate.#record
     handler.apply(aggregate, event.data, event.timestamp)
     record.mode = 'live'
@@ -188,7 +188,7 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
       )
     }
     const originatorId = newId(new.target, [])
-    const event = creationEvent(new.target, { eventName: defaultCreationName, originatorId, data: Object.freeze({}) })
+    const event = creationEvent(events, { eventName: defaultCreationName, originatorId, data: Object.freeze({}) })
     this.#record = recordFor(event, 'live')
     this.#record.pending.push(event)
   }
@@ -272,25 +272,25 @@ export abstract class Aggregate<Events extends object = AnyEvents> implements Ev
     const handler = events.handlers.get(name)
     if (handler === undefined)
       throw new TypeError(`${events.className} cannot trigger '${name}': it has no event of that name`)
-    assertDefined(events, event)
-    const given = dataOfArguments({ label: handler.label, parameterNames: [] }, [data])
+    const { label } = handler
+    if (typeof event !== 'string') assertDefined(events, event)
+    const given = dataOfObject(label, [data])
     const record = this.#record
     if (record.mode === 'rebuilding') return
     if (record.mode === 'applying') {
       // Not the time of now: the body must do the same when its event is applied again.
-      handler.apply(this, given.data, record.modifiedOn)
+      handler.apply(this, given, record.modifiedOn)
       return
     }
-    const { label } = handler
     const { metadata } = options
-    const timestamp = givenTimestamp(label, options.timestamp)
-    triggerEvent(this, record, { handler, data: given.data, timestamp, metadata })
+    const timestamp = options.timestamp === undefined ? undefined : givenTimestamp(label, options.timestamp)
+    triggerEvent(this, record, { handler, data: given, timestamp, metadata })
   }
 }
 
 /** @throws `TypeError` for a definition of the right name that is not the one that the class has */
-function assertDefined(events: AggregateEvents, event: string | EventDeclaration): void {
-  if (typeof event === 'string' || events.definitionOf(event.name) === event) return
+function assertDefined(events: AggregateEvents, event: EventDeclaration): void {
+  if (events.definitionOf(event.name) === event) return
   throw new TypeError(
     `${events.className} does not know this definition of '${event.name}': give it to @event or @applies, or name it in static definitions`,
   )

@@ -6,7 +6,7 @@ import type { EventSource } from './aggregate.js'
 import { assertDefinition, eventShapesOf } from './decider-shapes.js'
 import {
   type DomainEvent,
-  dataOfArguments,
+  dataOfObject,
   type EventData,
   type EventMetadata,
   endedError,
@@ -181,7 +181,7 @@ export function decide<State, Events extends object, Commands extends object, Na
       originatorId: current.id,
       originatorVersion: version,
       ...(version === 1 ? { originatorTopic: decider.name } : {}),
-      data: dataOfArguments({ label, parameterNames: [] }, [data]).data,
+      data: dataOfObject(label, [data]),
       metadata: command.metadata,
     })
     state = evolved(decider, state, event)

@@ -11,14 +11,7 @@ import {
   markConstructor,
   markMethod,
 } from './aggregate-events.js'
-import {
-  type Construction,
-  constructBy,
-  constructionOf,
-  creationEvent,
-  newId,
-  openConstruction,
-} from './aggregate-record.js'
+import { type Construction, constructBy, creationEvent, newId, openConstruction } from './aggregate-record.js'
 import { argumentsOfEvent, dataOfArguments, type EventData, reservedDataNames, type Signature } from './event.js'
 import { assertPlainFunction, checkEventName, type EventDefinition, isEventDefinition } from './event-definition.js'
 import type { EventDecorator, MemberDecorator } from './event-fit.js'
@@ -284,9 +277,9 @@ function created(target: AnyConstructor, newTarget: NewableFunction, { creation,
   const signature: Signature = { label: `new ${creation.label}()`, parameterNames: creation.parameterNames }
   const given = dataOfArguments(signature, args)
   const originatorId = newId(newTarget, args)
-  const event = creationEvent(newTarget, { eventName: creation.name, originatorId, ...given })
-  const construction = constructionOf(newTarget, event, 'applying')
-  return constructBy(construction, () => {
+  const events = eventsOf(newTarget.prototype as object)
+  const event = creationEvent(events, { eventName: creation.name, originatorId, ...given })
+  return constructBy({ newTarget, event, mode: 'applying' }, (construction) => {
     const aggregate = construct(target, construction, creation)
     const record = tryRecordOf(aggregate)
     if (record !== undefined) {

@@ -195,7 +195,7 @@ export function newEvent(events: EventShapes, fields: EventFields): DomainEvent 
     originatorTopic,
     data,
     classVersion,
-    metadata: frozen(metadata) as EventMetadata | undefined, // of the same shape
+    metadata: metadata === undefined ? undefined : (frozen(metadata) as EventMetadata), // of the same shape
     personal,
     tags,
   })

@@ -161,7 +161,12 @@ export function givenTimestamp(label: string, value: unknown): Date | undefined 
   return value
 }
 
-function dataOfObject(label: string, args: readonly unknown[]): EventData {
+/**
+ * The same where the one argument is the data.
+ *
+ * @throws `TypeError` for anything but one plain object or nothing, and for a name that belongs to the event itself
+ */
+export function dataOfObject(label: string, args: readonly unknown[]): EventData {
   const [value] = args
   if (args.length > 1 || (value !== undefined && !isPlainObject(value))) {
     throw new TypeError(`${label} takes one plain object or nothing, since its event names no parameters`)

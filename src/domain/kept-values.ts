@@ -71,16 +71,7 @@ export const deepestState = 256
  * @throws `DataError` for a value that could not be read again, with its place in the values
  * @throws `TranscodingNotRegisteredError` for an instance of a class that has no transcoding
  */
-export function pinned<Values extends object>(values: Values, attempted: () => string): Values {
-  return pinnedBy(pinning, values, attempted)
-}
-
-/** The same for the state in a snapshot, which is also to tell dates and timestamps apart when it is read. */
-export function pinnedState<State extends object>(state: State, attempted: () => string): State {
-  return pinnedBy(pinningOfStates, state, attempted)
-}
-
-function pinnedBy<Values extends object>(by: Pinning, values: Values, attempted: () => string): Values {
+export function pinned<Values extends object>(values: Values, attempted: () => string, by: Pinning = pinning): Values {
   try {
     return by.members(values as Readonly<Record<string, unknown>>, 0) as Values // of the same shape
   } catch (error) {
@@ -90,6 +81,11 @@ function pinnedBy<Values extends object>(by: Pinning, values: Values, attempted:
   }
 }
 
+/** The same for the state in a snapshot, which is also to tell dates and timestamps apart when it is read. */
+export function pinnedState<State extends object>(state: State, attempted: () => string): State {
+  return pinned(state, attempted, pinningOfStates)
+}
+
 /**
  * A copy for who may change it: of arrays, plain objects, maps, sets, bytes and instances with a transcoding, however deep.
  * Timestamps without microseconds become dates, in new events as in stored ones. Any other value is given back as it is.
@@ -97,13 +93,12 @@ function pinnedBy<Values extends object>(by: Pinning, values: Values, attempted:
  * @throws `DataError` for a value that contains itself, or is nested too deeply
  */
 export function copied(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value
-  return copyOf(value, 0, { isFrozen: false })
+  return typeof value === 'object' && value !== null ? copyOf(value, 0, { isFrozen: false }) : value
 }
 
 /** A copy of arrays and plain objects that is frozen, and of maps and sets; any other value is given back as it is. */
 export function frozen(value: unknown): unknown {
-  return copyOf(value, 0, { isFrozen: true })
+  return typeof value === 'object' && value !== null ? copyOf(value, 0, { isFrozen: true }) : value
 }
 
 /** Found on the way down; the place is put together on the way up. */
@@ -148,7 +143,9 @@ class Pinning {
       const member = value[name]
       if (member === undefined) continue
       try {
-        assign(result, name, this.value(member, depth))
+        const kept = this.value(member, depth)
+        if (name === '__proto__') defineMember(result, name, kept)
+        else result[name] = kept
       } catch (error) {
         throw error instanceof UnkeepableValue ? error.within(stepOf(name)) : error
       }
@@ -256,12 +253,12 @@ interface Copying {
   readonly isFrozen: boolean
 }
 
-function copyOf(value: unknown, depth: number, copying: Copying): unknown {
-  if (typeof value !== 'object' || value === null) return value
+function copyOf(value: object, depth: number, copying: Copying): unknown {
   if (depth > deepestState) {
     throw new DataError(`Cannot copy a value that is nested deeper than ${deepestState} levels, or contains itself`)
   }
-  const copyMember = (member: unknown): unknown => copyOf(member, depth + 1, copying)
+  const copyMember = (member: unknown): unknown =>
+    typeof member === 'object' && member !== null ? copyOf(member, depth + 1, copying) : member
   if (Array.isArray(value)) {
     if (!Array.isArray(Object.getPrototypeOf(value)) && valueTypeOf(value) !== undefined)
       return instanceOf(value, copyMember, copying)
@@ -303,10 +300,8 @@ function instanceOf(value: object, copyMember: (member: unknown) => unknown, { i
 }
 
 /** A plain assignment to `__proto__` would change the prototype instead of making a property. */
-function assign(object: Record<string, unknown>, name: string, value: unknown): void {
-  const attributes = { writable: true, enumerable: true, configurable: true }
-  if (name === '__proto__') Object.defineProperty(object, name, { value, ...attributes })
-  else object[name] = value
+function defineMember(object: object, name: string, value: unknown): void {
+  Object.defineProperty(object, name, { value, writable: true, enumerable: true, configurable: true })
 }
 
 function membersOf(
@@ -315,8 +310,9 @@ function membersOf(
 ): Record<string, unknown> {
   const result: Record<string, unknown> = {}
   for (const name of Object.keys(value)) {
-    const member = value[name]
-    if (member !== undefined) assign(result, name, change(member))
+    const member = change(value[name])
+    if (name === '__proto__') defineMember(result, name, member)
+    else if (member !== undefined) result[name] = member
   }
   return result
 }

@@ -176,7 +176,7 @@ export function assertStorableIds(
   attempted: () => string,
 ): void {
   if (originatorId === lastId && topic === lastTopic) return
-  assertStorableText({ originatorId, topic }, attempted)
+  if (!isStorableText(`${originatorId} ${topic}`)) assertStorableText({ originatorId, topic }, attempted)
   lastId = originatorId
   lastTopic = topic
 }

@@ -2,7 +2,7 @@
 import { OriginatorIdError, OriginatorVersionError, TopicError } from '../errors.js'
 import { type Aggregate, type AggregateClass, tryRecordOf } from './aggregate.js'
 import { type AggregateEvents, defaultCreationName, type EventHandler, eventsOf } from './aggregate-events.js'
-import { type AggregateRecord, constructBy, constructionOf } from './aggregate-record.js'
+import { type AggregateRecord, constructBy } from './aggregate-record.js'
 import { type Decider, type DeciderState, initial } from './decider.js'
 import { argumentsOfEvent, type DomainEvent, domainEvent, isEnded, markEnded } from './event.js'
 import { type PresentShape, presentEvent, shapeOf } from './event-shapes.js'
@@ -122,8 +122,10 @@ function constructFrom<A extends Aggregate<object>>(
     )
   }
   const args = creation === undefined ? [] : argumentsOfEvent(creation.parameterNames, event.data, event.timestamp)
-  const construction = constructionOf(aggregateClass, event, handler === undefined ? 'rebuilding' : 'applying')
-  const aggregate = constructBy(construction, () => Reflect.construct(aggregateClass, args) as A) // what `new` of it gives
+  const aggregate = constructBy(
+    { newTarget: aggregateClass, event, mode: handler === undefined ? 'rebuilding' : 'applying' },
+    () => Reflect.construct(aggregateClass, args) as A, // what `new` of it gives
+  )
   handler?.apply(aggregate, event.data, event.timestamp)
   const record = recordOf(aggregate)
   record.mode = 'live'

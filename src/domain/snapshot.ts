@@ -2,7 +2,7 @@
 
 import { Aggregate, type AggregateClass, isAggregate, type SnapshotState, tryRecordOf } from './aggregate.js'
 import { eventsOf } from './aggregate-events.js'
-import { constructBy, constructionOf } from './aggregate-record.js'
+import { constructBy } from './aggregate-record.js'
 import { type Decider, type DeciderState, knownSubjects, shownSubjects, withShownSubjects } from './decider.js'
 import { argumentsOfEvent, type DomainEvent, domainEvent, isEnded, markEnded } from './event.js'
 import { upcastData, upcastEvent, writtenVersion } from './event-shapes.js'
@@ -279,8 +279,8 @@ function aggregateWith(aggregateClass: AggregateClass, whole: WholeState): Aggre
   const args = isOwn ? constructorArguments(aggregateClass, whole.creation) : []
   // The base class makes an object of the class that is named last.
   const construct = (): unknown => Reflect.construct(isOwn ? aggregateClass : Aggregate, args, aggregateClass)
-  const construction = constructionOf(aggregateClass, whole.creation, 'rebuilding')
-  const aggregate = constructBy(construction, construct) as Aggregate<object>
+  const given = { newTarget: aggregateClass, event: whole.creation, mode: 'rebuilding' } as const
+  const aggregate = constructBy(given, construct) as Aggregate<object>
   const record = tryRecordOf(aggregate)
   if (record === undefined) throw new TypeError(`${aggregateClass.name} does not extend Aggregate`)
   record.version = whole.version
@@ -335,9 +335,9 @@ function hasPrivateMembers(
 ): boolean {
   const args = constructorArguments(aggregateClass, creation)
   const construct = (onto?: object): object => {
-    const construction = constructionOf(aggregateClass, creation, 'rebuilding')
+    const given = { newTarget: aggregateClass, event: creation, mode: 'rebuilding' } as const
     const run = (): object => Reflect.construct(aggregateClass, args) as object
-    return constructBy(onto === undefined ? construction : { ...construction, onto }, run)
+    return constructBy(onto === undefined ? given : { ...given, onto }, run)
   }
   const aggregate = construct()
   try {

@@ -1,4 +1,5 @@
 /** Recorders without a database: for tests, and for applications that nobody has configured. */
+import { assertStorableIds } from '../domain/names.js'
 import { ConcurrencyError, NotSupportedError } from '../errors.js'
 import { LogTail } from './log-tail.js'
 import {
@@ -103,6 +104,10 @@ export class InMemoryAggregateRecorder implements ManagedAggregateRecorder {
     predecessors?: readonly StreamPosition[],
     _unless?: readonly AppendCondition[],
   ): bigint[] {
+    for (const event of events) {
+      const { originatorId, originatorVersion, topic } = event
+      assertStorableIds(event, () => `append ${topic}, version ${originatorVersion} of ${originatorId}`)
+    }
     this.stored(this.#streams.add(events, predecessors))
     return []
   }

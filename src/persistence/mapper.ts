@@ -1,7 +1,7 @@
 /** The mapper: between domain events and stored events. */
 import { type DomainEvent, domainEvent, type EventData } from '../domain/event.js'
 import { admitOtherTypes } from '../domain/kept-values.js'
-import { assertStorableIds, isStorableText } from '../domain/names.js'
+import { isStorableText } from '../domain/names.js'
 import { Erased } from '../domain/personal-data.js'
 import { Timestamp } from '../domain/timestamp.js'
 import { DataError, MapperError, ProgrammingError, TranscodingNotRegisteredError } from '../errors.js'
@@ -56,7 +56,7 @@ export class Mapper {
    * @throws `ProgrammingError` when personal data are not encrypted
    */
   toStoredEvent(event: DomainEvent): StoredEvent {
-    assertWritable(event)
+    if (event.personal !== undefined) assertSealed(event)
     const { originatorId, originatorVersion, topic, metadata } = event
     const state = this.#stateOf(event)
     return metadata === undefined
@@ -66,7 +66,7 @@ export class Mapper {
 
   /** As `toStoredEvent`, where the mapper `writesText`. */
   toTextEvent(event: DomainEvent): TextEvent {
-    assertWritable(event)
+    if (event.personal !== undefined) assertSealed(event)
     const { originatorId, originatorVersion, topic } = event
     const metadata = event.metadata === undefined ? undefined : storedMetadata(event, event.metadata)
     return new TextEvent({ originatorId, originatorVersion, topic, metadata }, this.#textOf(event))
@@ -248,12 +248,6 @@ function assertDepth(value: unknown, levels: number): void {
   if (typeof value !== 'object' || value === null) return
   if (levels === 0) throw new DataError(`They are nested deeper than ${deepestMetadata} levels.`)
   for (const member of Object.values(value)) assertDepth(member, levels - 1)
-}
-
-function assertWritable(event: DomainEvent): void {
-  const { topic, originatorVersion, originatorId } = event
-  assertStorableIds(event, () => `store ${topic}, version ${originatorVersion} of ${originatorId}`)
-  if (event.personal !== undefined) assertSealed(event)
 }
 
 function assertSealed({ topic, originatorVersion, originatorId, data, personal }: DomainEvent): void {

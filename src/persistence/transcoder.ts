@@ -124,7 +124,8 @@ export class JSONTranscoder implements Transcoder {
    * @throws `DataError` for a number that JSON does not have
    */
   encodePlain({ timestamp, originatorTopic, data }: PlainState): string | undefined {
-    if (!this.#hasUsualTimes || !usualTime.test(timestamp.iso) || !isPlainObject(data)) return undefined
+    if (!this.#hasUsualTimes || !usualTime.test(timestamp.iso)) return undefined
+    if (Object.getPrototypeOf(data) !== Object.prototype) return undefined
     let text = `${plainBeginning}${timestamp.iso}"}`
     if (originatorTopic !== undefined) text += `,"originator_topic":${quoted(originatorTopic)}`
     for (const name in data) {

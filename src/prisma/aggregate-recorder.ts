@@ -70,6 +70,8 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   readonly datastore: RecorderDatastore<Client>
   protected readonly engine: Engine
   protected readonly table: EventsTable
+  /** Whether the ids of the table are anybody's business. */
+  protected readonly tellsIds: boolean = false
   readonly #originatorIdType: OriginatorIdType
   readonly #companions: NonNullable<RecorderOptions['companions']>
   readonly #writer: EventsWriter
@@ -107,11 +109,6 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   async insertEvents(events: readonly StoredEvent[]): Promise<null | bigint[]> {
     await this.insertAtOnce(events, {})
     return null
-  }
-
-  appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
-    // Here the ids of the table are nobody's business.
-    return this.append(events, { ...options, onRecorded: () => options.onRecorded?.([]) })
   }
 
   async selectEvents(originatorId: string, range: SelectEventsRange = {}): Promise<StoredEvent[]> {
@@ -198,7 +195,8 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   /** Keeps events for the flush of the current transaction, or writes them at once where there is none. */
-  protected async append(events: readonly StoredEvent[], options: AppendOptions): Promise<void> {
+  async appendEvents(events: readonly StoredEvent[], given: AppendOptions = {}): Promise<void> {
+    const options = this.tellsIds ? given : { ...given, onRecorded: () => given.onRecorded?.([]) }
     const scope = this.engine.transactions.current
     if (scope === undefined) {
       if (options.again === undefined) return await this.#appendAtOnce({ events, options })
@@ -256,7 +254,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   /** Why there can be no originator with this id: nothing is asked of the database then, which would end the transaction. */
   #problemOf(originatorId: string): string | undefined {
     if (!isStorableText(originatorId)) return 'a text with a NUL or half of a surrogate pair'
-    return this.table.idProblem(originatorId)
+    return this.table.idProblem?.(originatorId)
   }
 
   /** @throws `DataError` for an id or a topic that the table cannot have */
@@ -266,7 +264,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       const { originatorId, originatorVersion, topic } = event
       const attempted = (): string => `append ${topic}, version ${originatorVersion} of ${originatorId}`
       assertStorableIds(event, attempted)
-      const problem = originatorId === checked ? undefined : this.table.idProblem(originatorId)
+      const problem = originatorId === checked ? undefined : this.table.idProblem?.(originatorId)
       checked = originatorId
       if (problem === undefined) continue
       throw new DataError(`Cannot ${attempted()}: the id '${originatorId}' is ${problem}. Nothing was stored.`)

@@ -19,6 +19,7 @@ import {
   prismaDefaults,
   transactionOptionsOf,
 } from './driver.js'
+import type { ClientTransaction } from './driver-transaction.js'
 import { type Guest, Guests, type OpenGuest } from './guest.js'
 import { type GuestPlace, guestOperation, modelReads } from './guest-operation.js'
 
@@ -28,6 +29,18 @@ export interface OtherClient {
   readonly base: object
   /** The one on which the calls are made. */
   readonly client: object
+}
+
+/** A client, and what does not change of it. */
+interface KnownClient {
+  readonly base: PrismaClientLike
+  /** The one that it was extended from, perhaps itself. */
+  readonly original: object
+  readonly isExtended: boolean
+}
+
+function knownClient(base: PrismaClientLike): KnownClient {
+  return { base, original: originalOf(base), isExtended: !isUnextended(base) }
 }
 
 /** Those of one datastore. */
@@ -40,6 +53,8 @@ export class JoiningClients {
   readonly #extensions = new AsyncContext<true>()
   /** Set in work whose calls go to another client. */
   readonly #instead = new AsyncContext<OtherClient>()
+  /** How much of such work goes on: mostly there is none, and nobody has to look. */
+  #redirected = 0
 
   /** @param given - what the datastore was given: it comes before what its client was */
   constructor(transactions: Transactions<DriverConnection>, given: GivenLimits) {
@@ -60,9 +75,11 @@ export class JoiningClients {
 
   /** Takes in the user's client: its options hold for all transactions where the datastore was not told otherwise. */
   join<Client extends PrismaClientLike>(client: Client): Client {
-    hookClient(originalOf(client), {
+    const original = originalOf(client)
+    const known = knownClient(original as PrismaClientLike) // of which the client was made
+    hookClient(original, {
       clientTransactions: this.#clientTransactions,
-      place: (base) => this.#placeIn(this.#transactions.current, base),
+      place: () => this.#placeIn(this.#transactions.current, known),
       isInExtension: () => seemsInsideOperation() || this.#extensions.get() === true,
     })
     const { isolationLevel, timeout, maxWait } = transactionOptionsOf(client)
@@ -90,7 +107,12 @@ export class JoiningClients {
 
   /** Runs work in which calls of one client are made on another. */
   async redirect<T>(other: OtherClient, work: () => Promise<T>): Promise<T> {
-    return await this.#instead.run(other, work)
+    this.#redirected += 1
+    try {
+      return await this.#instead.run(other, work)
+    } finally {
+      this.#redirected -= 1
+    }
   }
 
   /** Ends the guests that wait. */
@@ -105,9 +127,9 @@ export class JoiningClients {
   #host(scopeAround: () => Scope<DriverConnection> | undefined): AmbientHost {
     const transactions = this.#transactions
     return {
-      guest: (base) => this.#placeIn(scopeAround(), base),
+      guest: (client) => this.#placeIn(scopeAround(), client),
       instead: (base) => {
-        const other = this.#instead.get()
+        const other = this.#redirected === 0 ? undefined : this.#instead.get()
         if (other !== undefined && other.base !== base) throw extendedLater()
         return other?.client
       },
@@ -120,25 +142,25 @@ export class JoiningClients {
     }
   }
 
-  #placeIn(scope: Scope<DriverConnection> | undefined, base: object): GuestPlace | undefined {
+  #placeIn(scope: Scope<DriverConnection> | undefined, client: KnownClient): GuestPlace | undefined {
     if (scope === undefined) return undefined
     return {
       scope,
-      owner: this.#clientTransactions.ownerOf(scope),
-      guest: () => this.#guestOf(scope, base),
+      // Nobody else says it.
+      owner: scope.owner as ClientTransaction | undefined,
+      guest: () => this.#guestOf(scope, client),
       isHere: () => this.#transactions.current?.session === scope.session,
-      isPlain: () => isUnextended(base) && this.#guests.haveServed(originalOf(base)),
+      isPlain: () => !client.isExtended && this.#guests.haveServed(client.original),
     }
   }
 
-  #guestOf(scope: Scope<DriverConnection>, base: object): Guest {
-    if (this.#instead.get() !== undefined) throw extendedLater()
-    const original = originalOf(base)
+  #guestOf(scope: Scope<DriverConnection>, { original, isExtended }: KnownClient): Guest {
+    if (this.#redirected > 0 && this.#instead.get() !== undefined) throw extendedLater()
     const guest = scope.session.guest(original, () =>
       this.#guests.enter(original, scope.parent === undefined ? scope : outermostOf(scope)),
     )
     // The function of a query extension may go on after the operation that it is in.
-    if (!isUnextended(base)) guest.spoil()
+    if (isExtended) guest.spoil()
     guest.operation()
     return guest
   }
@@ -158,7 +180,7 @@ function extendedLater(): NotSupportedError {
 /** What an ambient client needs of its datastore. */
 interface AmbientHost {
   /** Where to carry out operations in the transaction around this code, undefined when there is none. */
-  guest(base: PrismaClientLike): GuestPlace | undefined
+  guest(client: KnownClient): GuestPlace | undefined
   /** Calls `$transaction` of a client, so that its work joins the transaction that this begins. */
   transaction(base: PrismaClientLike, ambient: object, args: readonly unknown[]): unknown
   /**
@@ -208,7 +230,8 @@ function ambientClient<Client extends object>(
   isTransaction: boolean = false,
 ): Client {
   const models = new Map<string | symbol, object>()
-  const isExtended = !isUnextended(base)
+  const known = knownClient(base)
+  const { isExtended, original } = known
   let parent: object | undefined
   const isHidden = (property: string | symbol): boolean =>
     isTransaction && typeof property === 'string' && ofWholeClients.has(property)
@@ -220,13 +243,13 @@ function ambientClient<Client extends object>(
     if (property === '$parent' && isPrismaClient(value)) return (parent ??= ambientClient(value, host, isTransaction))
     if (isMethod(value)) {
       if (ofWholeClients.has(property)) return wholeClientMethod(value, property, { base, proxy, host })
-      const isOfExtension = isExtended && Reflect.get(originalOf(base), property) !== value
+      const isOfExtension = isExtended && Reflect.get(original, property) !== value
       if (isOfExtension) return extensionMethod({ host, base, isTransaction }, value)
       if (!rawQueries.has(property)) return value
-      return operationMethod(host, { name: property, isRead: false, base, owner: base, method: value })
+      return operationMethod(host, { name: property, isRead: false, client: known, owner: base, method: value })
     }
     if (!isModel(value)) return value
-    const of = { name: property, base, isExtended, parent: () => Reflect.get(proxy, '$parent') as unknown }
+    const of = { name: property, client: known, parent: () => Reflect.get(proxy, '$parent') as unknown }
     models.set(property, ambientModel(value, of, host))
     return models.get(property)
   }
@@ -250,13 +273,13 @@ const ambientClients = new WeakSet()
 /** Which model of which client a model is. */
 interface ModelPlace {
   readonly name: string
-  readonly base: PrismaClientLike
-  readonly isExtended: boolean
+  readonly client: KnownClient
   readonly parent: () => unknown
 }
 
 /** Methods of the user's own extensions run as they are: called on the ambient client or model, they join through it. */
-function ambientModel(model: object, { name, base, isExtended, parent }: ModelPlace, host: AmbientHost): object {
+function ambientModel(model: object, { name, client, parent }: ModelPlace, host: AmbientHost): object {
+  const { base, isExtended } = client
   return new Proxy(model, {
     get(target, property) {
       const value: unknown = Reflect.get(target, property)
@@ -269,7 +292,7 @@ function ambientModel(model: object, { name, base, isExtended, parent }: ModelPl
       if (!isPrismas) return extensionMethod({ host, base, isTransaction: false }, value)
       if (!modelOperations.has(property)) return value
       const isRead = modelReads.has(property)
-      return operationMethod(host, { name: `${name}.${property}`, isRead, base, owner: target, method: value })
+      return operationMethod(host, { name: `${name}.${property}`, isRead, client, owner: target, method: value })
     },
   })
 }
@@ -279,19 +302,23 @@ interface OperationMethod {
   readonly name: string
   /** Whether all that it sends reads, and locks nothing. */
   readonly isRead: boolean
-  readonly base: PrismaClientLike
+  readonly client: KnownClient
   readonly owner: object
   readonly method: AnyMethod
 }
 
-function operationMethod(host: AmbientHost, { name, isRead, base, owner, method: ofBase }: OperationMethod): AnyMethod {
+function operationMethod(
+  host: AmbientHost,
+  { name, isRead, client, owner, method: ofBase }: OperationMethod,
+): AnyMethod {
   // With a receiver that is a proxy: Prisma tells where a call was made by the first function on the stack that has none.
   function method(this: unknown, ...args: unknown[]): unknown {
     const made: unknown = Reflect.apply(ofBase, owner, args)
-    const place = host.guest(base)
+    const place = host.guest(client)
     if (place === undefined || !isPrismaOperation(made)) return made
-    const call = new ClientCall(name, place.scope.session.options.escapes.areLocated ? method : undefined)
-    return guestOperation(place, made, call, isRead)
+    const { session, operations } = place.scope
+    const call = new ClientCall(name, session.options.escapes.areLocated ? method : undefined)
+    return guestOperation(place, made, operations.make(call, isRead))
   }
   return method
 }

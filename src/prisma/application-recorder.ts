@@ -1,7 +1,6 @@
 /** Stores the events of an application in a table of the Prisma schema, in one order: its log. */
 import { NoTransactionError, NotSupportedError } from '../errors.js'
 import {
-  type AppendOptions,
   type ApplicationRecorder,
   checkLimit,
   logPosition,
@@ -26,12 +25,10 @@ export class PrismaApplicationRecorder<Client extends object = object>
   extends PrismaAggregateRecorder<Client>
   implements ApplicationRecorder
 {
+  protected override readonly tellsIds = true
+
   override async insertEvents(events: readonly StoredEvent[]): Promise<bigint[]> {
     return [...(await this.insertAtOnce(events, {}))]
-  }
-
-  override appendEvents(events: readonly StoredEvent[], options: AppendOptions = {}): Promise<void> {
-    return this.append(events, options)
   }
 
   async selectNotifications(

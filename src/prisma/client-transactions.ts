@@ -57,9 +57,6 @@ const longestDelayMs = 2_147_483_647
 /** How much later than Prisma the library gives up. */
 const afterPrismaMs = 100
 
-/** The `$transaction`s of one session, by the scopes that belong to them. */
-type Owners = Map<Scope<DriverConnection>, ClientTransaction>
-
 /** Those of one datastore. */
 export class ClientTransactions {
   readonly #host: ClientTransactionsHost
@@ -68,14 +65,6 @@ export class ClientTransactions {
 
   constructor(host: ClientTransactionsHost) {
     this.#host = host
-  }
-
-  /** The `$transaction` that a scope belongs to. */
-  ownerOf(scope: Scope<DriverConnection>): ClientTransaction | undefined {
-    const owners = scope.session.kept?.get(this) as Owners | undefined
-    const owner = owners?.get(scope)
-    if (owner !== undefined || scope.parent === undefined) return owner
-    return this.ownerOf(scope.parent)
   }
 
   /** Whether work was given out by `run`: it is on its way to Prisma. */
@@ -95,7 +84,9 @@ export class ClientTransactions {
     if (isWork(work)) return this.run(begin, base, work, optionsOf(options))
     const { transactions } = this.#host
     // A transaction of its own, which Prisma begins: it says that it means it.
-    return transactions.current === undefined ? transactions.context.run(undefined, () => begin(...args)) : begin(...args)
+    return transactions.current === undefined
+      ? transactions.context.run(undefined, () => begin(...args))
+      : begin(...args)
   }
 
   /** Runs `fn` so that what Prisma begins in it is its own. */
@@ -181,9 +172,7 @@ export class ClientTransactions {
       }
     } else scope = await transactions.part(around, partOptions(given))
     const owner = new ClientTransaction(scope, limit, usesPhantomQuery)
-    const kept = (scope.session.kept ??= new Map())
-    const owners = (kept.get(this) as Owners | undefined) ?? new Map<typeof scope, ClientTransaction>()
-    kept.set(this, owners.set(scope, owner))
+    scope.owner = owner
     return { owner, driver: new DriverTransaction(names, owner, usesPhantomQuery) }
   }
 }
@@ -229,8 +218,8 @@ function optionsOf(options: unknown): object | undefined {
 /** What the hooks need of their datastore. */
 interface HooksHost {
   readonly clientTransactions: ClientTransactions
-  /** Where operations are carried out in the transaction around this code. */
-  place(base: object): GuestPlace | undefined
+  /** Where operations of the client are carried out in the transaction around this code. */
+  place(): GuestPlace | undefined
   /** Whether this code is that of an extension, called by an operation or method that has joined. */
   isInExtension(): boolean
 }
@@ -238,27 +227,28 @@ interface HooksHost {
 /** Puts the hooks on a client. */
 export function hookClient(original: object, host: HooksHost): void {
   const request: unknown = Reflect.get(original, '_request')
-  if (typeof request === 'function') define(original, '_request', requestHook(original, request as AnyMethod, host))
+  if (typeof request === 'function') define(original, '_request', requestHook(request as AnyMethod, host))
   const transaction = prismaTransaction(original)
   // What a subclass has put before it gets to Prisma's by itself.
   if (Reflect.get(original, '$transaction') === transaction) {
-    define(original, '$transaction', transactionHook(original, transaction as AnyMethod, host))
+    define(original, '$transaction', transactionHook(transaction as AnyMethod, host))
   }
 }
 
 /** Every operation of Prisma's comes by here when it starts, with the transaction that it is to be carried out in. */
-function requestHook(original: object, request: AnyMethod, host: HooksHost): AnyMethod {
+function requestHook(request: AnyMethod, host: HooksHost): AnyMethod {
   return function joiningRequest(this: object, ...args: unknown[]): unknown {
-    const [params] = args
+    // What Prisma calls it with.
+    const params = args[0] as RequestParams
     // What has a transaction is where it belongs.
-    const place = isAlone(params) && host.isInExtension() ? host.place(original) : undefined
-    if (place === undefined || !isAlone(params)) return Reflect.apply(request, this, args)
+    const place = params.transaction === undefined && host.isInExtension() ? host.place() : undefined
+    if (place === undefined) return Reflect.apply(request, this, args)
     const call = new ClientCall(params.clientMethod, undefined, ' of an extension')
     return carryOutWork(place, call, (transaction) => Reflect.apply(request, this, [{ ...params, transaction }]))
   }
 }
 
-function transactionHook(original: object, transaction: AnyMethod, host: HooksHost): AnyMethod {
+function transactionHook(transaction: AnyMethod, host: HooksHost): AnyMethod {
   return function $transaction(this: PrismaClientLike, ...args: unknown[]): unknown {
     const { clientTransactions } = host
     const [given, options] = args
@@ -267,7 +257,7 @@ function transactionHook(original: object, transaction: AnyMethod, host: HooksHo
       if (clientTransactions.takePrepared(given, optionsOf(options))) return begin(...args)
       return clientTransactions.run(begin, this, given, optionsOf(options))
     }
-    const isInside = host.place(original) !== undefined
+    const isInside = host.place() !== undefined
     const operations: PrismaOperation[] = Array.isArray(given) ? given.filter(isPrismaOperation) : []
     const isArray = Array.isArray(given) && given.length > 0
     if (isArray && operations.length < given.length) {
@@ -280,7 +270,7 @@ function transactionHook(original: object, transaction: AnyMethod, host: HooksHo
     if (areSingle && !isInside) return clientTransactions.apart(() => Promise.all(operations))
     takeOver(operations)
     const place = (): GuestPlace => {
-      const here = host.place(original)
+      const here = host.place()
       if (here !== undefined) return here
       throw closedError('The array of $transaction was begun', 'the transaction')
     }
@@ -304,10 +294,6 @@ function isUniqueRead(operation: PrismaOperation): boolean {
 interface RequestParams {
   readonly clientMethod: string
   readonly transaction?: unknown
-}
-
-function isAlone(params: unknown): params is RequestParams {
-  return typeof params === 'object' && params !== null && Reflect.get(params, 'transaction') === undefined
 }
 
 function define(original: object, property: string, value: AnyMethod): void {

@@ -141,8 +141,8 @@ export interface EventsTable {
   readonly reference: string
   /** Whether states cross faster as text. */
   readonly takesText: boolean
-  /** Completes "the id … is": why the table cannot have an originator with this id; undefined where it can. */
-  idProblem(originatorId: string): string | undefined
+  /** Completes "the id … is": why the table cannot have an originator with this id; undefined where it can. Left out where it can have any. */
+  idProblem?(originatorId: string): string | undefined
   /** Whether these events need more than one statement, or one that could store only a part. */
   needsTransaction(events: readonly StoredEvent[], conditions: readonly TagCondition[]): boolean
   /**

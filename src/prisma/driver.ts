@@ -104,17 +104,12 @@ export function isRead(sql: string): boolean {
 
 const unknownType: SqlArgumentType = { scalarType: 'unknown', arity: 'scalar' }
 
-/** On the statements of this library: nobody else has it. A `WeakSet` of them would cost more than all the rest of a statement. */
-const own = Symbol('eventsourcing-prisma: own statement')
-
-/** Whether `statement` made it: the others come from Prisma. */
-export function isOwnStatement(query: object): boolean {
-  return own in query
-}
+/** On the statements that `statement` makes: those of Prisma do not have it. A `WeakSet` of them would cost more than all the rest of a statement. */
+export const ownStatement: unique symbol = Symbol('eventsourcing-prisma: own statement')
 
 /** Makes a statement whose arguments have the types that their JavaScript values show. */
 export function statement(sql: string, args: unknown[] = []): SqlQuery {
-  const query = { sql, args, argTypes: args.map(() => unknownType), [own]: true }
+  const query = { sql, args, argTypes: args.map(() => unknownType), [ownStatement]: true }
   return query
 }
 
@@ -180,7 +175,7 @@ const names = new Map<string, string>()
  */
 export function preparedStatementName(query: Pick<SqlQuery, 'sql' | 'args'>): string {
   // Without arguments the driver sends the text in one message, for which there is nothing to prepare.
-  if (query.args.length === 0 || !isOwnStatement(query)) return ''
+  if (query.args.length === 0 || !(ownStatement in query)) return ''
   const known = names.get(query.sql)
   if (known !== undefined) return known
   const name = `es_${createHash('sha256').update(query.sql).digest('hex').slice(0, 24)}`

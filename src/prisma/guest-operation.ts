@@ -40,7 +40,6 @@ export interface GuestPlace {
 
 interface Made {
   readonly place: GuestPlace
-  readonly call: ClientCall
   readonly operation: Operation
   /** What Prisma has made of the call. */
   readonly prismas: PrismaOperation
@@ -53,19 +52,19 @@ const madeKey = Symbol('made operation')
  * Makes an operation that behaves as Prisma's do: it starts when it is awaited, runs once however often it is awaited,
  * can go on to a relation, and can be an element of `$transaction([…])`.
  *
- * @param isRead - whether all that it sends reads, and locks nothing
+ * @param operation - made by the operations of the place's scope
  */
-export function guestOperation(place: GuestPlace, prismas: PrismaOperation, call: ClientCall, isRead: boolean): object {
+export function guestOperation(place: GuestPlace, prismas: PrismaOperation, operation: Operation): object {
   const { scope } = place
-  const made: Made = { place, call, prismas, operation: scope.operations.make(call, isRead) }
+  const made: Made = { place, prismas, operation }
   // Made here, where the code that is late is on the stack.
   const late =
-    scope.ended && place.owner === undefined
-      ? (scope.session.life.stopped ?? closedError(`${String(call)} was called`, scope.title))
+    scope.isDone && place.owner === undefined
+      ? (scope.session.life.stopped ?? closedError(`${String(operation.call)} was called`, scope.title))
       : undefined
   let result: Promise<unknown> | undefined
   const start = (): Promise<unknown> =>
-    carryOut(place, made.operation, inTransaction(prismas), isSentAtOnce(call) ? prismas : undefined)
+    carryOut(place, operation, inTransaction(prismas), isSentAtOnce(operation) ? prismas : undefined)
   const run = (): Promise<unknown> => (result ??= late === undefined ? start() : Promise.reject(late))
   return new Proxy(prismas, {
     get(target, property) {
@@ -100,7 +99,7 @@ export function takeOver(operations: readonly unknown[]): void {
 /** Carries out any operation of Prisma's in a place, wherever it was made. */
 export function carryOutIn(place: GuestPlace, operation: PrismaOperation): Promise<unknown> {
   const made = madeOf(operation)
-  const call = made?.call ?? new ClientCall('an operation of $transaction', undefined)
+  const call = made?.operation.call ?? new ClientCall('an operation of $transaction', undefined)
   const prismas = made?.prismas ?? operation
   const own = place.scope.operations.make(call, made?.operation.isRead === true)
   return carryOut(place, own, inTransaction(prismas))
@@ -183,9 +182,8 @@ async function readAlone({ scope }: GuestPlace, operation: Operation, reading: P
 }
 
 /** Not by unique fields: Prisma sends those of one tick together, whoever asks, in the context of the first. */
-function isSentAtOnce({ name }: ClientCall): boolean {
-  const [, operation = ''] = name.split('.')
-  return modelReads.has(operation) && !operation.startsWith('findUnique')
+function isSentAtOnce({ isRead, call }: Operation): boolean {
+  return isRead && !call.name.includes('.findUnique')
 }
 
 function itself<T>(value: T): T {
@@ -211,15 +209,17 @@ function isOfPrisma(error: unknown): boolean {
   return error instanceof Error && /^(PrismaClient|DriverAdapterError)/.test(error.name)
 }
 
-function nextStep({ place, call, operation, prismas }: Made, property: string, step: unknown): AnyMethod {
+function nextStep({ place, operation, prismas }: Made, property: string, step: unknown): AnyMethod {
   // With a receiver that is a proxy, which Prisma looks for when it tells where a call was made.
   function method(this: unknown, ...args: unknown[]): unknown {
     // It was a function when it was read.
     const next: unknown = Reflect.apply(step as AnyMethod, prismas, args)
     if (!isPrismaOperation(next)) return next
-    place.scope.operations.forget(operation)
-    const site = place.scope.session.options.escapes.areLocated ? method : undefined
-    return guestOperation(place, next, new ClientCall(`${call.name}.${property}`, site), operation.isRead)
+    const { session, operations } = place.scope
+    operations.forget(operation)
+    const site = session.options.escapes.areLocated ? method : undefined
+    const call = new ClientCall(`${operation.call.name}.${property}`, site)
+    return guestOperation(place, next, operations.make(call, operation.isRead))
   }
   return method
 }

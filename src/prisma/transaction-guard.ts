@@ -2,7 +2,7 @@
 import { ProgrammingError } from '../errors.js'
 import type { Dialect, StatementEffect } from './dialect.js'
 import {
-  isOwnStatement,
+  ownStatement,
   readDriverError,
   type SqlQuery,
   type SqlQueryable,
@@ -20,7 +20,7 @@ const probe = 'es_guard'
  * @throws `ProgrammingError` for a statement of a user that begins, ends or divides transactions, or would commit this one
  */
 export function checkedEffect(dialect: Dialect, query: SqlQuery, inTransaction: boolean): StatementEffect {
-  const effect = isOwnStatement(query) ? 'none' : dialect.effectOf(query.sql)
+  const effect = ownStatement in query ? 'none' : dialect.effectOf(query.sql)
   if (effect === 'controls') throw controlError(query)
   if (effect === 'commits' && inTransaction) throw commitError(query)
   return effect
@@ -236,7 +236,7 @@ type Judge = (words: StatementWords) => StatementEffect
 function effectsBy(lexis: Lexis, judge: Judge): (sql: string) => StatementEffect {
   const read = statementReader(lexis)
   return (sql) => {
-    if (isPlain(sql)) return 'none'
+    if (plainStatement.test(sql) && !sql.includes(';')) return 'none'
     const effects = new Set(read(sql).map(judge))
     return worstFirst.find((effect) => effects.has(effect)) ?? 'none'
   }
@@ -244,10 +244,8 @@ function effectsBy(lexis: Lexis, judge: Judge): (sql: string) => StatementEffect
 
 const worstFirst: readonly StatementEffect[] = ['controls', 'commits', 'mayCommit']
 
-/** Nearly every statement of Prisma's is of this kind, and there is one of them in a text. */
-function isPlain(sql: string): boolean {
-  return /^\s*(?:SELECT|INSERT|UPDATE|DELETE)\b/i.test(sql) && !sql.includes(';')
-}
+/** Begins nearly every statement of Prisma's. */
+const plainStatement = /^\s*(?:SELECT|INSERT|UPDATE|DELETE)\b/i
 
 /** Begins, ends or divides a transaction: the same on all databases, where they know it. */
 function controls([first = '', second]: StatementWords): boolean {

@@ -14,7 +14,7 @@ export interface Call {
 /** One operation, from when it is made to its end. */
 export interface Operation {
   readonly all: Operations
-  readonly call: Call
+  readonly call: ClientCall
   /** Whether all that the guest sends for it reads, and locks nothing. */
   readonly isRead: boolean
   /** Guests are lazy: what is made does nothing before it is awaited. */
@@ -78,7 +78,7 @@ export class Operations {
   }
 
   /** Makes one: nothing is done before it is started. */
-  make(call: Call, isRead: boolean): Operation {
+  make(call: ClientCall, isRead: boolean): Operation {
     const operation: Operation = {
       all: this,
       call,

@@ -85,8 +85,8 @@ export class ScopeLock {
 
   /** Takes a place if one is free. Call `leave` afterwards. */
   tryEnter(alone: boolean, inside: Occupant | undefined): boolean {
-    const hasToWait = inside === undefined && this.#waiting.length > 0
-    if (hasToWait || !this.#fits(alone, inside)) return false
+    if (this.#isTaken || (inside === undefined && this.#waiting.length > 0)) return false
+    if (alone && this.#operations > 0 && !this.#fitsBeside(inside)) return false
     if (alone) this.#isTaken = true
     else this.#operations += 1
     return true
@@ -104,20 +104,16 @@ export class ScopeLock {
     if (this.#waiting.length > 0) this.#admit()
   }
 
-  #fits(alone: boolean, inside: Occupant | undefined): boolean {
-    if (this.#isTaken) return false
-    return !alone || this.#operations === 0 || (inside !== undefined && this.#operations <= this.#waitingWith(inside))
-  }
-
-  /** How many operations that are in cannot end before somebody has been in alone. */
-  #waitingWith(inside: Occupant): number {
+  /** Whether all operations that are in cannot end before who asks has been in alone. */
+  #fitsBeside(inside: Occupant | undefined): boolean {
+    if (inside === undefined) return false
     const stuck = new Set<Occupant>()
     const add = (occupant: Occupant | undefined): void => {
       for (let each = occupant; each !== undefined; each = each.outer) stuck.add(each)
     }
     add(inside)
     for (const request of this.#waiting) if (request.alone) add(request.inside)
-    return stuck.size
+    return this.#operations <= stuck.size
   }
 
   async #wait(alone: boolean, inside: Occupant | undefined, signal: AbortSignal): Promise<void> {
@@ -143,11 +139,8 @@ export class ScopeLock {
   }
 
   #admit(): void {
-    for (
-      let first = this.#waiting[0];
-      first !== undefined && this.#fits(first.alone, first.inside);
-      first = this.#waiting[0]
-    ) {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      if (this.#isTaken || (first.alone && this.#operations > 0 && !this.#fitsBeside(first.inside))) return
       this.#waiting.shift()
       if (first.alone) this.#isTaken = true
       else this.#operations += 1

@@ -37,6 +37,8 @@ export abstract class Scope<Connection extends TransactionConnection> {
   /** What is saved in it and not written yet. */
   readonly buffers: Buffers<Connection> = new Buffers()
   autoflush: boolean
+  /** The `$transaction` of a client that it belongs to, as that says; a part belongs to that of the whole unless it has its own. */
+  owner: object | undefined
   /** As user code sees it, once that has asked: a `WeakMap` would keep every scope until the next full garbage collection. */
   view: object | undefined
   /** Whether its end has come: `ended` is so from when a rollback begins, and nothing can be done in it. Written by this class only. */
@@ -61,6 +63,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
     this.session = session
     this.autoflush = autoflush
     this.parent = place?.parent
+    this.owner = place?.parent.owner
     this.#name = place?.name ?? 'es'
   }
 

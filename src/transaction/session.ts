@@ -377,13 +377,12 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     const waiting = { heldAround, heldByAny, maxWaitMs, signal, acquired, waits }
     const options = { ...waiting, isolationLevel, readOnly, deadlineMs: deadline.ms }
     try {
-      const connection = await telemetry.begin(this, () => this.source.begin(options))
-      if (!this.life.isOver) {
-        this.#connection = connection
+      return await telemetry.begin(this, async () => {
+        const connection = await this.source.begin(options)
+        if (this.life.isOver) return connection
         this.#hasBegun = this.isCounted = true
-        telemetry.begun()
-      } else telemetry.begunTooLate()
-      return connection
+        return (this.#connection = connection)
+      })
     } catch (error) {
       this.#connecting = undefined
       this.#noteOverload(error)

@@ -212,16 +212,22 @@ export class Telemetry {
     channels.open.publish({ transaction: this.#tell(session, 'idle') } satisfies TransactionTrace)
   }
 
-  /** Waits for a connection and begins. */
+  /** Waits for a connection and begins; the session `isCounted` then, unless that came after its end, and was undone at once. */
   async begin<T>(session: Observed, work: () => Promise<T>): Promise<T> {
     this.#counts.waiting += 1
+    let begun: T
     try {
-      if (!channels.begin.hasSubscribers) return await work()
-      const transaction = this.#tell(session, 'idle')
-      return await traced(channels.begin, { transaction }, becoming(transaction, 'open', work))
+      if (channels.begin.hasSubscribers) {
+        const transaction = this.#tell(session, 'idle')
+        begun = await traced(channels.begin, { transaction }, becoming(transaction, 'open', work))
+      } else begun = await work()
     } finally {
       this.#counts.waiting -= 1
     }
+    this.#counts.begun += 1
+    if (session.isCounted) this.#counts.open += 1
+    else this.#counts.rolledBack += 1
+    return begun
   }
 
   /** Waits for a connection, for a statement by itself. @returns what tells that it has one, or has given up */
@@ -232,16 +238,10 @@ export class Telemetry {
     }
   }
 
-  /** The database has answered BEGIN, or is sent the one statement that writes everything. */
+  /** The database is sent the one statement that writes everything. */
   begun(): void {
     this.#counts.begun += 1
     this.#counts.open += 1
-  }
-
-  /** The database has answered BEGIN after the end, so that was undone at once. */
-  begunTooLate(): void {
-    this.#counts.begun += 1
-    this.#counts.rolledBack += 1
   }
 
   /** Writes what is pending, in so many tables. */

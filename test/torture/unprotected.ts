@@ -36,7 +36,7 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
     takesText: false,
     channel: table.channel,
     createStatements: table.createStatements,
-    idProblem: (id) => table.idProblem(id),
+    ...(table.idProblem === undefined ? {} : { idProblem: (id: string) => table.idProblem?.(id) }),
     needsTransaction: (events) => table.needsTransaction(events, []),
     select: (runner, id, range) => table.select(runner, id, range),
     selectSinceSnapshot: (runner, snapshots, id, range) => table.selectSinceSnapshot(runner, snapshots, id, range),

@@ -134,40 +134,39 @@ export function toDate(value: unknown): Date {
   return new Date(/[zZ]|[+-]\d\d:?\d\d$/.test(text) ? text : `${text.replace(' ', 'T')}Z`)
 }
 
+/** Whether there is anything to do about tags. */
+export function hasTags(events: ReadonlyArray<{ readonly tags?: readonly string[] }>): boolean {
+  return events.some(({ tags }) => tags !== undefined && tags.length > 0)
+}
+
 /** What a statement can take: rows, and bytes of state. */
 interface ChunkLimits {
   readonly rows: number
   readonly bytes: number
 }
 
-/** Yields the events in order, in parts within the limits; an event that is larger than them goes alone. */
-export function* chunksOf(events: readonly StoredEvent[], limits: ChunkLimits): Generator<readonly StoredEvent[]> {
-  if (events.length === 1) return yield events
+/** The events in order, in parts within the limits; an event that is larger than them goes alone. */
+export function chunksOf(events: readonly StoredEvent[], limits: ChunkLimits): ReadonlyArray<readonly StoredEvent[]> {
+  if (events.length === 1) return [events]
+  const chunks: Array<readonly StoredEvent[]> = []
   let start = 0
   let bytes = 0
   for (const [index, event] of events.entries()) {
     const full = index - start >= limits.rows || bytes + sizeOf(event) > limits.bytes
     if (full && index > start) {
-      yield events.slice(start, index)
+      chunks.push(events.slice(start, index))
       start = index
       bytes = 0
     }
     bytes += sizeOf(event)
   }
-  if (start < events.length) yield events.slice(start)
+  if (start < events.length) chunks.push(start === 0 ? events : events.slice(start))
+  return chunks
 }
 
 /** Yields the items in order, in parts of this length at most. */
 export function* partsOf<T>(items: readonly T[], length: number): Generator<readonly T[]> {
   for (let start = 0; start < items.length; start += length) yield items.slice(start, start + length)
-}
-
-/** Whether `chunksOf` gives more than one part. */
-export function needsChunks(events: readonly StoredEvent[], limits: ChunkLimits): boolean {
-  if (events.length < 2) return false
-  const parts = chunksOf(events, limits)
-  parts.next()
-  return parts.next().done !== true
 }
 
 /** Runs several statements of one insert so that none stays stored when they come to nothing. */

@@ -267,11 +267,6 @@ export function taggedIds(
   })
 }
 
-/** Whether there is anything to do about tags. */
-export function hasTags(events: ReadonlyArray<{ readonly tags?: readonly string[] }>): boolean {
-  return events.some(({ tags }) => tags !== undefined && tags.length > 0)
-}
-
 /** Counts the events of each topic, on every database. */
 export async function countByTopic(runner: StatementRunner, table: string): Promise<TopicCount[]> {
   const isFirst = 'CASE WHEN originator_version <= 1 THEN 1 ELSE 0 END'

@@ -25,7 +25,7 @@ import {
   allOrNothing,
   chunksOf,
   eventColumns,
-  needsChunks,
+  hasTags,
   partsOf,
   toBigInt,
   toNotification,
@@ -35,7 +35,6 @@ import {
 } from './event-rows.js'
 import {
   countByTopic,
-  hasTags,
   type Required,
   selectLogPart,
   selectSinceSnapshot,
@@ -110,7 +109,7 @@ export class MariadbEventsTable implements EventsTable {
   }
 
   needsTransaction(events: readonly StoredEvent[]): boolean {
-    return this.#withLog || needsChunks(events, chunkLimits)
+    return this.#withLog || chunksOf(events, chunkLimits).length > 1
   }
 
   async insert(
@@ -125,7 +124,7 @@ export class MariadbEventsTable implements EventsTable {
         if (!(await this.#areStored(runner, part))) return undefined
       return (await this.#insertRows(runner, events, undefined)) ? { notificationIds: [] } : undefined
     }
-    if (needsChunks(events, chunkLimits) && 'savepoint' in runner) {
+    if (chunksOf(events, chunkLimits).length > 1 && 'savepoint' in runner) {
       return await allOrNothing(runner, () => this.#insertIntoLog(runner, events, { predecessors, conditions }))
     }
     return await this.#insertIntoLog(runner, events, { predecessors, conditions })

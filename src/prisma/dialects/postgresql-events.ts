@@ -24,15 +24,15 @@ import {
   allOrNothing,
   chunksOf,
   eventColumns,
+  hasTags,
   isAscii,
-  needsChunks,
   toBigInt,
   toIds,
   toNotification,
   toSinceSnapshot,
   toStoredEvent,
 } from './event-rows.js'
-import { countByTopic, hasTags, type Required, TagStatements } from './event-selects.js'
+import { countByTopic, type Required, TagStatements } from './event-selects.js'
 import {
   allTags,
   anyStored,
@@ -116,7 +116,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
 
   // Outside of a transaction one event is stored or not, and several are all or nothing by a check in their statement.
   needsTransaction(events: readonly StoredEvent[], conditions: readonly TagCondition[]): boolean {
-    return this.#locksTable || conditions.length > 0 || needsChunks(events, chunkLimits)
+    return this.#locksTable || conditions.length > 0 || chunksOf(events, chunkLimits).length > 1
   }
 
   insert(
@@ -126,25 +126,27 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
     conditions: readonly TagCondition[],
   ): Promise<Inserted | undefined> {
     const required = { predecessors, conditions }
-    const isOneStatement = !this.#locksTable && conditions.length === 0 && !needsChunks(events, chunkLimits)
-    return isOneStatement ? this.#insertAtOnce(runner, events, required) : this.#insertInSteps(runner, events, required)
+    const chunks = chunksOf(events, chunkLimits)
+    const isOneStatement = !this.#locksTable && conditions.length === 0 && chunks.length === 1
+    return isOneStatement ? this.#insertAtOnce(runner, events, required) : this.#insertInSteps(runner, chunks, required)
   }
 
   async #insertInSteps(
     runner: StatementRunner | DriverConnection,
-    events: readonly StoredEvent[],
+    chunks: ReadonlyArray<readonly StoredEvent[]>,
     { predecessors, conditions }: Required,
   ): Promise<Inserted | undefined> {
+    const events = chunks.flat()
     // Held until the end of the transaction, as the Python library holds it.
     if (this.#locksTable) await runner.execute(statement(`LOCK TABLE ${this.reference} IN EXCLUSIVE MODE`))
     if (conditions.some(({ isLocked }) => !isLocked)) await this.lockTags(runner, allTags(events, conditions))
-    if (!needsChunks(events, chunkLimits) || !('savepoint' in runner)) {
+    if (chunks.length === 1 || !('savepoint' in runner)) {
       return await this.#insertAtOnce(runner, events, { predecessors, conditions })
     }
     return await allOrNothing(runner, async () => {
       const notificationIds: bigint[] = []
       let required: Required = { predecessors, conditions }
-      for (const chunk of chunksOf(events, chunkLimits)) {
+      for (const chunk of chunks) {
         const inserted = await this.#insertAtOnce(runner, chunk, required)
         if (inserted === undefined) return undefined
         notificationIds.push(...inserted.notificationIds)

@@ -23,7 +23,7 @@ import {
   allOrNothing,
   chunksOf,
   eventColumns,
-  needsChunks,
+  hasTags,
   toBigInt,
   toIds,
   toNotification,
@@ -32,7 +32,6 @@ import {
 } from './event-rows.js'
 import {
   countByTopic,
-  hasTags,
   type Required,
   selectLogPart,
   selectSinceSnapshot,
@@ -80,12 +79,8 @@ export class SqliteEventsTable implements EventsTable {
     })
   }
 
-  idProblem(): undefined {
-    return undefined
-  }
-
   needsTransaction(events: readonly StoredEvent[]): boolean {
-    return (this.#hasTags && hasTags(events)) || needsChunks(events, chunkLimits)
+    return (this.#hasTags && hasTags(events)) || chunksOf(events, chunkLimits).length > 1
   }
 
   insert(
@@ -94,8 +89,9 @@ export class SqliteEventsTable implements EventsTable {
     predecessors: readonly StreamPosition[],
     conditions: readonly TagCondition[],
   ): Promise<Inserted | undefined> {
-    const insert = (): Promise<Inserted | undefined> => this.#insertChunks(runner, events, { predecessors, conditions })
-    return needsChunks(events, chunkLimits) && 'savepoint' in runner ? allOrNothing(runner, insert) : insert()
+    const chunks = chunksOf(events, chunkLimits)
+    const insert = (): Promise<Inserted | undefined> => this.#insertChunks(runner, chunks, { predecessors, conditions })
+    return chunks.length > 1 && 'savepoint' in runner ? allOrNothing(runner, insert) : insert()
   }
 
   async firstUnwanted(runner: StatementRunner, condition: TagCondition): Promise<bigint | undefined> {
@@ -118,17 +114,18 @@ export class SqliteEventsTable implements EventsTable {
 
   async #insertChunks(
     runner: StatementRunner,
-    events: readonly StoredEvent[],
+    chunks: ReadonlyArray<readonly StoredEvent[]>,
     requirements: Required,
   ): Promise<Inserted | undefined> {
     const notificationIds: bigint[] = []
     let required = requirements
-    for (const chunk of chunksOf(events, chunkLimits)) {
+    for (const chunk of chunks) {
       const { rows } = await runner.query(this.#insertStatement(chunk, required))
       if (rows.length < chunk.length) return undefined
       if (this.#withLog) notificationIds.push(...toIds(rows))
       required = { predecessors: [], conditions: [] }
     }
+    const events = chunks.flat()
     if (this.#hasTags && hasTags(events)) {
       for (const insert of this.#tagStatements.inserts(taggedIds(events, notificationIds))) await runner.execute(insert)
     }
