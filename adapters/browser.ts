@@ -9,7 +9,7 @@ import {
   eventBrowserOptionTypes,
 } from '../src/browser/event-browser.js'
 import { abortSignal, anything, checkOptions } from '../src/checked-options.js'
-import { captureContext } from '../src/index.js'
+import { CapturedContext } from '../src/index.js'
 import { withStatus } from './error-status.js'
 
 export type { BrowsedDatastore, BrowsedDecider, BrowsedKind } from '../src/browser/event-browser.js'
@@ -79,7 +79,7 @@ export function browser(fastify: FastifyLike, options: FastifyBrowserOptions, do
     // What a plugin throws at once ends the process, whoever awaits the server.
     return done(error as Error)
   }
-  const outside = captureContext()
+  const outside = new CapturedContext()
   fastify.addHook('preClose', (next) => {
     core.close()
     next()
@@ -145,7 +145,7 @@ export function eventBrowser<Request extends IncomingMessage = IncomingMessage>(
   if (options.signal?.aborted === true) core.close()
   options.signal?.addEventListener('abort', () => core.close(), { once: true })
   // Handlers are made outside of any transaction: what they read has nothing to do with that of a request.
-  const outside = captureContext()
+  const outside = new CapturedContext()
   const serve = async (request: Request, response: ServerResponse): Promise<void> => {
     const gone = new AbortController()
     const leave = (): void => gone.abort()

@@ -1,7 +1,7 @@
 /** Express: what routes are given: idempotency keys, answers to errors, waiting for projections and their health, the log. */
 import type { ErrorRequestHandler, Request, RequestHandler, Response } from 'express'
 import { abortSignal, callable, checkOptions } from '../src/checked-options.js'
-import { type Application, captureContext, ProgrammingError, type ProjectionRunner } from '../src/index.js'
+import { type Application, CapturedContext, ProgrammingError, type ProjectionRunner } from '../src/index.js'
 import { withStatus } from './error-status.js'
 import { servedBy } from './express-exchange.js'
 import { type Problem, type ProblemOptions, problemHeadersFor, problemOf, problemOptionTypes } from './http.js'
@@ -300,7 +300,7 @@ export function notificationLogRoute(
   ending?.addEventListener('abort', () => waits.end(), { once: true })
   if (ending?.aborted === true) waits.end()
   // Routes are made outside of any transaction: what they read has nothing to do with that of a request.
-  const outside = captureContext()
+  const outside = new CapturedContext()
   const answer = async (request: Request, response: Response, sectionId: string): Promise<void> => {
     const gone = new AbortController()
     const leave = (): void => gone.abort()

@@ -38,9 +38,9 @@ export class FastifyExchange implements Exchange<FastifyRequest> {
   }
 
   addServed(served: ServedRequest<FastifyRequest>): void {
-    const known = this.served.filter(({ hasGivenWay }) => !hasGivenWay)
     // Nobody else has the key.
-    ;(this.request as WithServed)[key] = [...known, served]
+    const request = this.request as WithServed
+    request[key] = [...(request[key] ?? none).filter(({ hasGivenWay }) => !hasGivenWay), served]
   }
 
   fail(error: Error): boolean {

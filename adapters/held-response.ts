@@ -93,18 +93,15 @@ export class ResponseOwners {
    */
   async settle(status: number, isStream: boolean): Promise<Refusal | undefined> {
     const owners = this.all
-    const committed: string[] = []
+    const committed: ResponseOwner[] = []
     for (const [index, owner] of owners.entries()) {
       try {
-        if (await owner.settle(status, isStream)) committed.push(owner.name)
+        if (await owner.settle(status, isStream)) committed.push(owner)
       } catch (error) {
         const others = owners.slice(index + 1)
         for (const other of others) await other.rollBack()
-        const rolledBack = others.map(({ name }) => name)
-        return {
-          owner,
-          error: committed.length === 0 ? error : partial(error, { committed, failed: owner.name, rolledBack }),
-        }
+        const refused = committed.length === 0 ? error : partial(error, { committed, failed: owner, others })
+        return { owner, error: refused }
       }
     }
     return undefined
@@ -113,8 +110,11 @@ export class ResponseOwners {
 
 function partial(
   cause: unknown,
-  names: { readonly committed: string[]; readonly failed: string; readonly rolledBack: string[] },
+  owners: { readonly committed: ResponseOwner[]; readonly failed: ResponseOwner; readonly others: ResponseOwner[] },
 ): PartialCommitError {
+  const namesOf = (list: readonly ResponseOwner[]): string[] => list.map(({ name }) => name)
+  const failed = owners.failed.name
+  const names = { committed: namesOf(owners.committed), failed, rolledBack: namesOf(owners.others) }
   return new PartialCommitError(
     `The request is stored in part: ${names.committed.join(', ')} has committed, and ${names.failed} could not, as its cause says. ` +
       'Nothing takes back what is committed: repeat what is missing, or undo what is there.',
@@ -214,7 +214,6 @@ export class HeldResponse {
     // From here on the methods are ours alone: what others have put around them was for the response that is gone.
     const turn = this.#turn
     for (const name of sending) Reflect.set(response, name, (...args: unknown[]) => this.send(name, turn, args))
-    cutSources(response)
     this.#head.restore()
   }
 
@@ -267,7 +266,7 @@ export class HeldResponse {
       this.hasHead = true
       return method === 'write' ? true : this.#response
     }
-    if (this.#state === 'open') void this.#settle(method !== 'end')
+    if (this.#state === 'open') void this.#settle(method !== 'end', this.#head.message)
     return method === 'write' ? this.#hasRoomFor(args[0]) : this.#response
   }
 
@@ -299,9 +298,8 @@ export class HeldResponse {
   }
 
   /** Asks the owners, and releases the response or drops it. */
-  async #settle(isStream: boolean): Promise<void> {
+  async #settle(isStream: boolean, message: string): Promise<void> {
     const { statusCode } = this.#response
-    const { message } = this.#head
     const turn = this.#turn
     this.#state = 'holding'
     this.hasHead = true
@@ -318,6 +316,7 @@ export class HeldResponse {
     this.#calls = []
     this.hasHead = this.hasEnded = false
     this.#state = 'passing'
+    this.#stepAside()
     // Whoever has set another status since then was too late.
     this.#head.setStatus(status, message)
     let isFull = false
@@ -331,6 +330,17 @@ export class HeldResponse {
     }
     if (this.#wasDropped && calls.at(-1)?.method === 'end') this.#finish()
     if (this.#mustDrain && !isFull) this.#response.emit('drain')
+  }
+
+  /** From here on the methods of Node do: those of ours would only pass on what they are called with. Not after a response that was dropped. */
+  #stepAside(): void {
+    if (this.#wasDropped) return
+    const response = this.#response
+    for (const [name, method] of methods) {
+      // Others may have put theirs around it.
+      if (Reflect.get(response, name) !== method) continue
+      Reflect.set(response, name, this.#ownBefore?.get(name) ?? Reflect.get(Object.getPrototypeOf(response), name))
+    }
   }
 
   /** Changes a header of a response that is held: where its head was written with headers, among those. */
@@ -424,32 +434,4 @@ function view(name: string, isHeld: (held: HeldResponse) => boolean): PropertyDe
     return isHeld(this[heldBy]) || Reflect.get(Object.getPrototypeOf(this), name, this)
   }
   return { get, configurable: true, enumerable: false }
-}
-
-interface Source {
-  unpipe(destination: unknown): unknown
-}
-
-const sourcesKey = Symbol('sources')
-
-/** Notes from now on what is piped into the response; to be called once. */
-export function watchSources(response: ServerResponse): void {
-  response.on('pipe', addSource)
-}
-
-/** Cuts off what was piped into the response so far. */
-function cutSources(response: ServerResponse): void {
-  const sources = sourcesOf(response)
-  if (sources.length === 0) return
-  Reflect.set(response, sourcesKey, [])
-  for (const source of sources) source.unpipe(response)
-}
-
-function addSource(this: ServerResponse, source: Source): void {
-  Reflect.set(this, sourcesKey, [...sourcesOf(this), source])
-}
-
-function sourcesOf(response: ServerResponse): readonly Source[] {
-  // Nobody else has the key.
-  return (Reflect.get(response, sourcesKey) as readonly Source[] | undefined) ?? []
 }

@@ -182,11 +182,6 @@ export function assertDatastore(datastore: unknown): void {
   )
 }
 
-/** Whether a response with this status commits when nobody says otherwise. */
-export function isSuccess(status: number): boolean {
-  return status < 400
-}
-
 /** A problem as RFC 9457 describes it. @see https://www.rfc-editor.org/rfc/rfc9457 */
 export interface Problem {
   /** `about:blank`: the status and the code say it all, unless `describe` gives another one. */

@@ -21,7 +21,7 @@ import { APP_INTERCEPTOR, BaseExceptionFilter, HttpAdapterHost, ModulesContainer
 import type { Response as ExpressResponse } from 'express'
 import type { FastifyRequest } from 'fastify'
 import { anything, callable, checkOptions, flag } from '../src/checked-options.js'
-import { captureContext, EventSourcingError, ProgrammingError, type TransactionRunner } from '../src/index.js'
+import { CapturedContext, EventSourcingError, ProgrammingError, type TransactionRunner } from '../src/index.js'
 import { servedBy } from './express-exchange.js'
 import { servedOf } from './fastify-exchange.js'
 import {
@@ -183,7 +183,7 @@ class TransactionsInterceptor implements NestInterceptor {
 
 /** Lets what Nest subscribes to later, such as a stream of events, run in the context that there is now. */
 function subscribedHere(results: Results): Results {
-  const context = captureContext()
+  const context = new CapturedContext()
   const subscribe = results.subscribe.bind(results) as (...observer: unknown[]) => unknown
   return Object.assign(results, { subscribe: (...observer: unknown[]) => context.run(() => subscribe(...observer)) })
 }

@@ -8,7 +8,7 @@
  */
 import type { EventEmitter } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type CapturedContext, captureContext } from '../src/index.js'
+import { CapturedContext } from '../src/index.js'
 import type { TransactionalDatastore } from './http.js'
 
 type Method = (...args: unknown[]) => unknown
@@ -34,11 +34,11 @@ export function bindRequest(request: IncomingMessage): void {
   if (known === undefined) {
     bindable[boundKey] = new BoundRequest(bindable)
     bindable.emit = emitInside
-  } else known.inside = captureContext()
+  } else known.inside = new CapturedContext()
 }
 
 class BoundRequest {
-  inside: CapturedContext = captureContext()
+  inside: CapturedContext = new CapturedContext()
   /** As it was before: that of others, or of its prototype. */
   readonly emit: Method
   readonly isOfOthers: boolean
@@ -64,7 +64,7 @@ function emitInside(this: BindableRequest, ...args: unknown[]): unknown {
  */
 export function bindResponse(response: ServerResponse, datastore: TransactionalDatastore): void {
   const bindable = response as BindableResponse
-  const outside = (): CapturedContext => datastore.outside(captureContext)
+  const outside = (): CapturedContext => datastore.outside(() => new CapturedContext())
   const known = bindable[boundKey]
   if (known !== undefined) {
     known.outside = known.outside.run(outside)

@@ -8,10 +8,9 @@ import {
 } from '../src/index.js'
 import type { RecordedResponse } from '../src/recorders.js'
 import { withStatus } from './error-status.js'
-import { HeldResponse, type ResponseOwner, watchSources } from './held-response.js'
+import { HeldResponse, type ResponseOwner } from './held-response.js'
 import {
   type Exchange,
-  isSuccess,
   problemHeadersFor,
   problemOf,
   type RouteTransactionOptions,
@@ -23,11 +22,11 @@ import { bindRequest, bindResponse } from './request-context.js'
 import {
   goneAway,
   HeldAnswer,
+  isDeserted,
   isPast,
   maxHeldBytes,
   ResponseHead,
   WholeResponse,
-  whyNobodyWaits,
 } from './response-parts.js'
 import { formatPositions, parsePositions, positionCookie, positionHeader } from './up-to-date.js'
 
@@ -42,13 +41,13 @@ export function serve<Request>(
   options: RouteTransactionOptions<Request>,
   exchange: Exchange<Request>,
 ): RequestTransaction<Request> {
-  assertIdempotency(options.idempotency)
+  const { retries = 0, idempotency = false } = options
+  if (idempotency !== false) assertIdempotency(idempotency)
   bindResponse(exchange.response, datastore)
   const others = exchange.served
   for (const other of others) other.open()
-  if (others.length === 0) watchSources(exchange.response)
   const served = new RequestTransaction(datastore, options, exchange)
-  if ((options.retries ?? 0) > 0 || (options.idempotency ?? false) !== false || others.length > 0) served.open()
+  if (retries > 0 || idempotency !== false || others.length > 0) served.open()
   exchange.addServed(served)
   if (options.stream === 'refuse') exchange.refuseStreams?.(served)
   return served
@@ -123,22 +122,39 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   begun(): void {
     const { options, datastore } = this
     const { request, response } = this.exchange
+    const looks = looksAtAnswers(options)
     this.#isBodyRead = response.req.readableDidRead
     this.exchange.begun?.()
     this.#held = HeldResponse.hold(response, datastore, this, this.#head)
+    const { isOpen } = this.#held
     this.#hasBegun = true
     const idempotency = options.readOnly === true ? false : options.idempotency
     if (idempotency) this.idempotent = IdempotentRequest.of({ datastore, idempotency, request, response })
-    this.#whole = this.idempotent?.whole ?? (looksAtAnswers(options) ? new WholeResponse(maxHeldBytes) : undefined)
+    this.#whole = this.idempotent?.whole ?? (looks ? new WholeResponse(maxHeldBytes) : undefined)
     if (this.#whole !== undefined) this.#held.whole = this.#whole
-    this.managed.onExpired((error) => this.#expire(error))
     // Comes after every response, whether it was sent or not.
     response.once('close', () => this.#close())
-    const { isOpen } = this.#held
-    const reason = whyNobodyWaits(response, isOpen)
-    if (reason !== undefined) this.#leave(reason)
+    if (isOpen) {
+      // No event tells of what has happened before.
+      if (isDeserted(response)) this.#leave(goneAway())
+      return
+    }
+    this.#leave(new DOMException('The request had been answered before its transaction.', 'AbortError'))
     // No answer will come that ends it.
-    if (!isOpen) void this.rollBack()
+    void this.rollBack()
+  }
+
+  expired(error: Error): void {
+    // When its end had begun, that fails by itself.
+    if (this.#end !== undefined) return
+    this.#end = over
+    this.#expired = this.#described(error)
+    // When others are ending, perhaps committing, the response waits for this one too, which will refuse it.
+    if (this.#isGone || this.#held.isSettling) return
+    this.#held.drop()
+    // The handler may still be at work, and Express closes the connection of one that fails after the answer.
+    this.exchange.response.shouldKeepAlive = false
+    this.#answer(this.#expired)
   }
 
   /** What the datastore is called in messages. */
@@ -249,7 +265,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
 
   #goOnWith(fresh: ManagedTransaction): void {
     this.managed = fresh
-    fresh.onExpired((error) => this.#expire(error))
+    fresh.onExpired((error) => this.expired(error))
     this.#usesOfClaim = 0
     this.#end = undefined
   }
@@ -303,14 +319,12 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   async #endAs(status: number, isStream: boolean): Promise<boolean> {
     const { managed, options } = this
     let commits = false
-    let isUsed = false
     try {
       commits = this.#commits(status) && !managed.rollsBackQuietly
       if (commits) {
-        isUsed = this.isUsed
-        if (isStream && this.exchange.streamsByWriting && options.stream === 'refuse') assertUnused(isUsed)
+        if (isStream && this.exchange.streamsByWriting && options.stream === 'refuse') assertUnused(this.isUsed)
         if (this.idempotent !== undefined)
-          await this.idempotent.record(managed, { status, calls: this.#held.calls }, isUsed)
+          await this.idempotent.record(managed, { status, calls: this.#held.calls }, this.isUsed)
       }
     } catch (error) {
       await managed.rollback()
@@ -321,6 +335,8 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
       return false
     }
     await managed.commit()
+    // What was pending has been written by now.
+    const isUsed = managed.useCount > this.#usesOfClaim
     this.#announce()
     return isUsed && options.readOnly !== true
   }
@@ -341,20 +357,7 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
 
   #commits(status: number): boolean {
     const { request, response } = this.exchange
-    return this.options.commitOn?.(status, request, new HeldAnswer(response, this.#held.calls)) ?? isSuccess(status)
-  }
-
-  #expire(error: Error): void {
-    // When its end had begun, that fails by itself.
-    if (this.#end !== undefined) return
-    this.#end = over
-    this.#expired = this.#described(error)
-    // When others are ending, perhaps committing, the response waits for this one too, which will refuse it.
-    if (this.#isGone || this.#held.isSettling) return
-    this.#held.drop()
-    // The handler may still be at work, and Express closes the connection of one that fails after the answer.
-    this.exchange.response.shouldKeepAlive = false
-    this.#answer(this.#expired)
+    return this.options.commitOn?.(status, request, new HeldAnswer(response, this.#held.calls)) ?? status < 400
   }
 
   #described(error: unknown): Error {

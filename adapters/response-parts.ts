@@ -176,6 +176,11 @@ export class ResponseHead {
     this.#valuesBefore = this.#namesBefore.map((name) => copyOf(response.getHeader(name)))
     this.#statusBefore = response.statusCode
     this.#hasMessage = response.req.httpVersionMajor !== 2
+    // Once for a response, also where it has the transactions of several datastores.
+    if (!Object.hasOwn(response, sourcesKey)) {
+      Reflect.set(response, sourcesKey, [])
+      response.on('pipe', addSource)
+    }
   }
 
   /** Empty where nobody has set one. */
@@ -189,9 +194,11 @@ export class ResponseHead {
     if (this.#hasMessage && this.#response.statusMessage !== message) this.#response.statusMessage = message
   }
 
-  /** Takes back the status, the headers and the trailers that were set since the beginning. */
+  /** Cuts off what was piped into the response, and takes back the status, the headers and the trailers that were set since the beginning. */
   restore(): void {
     const response = this.#response
+    for (const source of sourcesOf(response)) source.unpipe(response)
+    Reflect.set(response, sourcesKey, [])
     if (hasUnsentHead(response)) takeBackHead(response)
     for (const name of response.getHeaderNames()) if (!this.#namesBefore.includes(name)) response.removeHeader(name)
     for (const [index, name] of this.#namesBefore.entries()) {
@@ -202,6 +209,21 @@ export class ResponseHead {
     if (this.#hasMessage) response.addTrailers({})
     this.setStatus(this.#statusBefore, '')
   }
+}
+
+interface Source {
+  unpipe(destination: unknown): unknown
+}
+
+const sourcesKey = Symbol('sources')
+
+function addSource(this: ServerResponse, source: Source): void {
+  Reflect.set(this, sourcesKey, [...sourcesOf(this), source])
+}
+
+function sourcesOf(response: ServerResponse): readonly Source[] {
+  // Nobody else has the key.
+  return Reflect.get(response, sourcesKey) as readonly Source[]
 }
 
 /** Who appends to a header with several values adds to the array of those. */
@@ -227,24 +249,13 @@ export function goneAway(): Error {
   return new DOMException('The client closed the connection before it was answered.', 'AbortError')
 }
 
-/**
- * Why nobody waits for the answer of a request whose transaction is about to begin: no event tells of what has happened before.
- *
- * @param isOpen - whether nothing of a response is there
- * @returns undefined when somebody does
- */
-export function whyNobodyWaits(response: ServerResponse, isOpen: boolean): Error | undefined {
-  if (!isOpen) return new DOMException('The request had been answered before its transaction.', 'AbortError')
-  return isDeserted(response) ? goneAway() : undefined
-}
-
 /** Whether a transaction of a request would come too late: it is answered, in part at least, or nobody waits for that. */
 export function isPast(response: ServerResponse): boolean {
   return (response.headersSent && !hasUnsentHead(response)) || isDeserted(response)
 }
 
-/** A response that waits behind another one on its connection has no `close` when that is gone. */
-function isDeserted(response: ServerResponse & { readonly stream?: { readonly destroyed: boolean } }): boolean {
+/** Whether nobody waits for a response. One that waits behind another on its connection has no `close` when that is gone. */
+export function isDeserted(response: ServerResponse & { readonly stream?: { readonly destroyed: boolean } }): boolean {
   const { stream } = response
   // A response of HTTP/2 has no `destroyed` of its own.
   if (stream !== undefined) return stream.destroyed

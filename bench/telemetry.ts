@@ -20,6 +20,7 @@ const connection: TransactionConnection = {
 const source: ConnectionSource<TransactionConnection> = {
   singleWriter: false,
   begin: async () => connection,
+  hasLone: false,
   lone: undefined,
   damageOf: () => 'nothing',
   lossOf: () => undefined,

@@ -255,7 +255,7 @@ export {
 } from './systems/leader.js'
 export { System, type SystemOptions, SystemRunner, type SystemRunnerOptions } from './systems/system.js'
 export { currentMetadata, withMetadata } from './transaction/ambient-metadata.js'
-export { type CapturedContext, captureContext } from './transaction/context.js'
+export { CapturedContext } from './transaction/context.js'
 export type { OnEscape, Outside } from './transaction/escapes.js'
 export type { CloseOptions } from './transaction/open-scopes.js'
 export {

@@ -5,7 +5,7 @@ import { deciderOf } from '../domain/decider.js'
 import { type DomainEvent, domainEvent, type EventMetadata } from '../domain/event.js'
 import { type Snapshotted, shownSubjectsOf } from '../domain/snapshot.js'
 import { ConcurrencyError, ProgrammingError } from '../errors.js'
-import { currentMetadata } from '../transaction/ambient-metadata.js'
+import { ambientMetadata } from '../transaction/ambient-metadata.js'
 import type { SavedOriginator } from './originator-cache.js'
 
 /** What can be saved: anything with events to collect, single events, and nothing. */
@@ -40,7 +40,7 @@ export class Collected {
     this.#onLost = onLost
     const present = objects.filter((object) => object !== null && object !== undefined)
     for (const object of present) assertSaveable(object)
-    const ambient = currentMetadata()
+    const ambient = ambientMetadata.get()
     for (const object of present) {
       if ('collectEvents' in object) this.#collect(object, ambient)
       else this.events.push(ambient === undefined ? object : annotated(object, ambient))

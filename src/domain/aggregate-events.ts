@@ -2,6 +2,7 @@
 import { argumentsOfEvent, type EventData, type Signature } from './event.js'
 import { assertPlainFunction, checkEventName, type EventDeclaration, isEventDefinition } from './event-definition.js'
 import type { EventShapes, Upcast, Upcasts } from './event-shapes.js'
+import { copied } from './kept-values.js'
 import { type FormerTopics, namesOfTopics } from './names.js'
 import { checkFields, type PersonalData, type PersonalFields } from './personal-data.js'
 import { checkSnapshotPolicy, type SnapshotPolicy } from './snapshot-policy.js'
@@ -188,7 +189,8 @@ function handlerOf({ name, label, parameterNames, definition, body, ends = false
     ends,
     parameterNames,
     apply(aggregate, data, timestamp) {
-      const result: unknown = Reflect.apply(body, aggregate, argumentsOfEvent(parameterNames, data, timestamp))
+      const args = parameterNames.length === 0 ? [copied(data)] : argumentsOfEvent(parameterNames, data, timestamp)
+      const result: unknown = Reflect.apply(body, aggregate, args)
       if (!(result instanceof Promise)) return result
       // Its failure, if any, is of no interest beside the mistake reported here.
       result.catch(() => undefined)

@@ -256,12 +256,13 @@ export class EventStore {
   ): Append {
     const { onLost, before, unless = [], again } = options
     if (!this.#keepsTags) this.#assertTaggable(events, unless)
+    const predecessors = predecessorsOf(events)
     const stored = this.#written(sealed, this.#usesText)
     recordings.splice(0, recordings.length, ...events.map((event) => ({ event })))
     return {
       events: stored,
       options: {
-        predecessors: predecessorsOf(events),
+        predecessors,
         onRecorded: (ids) => addNotifications(recordings, stored, ids),
         ...(onLost === undefined ? {} : { onLost }),
         ...(before === undefined ? {} : { before }),

@@ -197,6 +197,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   /** Keeps events for the flush of the current transaction, or writes them at once where there is none. */
   async appendEvents(events: readonly StoredEvent[], given: AppendOptions = {}): Promise<void> {
     const options = this.tellsIds ? given : { ...given, onRecorded: () => given.onRecorded?.([]) }
+    this.#assertStorable(events)
     const scope = this.engine.transactions.current
     if (scope === undefined) {
       if (options.again === undefined) return await this.#appendAtOnce({ events, options })
@@ -204,16 +205,17 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
         for (const append of appends) await this.#appendAtOnce(typeof append === 'function' ? await append() : append)
       })
     }
-    this.#assertStorable(events)
+    const appending = notingPosition(scope, options)
+    noteWritten(scope, events)
     const pending = this.#pendingIn(scope)
     if (options.unless !== undefined && options.unless.length > 0) {
       this.#assertCheckable(scope)
       this.#assertUnmet(pending, events, options.unless)
     }
-    pending.add(events, notingPosition(scope, options))
-    noteWritten(scope, events)
+    pending.add(events, appending)
     if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
-    this.#wakeFollowers()
+    const followers = this.engine.signals?.followersOf(this.table.channel)
+    if (followers !== undefined) scope.hooks.afterCommit(() => followers.wake())
   }
 
   async #appendAtOnce({ events, options }: Append): Promise<void> {
@@ -243,7 +245,8 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       const conditions = tagConditions(unless)
       const run = this.#runnerIn(scope, events, conditions)
       const ids = await this.#writer.write(run, events, { predecessors, conditions })
-      this.#wakeFollowers()
+      const followers = engine.signals?.followersOf(this.table.channel)
+      if (followers !== undefined) this.afterCommit(() => followers.wake())
       return ids
     } catch (error) {
       engine.telemetry?.writeFailed(error, scope?.session)
@@ -321,12 +324,6 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       `Could not decide by tags in a transaction at ${isolationLevel}: it sees only what was there at its beginning. Decide at ReadCommitted, ` +
         'the default: the locks of the tags and the check make it exact.',
     )
-  }
-
-  /** Tells those in this process who follow the log, once there is something to find. */
-  #wakeFollowers(): void {
-    const followers = this.engine.signals?.followersOf(this.table.channel)
-    if (followers !== undefined) this.afterCommit(() => followers.wake())
   }
 }
 

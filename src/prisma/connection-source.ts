@@ -13,6 +13,7 @@ export function connectionSource(dialect: Dialect, connections: Connections): Co
   return {
     singleWriter: dialect.singleWriter,
     begin: (options) => connections.begin(options),
+    hasLone: dialect.readsAloneAt !== undefined,
     get lone() {
       return connections.lone
     },

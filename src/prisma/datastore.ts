@@ -192,7 +192,12 @@ export class PrismaDatastore<Client extends object = object>
    * await datastore.outside(() => db.heartbeat.update({ where: { id: 1 }, data: { at: new Date() } }))
    */
   outside<T>(fn: () => T): T {
-    return this.#transactions.context.run(undefined, () => started(fn()))
+    return this.#transactions.context.run(undefined, () => {
+      const result = fn()
+      const isLazy = typeof result === 'object' && result !== null && 'then' in result && !(result instanceof Promise)
+      // Prisma's promises do nothing before they are awaited, which may be elsewhere. Whoever awaits it gets the same value.
+      return isLazy ? (Promise.resolve(result) as T) : result
+    })
   }
 
   /**
@@ -278,13 +283,6 @@ export class PrismaDatastore<Client extends object = object>
 
 function isObjectOfClass(value: unknown): value is object {
   return typeof value === 'object' && value !== null && value.constructor !== Object
-}
-
-/** Prisma's promises do nothing before they are awaited, which may be elsewhere. */
-function started<T>(result: T): T {
-  const isLazy = typeof result === 'object' && result !== null && 'then' in result && !(result instanceof Promise)
-  // Whoever awaits it gets the same value.
-  return isLazy ? (Promise.resolve(result) as T) : result
 }
 
 function dialectWith({ provider }: SqlDriverAdapterFactory, schema: string | undefined): Dialect {

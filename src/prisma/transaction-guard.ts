@@ -32,7 +32,10 @@ export abstract class GuardedConnection {
   readonly givesInsertIds = true
   protected readonly dialect: Dialect
   readonly #connection: SqlQueryable
+  /** Why the database has ended the transaction by itself. */
   #ended: { readonly cause: unknown } | undefined
+  /** Whether it has. A field, as each commit asks; only this class writes it. */
+  hasEnded = false
 
   /** @param connection - on which it has begun */
   constructor(dialect: Dialect, connection: SqlQueryable) {
@@ -48,11 +51,6 @@ export abstract class GuardedConnection {
   /** @throws as `#send` */
   execute(query: SqlQuery): Promise<number> {
     return this.#send(query, () => this.#connection.executeRaw(query))
-  }
-
-  /** Whether the database has ended the transaction by itself. */
-  get hasEnded(): boolean {
-    return this.#ended !== undefined
   }
 
   /** @throws `ProgrammingError` when the database has ended the transaction: what is sent now would be stored at once */
@@ -73,12 +71,12 @@ export abstract class GuardedConnection {
     try {
       result = await this.#sent(send)
     } catch (error) {
-      if (!this.hasEnded && (await this.#isProbeGone())) this.#ended = { cause: error }
+      if (!this.hasEnded && (await this.#isProbeGone())) this.#end(error)
       throw error
     }
     if (!(await this.#isProbeGone())) return result
     const cause = committedError(query)
-    this.#ended = { cause }
+    this.#end(cause)
     throw cause
   }
 
@@ -86,7 +84,7 @@ export abstract class GuardedConnection {
     try {
       return await send()
     } catch (error) {
-      if (await this.#endsWith(error)) this.#ended = { cause: error }
+      if (await this.#endsWith(error)) this.#end(error)
       throw error
     }
   }
@@ -96,6 +94,11 @@ export abstract class GuardedConnection {
     // Where the error says so itself there is nobody to ask.
     if (this.dialect.damageOf(error, facts) === 'transaction') return true
     return (await this.dialect.hasEndedAfter?.(this.#connection, facts)) === true
+  }
+
+  #end(cause: unknown): void {
+    this.#ended = { cause }
+    this.hasEnded = true
   }
 
   async #isProbeGone(): Promise<boolean> {

@@ -216,6 +216,8 @@ export interface TransactionHost {
   readonly isPast: boolean
   /** Called when it begins, before anything is done in it. */
   begun(): void
+  /** Called once its deadline has passed and the rollback is done. */
+  expired(error: Error): void
   /** What is thrown to whoever asks for it, where it cannot begin. */
   refused(error: unknown): unknown
 }
@@ -340,7 +342,11 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
 
   protected override hasBegun(scope: Scope<DriverConnection>): void {
     const wasOver = this.#isOver
-    if (!wasOver) this.#host?.begun()
+    const host = this.#host
+    if (host !== undefined && !wasOver) {
+      scope.listeners.onExpired((error) => host.expired(error))
+      host.begun()
+    }
     // A request that came during a test with rollback is a part of that, also when it goes on after its end.
     const isLeftOver = this.#rehearsal !== undefined && this.#rehearsal !== this.#owner.connections.rehearsal
     if (wasOver || isLeftOver) void scope.rollback()

@@ -1,7 +1,8 @@
 /** Metadata that follows the flow of async calls: who, why and from where, for every event that is saved there. */
 import { AsyncContext } from './context.js'
 
-const context = new AsyncContext<Readonly<Record<string, unknown>>>(true)
+/** The facts around the code that runs. */
+export const ambientMetadata: AsyncContext<Readonly<Record<string, unknown>>> = new AsyncContext(true)
 
 /**
  * Runs `fn` with facts that every event saved in it is stored with, awaited or not. Inside another call of this kind they are
@@ -17,10 +18,10 @@ export function withMetadata<T>(metadata: Readonly<Record<string, unknown>>, fn:
   if (typeof metadata !== 'object' || metadata === null || Array.isArray(metadata)) {
     throw new TypeError('withMetadata takes an object with the facts by name, and the function to run')
   }
-  return context.run({ ...context.get(), ...metadata }, fn)
+  return ambientMetadata.run({ ...ambientMetadata.get(), ...metadata }, fn)
 }
 
 /** The facts around this code, undefined where there are none. */
 export function currentMetadata(): Readonly<Record<string, unknown>> | undefined {
-  return context.get()
+  return ambientMetadata.get()
 }

@@ -98,6 +98,8 @@ export interface ConnectionSource<Connection extends TransactionConnection> {
   readonly singleWriter: boolean
   /** Waits for a connection and begins. Called at the first statement, never earlier. */
   begin(options: BeginOptions): Promise<Connection>
+  /** Whether `lone` may be there. */
+  readonly hasLone: boolean
   /** Undefined where all statements have to be in a transaction: what is committed may be undone by somebody else. */
   readonly lone: LoneStatements<Connection> | undefined
   /** Judges a failed statement. */

@@ -69,24 +69,17 @@ export function outsideOfTransactions<R>(fn: () => R): R {
   return storage.run({ key: steppedOut, value: undefined, outer, isLasting: true }, fn)
 }
 
-/** A place in the flow of async calls, to come back to. */
-export interface CapturedContext {
-  /** Runs `fn`, and all that it calls, inside and outside of the transactions as it was there. */
-  run<R>(fn: () => R): R
-}
-
 /**
- * Notes which transactions and metadata are around this code, for adapters of web frameworks: what is called from elsewhere, such
- * as the listeners of a stream, can be run there again. What else follows the flow of async calls is left as it is.
+ * A place in the flow of async calls, to come back to: that where it is made. For adapters of web frameworks: what is called from elsewhere,
+ * such as the listeners of a stream, can be run with the transactions and the metadata that are around this code. What else follows the
+ * flow of async calls is left as it is.
+ *
+ * One or two for each request, so it is an object of a class and keeps no function.
  */
-export function captureContext(): CapturedContext {
-  return new EntryContext()
-}
-
-/** One or two for each request, so it is an object of a class and keeps no function. */
-class EntryContext implements CapturedContext {
+export class CapturedContext {
   readonly #entry = storage.getStore()
 
+  /** Runs `fn`, and all that it calls, inside and outside of the transactions as it was there. */
   run<R>(fn: () => R): R {
     return storage.run(this.#entry, fn)
   }

@@ -14,7 +14,9 @@ const failedStatement =
 export class Failure {
   #failure: { readonly error: unknown; readonly depth: number; readonly message: string } | undefined
   #forced: string | undefined
-  /** Whether the end is a rollback that fails nobody. A field, as each commit asks; only this class writes it. */
+  /** Whether there is one, so that nothing can be committed. Like the next one a field, as each commit asks; only this class writes it. */
+  isThere = false
+  /** Whether the end is a rollback that fails nobody. */
   isQuiet = false
 
   /**
@@ -23,11 +25,13 @@ export class Failure {
    */
   record(error: unknown, depth: number, message: string = failedStatement): void {
     this.#failure ??= { error, depth, message }
+    this.isThere = true
   }
 
   /** The caller wants a rollback. @param why - completes "The transaction was rolled back: "; the first one counts */
   force(why: string = 'rollbackOnly() was called on it.'): void {
     this.#forced ??= why
+    this.isThere = true
     this.isQuiet = false
   }
 
@@ -38,7 +42,9 @@ export class Failure {
 
   /** A guest went back to the savepoint at this depth. */
   heal(depth: number): void {
-    if (this.#failure !== undefined && this.#failure.depth > depth) this.#failure = undefined
+    if (this.#failure === undefined || this.#failure.depth <= depth) return
+    this.#failure = undefined
+    this.isThere = this.#forced !== undefined
   }
 
   /** @throws `RollbackOnlyError` with the failure as cause */

@@ -209,7 +209,8 @@ export class Deadline {
 
 /** What a lifetime needs to know when it starts. */
 export interface LifetimeOptions {
-  readonly deadline: Deadline
+  /** Milliseconds; or that of the attempt before, which goes on. */
+  readonly deadline: number | Deadline
   /** Counts the deadlines that have passed. */
   readonly telemetry: Telemetry
   /** What the transaction is for, for messages. */
@@ -228,6 +229,7 @@ export interface LifetimeOwner {
 
 /** That of one transaction. */
 export class Lifetime {
+  readonly deadline: Deadline
   readonly #options: LifetimeOptions
   readonly #owner: LifetimeOwner
   #controller: AbortController | undefined
@@ -246,8 +248,10 @@ export class Lifetime {
   constructor(options: LifetimeOptions, owner: LifetimeOwner) {
     this.#options = options
     this.#owner = owner
+    const { deadline } = options
+    this.deadline = typeof deadline === 'number' ? new Deadline(deadline) : deadline
     // By the attempt before.
-    if (options.deadline.hasStarted) this.startDeadline()
+    if (this.deadline.hasStarted) this.startDeadline()
   }
 
   /** Which transaction this is, for messages. */
@@ -305,13 +309,13 @@ export class Lifetime {
   /** Starts the deadline at the first use of the database. */
   startDeadline(): void {
     if (this.#timer !== undefined) return
-    this.openUntil = this.#options.deadline.start()
+    this.openUntil = this.deadline.start()
     this.#timer = setTimeout(() => this.#expire(), Math.max(0, this.openUntil - performance.now()))
   }
 
   /** Stops it while the transaction waits for a connection. @returns what starts it again */
   pauseDeadline(): () => void {
-    this.#options.deadline.pause()
+    this.deadline.pause()
     clearTimeout(this.#timer)
     if (!this.isOver) this.openUntil = Infinity
     return () => {
@@ -344,8 +348,8 @@ export class Lifetime {
   }
 
   #expire(): void {
-    const { telemetry, deadline } = this.#options
-    telemetry.timedOut()
+    const { deadline } = this
+    this.#options.telemetry.timedOut()
     const { isBeginning } = this.#owner
     const what = isBeginning ? 'had no connection that answers' : 'was still open'
     const cure = isBeginning ? 'See whether the database can be reached' : 'Do less in it'

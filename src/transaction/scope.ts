@@ -53,25 +53,15 @@ export abstract class Scope<Connection extends TransactionConnection> {
   #nestedCount = 0
   #part: Scope<Connection> | undefined
 
-  protected constructor(
-    source: ConnectionSource<Connection>,
-    session: Session<Connection>,
-    autoflush: boolean,
-    place?: Place<Connection>,
-  ) {
+  /** @param given - of a whole, or where a part is. Nothing is sent to the database yet */
+  constructor(source: ConnectionSource<Connection>, given: ScopeOptions | Place<Connection>) {
     this.#source = source
-    this.session = session
-    this.autoflush = autoflush
-    this.parent = place?.parent
-    this.owner = place?.parent.owner
-    this.#name = place?.name ?? 'es'
-  }
-
-  /** A transaction of its own. Nothing is sent to the database yet. */
-  static outermost<C extends TransactionConnection>(source: ConnectionSource<C>, options: ScopeOptions): Scope<C> {
-    const session: Session<C> = new Session(source, options, () => void whole.#expire())
-    const whole: Scope<C> = new Whole(source, session, options.autoflush)
-    return whole
+    const parent = 'parent' in given ? given.parent : undefined
+    this.parent = parent
+    this.owner = parent?.owner
+    this.autoflush = 'parent' in given ? given.parent.autoflush : given.autoflush
+    this.#name = 'parent' in given ? given.name : 'es'
+    this.session = 'parent' in given ? given.parent.session : new Session(source, given, () => void this.#expire())
   }
 
   /** Ends it well in the database: undefined where nothing is open there. Called at most once, as `undo` is. */
@@ -232,7 +222,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
       const running = isFree ? undefined : await this.#enterLast(isFromInside)
       isIn = true
       if (this.failure.isQuiet) return await this.rollback()
-      this.failure.assertCommittable()
+      if (this.failure.isThere) this.failure.assertCommittable()
       reportUnfinished(this, running)
       const storing = this.store()
       if (storing !== undefined) await storing
@@ -269,7 +259,7 @@ export abstract class Scope<Connection extends TransactionConnection> {
 
   #storeWritten(): Promise<void> | undefined {
     this.assertUsable()
-    this.failure.assertCommittable()
+    if (this.failure.isThere) this.failure.assertCommittable()
     this.#state = 'committing'
     const ending = this.end()
     if (ending === undefined) {
@@ -367,10 +357,10 @@ export abstract class Scope<Connection extends TransactionConnection> {
 }
 
 /** The whole of a transaction: begun by the session at its first statement. */
-class Whole<Connection extends TransactionConnection> extends Scope<Connection> {
+export class Whole<Connection extends TransactionConnection> extends Scope<Connection> {
   protected override store(): Promise<void> | undefined {
     const { session } = this
-    return session.hasGuests ? session.dismissGuests(true).then(() => this.#storeAtOnce()) : this.#storeAtOnce()
+    return session.guests.size > 0 ? session.dismissGuests(true).then(() => this.#storeAtOnce()) : this.#storeAtOnce()
   }
 
   #storeAtOnce(): Promise<void> | undefined {
@@ -406,7 +396,7 @@ class Part<Connection extends TransactionConnection> extends Scope<Connection> {
   #isSet = false
 
   constructor(source: ConnectionSource<Connection>, place: Place<Connection>) {
-    super(source, place.parent.session, place.parent.autoflush, place)
+    super(source, place)
     this.#place = place
   }
 

@@ -13,6 +13,7 @@ import type { Run } from './endings.js'
 import type { Escapes } from './escapes.js'
 import { Lifetime, type LifetimeOptions, type LifetimeOwner, settlesWithin, Turn } from './locks.js'
 import type { IsolationLevel } from './options.js'
+import { channels } from './telemetry.js'
 
 /** How long the statement under way and the ROLLBACK may take together, before the connection is abandoned. */
 const rollbackPatienceMs = 300
@@ -69,7 +70,8 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   readonly life: Lifetime
   readonly source: ConnectionSource<Connection>
   readonly #onStopped: () => void
-  readonly #guests = new Map<object, Guest>()
+  /** Each under a key of its own. */
+  readonly guests: ReadonlyMap<object, Guest> & Pick<Map<object, Guest>, 'set' | 'delete'> = new Map()
   readonly #turn = new Turn()
   #connecting: Promise<Connection> | undefined
   #connection: Connection | undefined
@@ -87,7 +89,8 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   #acquired: Abandonable | undefined
   #inFlight: Promise<unknown> | undefined
   #undone: Promise<void> | undefined
-  #positions: Map<string, bigint> | undefined
+  /** By the names of logs: the position of the last event that was committed by this transaction, and by those inside of it. */
+  positions: ReadonlyMap<string, bigint> = noPositions
   #lost: { readonly cause: unknown } | undefined
 
   constructor(source: ConnectionSource<Connection>, options: SessionOptions, onStopped: () => void) {
@@ -135,25 +138,19 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     return this.#connection?.hasEnded === true
   }
 
-  /** By the names of logs: the position of the last event that was committed by this transaction, and by those inside of it. */
-  get positions(): ReadonlyMap<string, bigint> {
-    return this.#positions ?? noPositions
-  }
-
   /** Notes the position of an event that is committed. */
   notePosition(log: string, position: bigint): void {
-    this.#positions ??= new Map()
-    if (position > (this.#positions.get(log) ?? 0n)) this.#positions.set(log, position)
+    if (position > (this.positions.get(log) ?? 0n)) this.positions = new Map([...this.positions, [log, position]])
     for (const around of this.options.around) around.notePosition(log, position)
   }
 
   /** The guest under this key, made at its first use. */
   guest<G extends Guest>(key: object, create: () => G): G {
     // Each key is used with one kind of guest only, by the module that owns the key.
-    const known = this.#guests.get(key) as G | undefined
+    const known = this.guests.get(key) as G | undefined
     if (known !== undefined) return known
     const guest = create()
-    this.#guests.set(key, guest)
+    this.guests.set(key, guest)
     return guest
   }
 
@@ -179,7 +176,8 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     user: Pick<SessionUser, 'assertUsable'>,
   ): Promise<void> {
     this.useCount += 1
-    const { telemetry, deadline } = this.options
+    const { telemetry } = this.options
+    const { deadline } = this.life
     const send = async (connection: Statements<Connection>): Promise<void> => {
       const patienceMs = Math.max(0, deadline.leftMs) + commitPatienceMs
       this.life.close()
@@ -293,32 +291,26 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     }
   }
 
-  /** Whether there are guests in it. */
-  get hasGuests(): boolean {
-    return this.#guests.size > 0
-  }
-
   /** Has the guests leave before the end, while statements of the library may still follow. */
   async dismissGuests(commit: boolean): Promise<void> {
-    for (const [key, guest] of this.#guests) {
+    for (const [key, guest] of this.guests) {
       // When one fails, the rollback dismisses those that are left.
-      this.#guests.delete(key)
+      this.guests.delete(key)
       await guest.leave(commit)
     }
   }
 
   /** Sends COMMIT, where BEGIN was sent. The deadline rolls nothing back any more; but when the answer does not come soon after it, nobody waits longer. */
   commit(): Promise<void> | undefined {
-    const patienceMs = Math.max(0, this.options.deadline.leftMs) + commitPatienceMs
+    const patienceMs = Math.max(0, this.life.deadline.leftMs) + commitPatienceMs
     this.life.close()
     const connection = this.#connection
     // What has begun and failed is rolled back, with its connection.
-    return connection === undefined ? undefined : this.#commit(connection, patienceMs)
-  }
-
-  async #commit(connection: Connection, patienceMs: number): Promise<void> {
-    await this.options.telemetry.commit(this, () => connection.commit(patienceMs))
-    this.#letGo()
+    if (connection === undefined) return undefined
+    const committing = channels.commit.hasSubscribers
+      ? this.options.telemetry.commit(this, () => connection.commit(patienceMs))
+      : connection.commit(patienceMs)
+    return committing.then(() => this.#letGo())
   }
 
   /**
@@ -371,11 +363,11 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   }
 
   async #begin(): Promise<Connection> {
-    const { isolationLevel, readOnly, deadline, telemetry } = this.options
+    const { isolationLevel, readOnly, telemetry } = this.options
     const { heldAround, heldByAny, maxWaitMs, signal, acquired } = this.#waiting()
     const waits = (): (() => void) => this.life.pauseDeadline()
     const waiting = { heldAround, heldByAny, maxWaitMs, signal, acquired, waits }
-    const options = { ...waiting, isolationLevel, readOnly, deadlineMs: deadline.ms }
+    const options = { ...waiting, isolationLevel, readOnly, deadlineMs: this.life.deadline.ms }
     try {
       return await telemetry.begin(this, async () => {
         const connection = await this.source.begin(options)

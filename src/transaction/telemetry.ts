@@ -74,8 +74,8 @@ export interface EscapeTrace {
 /** What happens during a traced statement, published around it. */
 type Traced<Message extends object> = TracingChannel<object, Message>
 
-/** All channels. Those around statements are tracing channels: they have five names, such as `tracing:…transaction.begin:start`. */
-const channels: {
+/** All channels. Whoever does something often asks itself whether one `hasSubscribers`. Those around statements are tracing channels: they have five names, such as `tracing:…transaction.begin:start`. */
+export const channels: {
   readonly open: Channel
   readonly begin: Traced<TransactionTrace>
   readonly flush: Traced<FlushTrace>
@@ -206,9 +206,8 @@ export class Telemetry {
     return { ...this.#counts }
   }
 
-  /** A transaction was made, in the context of who made it; nothing is sent yet. */
+  /** A transaction was made, in the context of who made it; nothing is sent yet. To be called where somebody listens. */
   opened(session: Observed): void {
-    if (!channels.open.hasSubscribers) return
     channels.open.publish({ transaction: this.#tell(session, 'idle') } satisfies TransactionTrace)
   }
 
@@ -265,9 +264,8 @@ export class Telemetry {
     this.#counts.flushedEvents += events
   }
 
-  /** Sends COMMIT. */
+  /** Sends COMMIT. To be called where somebody listens. */
   async commit(session: Observed, work: () => Promise<void>): Promise<void> {
-    if (!channels.commit.hasSubscribers) return await work()
     const transaction = this.#tell(session, 'committing')
     await traced(channels.commit, { transaction }, becoming(transaction, 'committed', work))
   }

@@ -5,7 +5,6 @@ import { NoTransactionError, NotSupportedError, ProgrammingError } from '../erro
 import type { ConnectionSource, Holder, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
 import type { Escapes } from './escapes.js'
-import { Deadline } from './locks.js'
 import { type CloseOptions, DeferredScope, OpenScopes } from './open-scopes.js'
 import {
   assertPossible,
@@ -17,8 +16,8 @@ import {
   type TransactionOptions,
   transactionOptionTypes,
 } from './options.js'
-import { Scope } from './scope.js'
-import type { Telemetry } from './telemetry.js'
+import { Scope, Whole } from './scope.js'
+import { channels, type Telemetry } from './telemetry.js'
 
 /** What holds for every transaction that does not say otherwise. */
 export interface TransactionDefaults {
@@ -80,11 +79,11 @@ export class Transactions<Connection extends TransactionConnection> {
     const begin = options.begin ?? this.defaults.begin
     const { deadlineMs = this.defaults.deadlineMs, maxWaitMs = this.defaults.maxWaitMs } = options
     const aroundOfAny = openAround()
-    const scope: Scope<Connection> = Scope.outermost(this.#source, {
+    const scope: Scope<Connection> = new Whole(this.#source, {
       isolationLevel,
       readOnly,
-      beginsWithWrite: begin === 'first-write' && isolationLevel === undefined && !readOnly,
-      deadline: failed?.session.options.deadline ?? new Deadline(deadlineMs),
+      beginsWithWrite: this.#source.hasLone && begin === 'first-write' && isolationLevel === undefined && !readOnly,
+      deadline: failed?.session.life.deadline ?? deadlineMs,
       maxWaitMs,
       label: options.label ?? host,
       around: aroundOfAny.filter(({ source }) => source === this.#source),
@@ -95,7 +94,7 @@ export class Transactions<Connection extends TransactionConnection> {
       telemetry: this.telemetry,
     })
     this.scopes.add(scope)
-    this.telemetry.opened(scope.session)
+    if (channels.open.hasSubscribers) this.telemetry.opened(scope.session)
     return scope
   }
 
@@ -158,7 +157,7 @@ export class Transactions<Connection extends TransactionConnection> {
     const { session } = scope
     if (session.options.attempt > retries || this.scopes.isClosing || !this.#source.mayPass(error)) return false
     const waitMs = backOffMs(session.options.attempt)
-    if (waitMs >= session.options.deadline.leftMs) return false
+    if (waitMs >= session.life.deadline.leftMs) return false
     await delay(waitMs)
     if (this.scopes.isClosing) return false
     this.telemetry.retried(session, error)

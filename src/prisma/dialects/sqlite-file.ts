@@ -132,7 +132,7 @@ export class SqliteConnection extends GuardedConnection implements DriverConnect
   async commit(): Promise<void> {
     this.#ended = true
     try {
-      this.assertOpen()
+      if (this.hasEnded) this.assertOpen()
       await this.#adapter.executeRaw(commit)
     } catch (error) {
       // A COMMIT that fails leaves the transaction open, and the next one would find itself inside. And libsql 0.17 keeps
