@@ -335,16 +335,14 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
       return false
     }
     await managed.commit()
+    const { positions, useCount } = managed
+    if (positions.size > 0) this.#announce(positions)
     // What was pending has been written by now.
-    const isUsed = managed.useCount > this.#usesOfClaim
-    this.#announce()
-    return isUsed && options.readOnly !== true
+    return useCount > this.#usesOfClaim && options.readOnly !== true
   }
 
   /** Says in the head of the answer what is stored now. */
-  #announce(): void {
-    const { positions } = this.managed
-    if (positions.size === 0) return
+  #announce(positions: ReadonlyMap<string, bigint>): void {
     let text = ''
     this.#held.amend(positionHeader, (known) => {
       // Of another datastore; or a projection has said how far it is.

@@ -1,9 +1,16 @@
 /** The events of one save, and what becomes of those they were collected from. */
 import { described } from '../checked-options.js'
-import { Aggregate, type AggregateClass, type EventSource, isAggregate, isOfAnotherCopy } from '../domain/aggregate.js'
-import { deciderOf } from '../domain/decider.js'
+import {
+  Aggregate,
+  type AggregateClass,
+  type EventSource,
+  isAggregate,
+  isOfAnotherCopy,
+  tryRecordOf,
+} from '../domain/aggregate.js'
+import { type DeciderState, deciderOf, shownSubjects } from '../domain/decider.js'
 import { type DomainEvent, domainEvent, type EventMetadata } from '../domain/event.js'
-import { type Snapshotted, shownSubjectsOf } from '../domain/snapshot.js'
+import type { Snapshotted } from '../domain/snapshot.js'
 import { ConcurrencyError, ProgrammingError } from '../errors.js'
 import { ambientMetadata } from '../transaction/ambient-metadata.js'
 import type { SavedOriginator } from './originator-cache.js'
@@ -91,11 +98,15 @@ export class Collected {
   }
 
   #collect(source: EventSource, ambient: EventMetadata | undefined): void {
+    const isOfClass = source instanceof Aggregate
     // The class of an aggregate is one of aggregates.
-    const kind = source instanceof Aggregate ? (source.constructor as AggregateClass) : deciderOf(source)
+    const kind = isOfClass ? (source.constructor as AggregateClass) : deciderOf(source)
     // What a decider decided is a state of it.
     const originator = kind === undefined ? undefined : (source as Snapshotted)
-    if (originator !== undefined) for (const subject of shownSubjectsOf(originator)) this.shown.add(subject)
+    const shown = isOfClass
+      ? tryRecordOf(source)?.shown
+      : originator && shownSubjects(originator as DeciderState<unknown>)
+    if (shown !== undefined) for (const subject of shown) this.shown.add(subject)
     const collected = source.collectEvents()
     if (collected.length > 0) this.#sources.push(source)
     const events = ambient === undefined ? collected : collected.map((event) => annotated(event, ambient))

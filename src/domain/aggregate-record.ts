@@ -1,8 +1,5 @@
 /** What an aggregate knows about itself beside its state, and how a constructor that is running gets it. */
-import type { AggregateEvents } from './aggregate-events.js'
-import type { DomainEvent, EventMetadata } from './event.js'
-import { newEvent } from './event-shapes.js'
-import { randomId } from './names.js'
+import type { DomainEvent } from './event.js'
 import { noSubjects, withSubjects } from './personal-data.js'
 import type { Timestamp } from './timestamp.js'
 
@@ -80,51 +77,4 @@ export function recordFor(event: DomainEvent, mode: AggregateMode): AggregateRec
     subjects: event.personal === undefined ? noSubjects : withSubjects(noSubjects, event.personal),
     shown: noSubjects,
   }
-}
-
-/** What the one who creates an aggregate decides. */
-export interface Creation {
-  readonly eventName: string
-  /** The result of `createId`. */
-  readonly originatorId: unknown
-  readonly data: DomainEvent['data']
-  readonly timestamp?: Date | undefined
-  readonly metadata?: EventMetadata | undefined
-}
-
-/**
- * Makes the event that creates an aggregate of a class.
- *
- * @throws `TypeError` when the id is not a text, e.g. because `createId` is asynchronous; what `newEvent` throws
- */
-export function creationEvent(events: AggregateEvents, creation: Creation): DomainEvent {
-  return newEvent(events, {
-    ...creation,
-    originatorId: checkId(creation.originatorId, events.className),
-    originatorVersion: events.initialVersion,
-    originatorTopic: events.topic,
-  })
-}
-
-/** What the class's `createId` gives for these arguments, or a random UUID where it has none. */
-export function newId(newTarget: NewableFunction, args: readonly unknown[]): unknown {
-  const createId: unknown = Reflect.get(newTarget, 'createId')
-  if (createId === undefined) {
-    if (!Reflect.has(newTarget.prototype as object, 'createId')) return randomId()
-    throw new TypeError(`${newTarget.name}.createId must be static: there is no aggregate yet when the id is made`)
-  }
-  if (typeof createId !== 'function') throw new TypeError(`${newTarget.name}.createId must be a static method`)
-  return Reflect.apply(createId, newTarget, args)
-}
-
-function checkId(id: unknown, className: string): string {
-  if (typeof id === 'string' && id !== '') return id
-  if (id instanceof Promise) {
-    // The promise is of no more use; its failure must not end the process as an unhandled rejection.
-    id.catch(() => undefined)
-    throw new TypeError(
-      `${className}.createId gave a promise: ids are made synchronously, look things up before creating`,
-    )
-  }
-  throw new TypeError(`${className}.createId must give a text that is not empty, not ${String(id)}`)
 }

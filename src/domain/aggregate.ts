@@ -8,14 +8,7 @@ import {
   type EventHandler,
   eventsOf,
 } from './aggregate-events.js'
-import {
-  type AggregateRecord,
-  constructBy,
-  creationEvent,
-  newId,
-  openConstruction,
-  recordFor,
-} from './aggregate-record.js'
+import { type AggregateRecord, constructBy, openConstruction, recordFor } from './aggregate-record.js'
 import {
   type DomainEvent,
   dataOfObject,
@@ -27,7 +20,8 @@ import {
   markEnded,
 } from './event.js'
 import type { DataArgument, EventDeclaration, EventDefinition } from './event-definition.js'
-import { newEvent } from './event-shapes.js'
+import { creationEvent, newEvent } from './event-shapes.js'
+import { newId } from './names.js'
 import { withSubjects } from './personal-data.js'
 import type { Timestamp } from './timestamp.js'
 

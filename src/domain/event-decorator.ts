@@ -11,10 +11,12 @@ import {
   markConstructor,
   markMethod,
 } from './aggregate-events.js'
-import { type Construction, constructBy, creationEvent, newId, openConstruction } from './aggregate-record.js'
+import { type Construction, constructBy, openConstruction } from './aggregate-record.js'
 import { argumentsOfEvent, dataOfArguments, type EventData, reservedDataNames, type Signature } from './event.js'
 import { assertPlainFunction, checkEventName, type EventDefinition, isEventDefinition } from './event-definition.js'
 import type { EventDecorator, MemberDecorator } from './event-fit.js'
+import { creationEvent } from './event-shapes.js'
+import { newId } from './names.js'
 
 /** What can be said of an event beside its parameters; of one with a definition, there. */
 export interface EventOptions {

@@ -201,6 +201,50 @@ export function newEvent(events: EventShapes, fields: EventFields): DomainEvent 
   })
 }
 
+/** What is said of the events of a class of aggregates. */
+interface CreatingShapes extends EventShapes {
+  /** For messages. */
+  readonly className: string
+  /** The version of a new aggregate. */
+  readonly initialVersion: number
+}
+
+/** What the one who creates an aggregate decides. */
+interface Creation {
+  readonly eventName: string
+  /** The result of `createId`. */
+  readonly originatorId: unknown
+  readonly data: EventData
+  readonly timestamp?: Date | undefined
+  readonly metadata?: EventMetadata | undefined
+}
+
+/**
+ * Makes the event that creates an aggregate of a class.
+ *
+ * @throws `TypeError` when the id is not a text, e.g. because `createId` is asynchronous; what `newEvent` throws
+ */
+export function creationEvent(events: CreatingShapes, creation: Creation): DomainEvent {
+  return newEvent(events, {
+    ...creation,
+    originatorId: checkId(creation.originatorId, events.className),
+    originatorVersion: events.initialVersion,
+    originatorTopic: events.topic,
+  })
+}
+
+function checkId(id: unknown, className: string): string {
+  if (typeof id === 'string' && id !== '') return id
+  if (id instanceof Promise) {
+    // The promise is of no more use; its failure must not end the process as an unhandled rejection.
+    id.catch(() => undefined)
+    throw new TypeError(
+      `${className}.createId gave a promise: ids are made synchronously, look things up before creating`,
+    )
+  }
+  throw new TypeError(`${className}.createId must give a text that is not empty, not ${String(id)}`)
+}
+
 function assertStorable(timestamp: Timestamp | Date, attempted: () => string): void {
   if (isStorable(timestamp)) return
   throw new DataError(

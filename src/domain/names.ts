@@ -143,6 +143,17 @@ export function randomId(): string {
   return replacedSource === undefined ? randomUUID() : replacedSource()
 }
 
+/** What the class's `createId` gives for these arguments, or a random UUID where it has none. */
+export function newId(newTarget: NewableFunction, args: readonly unknown[]): unknown {
+  const createId: unknown = Reflect.get(newTarget, 'createId')
+  if (createId === undefined) {
+    if (!Reflect.has(newTarget.prototype as object, 'createId')) return randomId()
+    throw new TypeError(`${newTarget.name}.createId must be static: there is no aggregate yet when the id is made`)
+  }
+  if (typeof createId !== 'function') throw new TypeError(`${newTarget.name}.createId must be a static method`)
+  return Reflect.apply(createId, newTarget, args)
+}
+
 /** Whether databases keep a text as it is: one with a NUL, or with half of a surrogate pair, some of them do not. */
 export function isStorableText(text: string): boolean {
   // UTF-8 cannot have half of a surrogate pair. PostgreSQL has no NUL in texts, and SQLite drivers end a text at it.

@@ -79,13 +79,6 @@ export function subjectsIn(originator: Snapshotted): ReadonlySet<string> {
   return isAggregate(originator) ? (tryRecordOf(originator)?.subjects ?? noSubjects) : knownSubjects(originator)
 }
 
-/** Those of them whose data were stored, when it was loaded or by a save. */
-export function shownSubjectsOf(originator: Snapshotted): ReadonlySet<string> {
-  const record = tryRecordOf(originator)
-  // What has no record is the state of a decider.
-  return record === undefined ? shownSubjects(originator as DeciderState<unknown>) : (record.shown ?? noSubjects)
-}
-
 function ownerOf(kind: SnapshotKind): TopicOwner {
   if (typeof kind === 'function') return eventsOf(kind.prototype as object)
   return { topic: kind.name, formerTopics: kind.formerTopics }

@@ -13,7 +13,7 @@ import type {
   SinceSnapshot,
   SinceSnapshotRange,
 } from './recorder.js'
-import { type Notification, numbered, PageSize, type StoredEvent, type StreamPosition } from './stored-event.js'
+import { type Notification, PageSize, type StoredEvent, type StreamPosition, TextEvent } from './stored-event.js'
 
 /** Few streams are longer, so most are read by one statement. */
 const longestPage = 2_000
@@ -372,6 +372,21 @@ function hasPlaceholder({ data }: DomainEvent): boolean {
 
 interface WrittenRecording extends Recording {
   notification?: Omit<Notification, 'recordedAt'>
+}
+
+/** With its position in a log. */
+class NumberedTextEvent extends TextEvent {
+  readonly id: bigint
+
+  constructor(event: TextEvent, id: bigint) {
+    super(event, event.text)
+    this.id = id
+  }
+}
+
+/** The event with its position in a log. */
+function numbered(event: StoredEvent, id: bigint): Omit<Notification, 'recordedAt'> {
+  return event instanceof TextEvent ? new NumberedTextEvent(event, id) : { ...event, id }
 }
 
 function addNotifications(

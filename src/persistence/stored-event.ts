@@ -91,21 +91,6 @@ export class TextEvent implements StoredEvent {
   }
 }
 
-/** With its position in a log. */
-class NumberedTextEvent extends TextEvent {
-  readonly id: bigint
-
-  constructor(event: TextEvent, id: bigint) {
-    super(event, event.text)
-    this.id = id
-  }
-}
-
-/** The event with its position in a log. */
-export function numbered(event: StoredEvent, id: bigint): Omit<Notification, 'recordedAt'> {
-  return event instanceof TextEvent ? new NumberedTextEvent(event, id) : { ...event, id }
-}
-
 /** The event with its bytes, as whoever has not asked for text expects it. */
 export function withBytes(event: StoredEvent): StoredEvent {
   if (!(event instanceof TextEvent)) return event

@@ -176,7 +176,10 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   /** Lets the current transaction know of a call that is made in it; outside of one it just runs. */
   watch<T>(call: WatchedCall<T>, work: () => Promise<T>): Promise<T> {
     const scope = this.engine.transactions.current
-    return scope === undefined || scope.isOver ? work() : watchCall(scope, call, work)
+    if (scope === undefined) return work()
+    // A whole is over when its lifetime is, and most are wholes.
+    const isOver = scope.parent === undefined ? scope.session.life.isOver : scope.isOver
+    return isOver ? work() : watchCall(scope, call, work)
   }
 
   /** Runs work in a transaction: the same as `datastore.transaction`. */
@@ -214,7 +217,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     }
     pending.add(events, appending)
     if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
-    const followers = this.engine.signals?.followersOf(this.table.channel)
+    const followers = this.engine.signals?.followers.get(this.table.channel)
     if (followers !== undefined) scope.hooks.afterCommit(() => followers.wake())
   }
 
@@ -245,7 +248,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       const conditions = tagConditions(unless)
       const run = this.#runnerIn(scope, events, conditions)
       const ids = await this.#writer.write(run, events, { predecessors, conditions })
-      const followers = engine.signals?.followersOf(this.table.channel)
+      const followers = engine.signals?.followers.get(this.table.channel)
       if (followers !== undefined) this.afterCommit(() => followers.wake())
       return ids
     } catch (error) {

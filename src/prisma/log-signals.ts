@@ -8,7 +8,8 @@ import { WakeUps } from '../persistence/waiting.js'
 /** Followers are told by writers in this process, and by a listener where there is one. */
 export class LogSignals {
   readonly #listener: Listener | undefined
-  readonly #followers = new Map<string, WakeUps>()
+  /** Those in this process who follow a log, by its channel: only where there are some. */
+  readonly followers: ReadonlyMap<string, WakeUps> & Pick<Map<string, WakeUps>, 'set' | 'delete'> = new Map()
   #tails = new Map<string, LogTail>()
   #isClosed = false
 
@@ -21,21 +22,16 @@ export class LogSignals {
     return this.#listener !== undefined
   }
 
-  /** Those in this process who follow a log, undefined when there are none. */
-  followersOf(channel: string): WakeUps | undefined {
-    return this.#followers.get(channel)
-  }
-
   /** Calls the listener when something may have been recorded. @returns what ends that */
   follow(channel: string, listener: () => void): () => void {
-    const followers = this.#followers.get(channel) ?? new WakeUps()
-    this.#followers.set(channel, followers)
+    const followers = this.followers.get(channel) ?? new WakeUps()
+    this.followers.set(channel, followers)
     const unfollow = followers.add(listener)
     const unlisten = this.#listener?.listen(channel, listener)
     return () => {
       unfollow()
       unlisten?.()
-      if (followers.empty) this.#followers.delete(channel)
+      if (followers.empty) this.followers.delete(channel)
     }
   }
 
@@ -69,7 +65,7 @@ export class LogSignals {
   /** Ends all subscriptions. */
   async close(): Promise<void> {
     this.#isClosed = true
-    for (const followers of this.#followers.values()) followers.wake()
+    for (const followers of this.followers.values()) followers.wake()
     await this.#listener?.close()
   }
 }

@@ -73,7 +73,7 @@ export class PrismaTimerRecorder<Client extends object = object> implements Time
     const scope = this.#engine.transactions.current
     if (scope === undefined) this.#engine.checkOutside(`the timer ${timer.id}`)
     await this.#run('write', `set timer ${timer.id}`, (runner) => this.#table.set(runner, timer))
-    const wake = (): void => this.#engine.signals?.followersOf(this.#table.channel)?.wake()
+    const wake = (): void => this.#engine.signals?.followers.get(this.#table.channel)?.wake()
     if (scope === undefined) wake()
     else scope.hooks.afterCommit(wake)
   }
@@ -129,7 +129,7 @@ export class PrismaTimerRecorder<Client extends object = object> implements Time
 
   async retryTimers(only: { readonly id?: string; readonly topics?: readonly string[] }): Promise<number> {
     const count = await this.#run('repeatable', 'try timers again', (runner) => this.#table.retry(runner, only))
-    this.#engine.signals?.followersOf(this.#table.channel)?.wake()
+    this.#engine.signals?.followers.get(this.#table.channel)?.wake()
     return count
   }
 

@@ -364,7 +364,8 @@ export class Whole<Connection extends TransactionConnection> extends Scope<Conne
   }
 
   #storeAtOnce(): Promise<void> | undefined {
-    const { lone } = this.session
+    const { session } = this
+    const lone = session.options.beginsWithWrite ? session.lone : undefined
     const { unwritten } = this.buffers
     const [pending] = unwritten
     const isOneStatement = lone !== undefined && unwritten.length === 1 && pending?.isOneStatement === true

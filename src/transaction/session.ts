@@ -11,7 +11,7 @@ import {
 } from './connection.js'
 import type { Run } from './endings.js'
 import type { Escapes } from './escapes.js'
-import { Lifetime, type LifetimeOptions, type LifetimeOwner, settlesWithin, Turn } from './locks.js'
+import { Lifetime, type LifetimeOptions, type LifetimeOwner, settlesWithin } from './locks.js'
 import type { IsolationLevel } from './options.js'
 import { channels } from './telemetry.js'
 
@@ -72,7 +72,9 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   readonly #onStopped: () => void
   /** Each under a key of its own. */
   readonly guests: ReadonlyMap<object, Guest> & Pick<Map<object, Guest>, 'set' | 'delete'> = new Map()
-  readonly #turn = new Turn()
+  /** Whether a piece of work has the connection, and those that wait for it. */
+  #isBusy = false
+  readonly #waitingWork: Array<() => void> = []
   #connecting: Promise<Connection> | undefined
   #connection: Connection | undefined
   /** Whether the database has begun it: by BEGIN, or with the one statement that wrote everything. */
@@ -206,7 +208,8 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     isOfGuest: boolean,
   ): Promise<T> {
     this.useCount += 1
-    if (!this.#turn.tryTake()) await this.#turn.take()
+    if (this.#isBusy) await new Promise<void>((resolve) => void this.#waitingWork.push(resolve))
+    this.#isBusy = true
     let isBorrowed = false
     try {
       // It may have ended while others had the connection: this would be done outside of it, then.
@@ -238,7 +241,9 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     } finally {
       this.#inFlight = undefined
       if (isBorrowed) this.#acquired = undefined
-      this.#turn.end()
+      const next = this.#waitingWork.shift()
+      if (next === undefined) this.#isBusy = false
+      else next()
     }
   }
 

@@ -78,7 +78,7 @@ export class Transactions<Connection extends TransactionConnection> {
     const readOnly = options.readOnly ?? false
     const begin = options.begin ?? this.defaults.begin
     const { deadlineMs = this.defaults.deadlineMs, maxWaitMs = this.defaults.maxWaitMs } = options
-    const aroundOfAny = openAround()
+    const aroundOfAny = AsyncContext.everything().flatMap(sessionIn)
     const scope: Scope<Connection> = new Whole(this.#source, {
       isolationLevel,
       readOnly,
@@ -238,12 +238,13 @@ export class Transactions<Connection extends TransactionConnection> {
 
 /** The transactions of all datastores around this code that have not ended, also where it has stepped out of them. */
 export function openAround(): Holder[] {
-  const open: Holder[] = []
-  for (const value of AsyncContext.everything()) {
-    const scope: unknown = value instanceof DeferredScope ? value.begun : value
-    if (scope instanceof Scope && !scope.session.life.isOver) open.push(scope.session)
-  }
-  return open
+  return AsyncContext.everything().flatMap(sessionIn)
+}
+
+/** The session of what an async context has in it, where that is a transaction that has not ended. */
+const sessionIn = (value: unknown): Holder | [] => {
+  const scope: unknown = value instanceof DeferredScope ? value.begun : value
+  return scope instanceof Scope && !scope.session.life.isOver ? scope.session : []
 }
 
 /** What was answered inside of parts that are open tells of what they do: when one of them is undone, so is the whole. */

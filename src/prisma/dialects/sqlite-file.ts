@@ -58,7 +58,10 @@ export class SqliteFile {
    * @throws `NotSupportedError` inside of the transaction that has the turn, which would wait for itself; `OverloadedError`
    */
   async takeTurn({ heldByAny, maxWaitMs, maxWaiting, signal, waits }: TurnOptions): Promise<void> {
-    if (this.#line.tryEnter()) return this.#taken()
+    if (this.#line.tryEnter()) {
+      this.#begunAt = performance.now()
+      return
+    }
     if (heldByAny.some((connection) => connection === this.#writer)) throw insideError()
     const hasWaited = waits?.()
     try {
@@ -66,13 +69,13 @@ export class SqliteFile {
     } finally {
       hasWaited?.()
     }
-    this.#taken()
+    this.#begunAt = performance.now()
   }
 
   /** Waits for the turn of a statement that is a transaction by itself. @throws `OverloadedError` */
   async takeShortTurn(options: Pick<WaitOptions, 'maxWaitMs' | 'maxWaiting'>): Promise<void> {
     if (!this.#line.tryEnter()) await this.#line.enter(options)
-    this.#taken()
+    this.#begunAt = performance.now()
   }
 
   /** Whose turn it is has begun its transaction. */
@@ -88,17 +91,13 @@ export class SqliteFile {
 
   endTurn(): void {
     const now = performance.now()
+    const hasRested = this.#begunAt - this.#endedAt > restMs
+    this.#stretchMs = (hasRested ? 0 : this.#stretchMs) + now - this.#begunAt
     this.#writer = undefined
     this.#endedAt = now
-    this.#stretchMs += now - this.#begunAt
     if (this.#stretchMs < longestStretchMs || now - this.#othersHadItAt > othersCountForMs) return this.#line.leave()
     this.#stretchMs = 0
     setTimeout(() => this.#line.leave(), restMs)
-  }
-
-  #taken(): void {
-    this.#begunAt = performance.now()
-    if (this.#begunAt - this.#endedAt > restMs) this.#stretchMs = 0
   }
 }
 
