@@ -164,7 +164,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   afterCommit(fn: () => void): void {
     const scope = this.engine.transactions.current
     if (scope === undefined) fn()
-    else scope.hooks.afterCommit(fn)
+    else scope.hooks.afterCommit.push(fn)
   }
 
   /** Runs `fn` when the current transaction is rolled back, where it has written to this stream. */
@@ -216,9 +216,9 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       this.#assertUnmet(pending, events, options.unless)
     }
     pending.add(events, appending)
-    if (options.onLost !== undefined) scope.hooks.afterRollback(options.onLost)
+    if (options.onLost !== undefined) scope.hooks.afterRollback.push(options.onLost)
     const followers = this.engine.signals?.followers.get(this.table.channel)
-    if (followers !== undefined) scope.hooks.afterCommit(() => followers.wake())
+    if (followers !== undefined) scope.hooks.afterCommit.push(() => followers.wake())
   }
 
   async #appendAtOnce({ events, options }: Append): Promise<void> {
@@ -344,7 +344,7 @@ function notingPosition(scope: Scope<DriverConnection>, options: AppendOptions):
     onRecorded(ids) {
       onRecorded?.(ids)
       const last = ids.at(-1)
-      if (last !== undefined) scope.hooks.onCommitted(() => scope.session.notePosition(log, last))
+      if (last !== undefined) scope.hooks.onCommitted.push(() => scope.session.notePosition(log, last))
     },
   }
 }
@@ -371,7 +371,7 @@ function noteWritten(scope: OpenScope, events: readonly StoredEvent[]): void {
 function onUndone(scope: OpenScope, originatorId: string, fn: () => void): void {
   const writers = scope.session.kept?.get(writersKey) as Writers | undefined
   const scopes = writers?.get(originatorId) ?? []
-  for (const writer of new Set([...scopes].map(stillOpen))) writer.hooks.afterRollback(fn)
+  for (const writer of new Set([...scopes].map(stillOpen))) writer.hooks.afterRollback.push(fn)
 }
 
 /** What a part has written that has ended well is what is around it. */

@@ -75,7 +75,7 @@ export class PrismaTimerRecorder<Client extends object = object> implements Time
     await this.#run('write', `set timer ${timer.id}`, (runner) => this.#table.set(runner, timer))
     const wake = (): void => this.#engine.signals?.followers.get(this.#table.channel)?.wake()
     if (scope === undefined) wake()
-    else scope.hooks.afterCommit(wake)
+    else scope.hooks.afterCommit.push(wake)
   }
 
   async clearTimer(id: string): Promise<boolean> {
@@ -355,7 +355,7 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
     transaction.assertUsable()
     const release = takeKey(this.#engine, this.#name, claim)
     if (release === undefined) throw inUse(claim)
-    transaction.listeners.onEnded(release)
+    transaction.onEnded.push(release)
     const outcome = await runIn(this.#engine, 'write', 'claim an idempotency key', (runner) =>
       this.#table.claim(runner, claim),
     )
@@ -378,7 +378,7 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
       throw new ProgrammingError(`Could not store an answer under idempotency key ${key.key}: claim the key first.`)
     }
     this.#answers += 1
-    if (this.#answers % answersPerCleanUp === 0) transaction.hooks.afterCommit(() => this.#deletePart())
+    if (this.#answers % answersPerCleanUp === 0) transaction.hooks.afterCommit.push(() => this.#deletePart())
   }
 
   async deleteExpired(): Promise<number> {

@@ -111,12 +111,12 @@ export class ScopeTransaction<Client> implements Transaction<Client> {
 
   afterCommit(fn: () => unknown): void {
     this.#scope.assertUsable()
-    this.#scope.hooks.afterCommit(fn)
+    this.#scope.hooks.afterCommit.push(fn)
   }
 
   afterRollback(fn: () => unknown): void {
     this.#scope.assertUsable()
-    this.#scope.hooks.afterRollback(fn)
+    this.#scope.hooks.afterRollback.push(fn)
   }
 
   async noAutoflush<T>(fn: () => Promise<T>): Promise<T> {
@@ -156,7 +156,7 @@ export class NoTransaction<Client> implements Transaction<Client> {
 
   afterCommit(fn: () => unknown): void {
     const hooks = new Hooks()
-    hooks.afterCommit(fn)
+    hooks.afterCommit.push(fn)
     // It begins before this returns; like any other hook it can fail nobody.
     void hooks.committed()
   }
@@ -315,7 +315,7 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
   }
 
   onExpired(listener: (error: Error) => void): void {
-    this.#scope.listeners.onExpired(listener)
+    this.#scope.onExpired.push(listener)
   }
 
   async again(error: unknown): Promise<ManagedTransaction<Client> | undefined> {
@@ -344,7 +344,7 @@ export class ManagedScope<Client> extends DeferredScope<DriverConnection> implem
     const wasOver = this.#isOver
     const host = this.#host
     if (host !== undefined && !wasOver) {
-      scope.listeners.onExpired((error) => host.expired(error))
+      scope.onExpired.push((error) => host.expired(error))
       host.begun()
     }
     // A request that came during a test with rollback is a part of that, also when it goes on after its end.

@@ -99,81 +99,43 @@ export class Savepoints<Connection extends TransactionConnection> {
   }
 }
 
-/** Those of one scope. */
-export class EndListeners {
-  readonly #onExpired: Array<(error: Error) => void> = []
-  readonly #onEnded: Array<() => void> = []
-
-  /** Calls back once the deadline has passed and the rollback is done. */
-  onExpired(listener: (error: Error) => void): void {
-    this.#onExpired.push(listener)
-  }
-
-  /** Calls back once the scope has ended, however it did. */
-  onEnded(listener: () => void): void {
-    this.#onEnded.push(listener)
-  }
-
-  /** Tells that it was ended from outside. */
-  expired(error: Error): void {
-    for (const listener of this.#onExpired) listener(error)
-  }
-
-  /** Tells that it has ended. */
-  ended(): void {
-    for (const listener of this.#onEnded) listener()
-  }
-}
-
 /** A function to run after the end; a promise is awaited before the next one runs. */
 type Hook = () => unknown
 
-/** Collects hooks while a transaction is open. */
+/** What runs once the end of a scope has come. Whoever has something to add pushes it while the scope is open. */
 export class Hooks {
-  readonly #afterCommit: Hook[] = []
-  readonly #afterRollback: Hook[] = []
-  readonly #onCommitted: Array<() => void> = []
+  /** Called back as soon as the transaction has committed, before the hooks for that: these do not throw. */
+  readonly onCommitted: Array<() => void> = []
+  /** Run in the case that the transaction commits. */
+  readonly afterCommit: Hook[] = []
+  /** Run in the case that the transaction rolls back. */
+  readonly afterRollback: Hook[] = []
   /** Called back once the transaction has ended and the hooks for that have run. */
   settled: (() => void) | undefined
 
-  /** Adds a function for the case that the transaction commits. */
-  afterCommit(hook: Hook): void {
-    this.#afterCommit.push(hook)
-  }
-
-  /** Adds a function for the case that the transaction rolls back. */
-  afterRollback(hook: Hook): void {
-    this.#afterRollback.push(hook)
-  }
-
-  /** Calls back as soon as the transaction has committed, before the hooks; the listener does not throw. */
-  onCommitted(listener: () => void): void {
-    this.#onCommitted.push(listener)
-  }
-
   /** Takes over the hooks of a nested scope that has ended well: the outer transaction decides now. */
   adopt(nested: Hooks): void {
-    this.#onCommitted.push(...nested.#onCommitted)
-    this.#afterCommit.push(...nested.#afterCommit)
-    this.#afterRollback.push(...nested.#afterRollback)
+    this.onCommitted.push(...nested.onCommitted)
+    this.afterCommit.push(...nested.afterCommit)
+    this.afterRollback.push(...nested.afterRollback)
   }
 
   /** Runs the commit hooks in order, where there are any. None can fail the caller: the data is stored, whatever a hook does. */
   committed(): Promise<void> | undefined {
-    for (const listener of this.#onCommitted) listener()
-    if (this.#afterCommit.length > 0) return this.#runCommitted()
+    for (const listener of this.onCommitted) listener()
+    if (this.afterCommit.length > 0) return this.#runCommitted()
     this.settled?.()
     return undefined
   }
 
   async #runCommitted(): Promise<void> {
-    await runAll(this.#afterCommit, 'afterCommit')
+    await runAll(this.afterCommit, 'afterCommit')
     this.settled?.()
   }
 
   /** Runs the rollback hooks in order. */
   async rolledBack(): Promise<void> {
-    if (this.#afterRollback.length > 0) await runAll(this.#afterRollback, 'afterRollback')
+    if (this.afterRollback.length > 0) await runAll(this.afterRollback, 'afterRollback')
     this.settled?.()
   }
 

@@ -146,7 +146,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
   /** Rolls back what can be, and lets go of what does not end soon. Hooks are not waited for. */
   async #stopAll(): Promise<number> {
     const open = this.all
-    for (const { listeners } of open) listeners.onEnded(() => this.#tell())
+    for (const { onEnded } of open) onEnded.push(() => this.#tell())
     const stopped = open.filter(({ session }) => session.life.stop(stoppedError()))
     const ending = this.#untilEnded(stopped)
     if (await settlesWithin(ending, endPatienceMs)) return stopped.length

@@ -2,7 +2,7 @@
 import { CommitUnknownError } from '../errors.js'
 import { Calls, type Operation, Operations, reportUnfinished, runningWork, untilQuiet } from './calls.js'
 import type { ConnectionSource, LoneStatements, Statements, TransactionConnection } from './connection.js'
-import { Buffers, EndListeners, Failure, Hooks, type PendingWork, type Run, Savepoints } from './endings.js'
+import { Buffers, Failure, Hooks, type PendingWork, type Run, Savepoints } from './endings.js'
 import { ScopeLock } from './locks.js'
 import { closedError, type TransactionState } from './options.js'
 import { type Reading, Session, type SessionOptions, type Work } from './session.js'
@@ -27,7 +27,10 @@ export abstract class Scope<Connection extends TransactionConnection> {
   readonly session: Session<Connection>
   readonly parent: Scope<Connection> | undefined
   readonly hooks: Hooks = new Hooks()
-  readonly listeners: EndListeners = new EndListeners()
+  /** Called back once the deadline has passed and the rollback is done. */
+  readonly onExpired: Array<(error: Error) => void> = []
+  /** Called back once the scope has ended, however it did. */
+  readonly onEnded: Array<() => void> = []
   /** What it can only roll back for. */
   readonly failure: Failure = new Failure()
   /** The operations of guests in it. */
@@ -345,14 +348,14 @@ export abstract class Scope<Connection extends TransactionConnection> {
     this.#state = state
     this.isDone = true
     this.left(ending)
-    this.listeners.ended()
+    for (const listener of this.onEnded) listener()
     if (ending === 'commitUnknown') this.hooks.skipped()
   }
 
   async #expire(): Promise<void> {
     const error = this.session.life.ended
     await this.rollback(error)
-    if (error !== undefined) this.listeners.expired(error)
+    if (error !== undefined) for (const listener of this.onExpired) listener(error)
   }
 }
 

@@ -251,7 +251,7 @@ const sessionIn = (value: unknown): Holder | [] => {
 function dependOnParts<C extends TransactionConnection>(whole: Scope<C>, innermost: Scope<C>): void {
   for (let part = innermost; part !== whole && part.parent !== undefined; part = part.parent) {
     if (part.ended) continue
-    part.listeners.onEnded(() => {
+    part.onEnded.push(() => {
       if (part.state === 'rolledBack') whole.failure.force(undoneAfterAnswer)
     })
   }
@@ -289,7 +289,7 @@ function assertFits<C extends TransactionConnection>(scope: Scope<C>, options: T
 /** Rejects as soon as the deadline has passed and the rollback is done, however long the work goes on. */
 function untilExpired<C extends TransactionConnection, T>(scope: Scope<C>, work: () => Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
-    scope.listeners.onExpired(reject)
+    scope.onExpired.push(reject)
     work().then(resolve, reject)
   })
 }
