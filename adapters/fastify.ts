@@ -142,8 +142,7 @@ function registerHooks(fastify: FastifyInstance, options: TransactionsOptions, d
     // `reply.callNotFound()` comes here a second time.
     const known = transactionOf(request)
     const transaction = known ?? serve(datastore, ownOptions, new FastifyExchange(reply))
-    const mayHaveKey = known === undefined && (ownOptions.idempotency ?? false) !== false
-    if (mayHaveKey && hasKey(transaction) && !isPrepared(request)) {
+    if (known === undefined && !isPrepared(request) && ownOptions.idempotency && hasKey(transaction)) {
       return next(unprepared(request, 'idempotency keys'))
     }
     // The context of `next` is that of the handler, whatever the hooks before have done to theirs.

@@ -3,7 +3,7 @@
 import { Aggregate, type AggregateClass, isAggregate, type SnapshotState, tryRecordOf } from './aggregate.js'
 import { eventsOf } from './aggregate-events.js'
 import { constructBy } from './aggregate-record.js'
-import { type Decider, type DeciderState, knownSubjects, shownSubjects, withShownSubjects } from './decider.js'
+import { type Decider, type DeciderState, knownSubjects, withShownSubjects } from './decider.js'
 import { argumentsOfEvent, type DomainEvent, domainEvent, isEnded, markEnded } from './event.js'
 import { upcastData, upcastEvent, writtenVersion } from './event-shapes.js'
 import { copied, isPlainObject, pinnedState, valueTypeOf } from './kept-values.js'

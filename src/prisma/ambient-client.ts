@@ -231,7 +231,6 @@ function ambientClient<Client extends object>(
 ): Client {
   const models = new Map<string | symbol, object>()
   const known = knownClient(base)
-  const { isExtended, original } = known
   let parent: object | undefined
   const isHidden = (property: string | symbol): boolean =>
     isTransaction && typeof property === 'string' && ofWholeClients.has(property)
@@ -243,7 +242,7 @@ function ambientClient<Client extends object>(
     if (property === '$parent' && isPrismaClient(value)) return (parent ??= ambientClient(value, host, isTransaction))
     if (isMethod(value)) {
       if (ofWholeClients.has(property)) return wholeClientMethod(value, property, { base, proxy, host })
-      const isOfExtension = isExtended && Reflect.get(original, property) !== value
+      const isOfExtension = known.isExtended && Reflect.get(known.original, property) !== value
       if (isOfExtension) return extensionMethod({ host, base, isTransaction }, value)
       if (!rawQueries.has(property)) return value
       return operationMethod(host, { name: property, isRead: false, client: known, owner: base, method: value })

@@ -210,7 +210,6 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     this.useCount += 1
     if (this.#isBusy) await new Promise<void>((resolve) => void this.#waitingWork.push(resolve))
     this.#isBusy = true
-    let isBorrowed = false
     try {
       // It may have ended while others had the connection: this would be done outside of it, then.
       user.assertUsable()
@@ -218,8 +217,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       const lone = reading === undefined ? undefined : this.lone
       if (lone !== undefined && reading !== undefined) {
         if (lone.readAsInTransaction ?? (await this.#borrowing(() => lone.learn(this.#waiting())))) {
-          isBorrowed = true
-          this.#inFlight = this.#alone(lone, reading, user)
+          this.#inFlight = this.#borrowing(() => this.#alone(lone, reading, user))
           return (await this.#inFlight) as T // as below
         }
         this.life.assertOpen()
@@ -233,14 +231,12 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       // The type of what is in flight is lost in the field.
       return (await this.#inFlight) as T
     } catch (error) {
-      if (isBorrowed) this.#noteOverload(error)
       // What has stopped it has let go of the connection as well.
       const failure = this.life.stopped ?? error
       user.failed(failure, isOfGuest, reading !== undefined && this.readsAlone)
       throw failure
     } finally {
       this.#inFlight = undefined
-      if (isBorrowed) this.#acquired = undefined
       const next = this.#waitingWork.shift()
       if (next === undefined) this.#isBusy = false
       else next()

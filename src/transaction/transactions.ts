@@ -16,7 +16,7 @@ import {
   type TransactionOptions,
   transactionOptionTypes,
 } from './options.js'
-import { Scope, Whole } from './scope.js'
+import { Scope, type ScopeOptions, Whole } from './scope.js'
 import { channels, type Telemetry } from './telemetry.js'
 
 /** What holds for every transaction that does not say otherwise. */
@@ -73,29 +73,36 @@ export class Transactions<Connection extends TransactionConnection> {
    */
   begin(options: TransactionOptions = {}, failed?: Scope<Connection>, host?: Labelled): Scope<Connection> {
     if (this.scopes.isClosing) this.scopes.assertAdmits()
+    const scope: Scope<Connection> = new Whole(this.#source, this.#settings(options, failed, host))
+    this.scopes.add(scope)
+    if (channels.open.hasSubscribers) this.telemetry.opened(scope.session)
+    return scope
+  }
+
+  #settings(
+    options: TransactionOptions,
+    failed: Scope<Connection> | undefined,
+    host: Labelled | undefined,
+  ): ScopeOptions {
     assertPossible(options)
-    const isolationLevel = options.isolationLevel ?? this.defaults.isolationLevel
-    const readOnly = options.readOnly ?? false
-    const begin = options.begin ?? this.defaults.begin
+    const { isolationLevel = this.defaults.isolationLevel, readOnly = false, begin = this.defaults.begin } = options
     const { deadlineMs = this.defaults.deadlineMs, maxWaitMs = this.defaults.maxWaitMs } = options
+    const { autoflush = this.defaults.autoflush, label = host } = options
     const aroundOfAny = AsyncContext.everything().flatMap(sessionIn)
-    const scope: Scope<Connection> = new Whole(this.#source, {
+    return {
       isolationLevel,
       readOnly,
       beginsWithWrite: this.#source.hasLone && begin === 'first-write' && isolationLevel === undefined && !readOnly,
       deadline: failed?.session.life.deadline ?? deadlineMs,
       maxWaitMs,
-      label: options.label ?? host,
+      label,
       around: aroundOfAny.filter(({ source }) => source === this.#source),
       aroundOfAny,
       escapes: this.#escapes,
-      autoflush: options.autoflush ?? this.defaults.autoflush,
+      autoflush,
       attempt: (failed?.session.options.attempt ?? 0) + 1,
       telemetry: this.telemetry,
-    })
-    this.scopes.add(scope)
-    if (channels.open.hasSubscribers) this.telemetry.opened(scope.session)
-    return scope
+    }
   }
 
   /** Commits an outermost scope that the caller has begun. */
