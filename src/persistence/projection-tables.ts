@@ -261,7 +261,7 @@ export class ProjectionTables {
   /** What is wrong where its log does not have the position of a part, whether a runner has found that out or not. */
   async #beyondEnd(parts: Parts): Promise<string | undefined> {
     // Where the application is not known, the log may be that of another one.
-    if (this.#application === '' || !this.#isOurs(parts[0])) return undefined
+    if (parts[0].upstream.toLowerCase() !== this.#application.toLowerCase()) return undefined
     const furthest = parts.reduce((most, part) => (part.position > most.position ? part : most))
     const end = await endBefore(this.#log, furthest.position)
     if (end === undefined || !isBeyondEnd(furthest, end)) return undefined

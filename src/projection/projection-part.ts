@@ -222,16 +222,12 @@ export class ProjectionPart {
     const former = versions.filter(({ version }) => version < key.version)
     assertEmptiable(this.host, former, row)
     if (row === undefined) await this.begin(async () => await source.end())
-    if (row === undefined && this.#row === 'seen') this.#row = 'deleted'
-    const isDeleted = this.#row === 'deleted'
-    if (isDeleted) await this.#stopAt(deletedRow(projection, this.position))
-    this.#row = 'seen'
-    if (isDeleted) return
+    if (this.#isDeleted(row)) return await this.#stopAt(deletedRow(projection, this.position))
     if (former.some(({ status }) => status !== 'superseded')) await recorder.supersede(key.name, key.version)
     const emptiesFirst = former.length > 0 && (row?.position ?? 0n) === 0n
     this.#emptiesFirst = emptiesFirst
     const hindrance = hindranceOf({ key, row, versions, emptiesFirst, isTriedAgain: this.#isTriedAgain })
-    if (hindrance !== undefined) return this.#rest(hindrance)
+    if (hindrance !== undefined) return this.#restFor(hindrance, row)
     const lease = await recorder.claim(key, owner, limits.leaseMs)
     if (lease === undefined) return this.#rest('waiting')
     this.#isTriedAgain = false
@@ -241,6 +237,19 @@ export class ProjectionPart {
 
   #rest(state: PartState): undefined {
     this.state = state
+  }
+
+  #restFor(hindrance: PartState, row: ProjectionRow | undefined): undefined {
+    this.#rest(hindrance)
+    // Somebody else works on it: what has held this process up does not any more.
+    if (hindrance === 'waiting' && row?.owner !== this.host.owner) this.error = undefined
+  }
+
+  /** Whether somebody has deleted its row; until it is known in the tables that it stands still, that is so. */
+  #isDeleted(row: ProjectionRow | undefined): boolean {
+    if (row === undefined && this.#row === 'seen') this.#row = 'deleted'
+    if (this.#row === 'unseen' || row?.status === 'blocked') this.#row = 'seen'
+    return this.#row === 'deleted'
   }
 
   #giveWayTo({ version }: ProjectionRow): undefined {
@@ -358,33 +367,27 @@ export class ProjectionPart {
 
   async #block({ failedAt, error }: { readonly failedAt: bigint; readonly error: unknown }): Promise<void> {
     const { projection, key } = this.host
-    await this.#standStill(error, {
-      failedAt,
-      message:
-        `The ${titleOf(projection)} stands still at event ${failedAt} of ${key.upstream}: ${reasonOf(error)}. The others go on. ` +
-        "Mend its handler and begin again, or call retry(). With onError: 'park' such an event is put aside.",
-    })
+    const message =
+      `The ${titleOf(projection)} stands still at event ${failedAt} of ${key.upstream}: ${reasonOf(error)}. The others go on. ` +
+      "Mend its handler and begin again, or call retry(). With onError: 'park' such an event is put aside."
+    await this.#standStill(error, message, failedAt)
   }
 
   /** Stands still at no event: whoever starts a runner does not try that again. */
-  async #stopAt(error: Error): Promise<void> {
-    const message = `The ${titleOf(this.host.projection)} stands still. ${error.message} The others go on.`
-    await this.#standStill(error, { failedAt: undefined, message })
+  async #stopAt(error: Error): Promise<undefined> {
+    await this.#standStill(
+      error,
+      `The ${titleOf(this.host.projection)} stands still. ${error.message} The others go on.`,
+    )
   }
 
   /** Its position is one that its log does not have. */
   async #stopBeyondEnd({ position, end }: BeyondLogEndError): Promise<void> {
-    try {
-      await this.#stopAt(beyondLogEnd({ ...this.host.key, position }, end))
-    } catch (error) {
-      this.#failed(error)
-    }
+    const error = beyondLogEnd({ ...this.host.key, position }, end)
+    await this.#stopAt(error).catch((failure: unknown) => this.#failed(failure))
   }
 
-  async #standStill(
-    error: unknown,
-    { failedAt, message }: { readonly failedAt: bigint | undefined; readonly message: string },
-  ): Promise<void> {
+  async #standStill(error: unknown, message: string, failedAt?: bigint): Promise<void> {
     const { recorder, key } = this.host
     this.#rest('blocked')
     this.error = error
