@@ -37,15 +37,6 @@ describe.each(oneOfEach)('on $name', (kind) => {
     await open.close()
   })
 
-  /** Empties a log with what gives its ids, as a restored backup that is empty. */
-  async function empty(table: string): Promise<void> {
-    const { database } = open
-    if (kind.provider === 'postgresql') await database.query(`TRUNCATE ${table} RESTART IDENTITY`)
-    else await database.query(`DELETE FROM ${table}`)
-    if (kind.provider === 'sqlite') await database.query(`DELETE FROM sqlite_sequence WHERE name = '${table}'`)
-    if (kind.provider === 'mysql') await database.query(`UPDATE notification_positions SET notification_id = 0`)
-  }
-
   it('warns at once of a position beyond the end, once, or throws', async () => {
     const { seen, stop } = warnings('ES_BEYOND_LOG_END')
     const throwing = recorder.subscribe({ gt: 99n, onBeyondEnd: 'throw' })[Symbol.asyncIterator]()
@@ -78,7 +69,7 @@ describe.each(oneOfEach)('on $name', (kind) => {
       for await (const { id } of running) read.push(id)
     })()
     await vi.waitFor(() => expect(read).toHaveLength(5), { timeout: 20_000 })
-    await empty('stored_events')
+    await open.emptyLog('stored_events')
     await recorder.insertEvents([storedEvent(dogId(10), 1)])
     await vi.waitFor(() => expect(seen).toHaveLength(1), { timeout: 10_000 })
     const fresh = recorder.subscribe()[Symbol.asyncIterator]()
@@ -116,7 +107,7 @@ describe.each(oneOfEach)('on $name', (kind) => {
       const runner = await runnerOf('owners')
       for (const name of ['Fido', 'Rex', 'Bello']) await school.register(name)
       await runner.runOnce()
-      await empty('trainingschool_events')
+      await open.emptyLog('trainingschool_events')
       const saved = await school.register('Luna')
       // Before any runner has looked.
       await expect(runner.wait('owners', saved)).rejects.toThrow(/position 3, and the log of TrainingSchool ends at 1/)
@@ -153,7 +144,7 @@ describe.each(oneOfEach)('on $name', (kind) => {
       await runner.start()
       for (const name of ['watching', 'watching-acts'])
         await runner.wait(name, await school.recorder.maxNotificationId(), waits)
-      await empty('trainingschool_events')
+      await open.emptyLog('trainingschool_events')
       await school.register('Luna')
       await vi.waitFor(() => expect(runner.stats['watching']?.state).toBe('blocked'), { timeout: 20_000 })
       await expect(runner.wait('watching', 1n)).rejects.toBeInstanceOf(ProjectionBlockedError)
@@ -178,7 +169,7 @@ describe.each(oneOfEach)('on $name', (kind) => {
     onTestFinished(async () => await runner.close().catch(() => undefined))
     for (const owner of ['Ann', 'Bob']) await runner.get(Bank).open(owner)
     await runner.runOnce()
-    await empty('bank_events')
+    await open.emptyLog('bank_events')
     await runner.get(Bank).open('Cid')
     await expect(runner.get(Emails).pullAndProcess('Bank')).rejects.toBeInstanceOf(BeyondLogEndError)
     const { seen, stop } = warnings('ES_SYSTEM_STANDS')
