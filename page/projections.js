@@ -107,7 +107,7 @@ function buttons({ name, status, wanted, failedPosition }, act) {
     { class: 'actions' },
     wanted === 'paused' ? button('resume', 'Resume') : button('pause', 'Pause'),
     status === 'blocked' ? button('retry', 'Try again') : null,
-    status === 'blocked'
+    status === 'blocked' && failedPosition !== undefined
       ? h('button', { type: 'button', 'data-key': `${name} skip`, onclick: skip }, `Pass over event ${failedPosition}`)
       : null,
   )

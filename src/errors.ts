@@ -92,6 +92,27 @@ export class IntegrityError extends DatabaseError {
   override readonly code: string = 'ES_INTEGRITY'
 }
 
+/** What a position is compared with. */
+export interface BeyondLogEndDetails extends ErrorDetails {
+  /** The position up to which somebody has read. */
+  readonly position: bigint
+  /** The last one that the log has given out. */
+  readonly end: bigint
+}
+
+/** A position is one that its log does not have: the log was restored or emptied, or it is another one. Events up to it would be passed over. */
+export class BeyondLogEndError extends IntegrityError {
+  override readonly code: string = 'ES_BEYOND_LOG_END'
+  readonly position: bigint
+  readonly end: bigint
+
+  constructor(message: string, { position, end, ...details }: BeyondLogEndDetails) {
+    super(message, details)
+    this.position = position
+    this.end = end
+  }
+}
+
 /** Where two writers of one stream met. */
 export interface ConcurrencyDetails extends ErrorDetails {
   /** The stream. */

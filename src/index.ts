@@ -99,6 +99,8 @@ export {
   AggregateNotFoundError,
   type AppendConditionDetails,
   AppendConditionError,
+  type BeyondLogEndDetails,
+  BeyondLogEndError,
   CommitUnknownError,
   type ConcurrencyDetails,
   ConcurrencyError,

@@ -9,7 +9,7 @@ import { LogWatch } from '../prisma/log-signals.js'
 import { checkIdentifier, type TableNames, tableNames } from '../prisma/table-names.js'
 import { translateError } from '../prisma/translate-error.js'
 import { examineMigrations } from './migrations.js'
-import { projectionFindings, timerFindings } from './projection-findings.js'
+import { type LogEnd, projectionFindings, timerFindings } from './projection-findings.js'
 
 export type { Finding }
 
@@ -73,16 +73,16 @@ class Examination {
 
   async findings(): Promise<Finding[]> {
     const findings: Finding[] = []
-    const logs = new Map<string, bigint | null>()
+    const logs = new Map<string, LogEnd>()
     // All logs first: an application can have read that of another one.
     for (const application of this.#options.applications) {
       const names = tableNames(application)
       const events = await this.#table({ name: names.events, columns: ['id', ...eventColumns], key: positionColumns })
       findings.push(...events)
       if (events.every(({ status }) => status === 'ok')) {
-        const { found, last } = await this.#log(names.events)
+        const { found, end } = await this.#log(names.events)
         findings.push(...found)
-        logs.set(application.toLowerCase(), last)
+        logs.set(application.toLowerCase(), end)
       }
     }
     for (const application of this.#options.applications) {
@@ -132,7 +132,7 @@ class Examination {
   }
 
   /** The ids, what they are taken from, and who writes. */
-  async #log(table: string): Promise<{ readonly found: readonly Finding[]; readonly last: bigint | null }> {
+  async #log(table: string): Promise<{ readonly found: readonly Finding[]; readonly end: LogEnd }> {
     const watch = new LogWatch(table)
     const { schema } = this.#options
     const options = { name: table, schema, originatorIdType: 'text', withLog: true, notifies: false } as const
@@ -140,13 +140,15 @@ class Examination {
     const runner = this.#runner
     try {
       const fault = await this.#dialect.eventsTable(options).findFault(runner)
-      if (fault !== undefined) return { found: [wrongIds(table, fault.message)], last: null }
-      const last = await this.#dialect.eventsTable({ ...options, watch }).lastLogPosition(runner)
+      if (fault !== undefined) return { found: [wrongIds(table, fault.message)], end: { final: 0n, given: 0n } }
+      const events = this.#dialect.eventsTable({ ...options, watch })
+      const final = (await events.lastLogPosition(runner)) ?? 0n
+      const end = { final, given: await events.lastGivenPosition(runner) }
       const ids: Finding = {
         check: 'ids',
         subject: table,
         status: 'ok',
-        message: `new ids are given above ${last ?? 0n}`,
+        message: `new ids are given above ${final}`,
       }
       const settled: Finding = {
         check: 'settled position',
@@ -155,15 +157,15 @@ class Examination {
         message: watch.unsettled === 0 ? 'all is final' : `${watch.unsettled} ids are not final yet`,
       }
       const writers = await inspector.writers(this.#query, { table, schema }, undefined)
-      return { found: [ids, settled, ...writers], last }
+      return { found: [ids, settled, ...writers], end }
     } catch (error) {
       if (!isEventSourcingError(error)) throw error
-      return { found: [wrongIds(table, error.message)], last: null }
+      return { found: [wrongIds(table, error.message)], end: { final: 0n, given: 0n } }
     }
   }
 
   /** How far others were processed. */
-  async #tracking(table: string, logs: ReadonlyMap<string, bigint | null>): Promise<Finding[]> {
+  async #tracking(table: string, logs: ReadonlyMap<string, LogEnd>): Promise<Finding[]> {
     const { inspector } = this.#dialect
     const columns = await inspector.columns(this.#query, { table, schema: this.#options.schema })
     if (columns.length === 0) return []
@@ -172,22 +174,22 @@ class Examination {
     return positions.map(({ applicationName, notificationId }) => {
       const subject = `${table}, ${applicationName}`
       // A reader's positions are stored as `reader@application`, and no reader has an `@` in its name.
-      const last = logs.get(applicationName.slice(applicationName.indexOf('@') + 1).toLowerCase())
-      if (last === undefined || notificationId <= (last ?? 0n)) {
+      const end = logs.get(applicationName.slice(applicationName.indexOf('@') + 1).toLowerCase())
+      if (end === undefined || notificationId <= end.given) {
         return { check: 'tracking', subject, status: 'ok', message: `processed up to ${notificationId}` }
       }
       return {
         check: 'tracking',
         subject,
         status: 'error',
-        message: `it says that ${notificationId} was processed, and the log ends at ${last ?? 0n}: it was restored, or emptied; new events are passed over`,
+        message: `it says that ${notificationId} was processed, and the log ends at ${end.given}: it was restored, or emptied; new events are passed over`,
         cure: 'Restore both tables from one backup; or delete this row and build what was made from the log anew.',
       }
     })
   }
 
   /** How projections are doing, and who works on them. */
-  async #projections(names: TableNames, logs: ReadonlyMap<string, bigint | null>): Promise<Finding[]> {
+  async #projections(names: TableNames, logs: ReadonlyMap<string, LogEnd>): Promise<Finding[]> {
     const found = await Promise.all(projectionTables(names).map(async (table) => await this.#table(table)))
     if (found.flat().some(({ status }) => status !== 'ok')) return found.flat()
     const tables = this.#dialect.projectionTables({ names, schema: this.#options.schema })

@@ -270,7 +270,7 @@ function statusLine(report: ProjectionReport): string {
   const parts = [
     `${status === 'blocked' ? 'BLOCKED' : status.padEnd(7)} ${kind === 'reaction' ? `reaction ${name}` : `${name}, version ${version}`}: at ${position}`,
     status === 'building' ? progress(position, target ?? end) : undefined,
-    lagEvents === undefined
+    lagEvents === undefined || (status === 'blocked' && lagEvents === 0)
       ? undefined
       : lagEvents === 0
         ? 'level with the log'
@@ -279,13 +279,13 @@ function statusLine(report: ProjectionReport): string {
     owners.length === 0 ? 'nobody works on it' : `run by ${owners.join(', ')}`,
     aside > 0 ? `${counted(aside, 'event')} put aside` : undefined,
   ].filter((part) => part !== undefined)
-  const fault =
-    report.failedPosition === undefined
-      ? report.reason === undefined
-        ? ''
-        : `\n        tries again and again: ${report.reason}`
-      : `\n        stands still at event ${report.failedPosition}: ${report.reason ?? ''}`
-  return `${parts.join(', ')}${fault}`
+  return `${parts.join(', ')}${faultOf(report)}`
+}
+
+function faultOf({ status, failedPosition, reason }: ProjectionReport): string {
+  if (failedPosition !== undefined) return `\n        stands still at event ${failedPosition}: ${reason ?? ''}`
+  if (reason === undefined) return ''
+  return `\n        ${status === 'blocked' ? 'stands still' : 'tries again and again'}: ${reason}`
 }
 
 function progress(position: bigint, target: bigint | undefined): string | undefined {

@@ -1,8 +1,22 @@
 /** The doctor's findings in the tables of projections: their status, and the owners of their leases. */
-import { type ProjectionRow, reactionVersion } from '../persistence/projection-recorder.js'
+import {
+  beyondEndCure,
+  beyondEndText,
+  isBeyondEnd,
+  type ProjectionRow,
+  reactionVersion,
+} from '../persistence/projection-recorder.js'
 import type { StatementRunner } from '../prisma/connections.js'
 import type { Finding, ProjectionTables, TimersTable } from '../prisma/dialect.js'
 import { counted } from './project.js'
+
+/** Where a log ends. */
+export interface LogEnd {
+  /** The last position that is final; 0 for an empty log. */
+  readonly final: bigint
+  /** The last one that was given out; 0 for none. */
+  readonly given: bigint
+}
 
 /** Where to look. */
 export interface ProjectionPlace {
@@ -10,7 +24,7 @@ export interface ProjectionPlace {
   readonly table: string
   readonly tables: ProjectionTables
   /** The ends of the logs that were looked at, by the names of their applications in lower case. */
-  readonly logs: ReadonlyMap<string, bigint | null>
+  readonly logs: ReadonlyMap<string, LogEnd>
 }
 
 /** By then a runner has met it. */
@@ -29,8 +43,7 @@ export async function projectionFindings(place: ProjectionPlace, runner: Stateme
   }
   const findings: Finding[] = []
   for (const [subject, parts] of versions) {
-    const last = place.logs.get(parts[0]?.upstream.toLowerCase() ?? '')
-    findings.push(conditionOf(subject, parts, last))
+    findings.push(conditionOf(subject, parts, place.logs.get(parts[0]?.upstream.toLowerCase() ?? '')))
     const aside = await parkedFinding(place, subject, parts, runner)
     if (aside !== undefined) findings.push(aside)
   }
@@ -63,33 +76,23 @@ export async function timerFindings(table: string, timers: TimersTable, runner: 
   ]
 }
 
-/** @param last - the end of the log; undefined for one that was not looked at, null for an empty one */
-function conditionOf(subject: string, parts: readonly ProjectionRow[], last: bigint | null | undefined): Finding {
+/** @param log - undefined for one that was not looked at */
+function conditionOf(subject: string, parts: readonly ProjectionRow[], log: LogEnd | undefined): Finding {
   const check = 'projection'
   const message = parts.map(partText).join('; ')
+  const beyond = log === undefined ? undefined : parts.find((part) => isBeyondEnd(part, log.given))
+  if (beyond !== undefined && log !== undefined) {
+    return {
+      check,
+      subject,
+      status: 'error',
+      message: beyondEndText(beyond, log.given),
+      cure: beyondEndCure(beyond, log.given),
+    }
+  }
   const blocked = parts.find(({ status }) => status === 'blocked')
-  if (blocked !== undefined) {
-    const { name, failedPosition, reason } = blocked
-    const event = failedPosition === undefined ? '' : ` at event ${failedPosition}`
-    return {
-      check,
-      subject,
-      status: 'error',
-      message: `it stands still${event}: ${reason ?? 'no reason is stored'}; ${message}`,
-      cure: `Mend its handler, then: ${command} retry ${name}; or pass over the event: ${command} skip ${name}`,
-    }
-  }
-  const end = last ?? 0n
-  const beyond = last === undefined ? undefined : parts.find(({ position }) => position > end)
-  if (beyond !== undefined) {
-    return {
-      check,
-      subject,
-      status: 'error',
-      message: `it has processed ${beyond.position}, and the log ends at ${end}: it was restored, or emptied; new events are passed over`,
-      cure: 'Restore all tables from one backup; or rebuild the projection.',
-    }
-  }
+  if (blocked !== undefined) return blockedFinding(subject, blocked, message)
+  const end = log?.final ?? 0n
   const isIdle = parts.some(
     (part) => part.position < end && !part.isLeased && (part.status === 'live' || part.status === 'building'),
   )
@@ -100,6 +103,21 @@ function conditionOf(subject: string, parts: readonly ProjectionRow[], last: big
     subject,
     status: 'warning',
     message: `nobody works on it, and the log goes on to ${end}; ${message}`,
+    cure,
+  }
+}
+
+function blockedFinding(subject: string, { name, failedPosition, reason }: ProjectionRow, parts: string): Finding {
+  const event = failedPosition === undefined ? '' : ` at event ${failedPosition}`
+  const cure =
+    failedPosition === undefined
+      ? `Do what it says; then, unless that was a rebuild or a rewind: ${command} retry ${name}`
+      : `Mend its handler, then: ${command} retry ${name}; or pass over the event: ${command} skip ${name}`
+  return {
+    check: 'projection',
+    subject,
+    status: 'error',
+    message: `it stands still${event}: ${reason ?? 'no reason is stored'}; ${parts}`,
     cure,
   }
 }

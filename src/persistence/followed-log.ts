@@ -17,7 +17,7 @@ export interface FollowedLog extends ReadableLog {
   /** Whether reading again may succeed after this error. */
   mayPass(error: unknown): boolean
   /** The last position that was given out, final or not; 0 for none. Only of a log that may be restored, or emptied. */
-  lastGivenPosition?(): Promise<bigint>
+  lastGivenNotificationId?(): Promise<bigint>
 }
 
 /** A part of a log that was read, after some position. */
@@ -66,9 +66,12 @@ export async function readPage(log: ReadableLog, range: PageRange): Promise<LogP
  *
  * @returns where the log ends then, undefined where all is well
  */
-export async function endBefore(log: FollowedLog, position: bigint): Promise<bigint | undefined> {
-  if (position === 0n || log.lastGivenPosition === undefined) return undefined
-  const last = await log.lastGivenPosition()
+export async function endBefore(
+  log: Pick<FollowedLog, 'lastGivenNotificationId'>,
+  position: bigint,
+): Promise<bigint | undefined> {
+  if (position === 0n || log.lastGivenNotificationId === undefined) return undefined
+  const last = await log.lastGivenNotificationId()
   return position > last ? last : undefined
 }
 

@@ -159,9 +159,11 @@ export class InMemoryProjectionRecorder implements ProjectionRecorder {
   async change(name: string, version: number, change: ProjectionStateChange): Promise<void> {
     const { target, reason, failedPosition, ...words } = change
     const state = this.#stateOf(name, version)
+    const isDoing = words.wanted === undefined && (words.status === 'live' || words.status === 'building')
     this.#states.set(versionKey(name, version), {
       ...state,
       ...words,
+      ...(isDoing && state.wanted === 'paused' ? { status: 'paused' } : {}),
       target: changed(target, state.target),
       reason: changed(reason, state.reason),
       failedPosition: changed(failedPosition, state.failedPosition),

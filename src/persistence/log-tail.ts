@@ -211,7 +211,7 @@ export class LogTail {
   async #lastGiven(after: bigint): Promise<bigint | undefined> {
     if (after === 0n || Date.now() - this.#comparedAt < betweenComparisonsMs) return undefined
     this.#comparedAt = Date.now()
-    return await withinTime(this.log.lastGivenPosition?.() ?? Promise.resolve(undefined)).catch(() => undefined)
+    return await withinTime(this.log.lastGivenNotificationId?.() ?? Promise.resolve(undefined)).catch(() => undefined)
   }
 
   /** The log ends before where this reads on, as one that was restored or emptied: nothing is shared here then. */

@@ -1,5 +1,5 @@
 /** The port of what keeps how far projections have come, who runs them, and which events they have put aside. */
-import { LeaseLostError, ProgrammingError } from '../errors.js'
+import { BeyondLogEndError, LeaseLostError, ProgrammingError } from '../errors.js'
 
 /** One part of one version of a projection: what one runner at a time works on. */
 export interface ProjectionKey {
@@ -50,8 +50,42 @@ export interface ProjectionRow extends ProjectionKey {
   readonly target: bigint | undefined
   /** Why it is in this status. */
   readonly reason: string | undefined
-  /** The event that blocks it. */
+  /** The event that blocks it; undefined also for one that is blocked by no event, which a runner that starts does not try again. */
   readonly failedPosition: bigint | undefined
+}
+
+/** A part, as far as it is compared with the end of its log. */
+type LoggedPart = Pick<ProjectionRow, 'name' | 'version' | 'upstream' | 'position'>
+
+/** Whether the log does not have a part's position. @param end - the last position that the log has given out */
+export function isBeyondEnd({ position, status }: Pick<ProjectionRow, 'position' | 'status'>, end: bigint): boolean {
+  return status !== 'superseded' && position > end
+}
+
+/** What is wrong with such a part. */
+export function beyondEndText({ upstream, position }: LoggedPart, end: bigint): string {
+  return (
+    `it is at position ${position}, and the log of ${upstream || 'the application'} ends at ${end}: that was restored, emptied or replaced, ` +
+    `and new events up to ${position} would be passed over`
+  )
+}
+
+/** What to do about such a part. */
+export function beyondEndCure({ name, version }: LoggedPart, end: bigint): string {
+  const again =
+    version === reactionVersion
+      ? `set it back to the last event that both logs have, such as npx eventsourcing-prisma projections rewind ${name} ${end}`
+      : `build its rows anew: npx eventsourcing-prisma projections rebuild <module> ${name}`
+  return `Restore all tables from one backup, and retry; or ${again}.`
+}
+
+/** The error of such a part. */
+export function beyondLogEnd(part: LoggedPart, end: bigint): BeyondLogEndError {
+  const what = part.version === reactionVersion ? 'reaction' : 'projection'
+  return new BeyondLogEndError(
+    `Could not go on with ${what} ${part.name}: ${beyondEndText(part, end)}. ${beyondEndCure(part, end)}`,
+    { position: part.position, end },
+  )
 }
 
 /** What is to change in the state of a projection; null empties a column. */
@@ -172,7 +206,10 @@ export interface ProjectionRecorder<Client = unknown> {
   together(deadlineMs: number, work: (client: Client) => Promise<void>): Promise<void>
   /** Runs work in a transaction beside which no batch of these parts runs. */
   beside(keys: readonly ProjectionKey[], work: () => Promise<void>): Promise<void>
-  /** Changes the state of a projection; in the current transaction where there is one. */
+  /**
+   * Changes the state of a projection; in the current transaction where there is one. The status of one that is to rest stays `paused`, unless what
+   * is wanted changes too, or it is blocked or superseded.
+   */
   change(name: string, version: number, change: ProjectionStateChange): Promise<void>
   /** Sets a position back, or on, for a rebuild; in the current transaction where there is one. @returns false where the epoch is another */
   reposition(key: ProjectionKey, epoch: bigint, position: bigint): Promise<boolean>
@@ -248,8 +285,9 @@ export async function pauseProjection(
 /** @param parts - the rows of one version */
 export async function resumeProjection(recorder: ProjectionRecorder, [first]: readonly ProjectionRow[]): Promise<void> {
   if (first === undefined || first.wanted === 'running') return
-  const { name, version, failedPosition, target } = first
-  const status = failedPosition !== undefined ? 'blocked' : target === undefined ? 'live' : 'building'
+  const { name, version, reason, failedPosition, target } = first
+  const isBlocked = failedPosition !== undefined || reason !== undefined
+  const status = isBlocked ? 'blocked' : target === undefined ? 'live' : 'building'
   await recorder.change(name, version, { wanted: 'running', status })
 }
 

@@ -2,7 +2,11 @@
 import { hostname } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { EnvironmentError, WaitTimeoutError } from '../errors.js'
+import { endBefore } from './followed-log.js'
 import {
+  beyondEndCure,
+  beyondEndText,
+  isBeyondEnd,
   type ParkedEvent,
   type ProjectionRecorder,
   type ProjectionRow,
@@ -63,7 +67,7 @@ const claimMs = 15_000
 export interface ProjectionTablesOptions {
   readonly recorder: ProjectionRecorder
   /** The log that projections are built from. */
-  readonly log: Pick<ApplicationRecorder, 'maxNotificationId' | 'selectNotifications'>
+  readonly log: Pick<ApplicationRecorder, 'maxNotificationId' | 'selectNotifications' | 'lastGivenNotificationId'>
   /** The name of the application whose log it is; empty where its tables have no prefix. */
   readonly application: string
 }
@@ -114,9 +118,8 @@ export class ProjectionTables {
       const isOver = performance.now() >= until
       if (isOver || rows.some((row) => row.name === name && row.version >= version)) {
         const parts = newestOf(rows, name)
-        const isThere = parts[0].version >= version
-        if (isThere && parts.every((part) => part.position >= awaited)) return 'reached'
-        if (isThere && parts.some(({ status }) => status === 'blocked')) return 'blocked'
+        const state = parts[0].version >= version ? await this.#stateAt(awaited, parts) : undefined
+        if (state !== undefined) return state
         if (isOver) {
           throw new WaitTimeoutError(
             `Waited ${timeoutMs} ms for projection ${name}${version > 0 ? `, version ${version},` : ''} to come to position ${awaited}: version ${parts[0].version} is at ${leastOf(parts)}.`,
@@ -125,6 +128,15 @@ export class ProjectionTables {
       }
       await delay(pollMs)
     }
+  }
+
+  /** @returns undefined where it is still to come there */
+  async #stateAt(position: bigint, parts: Parts): Promise<'reached' | 'blocked' | undefined> {
+    const blocked = parts.find(({ status }) => status === 'blocked')
+    const isReached = parts.every((part) => part.position >= position)
+    if (!isReached || (blocked !== undefined && blocked.failedPosition === undefined))
+      return blocked === undefined ? undefined : 'blocked'
+    return (await this.#beyondEnd(parts)) === undefined ? 'reached' : 'blocked'
   }
 
   /** Lets a projection rest. */
@@ -165,8 +177,11 @@ export class ProjectionTables {
    */
   async skip(name: string, position: bigint | undefined): Promise<bigint> {
     const parts = newestOf(await this.#recorder.rows(), name)
-    const [{ status, failedPosition, version }] = parts
+    const [{ status, reason, failedPosition, version }] = parts
     const why = `Could not pass over an event of projection ${name}`
+    if (status === 'blocked' && failedPosition === undefined) {
+      throw new EnvironmentError(`${why}: none blocks it. ${reason ?? ''}`.trimEnd())
+    }
     if (status !== 'blocked' || failedPosition === undefined) {
       throw new EnvironmentError(`${why}: it is not blocked; its status is '${status}'.`)
     }
@@ -216,7 +231,9 @@ export class ProjectionTables {
 
   async #report(parts: Parts, end: bigint, rates: ReadonlyMap<string, number>): Promise<ProjectionReport> {
     const [first] = parts
-    const { name, version, upstream, status, wanted, partitions, target, reason, failedPosition } = first
+    const { name, version, upstream, wanted, partitions, target, failedPosition } = first
+    const beyond = await this.#beyondEnd(parts)
+    const { status, reason } = beyond === undefined ? first : { status: 'blocked' as const, reason: beyond }
     const position = leastOf(parts)
     const isOurs = this.#isOurs(first)
     const owners = parts.flatMap(({ owner, isLeased }) => (isLeased && owner !== undefined ? [owner] : []))
@@ -239,6 +256,16 @@ export class ProjectionTables {
       failedPosition,
       parked: (await this.#recorder.parked(name, version)).length,
     }
+  }
+
+  /** What is wrong where its log does not have the position of a part, whether a runner has found that out or not. */
+  async #beyondEnd(parts: Parts): Promise<string | undefined> {
+    // Where the application is not known, the log may be that of another one.
+    if (parts[0].upstream.toLowerCase() !== this.#application.toLowerCase()) return undefined
+    const furthest = parts.reduce((most, part) => (part.position > most.position ? part : most))
+    const end = await endBefore(this.#log, furthest.position)
+    if (end === undefined || !isBeyondEnd(furthest, end)) return undefined
+    return `${beyondEndText(furthest, end)}. ${beyondEndCure(furthest, end)}`
   }
 
   async #lagMs(position: bigint): Promise<number> {

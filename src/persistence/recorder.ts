@@ -310,6 +310,14 @@ export interface ApplicationRecorder extends AggregateRecorder {
   greatestNotificationId?(): Promise<bigint | null>
 
   /**
+   * The last id that was given out, whatever has become of it. Optional: without it nobody finds out that the log was restored, or emptied,
+   * behind the position of a reader.
+   *
+   * @returns 0 where none was given out
+   */
+  lastGivenNotificationId?(): Promise<bigint>
+
+  /**
    * Follows the log, outside of any transaction: only what is committed is delivered.
    *
    * @throws from the iteration, what a read of the log throws; a failure that may pass is tried again for a while first

@@ -1,5 +1,5 @@
 /** Follows a log: its history in pages, then what is recorded from now on. */
-import { IntegrityError, ProgrammingError } from '../errors.js'
+import { BeyondLogEndError, ProgrammingError } from '../errors.js'
 import { endBefore, type LogPage, Patience, readPage, withinTime } from './followed-log.js'
 import type { LogTail } from './log-tail.js'
 import { logPosition, type SubscribeOptions, type Subscription, type SubscriptionPage } from './recorder.js'
@@ -124,7 +124,7 @@ export class LogSubscription implements Subscription<Notification> {
     return shared !== undefined && (this.#tags.length === 0 || shared.items.length === 0)
   }
 
-  /** @throws `IntegrityError` where it is, and that was asked for */
+  /** @throws `BeyondLogEndError` where it is, and that was asked for */
   async #isBeyondEnd({ log }: LogTail): Promise<boolean> {
     const last = await withinTime(endBefore(log, this.#position))
     if (last === undefined) {
@@ -135,7 +135,7 @@ export class LogSubscription implements Subscription<Notification> {
       `A subscription has read up to position ${this.#position}, and its log ends at ${last}: the log was restored or emptied, or this is ` +
       `a position of another one. Events up to ${this.#position} would be passed over: subscribe again after the last position that both have, ` +
       'and set tracked positions back to it.'
-    if (this.#throwsBeyondEnd) throw new IntegrityError(message)
+    if (this.#throwsBeyondEnd) throw new BeyondLogEndError(message, { position: this.#position, end: last })
     if (!this.#isCutOff) process.emitWarning(message, { code: 'ES_BEYOND_LOG_END' })
     this.#isCutOff = true
     return true

@@ -50,6 +50,10 @@ export class PrismaApplicationRecorder<Client extends object = object>
     return await runIn(this.engine, 'outside', 'read the end of the log', read)
   }
 
+  async lastGivenNotificationId(): Promise<bigint> {
+    return await this.#readLog('read the end of the log', (runner) => this.table.lastGivenPosition(runner))
+  }
+
   /** How many events of each topic the log has, and how many streams begin with one of them. Reads the whole table. */
   async countByTopic(): Promise<TopicCount[]> {
     return await this.#readLog('count the events', (runner) => this.table.countByTopic(runner))
@@ -91,7 +95,7 @@ export class PrismaApplicationRecorder<Client extends object = object>
       },
       // In a fail-over the new primary is a standby for a while.
       mayPass: (error: unknown) => isTransient(error) || (hasRead && error instanceof NotSupportedError),
-      lastGivenPosition: () => read((runner) => table.lastGivenPosition(runner)),
+      lastGivenNotificationId: () => read((runner) => table.lastGivenPosition(runner)),
     }
     return new LogSubscription(() => signals.tailOf(table.reference, log), options)
   }

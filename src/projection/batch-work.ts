@@ -5,7 +5,6 @@ import type { DomainEvent } from '../domain/event.js'
 import { DatastoreClosedError, LeaseLostError } from '../errors.js'
 import type { LogPage } from '../persistence/followed-log.js'
 import type {
-  ChangeRows,
   ProjectionBatch,
   ProjectionKey,
   ProjectionLease,
@@ -61,6 +60,15 @@ const failuresToTell = 5
 const firstBackOffMs = 100
 const longestBackOffMs = 30_000
 
+/** Knows at which event the handlers are. */
+interface HandlerWatch {
+  /** The handlers begin with the first of these. */
+  readonly begin: (events: readonly PositionedEvent[]) => void
+  /** They have come to the next one. */
+  readonly next: () => void
+  readonly end: () => void
+}
+
 /** Moves one part on under one lease. */
 export class BatchWork {
   /** Whether its projection is known to have come to the end of the log once. */
@@ -77,6 +85,8 @@ export class BatchWork {
   #failures = 0
   #attempts = 0
   #isWorking = false
+  /** The event of which it was told that its handler takes too long. */
+  #slowAt: bigint | undefined
   #renewedAt = performance.now()
 
   constructor(host: BatchHost, { position, epoch }: ProjectionLease) {
@@ -151,13 +161,14 @@ export class BatchWork {
     let reached = to
     let handled = 0
     this.#isWorking = true
+    const watch = this.#watch()
     try {
       await recorder.batch(
         key,
         { epoch: this.#epoch, from, to, leaseMs: limits.leaseMs, deadlineMs },
         async (batch) => {
           const events = await this.#parked.withoutBlocked(await this.#read(items))
-          handled = await this.#apply(events, performance.now() + limits.maxMs, batch.changeRows)
+          handled = await this.#apply(events, performance.now() + limits.maxMs, { watch, batch })
           const next = events[handled]
           if (next === undefined) return
           reached = (events[handled - 1] ?? next).position ?? to
@@ -165,6 +176,7 @@ export class BatchWork {
         },
       )
     } finally {
+      watch.end()
       this.#isWorking = false
     }
     this.#moved(reached, { begun, from, handled })
@@ -178,7 +190,13 @@ export class BatchWork {
     // A process that was stopped for so long would do what another one has done meanwhile.
     if (begun - this.#renewedAt > limits.leaseMs) throw leaseRanOut(key)
     const { free, waiting } = await this.#parked.sorted(await this.#read(items))
-    if (free.length > 0) await outside.handle(free, source.name, signal)
+    const watch = this.#watch()
+    watch.begin(free)
+    try {
+      if (free.length > 0) await outside.handle(free, source.name, signal)
+    } finally {
+      watch.end()
+    }
     let isChanged = false
     this.#isWorking = true
     try {
@@ -207,10 +225,55 @@ export class BatchWork {
     return positioned.filter(({ event }) => isOurs(event))
   }
 
-  async #apply(events: readonly PositionedEvent[], until: number, changeRows: ChangeRows | undefined): Promise<number> {
+  async #apply(
+    events: readonly PositionedEvent[],
+    until: number,
+    { watch, batch }: { readonly watch: HandlerWatch; readonly batch: ProjectionBatch },
+  ): Promise<number> {
     if (events.length === 0) return 0
-    const isOver = (): boolean => performance.now() > until
-    return await this.#host.projection.apply(events, { log: this.#host.source.name, isOver, changeRows })
+    const { projection, source } = this.#host
+    watch.begin(events)
+    // Asked after each event; `rows` folds all of them at once.
+    const isOver = (): boolean => {
+      watch.next()
+      return performance.now() > until
+    }
+    return await projection.apply(events, { log: source.name, isOver, changeRows: batch.changeRows })
+  }
+
+  /** Tells of handlers that are not done when a batch has to be, for each event once: the batch fails then, and is tried again. */
+  #watch(): HandlerWatch {
+    let events: readonly PositionedEvent[] = []
+    let handled = 0
+    const timer = setTimeout(() => {
+      const current = events[handled]
+      if (current === undefined || current.position === this.#slowAt) return
+      this.#slowAt = current.position
+      this.#warnOfHandler(current, events.length - handled)
+    }, deadlineMs)
+    timer.unref()
+    return {
+      begin: (all) => {
+        events = all
+      },
+      next: () => {
+        handled += 1
+      },
+      end: () => clearTimeout(timer),
+    }
+  }
+
+  #warnOfHandler({ event, position }: PositionedEvent, count: number): void {
+    const { projection } = this.#host
+    const isOutside = projection.reaction?.outside !== undefined
+    const others = count > 1 && (projection.rows !== undefined || isOutside) ? `, or one of ${count - 1} after it,` : ''
+    process.emitWarning(
+      `The ${titleOf(projection)} has been at event ${position} (${event.topic})${others} for ${deadlineMs / 1000} seconds: its handler does not end. ` +
+        (isOutside
+          ? 'Nothing else of it is done until it does, and stop() waits for it. Give what the handler waits for a limit.'
+          : 'The batch is undone, and tried again. Give what the handler waits for a limit.'),
+      { code: 'ES_PROJECTION_SLOW' },
+    )
   }
 
   #moved(position: bigint, { begun, from, handled }: { begun: number; from: bigint; handled: number }): void {

@@ -1,5 +1,5 @@
 /** What the rows say of a part: whether it may run, and whether its name and number of parts are its own. */
-import { ProgrammingError } from '../errors.js'
+import { IntegrityError, ProgrammingError } from '../errors.js'
 import {
   type ProjectionKey,
   type ProjectionRecorder,
@@ -29,7 +29,8 @@ export function hindranceOf({ key, row, versions, emptiesFirst, isTriedAgain }: 
   // The rows of former versions are deleted by one part, before the others begin.
   const isFirstEmptied = versions.some((each) => isFirst(each, key) && each.position > 0n)
   if (emptiesFirst && key.partition > 0 && !isFirstEmptied) return 'waiting'
-  if (row?.status === 'blocked' && !isTriedAgain) return 'blocked'
+  // Only an event is tried again by whoever starts: what else blocks it needs somebody who looks at it.
+  if (row?.status === 'blocked' && (!isTriedAgain || row.failedPosition === undefined)) return 'blocked'
   return row?.isLeased === true ? 'waiting' : undefined
 }
 
@@ -66,6 +67,44 @@ export function assertOneKind(rows: readonly ProjectionRow[], { name, version }:
   throw new ProgrammingError(
     `Could not run the ${own} '${name}': positions are kept under that name for a ${other}. Give it another name.`,
   )
+}
+
+/** @throws `ProgrammingError` where a greater version would write once more beside what those before it have written */
+export function assertEmptiable(
+  { projection, key }: Pick<DividedHost, 'projection' | 'key'>,
+  former: readonly ProjectionRow[],
+  row: ProjectionRow | undefined,
+): void {
+  const isNew = former.length > 0 && (row?.position ?? 0n) === 0n
+  if (!isNew || projection.empty !== undefined || projection.reaction !== undefined) return
+  throw new ProgrammingError(
+    `Could not begin version ${key.version} of projection '${key.name}': what version ${former[0]?.version} has written is there, and would be ` +
+      'written again. Name the models that it writes, in `models`: they are emptied first. `models: []` says that there is nothing to empty.',
+  )
+}
+
+/** Tells that a version does nothing any more, since a greater one is there. */
+export function warnOfGreater({ name, version }: ProjectionKey, greater: number): void {
+  process.emitWarning(
+    `Version ${version} of projection ${name} does nothing any more: version ${greater} has taken over, and the rows are its. End this process; ` +
+      `or, to go back to the code of version ${version}, give that a version greater than ${greater}.`,
+    { code: 'ES_PROJECTION_SUPERSEDED' },
+  )
+}
+
+/** The error of a part whose row somebody has deleted while it ran. @param position - where it was, as far as this process knows */
+export function deletedRow({ name, reaction }: Projection, position: bigint | undefined): IntegrityError {
+  const command = 'npx eventsourcing-prisma projections'
+  const where = position === undefined ? '' : `, such as ${position}`
+  return reaction === undefined
+    ? new IntegrityError(
+        `Could not go on with projection ${name}: the row with its position was deleted while it ran, and its events would be handled once more ` +
+          `beside the rows that are there. Build them anew: ${command} rebuild <module> ${name}; or delete them, and: ${command} retry ${name}.`,
+      )
+    : new IntegrityError(
+        `Could not go on with reaction ${name}: the row with its position was deleted while it ran. A new one is at the place where a new reaction ` +
+          `begins: set it to where it was${where}, by SQL, and: ${command} retry ${name}.`,
+      )
 }
 
 /** Whether a row is that of a part. */

@@ -1,18 +1,29 @@
 /** One part of a projection in this process: it takes the lease where that is free, and follows the log while it has it. */
-import { DatastoreClosedError, LeaseLostError, ProgrammingError } from '../errors.js'
+import { BeyondLogEndError, DatastoreClosedError, LeaseLostError } from '../errors.js'
 import type { LogPage } from '../persistence/followed-log.js'
-import type {
-  ProjectionKey,
-  ProjectionLease,
-  ProjectionRecorder,
-  ProjectionRow,
+import {
+  beyondLogEnd,
+  type ProjectionKey,
+  type ProjectionLease,
+  type ProjectionRecorder,
+  type ProjectionRow,
 } from '../persistence/projection-recorder.js'
 import type { Subscription } from '../persistence/recorder.js'
 import type { Notification } from '../persistence/stored-event.js'
 import { type BatchCounts, type BatchLimits, BatchWork, type Outcome, publish, titleOf } from './batch-work.js'
 import { ParkedAttempts } from './parked-attempts.js'
 import { reasonOf } from './parked-keys.js'
-import { assertOneKind, hindranceOf, isDividedAnew, isSame, type PartState } from './part-rows.js'
+import {
+  assertEmptiable,
+  assertOneKind,
+  deletedRow,
+  hindranceOf,
+  isDividedAnew,
+  isSame,
+  type PartState,
+  warnOfGreater,
+} from './part-rows.js'
+import { blockedError } from './position-waits.js'
 import type { Projection } from './projection.js'
 import { renewing } from './shadow-rebuild.js'
 import { askedOf, type ProjectionSource, rangeOf } from './source.js'
@@ -56,6 +67,8 @@ export class ProjectionPart {
   #isTriedAgain = true
   #restsUntil = 0
   #emptiesFirst = false
+  /** Its row, since it began to look: one that was there, and is not any more, was deleted by somebody. */
+  #row: 'unseen' | 'seen' | 'deleted' = 'unseen'
 
   constructor(host: PartHost) {
     this.host = host
@@ -112,7 +125,7 @@ export class ProjectionPart {
   leaveOffIfTaken(rows: readonly ProjectionRow[]): void {
     const { key, owner } = this.host
     const row = rows.find((each) => each.name === key.name && isSame(each, key))
-    if (this.#subscription === undefined || row === undefined || row.owner === owner) return
+    if (this.#subscription === undefined || row?.owner === owner) return
     this.#rest('waiting')
     this.#subscription.stop()
   }
@@ -120,6 +133,7 @@ export class ProjectionPart {
   /** Lets it work on although it is blocked. */
   tryAgain(): void {
     this.#isTriedAgain = true
+    this.#row = 'unseen'
     this.wake()
   }
 
@@ -144,25 +158,31 @@ export class ProjectionPart {
     this.#isStopping = false
     this.#abort = new AbortController()
     this.#isTriedAgain = true
+    this.#row = 'unseen'
   }
 
   /**
    * Processes the log up to a position, and gives the lease up.
    *
-   * @throws the error of the handler where an event fails; `LeaseLostError` where another runner has the lease
+   * @throws the error of the handler where an event fails; `LeaseLostError` where another runner has the lease; `BeyondLogEndError` where the log
+   *   does not have its position
    */
   async runTo(end: bigint): Promise<void> {
     const { recorder, key, source, projection, owner, limits } = this.host
     this.#isTriedAgain = true
-    const lease = await this.#leaseBy(await recorder.rows())
+    const rows = await recorder.rows()
+    const lease = await this.#leaseBy(rows)
     if (lease === undefined) {
       if (this.state === 'paused' || this.state === 'superseded') return
+      const blocked = rows.find((row) => row.name === key.name && isSame(row, key) && this.state === 'blocked')
+      if (blocked !== undefined) throw blockedError(key.name, blocked, 'run')
       throw new LeaseLostError(`Could not run projection ${key.name}: another runner works on it. Stop that one first.`)
     }
     const work = this.#begin(lease)
     // Nobody else renews it, and handlers outside of transactions take the time that they take.
     const endRenewal = renewing(recorder, owner, key.name, { leaseMs: limits.leaseMs, onRenewed: () => work.renewed() })
     try {
+      await this.#assertInLog(work, end)
       await this.#emptyFirst(work)
       const asked = rangeOf(await askedOf(source, projection))
       while (work.position < end) {
@@ -192,25 +212,22 @@ export class ProjectionPart {
 
   /** @returns undefined where it may not run, which `state` tells of */
   async #leaseBy(rows: readonly ProjectionRow[]): Promise<ProjectionLease | undefined> {
-    const { key, recorder, owner, limits, source } = this.host
+    const { key, recorder, owner, limits, source, projection } = this.host
     const versions = rows.filter(({ name }) => name === key.name)
     assertOneKind(versions, key)
-    if (versions.some(({ version }) => version > key.version)) return this.#rest('superseded')
+    const greater = versions.find(({ version }) => version > key.version)
+    if (greater !== undefined) return this.#giveWayTo(greater)
     const row = versions.find((each) => isSame(each, key))
     if (await isDividedAnew(this.host, versions)) return this.#rest('paused')
     const former = versions.filter(({ version }) => version < key.version)
-    this.#assertEmptiable(former, row)
+    assertEmptiable(this.host, former, row)
     if (row === undefined) await this.begin(async () => await source.end())
+    if (this.#isDeleted(row)) return await this.#stopAt(deletedRow(projection, this.position))
     if (former.some(({ status }) => status !== 'superseded')) await recorder.supersede(key.name, key.version)
-    this.#emptiesFirst = former.length > 0 && (row?.position ?? 0n) === 0n
-    const hindrance = hindranceOf({
-      key,
-      row,
-      versions,
-      emptiesFirst: this.#emptiesFirst,
-      isTriedAgain: this.#isTriedAgain,
-    })
-    if (hindrance !== undefined) return this.#rest(hindrance)
+    const emptiesFirst = former.length > 0 && (row?.position ?? 0n) === 0n
+    this.#emptiesFirst = emptiesFirst
+    const hindrance = hindranceOf({ key, row, versions, emptiesFirst, isTriedAgain: this.#isTriedAgain })
+    if (hindrance !== undefined) return this.#restFor(hindrance, row)
     const lease = await recorder.claim(key, owner, limits.leaseMs)
     if (lease === undefined) return this.#rest('waiting')
     this.#isTriedAgain = false
@@ -218,19 +235,39 @@ export class ProjectionPart {
     return lease
   }
 
-  /** @throws `ProgrammingError` where a greater version would write once more beside what those before it have written */
-  #assertEmptiable(former: readonly ProjectionRow[], row: ProjectionRow | undefined): void {
-    const { projection, key } = this.host
-    const isNew = former.length > 0 && (row?.position ?? 0n) === 0n
-    if (!isNew || projection.empty !== undefined || projection.reaction !== undefined) return
-    throw new ProgrammingError(
-      `Could not begin version ${key.version} of projection '${key.name}': what version ${former[0]?.version} has written is there, and would be ` +
-        'written again. Name the models that it writes, in `models`: they are emptied first. `models: []` says that there is nothing to empty.',
-    )
-  }
-
   #rest(state: PartState): undefined {
     this.state = state
+  }
+
+  #restFor(hindrance: PartState, row: ProjectionRow | undefined): undefined {
+    this.#rest(hindrance)
+    // Somebody else works on it: what has held this process up does not any more.
+    if (hindrance === 'waiting' && row?.owner !== this.host.owner) this.error = undefined
+  }
+
+  /** Whether somebody has deleted its row; until it is known in the tables that it stands still, that is so. */
+  #isDeleted(row: ProjectionRow | undefined): boolean {
+    if (row === undefined && this.#row === 'seen') this.#row = 'deleted'
+    if (this.#row === 'unseen' || row?.status === 'blocked') this.#row = 'seen'
+    return this.#row === 'deleted'
+  }
+
+  #giveWayTo({ version }: ProjectionRow): undefined {
+    const { key } = this.host
+    if (this.state === 'superseded') return
+    this.#rest('superseded')
+    if (key.partition === 0) warnOfGreater(key, version)
+  }
+
+  /**
+   * @param end - of what is final in the log: only what is beyond that is compared with what the log has given out
+   * @throws `BeyondLogEndError` where the log does not have the position
+   */
+  async #assertInLog({ position }: BatchWork, end: bigint): Promise<void> {
+    if (position <= end) return
+    const { source, key } = this.host
+    const last = await source.endBefore(position)
+    if (last !== undefined) throw beyondLogEnd({ ...key, position }, last)
   }
 
   #begin(lease: ProjectionLease): BatchWork {
@@ -263,12 +300,13 @@ export class ProjectionPart {
     const attempts = this.#parkedAttempts()
     try {
       const { source, projection } = this.host
+      const target = await source.end()
+      await this.#assertInLog(work, target)
       await this.#emptyFirst(work)
       attempts?.look()
-      const target = await source.end()
       if (work.position >= target) await this.#becomeLive(work, target)
       const { topics = [], tags } = await askedOf(source, projection)
-      const subscription = source.follow({ gt: work.position, topics, tags })
+      const subscription = source.follow({ gt: work.position, topics, tags, onBeyondEnd: 'throw' })
       this.#subscription = subscription
       if (this.#isStopping) subscription.stop()
       for await (const page of subscription.pages()) {
@@ -280,7 +318,8 @@ export class ProjectionPart {
         await this.#becomeLive(work, target)
       }
     } catch (error) {
-      this.#failed(error)
+      if (error instanceof BeyondLogEndError) await this.#stopBeyondEnd(error)
+      else this.#failed(error)
     } finally {
       this.#subscription?.stop()
       this.#subscription = undefined
@@ -327,20 +366,35 @@ export class ProjectionPart {
   }
 
   async #block({ failedAt, error }: { readonly failedAt: bigint; readonly error: unknown }): Promise<void> {
+    const { projection, key } = this.host
+    const message =
+      `The ${titleOf(projection)} stands still at event ${failedAt} of ${key.upstream}: ${reasonOf(error)}. The others go on. ` +
+      "Mend its handler and begin again, or call retry(). With onError: 'park' such an event is put aside."
+    await this.#standStill(error, message, failedAt)
+  }
+
+  /** Stands still at no event: whoever starts a runner does not try that again. */
+  async #stopAt(error: Error): Promise<undefined> {
+    await this.#standStill(
+      error,
+      `The ${titleOf(this.host.projection)} stands still. ${error.message} The others go on.`,
+    )
+  }
+
+  /** Its position is one that its log does not have. */
+  async #stopBeyondEnd({ position, end }: BeyondLogEndError): Promise<void> {
+    const error = beyondLogEnd({ ...this.host.key, position }, end)
+    await this.#stopAt(error).catch((failure: unknown) => this.#failed(failure))
+  }
+
+  async #standStill(error: unknown, message: string, failedAt?: bigint): Promise<void> {
     const { recorder, key } = this.host
     this.#rest('blocked')
     this.error = error
-    await recorder.change(key.name, key.version, {
-      status: 'blocked',
-      reason: reasonOf(error),
-      failedPosition: failedAt,
-    })
+    const [reason, failedPosition] = [reasonOf(error), failedAt ?? null]
+    await recorder.change(key.name, key.version, { status: 'blocked', reason, failedPosition })
     publish('blocked', { ...traceOf(key), position: failedAt, error })
-    process.emitWarning(
-      `The ${titleOf(this.host.projection)} stands still at event ${failedAt} of ${key.upstream}: ${reasonOf(error)}. The others go on. ` +
-        "Mend its handler and begin again, or call retry(). With onError: 'park' such an event is put aside.",
-      { code: 'ES_PROJECTION_BLOCKED' },
-    )
+    process.emitWarning(message, { code: 'ES_PROJECTION_BLOCKED' })
   }
 
   #failed(error: unknown): void {

@@ -75,7 +75,7 @@ export class ProjectionRunner {
     this.#recorder = recorder
     this.#source = sourceOf(options)
     this.#limits = checkedLimits(options, this.#recorder)
-    this.#waits = new PositionWaits(recorder, this.#source.name)
+    this.#waits = new PositionWaits(recorder, this.#source)
     this.#inline = application.inline ?? []
     this.#application = application
     this.#timers = timerWorkOf(options, { recorder, limits: this.#limits })
@@ -162,7 +162,8 @@ export class ProjectionRunner {
    * paused are passed over; where the runner has been started, it waits for that.
    *
    * @throws what a handler throws, at once: nothing is tried again, except what may pass
-   * @throws `LeaseLostError` where another runner works on one
+   * @throws `LeaseLostError` where another runner works on one; `BeyondLogEndError` where the log does not have the position of one, as after it was
+   *   restored; `ProjectionBlockedError` where one stands still at no event
    */
   async runOnce(): Promise<void> {
     await this.#source.ready()

@@ -20,7 +20,6 @@ import {
   type RebuildResult,
   rebuildInShadow,
   reposition,
-  statusAfter,
   withLeases,
 } from './shadow-rebuild.js'
 import type { ProjectionSource } from './source.js'
@@ -136,9 +135,8 @@ async function atomically(
       await projection.apply(positioned, { log: source.name })
       pages.moved(page)
     }
-    const status = await statusAfter(recorder, projection)
     await reposition(recorder, leases, pages.position)
-    await recorder.change(name, version, { status, reason: null, failedPosition: null, target: null })
+    await recorder.change(name, version, { status: 'live', reason: null, failedPosition: null, target: null })
   })
 }
 
@@ -162,7 +160,7 @@ async function inPlace(
     }
     pages.moved(page)
   }
-  await recorder.change(name, version, { status: await statusAfter(recorder, projection), target: null })
+  await recorder.change(name, version, { status: 'live', target: null })
 }
 
 function workOn(

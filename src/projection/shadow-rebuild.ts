@@ -8,7 +8,6 @@ import type {
   ProjectionLease,
   ProjectionRecorder,
   ProjectionShadow,
-  ProjectionStatus,
 } from '../persistence/projection-recorder.js'
 import { type BatchLimits, BatchWork } from './batch-work.js'
 import type { Projection } from './projection.js'
@@ -106,8 +105,7 @@ class ShadowRebuild {
       pages.extendTo(end)
     }
     await withLeases(host, async (leases) => {
-      // Who has waited for a position of the rows in use finds it in the new ones.
-      for (const { position } of leases.values()) pages.extendTo(position)
+      // Who has waited for a position of the rows in use finds it in the new ones: what is final stays so, unless the log was restored.
       pages.extendTo(await source.end())
       await this.#build(pages)
       await this.#replace(leases, pages.position)
@@ -132,8 +130,7 @@ class ShadowRebuild {
       await shadow.replaceRows()
       if (!(await shadow.recorder.reposition(key, lease.epoch, position))) throw takenOver(key, shadow)
       await recorder.unpark(name, version)
-      const status = await statusAfter(recorder, projection)
-      await recorder.change(name, version, { status, reason: null, failedPosition: null, target: null })
+      await recorder.change(name, version, { status: 'live', reason: null, failedPosition: null, target: null })
       await reposition(recorder, leases, position)
     })
   }
@@ -240,14 +237,6 @@ export async function reposition(recorder: ProjectionRecorder, leases: Leases, p
       `Could not rebuild projection ${key.name}: another runner has taken it meanwhile. Its rows are as they were.`,
     )
   }
-}
-
-/** What a projection does after its rebuild: one that was paused stays so. */
-export async function statusAfter(
-  recorder: ProjectionRecorder,
-  { name, version }: Projection,
-): Promise<ProjectionStatus> {
-  return (await recorder.wanted(name, version)) === 'paused' ? 'paused' : 'live'
 }
 
 /** How far a rebuild has come. */

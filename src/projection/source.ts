@@ -7,7 +7,7 @@ import type { Tag } from '../domain/tags.js'
 import { NotSupportedError } from '../errors.js'
 import type { Environment } from '../persistence/environment.js'
 import type { EventStore } from '../persistence/event-store.js'
-import { type FollowedLog, type LogPage, type PageRange, readPage } from '../persistence/followed-log.js'
+import { endBefore, type FollowedLog, type LogPage, type PageRange, readPage } from '../persistence/followed-log.js'
 import { LogTail } from '../persistence/log-tail.js'
 import type {
   ApplicationRecorder,
@@ -48,6 +48,8 @@ export interface ProjectionSource {
   end(): Promise<bigint>
   /** The greatest position that is committed, final or not; 0 for an empty log. */
   greatest(): Promise<bigint>
+  /** Where the log ends, if that is before a position; undefined where it has it, or has had it, and where that is not known. */
+  endBefore(position: bigint): Promise<bigint | undefined>
   /** Reads states. @throws `MapperError` when one cannot be read */
   read(notifications: readonly Notification[]): Promise<readonly DomainEvent[]>
 }
@@ -89,6 +91,7 @@ export function applicationSource(application: ProjectedApplication): Projection
       const { recorder } = application
       return (await (recorder.greatestNotificationId?.() ?? recorder.maxNotificationId())) ?? 0n
     },
+    endBefore: async (position) => await endBefore(application.recorder, position),
     read: async (notifications) => await (await application.eventStore()).toDomainEvents(notifications),
   }
 }
@@ -146,6 +149,7 @@ export function remoteSource(log: ProjectedLog, application: ProjectedApplicatio
     },
     end: async () => await followed.maxNotificationId(),
     greatest: async () => await followed.maxNotificationId(),
+    endBefore: async () => undefined,
     read: async (notifications) => await (await application.eventStore()).toDomainEvents(notifications),
   }
 }

@@ -5,9 +5,10 @@ import { causedBy } from '../application/application-subscription.js'
 import type { Saveable } from '../application/collected.js'
 import { type NotificationLog, NotificationLogReader } from '../application/notification-log.js'
 import type { DomainEvent } from '../domain/event.js'
-import { ProgrammingError } from '../errors.js'
+import { BeyondLogEndError, ProgrammingError } from '../errors.js'
 import { EventStore, type Recording } from '../persistence/event-store.js'
-import { logPosition, type ManagedProcessRecorder } from '../persistence/recorder.js'
+import { endBefore } from '../persistence/followed-log.js'
+import { type ApplicationRecorder, logPosition, type ManagedProcessRecorder } from '../persistence/recorder.js'
 import type { LoggedNotification, Tracking } from '../persistence/stored-event.js'
 
 /** The longest that one event may take. */
@@ -27,6 +28,8 @@ export interface ProcessingJob {
 interface FollowedLog {
   readonly reader: NotificationLogReader
   readonly store: () => Promise<Pick<EventStore, 'toDomainEvents'>>
+  /** Undefined for a log of which nobody knows what it has given out. */
+  readonly recorder?: () => ApplicationRecorder
 }
 
 /** What a policy is given beside the event: it collects what is to be stored with the event's position. */
@@ -138,7 +141,8 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
     const { pullSectionSize } = this.constructor as typeof Follower // of the class of this object
     if (source instanceof Application) {
       const reader = new NotificationLogReader(source.notificationLog, pullSectionSize)
-      this.#followed.set(name, { reader, store: async () => await source.eventStore() })
+      const recorder = (): ApplicationRecorder => source.recorder
+      this.#followed.set(name, { reader, store: async () => await source.eventStore(), recorder })
       return
     }
     let store: Promise<EventStore> | undefined
@@ -155,18 +159,23 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
    * @param start - the first position; default the one after what was processed
    * @param stop - the last position; default the end of the log
    * @throws what the log, the mapper and the policy throw; events before that one are processed then
-   * @throws `IntegrityError` where the event at `start` was processed before, or what follows from an event is in conflict with what is stored
+   * @throws `IntegrityError` where the event at `start` was processed before, or what follows from an event is in conflict with what is stored;
+   *   `BeyondLogEndError` where the log of a leader that is an application does not have what was processed, as after it was restored
    */
   async pullAndProcess(leaderName: string, start?: bigint | null, stop?: bigint | null): Promise<void> {
     await this.ready()
+    let isLevel = start === undefined
     const first = logPosition(start, 'start') ?? ((await this.recorder.maxTrackingId(leaderName)) ?? 0n) + 1n
     for await (const notifications of this.pullNotifications(leaderName, first, stop)) {
+      isLevel = false
       for (const job of await this.convertNotifications(leaderName, notifications)) {
         await this.processEvent(job.event, job.tracking)
       }
       const last = notifications.at(-1)
       if (last !== undefined) await this.passOver(leaderName, last.id)
     }
+    const log = this.#find(leaderName).recorder?.()
+    if (isLevel && log !== undefined) await this.assertInLog(leaderName, log)
   }
 
   /**
@@ -244,6 +253,23 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
     })
     this.#pulling = own
     await own
+  }
+
+  /**
+   * Compares what was processed with what the leader's log has given out.
+   *
+   * @throws `BeyondLogEndError` where it was more
+   */
+  async assertInLog(leaderName: string, log: Pick<ApplicationRecorder, 'lastGivenNotificationId'>): Promise<void> {
+    const position = (await this.recorder.maxTrackingId(leaderName)) ?? 0n
+    const end = await endBefore(log, position)
+    if (end === undefined) return
+    throw new BeyondLogEndError(
+      `Could not follow ${leaderName}: ${this.name} has processed its log up to ${position}, and that ends at ${end}: it was restored, emptied or ` +
+        `replaced, and new events up to ${position} would be passed over. Restore all tables from one backup; or build ${this.name} anew, with an ` +
+        'empty table of tracking.',
+      { position, end },
+    )
   }
 
   async #process(event: DomainEvent, tracking: Tracking): Promise<Recording[]> {

@@ -1,11 +1,13 @@
 /** One follower of one leader while a system runs: gives it what the leader has recorded, and keeps trying what may pass. */
 import type { Application } from '../application/application.js'
 import {
+  BeyondLogEndError,
   ConcurrencyError,
   DatastoreClosedError,
   EventProcessingError,
   type FollowerError,
   NotificationConvertingError,
+  NotificationPullingError,
   OperationalError,
   WaitTimeoutError,
 } from '../errors.js'
@@ -49,6 +51,24 @@ export class Following {
   }
 
   /**
+   * Looks whether the leader's log has the follower's position: where it was restored, or emptied, new events would be passed over.
+   *
+   * @param stopping - ends it while the database is away
+   * @returns the error by which the follower stands still then
+   */
+  async compare(stopping: AbortSignal): Promise<FollowerError | undefined> {
+    const { follower, leaderName, followerName, leader } = this.host
+    try {
+      await this.#patiently(stopping, async () => await follower.assertInLog(leaderName, leader.recorder))
+    } catch (error) {
+      if (!(error instanceof BeyondLogEndError)) throw error
+      const details = { cause: error, leader: leaderName, follower: followerName, notificationId: error.position }
+      this.error = new NotificationPullingError(`${followerName} stands still: ${reasonOf(error)}.`, details)
+    }
+    return this.error
+  }
+
+  /**
    * Lets the follower process a part of the leader's log; what it has processed is passed over.
    *
    * @param stopping - ends it between two events
@@ -87,7 +107,8 @@ export class Following {
     const { follower, followerName, leaderName } = this.host
     const until = performance.now() + timeoutMs
     for (;;) {
-      if (this.error !== undefined && (await this.position()) < position) throw this.error
+      const isBeyondEnd = this.error?.cause instanceof BeyondLogEndError
+      if (this.error !== undefined && (isBeyondEnd || (await this.position()) < position)) throw this.error
       const limits = { timeoutMs: Math.max(0, Math.min(turnMs, until - performance.now())) }
       try {
         return await follower.recorder.wait(leaderName, position, signal === undefined ? limits : { ...limits, signal })

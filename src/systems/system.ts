@@ -394,12 +394,13 @@ export class SystemRunner {
     const topics = topicsOf(followings)
     let subscription: Subscription<Notification> | undefined
     try {
-      subscription = this.#find(leaderName).recorder.subscribe({ gt, topics, signal })
+      for (const following of followings) this.#note(await following.compare(signal))
+      if (followings.every(({ error }) => error !== undefined)) return
+      subscription = this.#find(leaderName).recorder.subscribe({ gt, topics, signal, onBeyondEnd: 'throw' })
       this.#subscriptions.add(subscription)
       for await (const page of subscription.pages()) {
         for (const following of followings) {
-          const error = following.error === undefined ? await following.give(page, signal) : undefined
-          if (error !== undefined) this.#fail(error)
+          if (following.error === undefined) this.#note(await following.give(page, signal))
         }
         if (signal.aborted || followings.every(({ error }) => error !== undefined)) return
       }
@@ -410,14 +411,15 @@ export class SystemRunner {
         { cause: error, leader: leaderName },
       )
       for (const following of followings) following.error ??= failure
-      this.#fail(failure)
+      this.#note(failure)
     } finally {
       await subscription?.[Symbol.asyncDispose]()
       if (subscription !== undefined) this.#subscriptions.delete(subscription)
     }
   }
 
-  #fail(error: FollowerError): void {
+  #note(error: FollowerError | undefined): void {
+    if (error === undefined) return
     this.#errors.push(error)
     this.#failing.abort()
     process.emitWarning(`${error.message} The others go on. It is tried again when the runner is started again.`, {

@@ -6,6 +6,7 @@ import type {
   ProjectionMove,
   ProjectionRecorder,
   ProjectionRow,
+  ProjectionStateChange,
 } from '../persistence/projection-recorder.js'
 import { type Cases, declareCases, expectError, type MakeRecorder, type TestFramework } from './test-framework.js'
 
@@ -155,7 +156,23 @@ const cases: Cases<ProjectionRecorder> = {
     expect(await state()).toEqual([['paused', 'blocked', 9n, 'no room', 3n]])
     expect(await recorder.wanted('counts', 1)).toEqual('paused')
     await recorder.change('counts', 1, { status: 'live', reason: null, failedPosition: null, target: null })
-    expect(await state()).toEqual([['paused', 'live', undefined, undefined, undefined]])
+    expect(await state()).toEqual([['paused', 'paused', undefined, undefined, undefined]])
+  },
+
+  async 'leaves one paused whatever its runner says that it does, until something else is wanted'({
+    recorder,
+    expect,
+  }) {
+    await recorder.add(counts, 1)
+    const statusAfter = async (change: ProjectionStateChange): Promise<unknown> => {
+      await recorder.change('counts', 1, change)
+      return (await recorder.rows())[0]?.status
+    }
+    expect(await statusAfter({ wanted: 'paused', status: 'paused' })).toEqual('paused')
+    for (const status of ['live', 'building'] as const) expect(await statusAfter({ status })).toEqual('paused')
+    expect(await statusAfter({ status: 'blocked', reason: 'no room' })).toEqual('blocked')
+    expect(await statusAfter({ wanted: 'running', status: 'building' })).toEqual('building')
+    expect(await statusAfter({ status: 'live' })).toEqual('live')
   },
 
   async 'keeps events that were put aside in the order of the log, and takes each back once'({ recorder, expect }) {

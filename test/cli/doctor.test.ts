@@ -94,7 +94,7 @@ describe.each(oneOfEach)('on $name', (kind) => {
     await datastore.close()
     const found = (await look()).filter(({ subject }) => subject.startsWith('projections, '))
     expect(faults(found)).toEqual([
-      expect.stringMatching(/^error projection projections, beyond, version 1, .*: it has processed 4, .*ends at 1/),
+      expect.stringMatching(/^error projection projections, beyond, version 1, .*: it is at position 4, .*ends at 1/),
       expect.stringMatching(
         /^error projection projections, blocked, .*: it stands still at event 1: Error: no owner; .*projections retry blocked/,
       ),

@@ -193,6 +193,22 @@ describe.each(databases.filter(isAlone))('on $name', (kind) => {
     expect(await status()).toBe('live    ')
   })
 
+  it('says that the log of one was restored behind it, before any runner has looked', async () => {
+    isPoisonous = false
+    const runner = await runnerOf(ownersIn(open.db))
+    for (const name of ['Fido', 'Rex']) await school.register(name)
+    await runner.runOnce()
+    await open.emptyLog('trainingschool_events')
+    await school.register('Luna')
+    const told =
+      /^BLOCKED owners, version 1: at 2, nobody works on it\n +stands still: it is at position 2, and the log of TrainingSchool ends at 1/
+    expect(await projections('status')).toMatchObject({ code: 1, out: [expect.stringMatching(told)] })
+    expect(await projections('wait', 'owners', '1')).toMatchObject({ code: 1, out: [expect.stringMatching(told)] })
+    await open.database.query(`UPDATE trainingschool_projection_states SET status = 'blocked', reason = 'why'`)
+    const skipped = await projections('skip', 'owners')
+    expect(skipped).toMatchObject({ code: 1, err: [expect.stringMatching(/none blocks it\. why/)] })
+  })
+
   it('lists the events that one has put aside', async () => {
     const runner = await runnerOf(ownersIn(open.db, 'park'))
     for (const name of ['Fido', 'Rex']) await school.register(name)

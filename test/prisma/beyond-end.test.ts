@@ -1,9 +1,25 @@
-/** A subscription whose position the log does not have says so, instead of passing over what is to come. */
+/** Whoever has a position that the log does not have says so, instead of passing over what is to come: subscriptions, projections, reactions, followers. */
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { IntegrityError, NAMESPACE_URL, PrismaApplicationRecorder, uuid5 } from '../../src/index.js'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import {
+  BeyondLogEndError,
+  defineProjection,
+  defineReaction,
+  IntegrityError,
+  NAMESPACE_URL,
+  NotificationPullingError,
+  on,
+  PrismaApplicationRecorder,
+  ProjectionBlockedError,
+  ProjectionRunner,
+  System,
+  SystemRunner,
+  uuid5,
+} from '../../src/index.js'
+import { Dog, TrainingSchool } from '../application/dogs.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { oneOfEach } from '../support/databases.js'
+import { Bank, Emails } from '../systems/bank.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
 import { warnings } from './warnings.js'
 
@@ -53,11 +69,7 @@ describe.each(oneOfEach)('on $name', (kind) => {
       for await (const { id } of running) read.push(id)
     })()
     await vi.waitFor(() => expect(read).toHaveLength(5), { timeout: 20_000 })
-    if (kind.provider === 'postgresql') await open.database.query('TRUNCATE stored_events RESTART IDENTITY')
-    else await open.database.query('DELETE FROM stored_events')
-    if (kind.provider === 'sqlite')
-      await open.database.query(`DELETE FROM sqlite_sequence WHERE name = 'stored_events'`)
-    if (kind.provider === 'mysql') await open.database.query(`UPDATE notification_positions SET notification_id = 0`)
+    await open.emptyLog('stored_events')
     await recorder.insertEvents([storedEvent(dogId(10), 1)])
     await vi.waitFor(() => expect(seen).toHaveLength(1), { timeout: 10_000 })
     const fresh = recorder.subscribe()[Symbol.asyncIterator]()
@@ -70,5 +82,101 @@ describe.each(oneOfEach)('on $name', (kind) => {
     await reading
     expect(seen).toHaveLength(1)
     stop()
+  })
+
+  describe('of projections', () => {
+    const waits = { timeoutMs: 20_000 }
+    let school: TrainingSchool
+    beforeAll(() => {
+      school = new TrainingSchool({ datastore: open.datastore })
+    })
+
+    async function runnerOf(name: string): Promise<ProjectionRunner> {
+      const add = on(Dog, 'Registered', async ({ originatorId }) => {
+        await open.db.owner.create({ data: { dog: `${name} ${originatorId}`, name } })
+      })
+      const acts = defineReaction({ name: `${name}-acts`, from: 'start', on: [on(Dog, 'Registered', () => undefined)] })
+      const projections = [defineProjection({ name, models: ['Owner'], on: [add] }), acts]
+      const runner = new ProjectionRunner({ application: school, datastore: open.datastore, projections })
+      await runner.createTable()
+      onTestFinished(() => runner.stop())
+      return runner
+    }
+
+    it('stands still at the start where the log was restored, also when it has grown, until the rows are built anew', async () => {
+      const runner = await runnerOf('owners')
+      for (const name of ['Fido', 'Rex', 'Bello']) await school.register(name)
+      await runner.runOnce()
+      await open.emptyLog('trainingschool_events')
+      const saved = await school.register('Luna')
+      // Before any runner has looked.
+      await expect(runner.wait('owners', saved)).rejects.toThrow(/position 3, and the log of TrainingSchool ends at 1/)
+      await expect(runner.runOnce()).rejects.toBeInstanceOf(BeyondLogEndError)
+      const { seen, stop } = warnings('ES_PROJECTION_BLOCKED')
+      await runner.start()
+      await vi.waitFor(() => expect(seen).toHaveLength(2), { timeout: 20_000 })
+      stop()
+      expect(seen.toSorted()).toEqual([
+        expect.stringContaining('projections rebuild <module> owners'),
+        expect.stringContaining('projections rewind owners-acts 1'),
+      ])
+      expect([runner.healthy(), runner.stats['owners']?.state]).toEqual([false, 'blocked'])
+      for (const name of ['Nala', 'Rover', 'Max']) await school.register(name)
+      const next = await runnerOf('owners')
+      await next.start()
+      await vi.waitFor(() => expect(next.stats['owners']?.state).toBe('blocked'), { timeout: 20_000 })
+      await expect(next.wait('owners', 1n)).rejects.toBeInstanceOf(ProjectionBlockedError)
+      await runner.pause('owners')
+      await runner.resume('owners')
+      await expect(next.wait('owners', 1n)).rejects.toBeInstanceOf(ProjectionBlockedError)
+      await expect((await runnerOf('owners')).runOnce()).rejects.toBeInstanceOf(ProjectionBlockedError)
+      await next.rebuild('owners')
+      await next.rewind('owners-acts', 0n)
+      for (const name of ['owners', 'owners-acts']) await next.wait(name, 4n, waits)
+      expect(await open.db.owner.count({ where: { name: 'owners' } })).toBe(4)
+      await vi.waitFor(() => expect([runner, next].map((each) => each.healthy())).toEqual([true, true]), {
+        timeout: 20_000,
+      })
+    })
+
+    it('stands still when the log is restored while it runs', async () => {
+      const runner = await runnerOf('watching')
+      await runner.start()
+      for (const name of ['watching', 'watching-acts'])
+        await runner.wait(name, await school.recorder.maxNotificationId(), waits)
+      await open.emptyLog('trainingschool_events')
+      await school.register('Luna')
+      await vi.waitFor(() => expect(runner.stats['watching']?.state).toBe('blocked'), { timeout: 20_000 })
+      await expect(runner.wait('watching', 1n)).rejects.toBeInstanceOf(ProjectionBlockedError)
+    })
+
+    it('goes on where events were deleted whose ids are not given again', async () => {
+      const runner = await runnerOf('patient')
+      for (const name of ['Daisy', 'Molly']) await school.register(name)
+      await runner.runOnce()
+      await open.database.query(
+        `DELETE FROM trainingschool_events WHERE id >= ${await school.recorder.maxNotificationId()}`,
+      )
+      await runner.start()
+      await runner.wait('patient', await school.register('Coco'), waits)
+      expect(runner.healthy()).toBe(true)
+    })
+  })
+
+  it('keeps a follower from passing over events, in a system and by itself', async () => {
+    const options = { datastore: open.datastore, env: { CREATE_TABLE: 'yes' } }
+    const runner = new SystemRunner(new System([[Bank, Emails]]), options)
+    onTestFinished(async () => await runner.close().catch(() => undefined))
+    for (const owner of ['Ann', 'Bob']) await runner.get(Bank).open(owner)
+    await runner.runOnce()
+    await open.emptyLog('bank_events')
+    await runner.get(Bank).open('Cid')
+    await expect(runner.get(Emails).pullAndProcess('Bank')).rejects.toBeInstanceOf(BeyondLogEndError)
+    const { seen, stop } = warnings('ES_SYSTEM_STANDS')
+    await runner.start()
+    await vi.waitFor(() => expect(seen).toHaveLength(1), { timeout: 20_000 })
+    stop()
+    expect(seen[0]).toMatch(/^Emails stands still: .*up to 2, and that ends at 1/)
+    await expect(runner.wait(Bank, 1n)).rejects.toBeInstanceOf(NotificationPullingError)
   })
 })

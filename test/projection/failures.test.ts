@@ -13,7 +13,7 @@ import {
 } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { warnings } from '../prisma/warnings.js'
+import { warnings, warningsOf } from '../prisma/warnings.js'
 import { oneOfEach } from '../support/databases.js'
 
 const poison = { attempts: 2, minMs: 10, maxMs: 20 }
@@ -245,6 +245,7 @@ describe.each(oneOfEach)('on $name', (kind) => {
   })
 
   it('is taken over by a greater version, which is built anew, and not by a lower one', async () => {
+    const { seen, stop } = warnings('ES_PROJECTION_SUPERSEDED')
     const models = ['Owner']
     const first = await runnerOf([tricksOf(() => undefined, { models })])
     await school.register('Fido')
@@ -271,6 +272,61 @@ describe.each(oneOfEach)('on $name', (kind) => {
     expect(await tricks()).toEqual(['SIT', 'ROLL', 'JUMP'])
     await vi.waitFor(() => expect(first.stats['tricks']?.state).toBe('superseded'), { timeout: timeoutMs })
     await (await runnerOf([tricksOf(() => undefined, { models })])).runOnce()
+    const told = expect.stringMatching(
+      /^Version 1 of projection tricks does nothing any more: version 2 has taken over/,
+    )
+    await vi.waitFor(() => expect(seen).toEqual([told, told]), { timeout: timeoutMs })
+    stop()
     expect(await tricks()).toEqual(['SIT', 'ROLL', 'JUMP'])
   })
+
+  it('stops where its row was deleted while it ran, instead of beginning once more beside its rows', async () => {
+    const runner = await runnerOf([tricksOf(() => undefined, { models: ['Owner'] })])
+    await school.register('Fido')
+    await addTricks('Fido', 'sit', 'roll')
+    await runner.start()
+    await runner.wait('tricks', 3n, { timeoutMs })
+    const { seen, stop } = warnings('ES_PROJECTION_BLOCKED')
+    await open.database.query('DELETE FROM trainingschool_projections')
+    await addTricks('Fido', 'jump')
+    await vi.waitFor(() => expect(runner.stats['tricks']?.state).toBe('blocked'), { timeout: timeoutMs })
+    await expect(runner.wait('tricks', 1n)).rejects.toThrow(/the row with its position was deleted/)
+    stop()
+    expect([runner.healthy(), await tricks(), seen]).toEqual([
+      false,
+      ['sit', 'roll'],
+      [expect.stringContaining('projections rebuild <module> tricks')],
+    ])
+    await runner.rebuild('tricks')
+    await runner.wait('tricks', 4n, { timeoutMs })
+    expect(await tricks()).toEqual(['sit', 'roll', 'jump'])
+  })
+})
+
+it('tells once of a handler that does not end, with its event', async () => {
+  const school = new TrainingSchool({ store: 'memory' })
+  const done: string[] = []
+  let end = (): void => undefined
+  const hangs = defineProjection({
+    name: 'hangs',
+    on: [
+      on(Dog, 'TrickAdded', async ({ data }) => {
+        const { trick } = data as { readonly trick: string }
+        if (trick === 'stay') await new Promise<void>((resolve) => (end = resolve))
+        done.push(trick)
+      }),
+    ],
+  })
+  const runner = new ProjectionRunner({ application: school, projections: [hangs] })
+  await school.register('Fido')
+  for (const trick of ['sit', 'stay', 'come']) await school.addTrick('Fido', trick)
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const running = runner.runOnce()
+  await vi.waitFor(() => expect(done).toEqual(['sit']))
+  const seen = await warningsOf('ES_PROJECTION_SLOW', async () => await vi.advanceTimersByTimeAsync(90_000))
+  expect(seen).toEqual([expect.stringMatching(/^The projection hangs has been at event 3 \(Dog\.TrickAdded\) for 30 /)])
+  end()
+  await running
+  expect(done).toEqual(['sit', 'stay', 'come'])
 })

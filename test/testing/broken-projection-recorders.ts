@@ -6,6 +6,7 @@ import {
   type ProjectionMove,
   type ProjectionRecorder,
   type ProjectionRow,
+  type ProjectionStateChange,
 } from '../../src/recorders.js'
 
 type Batch = ProjectionRecorder['batch']
@@ -90,6 +91,13 @@ class DividesAtOnce extends InMemoryProjectionRecorder {
   }
 }
 
+class ForgetsThePause extends InMemoryProjectionRecorder {
+  override async change(name: string, version: number, change: ProjectionStateChange): Promise<void> {
+    const wanted = (await this.wanted(name, version)) ?? 'running'
+    await super.change(name, version, { wanted, ...change })
+  }
+}
+
 class HasSomethingAtFirst extends InMemoryProjectionRecorder {
   override async rows(): Promise<ProjectionRow[]> {
     const rows = await super.rows()
@@ -114,4 +122,5 @@ export const brokenProjections: Readonly<Record<string, () => ProjectionRecorder
   'gives parked events backwards': () => new ParksInOrderOfFailure(),
   'takes events back twice': () => new TakesBackTwice(),
   'divides what is not paused': () => new DividesAtOnce(),
+  'forgets that one is paused': () => new ForgetsThePause(),
 }

@@ -211,8 +211,13 @@ export class MariadbEventsTable implements EventsTable {
     return await countByTopic(runner, this.reference)
   }
 
+  /** Where the counter is behind the table, as after an import, the table counts. */
   async lastGivenPosition(runner: StatementRunner): Promise<bigint> {
-    return (await this.lastLogPosition(runner)) ?? 0n
+    const sql =
+      `SELECT greatest(coalesce((SELECT max(id) FROM ${this.reference}), 0), ` +
+      `coalesce((SELECT notification_id FROM ${positionsTable} WHERE log = ?), 0))`
+    const { rows } = await runner.query(statement(sql, [this.channel]))
+    return toBigInt(rows[0]?.[0] ?? 0)
   }
 
   async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {

@@ -204,7 +204,7 @@ export class ProjectionStatements implements ProjectionTables {
       value === undefined ? [] : [`${column} = ${value === null ? 'NULL' : put(value, type)}`]
     const assignments = [
       ...set('wanted', change.wanted, 'text'),
-      ...set('status', change.status, 'text'),
+      ...this.#statusSet(change, (value) => put(value, 'text')),
       ...set('target', change.target, 'bigint'),
       ...set('reason', change.reason, 'text'),
       ...set('failed_position', change.failedPosition, 'bigint'),
@@ -213,6 +213,13 @@ export class ProjectionStatements implements ProjectionTables {
       `UPDATE ${states} SET ${[...assignments, `updated_at = ${now(args)}`].join(', ')} ` +
       `WHERE name = ${put(name, 'name')} AND version = ${put(version, 'integer')}`
     await runner.execute(statement(sql, args))
+  }
+
+  /** Somebody may let it rest while its runner says what it does: what it is to do is read by the statement that changes it. */
+  #statusSet({ status, wanted }: ProjectionStateChange, put: (value: unknown) => string): string[] {
+    if (status === undefined) return []
+    const rests = wanted === undefined && (status === 'live' || status === 'building')
+    return [`status = ${rests ? `CASE WHEN wanted = 'paused' THEN 'paused' ELSE ${put(status)} END` : put(status)}`]
   }
 
   async park(

@@ -168,13 +168,17 @@ export class SqliteEventsTable implements EventsTable {
     return rows.map(toNotification)
   }
 
-  /** Ids are given in the order of the commits, and those of a rollback are given again. */
   async countByTopic(runner: StatementRunner): Promise<TopicCount[]> {
     return await countByTopic(runner, this.reference)
   }
 
+  /** Ids are given in the order of the commits, and those of a rollback are given again. Those of events that were deleted are not. */
   async lastGivenPosition(runner: StatementRunner): Promise<bigint> {
-    return (await this.lastLogPosition(runner)) ?? 0n
+    const sql =
+      `SELECT CAST(max(coalesce((SELECT max(id) FROM ${this.reference}), 0), ` +
+      `coalesce((SELECT seq FROM sqlite_sequence WHERE name = ?), 0)) AS TEXT)`
+    const { rows } = await runner.query(statement(sql, [this.channel]))
+    return toBigInt(rows[0]?.[0] ?? 0)
   }
 
   async lastLogPosition(runner: StatementRunner): Promise<bigint | null> {
