@@ -319,12 +319,15 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
   async #endAs(status: number, isStream: boolean): Promise<boolean> {
     const { managed, options } = this
     let commits = false
+    let isUsed: boolean | undefined
     try {
       commits = this.#commits(status) && !managed.rollsBackQuietly
       if (commits) {
         if (isStream && this.exchange.streamsByWriting && options.stream === 'refuse') assertUnused(this.isUsed)
-        if (this.idempotent !== undefined)
-          await this.idempotent.record(managed, { status, calls: this.#held.calls }, this.isUsed)
+        if (this.idempotent !== undefined) {
+          isUsed = this.isUsed
+          await this.idempotent.record(managed, { status, calls: this.#held.calls }, isUsed)
+        }
       }
     } catch (error) {
       await managed.rollback()
@@ -337,8 +340,8 @@ export class RequestTransaction<Request> implements ResponseOwner, ServedRequest
     await managed.commit()
     const { positions, useCount } = managed
     if (positions.size > 0) this.#announce(positions)
-    // What was pending has been written by now.
-    return useCount > this.#usesOfClaim && options.readOnly !== true
+    // What was pending has been written by now, without a key nothing else.
+    return (isUsed ?? useCount > this.#usesOfClaim) && options.readOnly !== true
   }
 
   /** Says in the head of the answer what is stored now. */

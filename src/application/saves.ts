@@ -201,7 +201,7 @@ export class Snapshots {
   readonly #store: () => Promise<EventStore>
   readonly #isEnabled: boolean | undefined
   /** The originators that have a snapshot of a version that is not stored. */
-  readonly ahead: ReadonlySet<string> & Pick<Set<string>, 'add' | 'delete'> = new Set<string>()
+  readonly ahead: Set<string> = new Set()
 
   /** @param isEnabled - for all kinds or for none; undefined: for those that have a policy */
   constructor(store: () => Promise<EventStore>, isEnabled: boolean | undefined) {

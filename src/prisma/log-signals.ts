@@ -9,7 +9,7 @@ import { WakeUps } from '../persistence/waiting.js'
 export class LogSignals {
   readonly #listener: Listener | undefined
   /** Those in this process who follow a log, by its channel: only where there are some. */
-  readonly followers: ReadonlyMap<string, WakeUps> & Pick<Map<string, WakeUps>, 'set' | 'delete'> = new Map()
+  readonly followers: Map<string, WakeUps> = new Map()
   #tails = new Map<string, LogTail>()
   #isClosed = false
 

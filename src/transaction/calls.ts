@@ -162,7 +162,7 @@ interface RunningCall {
 /** The calls of one scope. They take no place in it: what they send does. */
 export class Calls {
   /** Those that have not ended. A field, as each commit asks; only this class writes it. */
-  readonly running: ReadonlySet<Call> & Pick<Set<Call>, 'add' | 'delete'> = new Set<Call>()
+  readonly running: Set<Call> = new Set()
   readonly #failed: Array<{ readonly running: RunningCall; readonly error: unknown }> = []
   #onIdle: (() => void) | undefined
 

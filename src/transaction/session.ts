@@ -71,7 +71,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
   readonly source: ConnectionSource<Connection>
   readonly #onStopped: () => void
   /** Each under a key of its own. */
-  readonly guests: ReadonlyMap<object, Guest> & Pick<Map<object, Guest>, 'set' | 'delete'> = new Map()
+  readonly guests: Map<object, Guest> = new Map()
   /** Whether a piece of work has the connection, and those that wait for it. */
   #isBusy = false
   readonly #waitingWork: Array<() => void> = []
