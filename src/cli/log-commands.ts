@@ -16,7 +16,7 @@ import { adapterFromUrl } from '../prisma/factory.js'
 import { tableNames } from '../prisma/table-names.js'
 import { isTransient } from '../transaction/options.js'
 import { exportLog, importLog, lineOf, type Show, type ShownEvent, showBy, showStored } from './log-lines.js'
-import { counted, jsonValue, type Output, readProject, urlOf } from './project.js'
+import { counted, jsonValue, type Output, readProject, storedUrlOf } from './project.js'
 import { untilSignal } from './run-projections.js'
 import { isKind } from './verify-snapshots.js'
 
@@ -281,7 +281,7 @@ export interface LoadedApplication {
 
 /** Opens the tables for some work. @throws `EnvironmentError` where they cannot be read, with the name of the table */
 async function withLog<T>(flags: PlaceFlags, attempted: string, work: (log: OpenLog) => Promise<T>): Promise<T> {
-  const url = urlOf(await readProject({ url: flags.url, migrations: '' }), attempted)
+  const url = await storedUrlOf(await readProject({ url: flags.url, migrations: '' }), attempted)
   const datastore = new PrismaDatastore({ adapter: await adapterFromUrl(url) })
   const names = tableNames(flags.app)
   const place = {

@@ -65,6 +65,21 @@ export function urlOf({ url }: Project, attempted: string): string {
   )
 }
 
+/**
+ * The same for a command that needs what is stored: a driver of SQLite makes the file that it does not find.
+ *
+ * @throws `EnvironmentError` also for the URL of a file that does not exist
+ */
+export async function storedUrlOf(project: Project, attempted: string): Promise<string> {
+  const url = urlOf(project, attempted)
+  const file = /^file:([^?]*)/i.exec(url)?.[1] ?? ''
+  if (file === '' || file === ':memory:' || (await exists(file))) return url
+  throw new EnvironmentError(
+    `Could not ${attempted}: there is no file ${resolve(file)}, which the URL ${url} names. Run the command in the folder that the ` +
+      'URL is meant for, correct the URL, or make the database first: npx prisma migrate deploy, or npx eventsourcing-prisma migrate.',
+  )
+}
+
 function variable(name: string): string | undefined {
   return process.env[name] || undefined
 }

@@ -10,7 +10,7 @@ import { adapterFromUrl } from '../prisma/factory.js'
 import { PrismaProjectionRecorder } from '../prisma/projection-recorder.js'
 import { tableNames } from '../prisma/table-names.js'
 import { isTransient } from '../transaction/options.js'
-import { counted, jsonValue, type Output, readProject, urlOf } from './project.js'
+import { counted, jsonValue, type Output, readProject, storedUrlOf } from './project.js'
 import { loadRunners, RebuildView, type RunningEvent, runnerOf, runUntil, untilSignal } from './run-projections.js'
 
 interface TablesFlags {
@@ -154,7 +154,7 @@ async function withTables(
   { url, app, postgresSchema }: TablesFlags,
   act: (tables: ProjectionTables) => Promise<Answer>,
 ): Promise<Answer> {
-  const database = urlOf(await readProject({ url, migrations: '' }), 'look at the projections')
+  const database = await storedUrlOf(await readProject({ url, migrations: '' }), 'look at the projections')
   const schema = postgresSchema === undefined ? {} : { schema: postgresSchema }
   return await withProjectionTables({ url: database, application: app, ...schema }, act)
 }

@@ -3,8 +3,9 @@
  * them.
  */
 import { NotSupportedError } from '../errors.js'
-import { type AnyMethod, ClientCall, seemsInsideOperation } from '../transaction/calls.js'
+import { type AnyMethod, attendedCalls, ClientCall, seemsInsideOperation } from '../transaction/calls.js'
 import { AsyncContext } from '../transaction/context.js'
+import type { Escapes } from '../transaction/escapes.js'
 import { checkedDeadline, checkedMaxWait, type IsolationLevel } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
@@ -20,7 +21,7 @@ import {
   transactionOptionsOf,
 } from './driver.js'
 import { type Guest, Guests, type OpenGuest } from './guest.js'
-import { type GuestPlace, guestOperation, modelReads } from './guest-operation.js'
+import { attendedOperation, type GuestPlace, guestOperation, modelReads } from './guest-operation.js'
 
 /** A client that is called in place of another one. */
 export interface OtherClient {
@@ -105,6 +106,7 @@ export class JoiningClients {
   #host(scopeAround: () => Scope<DriverConnection> | undefined): AmbientHost {
     const transactions = this.#transactions
     return {
+      escapes: transactions.escapes,
       guest: (base) => this.#placeIn(scopeAround(), base),
       instead: (base) => {
         const other = this.#instead.get()
@@ -157,6 +159,7 @@ function extendedLater(): NotSupportedError {
 
 /** What an ambient client needs of its datastore. */
 interface AmbientHost {
+  readonly escapes: Escapes
   /** Where to carry out operations in the transaction around this code, undefined when there is none. */
   guest(base: PrismaClientLike): GuestPlace | undefined
   /** Calls `$transaction` of a client, so that its work joins the transaction that this begins. */
@@ -289,9 +292,12 @@ function operationMethod(host: AmbientHost, { name, isRead, base, owner, method:
   function method(this: unknown, ...args: unknown[]): unknown {
     const made: unknown = Reflect.apply(ofBase, owner, args)
     const place = host.guest(base)
-    if (place === undefined || !isPrismaOperation(made)) return made
-    const call = new ClientCall(name, place.scope.session.options.escapes.areLocated ? method : undefined)
-    return guestOperation(place, made, call, isRead)
+    if (!isPrismaOperation(made)) return made
+    const { escapes } = host
+    const call = (): ClientCall => new ClientCall(name, escapes.areLocated ? method : undefined)
+    if (place !== undefined) return guestOperation(place, made, call(), isRead)
+    const calls = attendedCalls(escapes)
+    return calls === undefined ? made : attendedOperation({ calls, escapes }, made, call())
   }
   return method
 }

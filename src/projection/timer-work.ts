@@ -7,6 +7,7 @@ import { DatastoreClosedError, MapperError } from '../errors.js'
 import { type ProjectionRecorder, reactionVersion } from '../persistence/projection-recorder.js'
 import type { DueTimer } from '../persistence/side-recorders.js'
 import { Alarm } from '../persistence/waiting.js'
+import { attended } from '../transaction/calls.js'
 import { outsideOfEverything, outsideOfTransactions } from '../transaction/context.js'
 import { type BatchLimits, backOffMs, pauseBefore } from './batch-work.js'
 import type { TimerHandler } from './handlers.js'
@@ -208,7 +209,8 @@ export class TimerWork {
     if (timer === undefined) return nothing
     const renewal = setInterval(() => void recorder.extendTimer(timer, leaseMs).catch(() => false), leaseMs / 3)
     try {
-      await outsideOfTransactions(async () => await this.#handle(timer, read))
+      const title = `a handler of timers in reaction ${this.#taken.get(timer.topic)?.reaction.name ?? ''}`
+      await outsideOfTransactions(() => attended(title, () => this.#handle(timer, read)))
     } catch (error) {
       return { timers: [timer], error }
     } finally {

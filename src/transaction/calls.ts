@@ -237,6 +237,105 @@ function noticed<T>(promise: Promise<T>, onNoticed: () => void): Promise<T> {
   })
 }
 
+/** Those of work outside of any transaction that is done when they are, such as a handler of a reaction. */
+export class AttendedCalls {
+  readonly #title: string
+  readonly #calls = new Calls()
+  /** Operations that do nothing before they are awaited. */
+  readonly #made = new Set<Call>()
+  /** Of the datastore that was called first. */
+  #escapes: Escapes | undefined
+  #isOver = false
+
+  /** @param title - what the work is called in messages */
+  constructor(title: string) {
+    this.#title = title
+  }
+
+  /** An operation was made, which does nothing before it is awaited. */
+  make(call: Call, escapes: Escapes): void {
+    this.#escapes ??= escapes
+    this.#made.add(call)
+  }
+
+  /** It is sent now, or something else is done in its place. */
+  forget(call: Call): void {
+    this.#made.delete(call)
+  }
+
+  /** Runs a call, at once. */
+  run<T>(call: Call, escapes: Escapes, work: () => Promise<T>): Promise<T> {
+    this.#escapes ??= escapes
+    if (!this.#isOver) return this.#calls.run(call, work)
+    try {
+      escapes.report(
+        `${String(call)} was called after ${this.#title} had ended, and may be lost: await it there. ${whatIsMeant}`,
+      )
+    } catch (error) {
+      return Promise.reject(error as EscapeError) // the only one that it throws
+    }
+    return work()
+  }
+
+  /**
+   * Waits for the calls that nobody has awaited. @param signal - gives up waiting
+   *
+   * @throws `EscapeError` for a call that has failed unseen; where escapes are refused, also for one that was not awaited
+   */
+  async end(signal: AbortSignal): Promise<void> {
+    const running = this.#calls.running
+    await this.#calls.quiet(signal)
+    this.#isOver = true
+    const failed = this.#calls.unnoticed
+    if (failed !== undefined) throw failedUnseen(this.#title, failed)
+    if (running.length > 0) {
+      this.#escapes?.report(
+        `Work was still running when ${this.#title} had returned: ${named(running).join(', ')}. Await everything there, with ` +
+          `Promise.all for what runs side by side. ${whatIsMeant}`,
+      )
+    }
+    if (this.#made.size > 0) {
+      this.#escapes?.report(
+        `An operation was made in ${this.#title} and not awaited, so it did not run: ${named([...this.#made]).join(', ')}. ` +
+          'Await it: Prisma sends nothing before that.',
+      )
+    }
+  }
+}
+
+const whatIsMeant = 'What is to go on longer says so with datastore.outside().'
+
+const attending = new AsyncContext<AttendedCalls>()
+
+/** Those around this code, where somebody waits for them and the datastore watches calls; undefined where code has stepped out, or in no such work. */
+export function attendedCalls({ areWatched }: Escapes): AttendedCalls | undefined {
+  return areWatched ? attending.get() : undefined
+}
+
+/** Runs `fn` so that nobody waits for its calls. */
+export function unattended<R>(fn: () => R): R {
+  return attending.run(undefined, fn)
+}
+
+/**
+ * Runs work outside of any transaction that is done when its calls are.
+ *
+ * @param title - what it is called in messages
+ * @throws what the work throws; what `end` of its calls throws
+ */
+export async function attended(title: string, work: () => unknown): Promise<void> {
+  const calls = new AttendedCalls(title)
+  const { signal } = new AbortController()
+  try {
+    await attending.run(calls, async () => await work())
+  } catch (error) {
+    // What the work throws comes first.
+    await calls.end(signal).catch(() => undefined)
+    throw error
+  }
+  await calls.end(signal)
+}
+
 /** Any method of what is called. */
 export type AnyMethod = (...args: unknown[]) => unknown
 
@@ -307,6 +406,17 @@ export function watchCall<T>(
   return scope.calls.run(call, undone === undefined ? work : () => unlessUndone(scope, work, undone))
 }
 
+/** The same of a call outside of any transaction, where it belongs to work that is to wait for it. */
+export function watchOutside<T>(
+  escapes: Escapes | undefined,
+  { name, owner }: WatchedCall<T>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const calls = escapes === undefined ? undefined : attendedCalls(escapes)
+  if (escapes === undefined || calls === undefined) return work()
+  return calls.run(new ClientCall(name, escapes.areLocated ? methodOf(owner, name) : undefined), escapes, work)
+}
+
 async function unlessUndone<T>(scope: Watching, work: () => Promise<T>, undone: () => T): Promise<T> {
   try {
     return await work()
@@ -369,12 +479,7 @@ export async function untilQuiet(ending: Ending, hasPart: boolean): Promise<stri
 export function reportUnfinished(ending: Ending, running: string | undefined): void {
   const { calls, operations, session } = ending
   const failed = calls.unnoticed
-  if (failed !== undefined) {
-    throw new EscapeError(
-      `A call in ${ending.title} has failed, and nobody has awaited it: ${String(failed.call)}. Await every call; why it failed is the cause.`,
-      { cause: failed.error },
-    )
-  }
+  if (failed !== undefined) throw failedUnseen(ending.title, failed)
   if (running !== undefined) {
     report(
       session,
@@ -389,6 +494,13 @@ export function reportUnfinished(ending: Ending, running: string | undefined): v
     session,
     `An operation was made in ${ending.title} and not awaited before its commit, so it did not run: ${named(neverStarted).join(', ')}. ` +
       'Await it, or give it to $transaction([…]): Prisma sends nothing before that.',
+  )
+}
+
+function failedUnseen(title: string, { call, error }: FailedCall): EscapeError {
+  return new EscapeError(
+    `A call in ${title} has failed, and nobody has awaited it: ${String(call)}. Await every call; why it failed is the cause.`,
+    { cause: error },
   )
 }
 

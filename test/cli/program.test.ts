@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -63,6 +63,33 @@ describe('the command line', () => {
     const { code, err } = command(['migrate', ...migrations, '--url', 'mongodb://127.0.0.1/db'])
     expect(code).toBe(1)
     expect(err).toContain('its scheme is none of file:, postgres:')
+  })
+
+  test('makes no file of SQLite but for migrations, and says which one is missing', () => {
+    const file = join(folder, 'missing.db')
+    for (const name of ['doctor', 'projections status', 'export -']) {
+      const { code, err } = command([...name.split(' '), '--url', `file:${file}`])
+      expect([code, err]).toEqual([1, expect.stringMatching(/^Error: Could not (look at|export) the \w+: there is/)])
+      expect(err).toContain(`there is no file ${file}, which the URL file:${file} names. Run the command in the folder`)
+    }
+    expect(existsSync(file)).toBe(false)
+  })
+
+  test('ends quietly when nobody reads what it prints any more', async () => {
+    const url = `file:${join(folder, 'test.db')}`
+    command(['migrate', ...migrations, '--url', url])
+    // More than a pipe holds.
+    await rowsOf(
+      url,
+      `INSERT INTO stored_events (originator_id, originator_version, topic, state)
+       WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+       SELECT 'a' || i, 1, 'Dog.Born', CAST('{"name":"a name that is rather long, so that a pipe is soon full"}' AS BLOB) FROM n`,
+    )
+    for (const args of ['export -', 'tail --last 2000']) {
+      const line = `"${process.execPath}" --import tsx src/cli/main.ts ${args} --url ${url} | head -n 1; exit \${PIPESTATUS[0]}`
+      const { status, stdout, stderr } = spawnSync('bash', ['-c', line], { encoding: 'utf8', timeout: 30_000 })
+      expect([status, stderr, stdout.split('\n').length]).toEqual([141, '', 2])
+    }
   })
 
   test('shows its commands', () => {
