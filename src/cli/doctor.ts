@@ -8,7 +8,7 @@ import { adapterFromUrl } from '../prisma/factory.js'
 import { LogWatch } from '../prisma/log-signals.js'
 import { checkIdentifier, type TableNames, tableNames } from '../prisma/table-names.js'
 import { translateError } from '../prisma/translate-error.js'
-import { examineMigrations } from './migrations.js'
+import { connected, examineMigrations } from './migrations.js'
 import { projectionFindings, timerFindings } from './projection-findings.js'
 
 export type { Finding }
@@ -46,9 +46,7 @@ const eventColumns = [...positionColumns, 'topic', 'state', 'metadata', 'recorde
 export async function doctor(options: DoctorOptions): Promise<Finding[]> {
   const factory = await adapterFromUrl(options.url, { forMigrations: true })
   const dialect = dialectOf(factory.provider)
-  const adapter = await factory.connect().catch((error: unknown) => {
-    throw translateError(dialect, error, 'connect to the database')
-  })
+  const adapter = await connected(factory, options.url)
   try {
     return await new Examination(dialect, adapter, options).findings()
   } catch (error) {

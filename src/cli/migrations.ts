@@ -8,9 +8,10 @@ import { EnvironmentError, IntegrityError, NotSupportedError, OperationalError }
 import type { Finding } from '../prisma/dialect.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import { type HistoryTable, historyTable, historyTables } from '../prisma/dialects/history-tables.js'
-import { providersByName, type SqlDriverAdapter, statement } from '../prisma/driver.js'
+import { providersByName, type SqlDriverAdapter, type SqlDriverAdapterFactory, statement } from '../prisma/driver.js'
 import { adapterFromUrl } from '../prisma/factory.js'
 import { translateError } from '../prisma/translate-error.js'
+import { fileOf } from './project.js'
 
 /** As long as Prisma waits. */
 const lockTimeoutMs = 10_000
@@ -120,6 +121,9 @@ export class MigrationHistory {
     } catch (error) {
       const failure = this.#translated(error, `apply migration ${name}`)
       await this.#record(`UPDATE ${historyTable} SET logs = ${p(1)} WHERE id = ${p(2)}`, [failure.message, id])
+      failure.message +=
+        '. What its statements have changed before that may be stored. Repair the migration and the database, then say so with ' +
+        `--resolve ${name}, which applies it again, or with --resolve ${name} --applied.`
       throw failure
     }
     const finished = `finished_at = ${now}, applied_steps_count = applied_steps_count + 1`
@@ -334,13 +338,22 @@ export interface Resolution {
 export async function migrate({ url, migrations: folder, onApplied, resolve }: MigrateOptions): Promise<string[]> {
   const factory = await adapterFromUrl(url, { forMigrations: true })
   const migrations = await readMigrations(folder, factory.provider)
-  const adapter = await factory.connect().catch((error: unknown) => {
-    throw translateError(dialectOf(factory.provider), error, 'connect to the database')
-  })
+  const adapter = await connected(factory, url)
   try {
     return await applyPending(new MigrationHistory(adapter), migrations, { onApplied, resolve })
   } finally {
     await adapter.dispose()
+  }
+}
+
+/** Connects for statements of a command. @param url - that the factory was made from */
+export async function connected(factory: SqlDriverAdapterFactory, url: string): Promise<SqlDriverAdapter> {
+  try {
+    return await factory.connect()
+  } catch (error) {
+    const file = fileOf(url)
+    const attempted = file === undefined ? 'connect to the database' : `open the database in the file ${file}`
+    throw translateError(dialectOf(factory.provider), error, attempted)
   }
 }
 

@@ -72,12 +72,18 @@ export function urlOf({ url }: Project, attempted: string): string {
  */
 export async function storedUrlOf(project: Project, attempted: string): Promise<string> {
   const url = urlOf(project, attempted)
-  const file = /^file:([^?]*)/i.exec(url)?.[1] ?? ''
-  if (file === '' || file === ':memory:' || (await exists(file))) return url
+  const file = fileOf(url)
+  if (file === undefined || (await exists(file))) return url
   throw new EnvironmentError(
-    `Could not ${attempted}: there is no file ${resolve(file)}, which the URL ${url} names. Run the command in the folder that the ` +
+    `Could not ${attempted}: there is no file ${file}, which the URL ${url} names. Run the command in the folder that the ` +
       'URL is meant for, correct the URL, or make the database first: npx prisma migrate deploy, or npx eventsourcing-prisma migrate.',
   )
+}
+
+/** The file that a URL of SQLite names; undefined for another database, and one in memory. */
+export function fileOf(url: string): string | undefined {
+  const path = /^file:([^?]*)/i.exec(url)?.[1] ?? ''
+  return path === '' || path === ':memory:' ? undefined : resolve(path)
 }
 
 function variable(name: string): string | undefined {

@@ -144,7 +144,8 @@ class Pinning {
   }
 
   members(value: Readonly<Record<string, unknown>>, depth: number): object {
-    if (symbolsOf(value).length > 0) {
+    const symbols = Object.getOwnPropertySymbols(value)
+    if (symbols.some((key) => Object.prototype.propertyIsEnumerable.call(value, key))) {
       throw new UnkeepableValue('an object with a symbol for a key, which JSON cannot have')
     }
     const result: Record<string, unknown> = {}
@@ -352,10 +353,7 @@ function hasForeignMembers(value: object): boolean {
 }
 
 function symbolsOf(value: object): symbol[] {
-  const symbols = Object.getOwnPropertySymbols(value)
-  return symbols.length === 0
-    ? symbols
-    : symbols.filter((key) => Object.prototype.propertyIsEnumerable.call(value, key))
+  return Object.getOwnPropertySymbols(value).filter((key) => Object.prototype.propertyIsEnumerable.call(value, key))
 }
 
 /** Such an object is written as a list of pairs. */

@@ -3,7 +3,7 @@
  * them.
  */
 import { NotSupportedError } from '../errors.js'
-import { type AnyMethod, attendedCalls, ClientCall, seemsInsideOperation } from '../transaction/calls.js'
+import { type AnyMethod, attendance, attendedCalls, ClientCall, seemsInsideOperation } from '../transaction/calls.js'
 import { AsyncContext } from '../transaction/context.js'
 import type { Escapes } from '../transaction/escapes.js'
 import { checkedDeadline, checkedMaxWait, type IsolationLevel } from '../transaction/options.js'
@@ -292,7 +292,7 @@ function operationMethod(host: AmbientHost, { name, isRead, base, owner, method:
   function method(this: unknown, ...args: unknown[]): unknown {
     const made: unknown = Reflect.apply(ofBase, owner, args)
     const place = host.guest(base)
-    if (!isPrismaOperation(made)) return made
+    if ((place === undefined && !attendance.hasBegun) || !isPrismaOperation(made)) return made
     const { escapes } = host
     const call = (): ClientCall => new ClientCall(name, escapes.areLocated ? method : undefined)
     if (place !== undefined) return guestOperation(place, made, call(), isRead)

@@ -2,7 +2,6 @@
 import { checkOptions, described } from '../checked-options.js'
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
 import type { Environment, InfrastructureFactory, InfrastructureSource } from '../persistence/environment.js'
-import { unattended } from '../transaction/calls.js'
 import { defaultOnEscape, Escapes, OutsideWrites } from '../transaction/escapes.js'
 import { settlesWithin } from '../transaction/locks.js'
 import { type CloseOptions, closeOptionTypes, defaultCloseTimeoutMs } from '../transaction/open-scopes.js'
@@ -185,8 +184,7 @@ export class PrismaDatastore<Client extends object = object>
 
   /**
    * Runs `fn`, and all that it calls, outside of the datastore's transactions, on purpose: each statement is stored at once, and
-   * is no write that the option `outside` warns of or refuses. It says of a job, a script or a fixture that it means it, and of a
-   * call in a reaction without a transaction that nobody waits for it.
+   * is no write that the option `outside` warns of or refuses. It says of a job, a script or a fixture that it means it.
    *
    * @returns what `fn` returns; of a call of Prisma's its promise, begun
    *
@@ -194,7 +192,7 @@ export class PrismaDatastore<Client extends object = object>
    * await datastore.outside(() => db.heartbeat.update({ where: { id: 1 }, data: { at: new Date() } }))
    */
   outside<T>(fn: () => T): T {
-    return unattended(() => this.#transactions.within(undefined, () => started(fn())))
+    return this.#transactions.within(undefined, () => started(fn()))
   }
 
   /**

@@ -303,18 +303,16 @@ export class AttendedCalls {
   }
 }
 
-const whatIsMeant = 'What is to go on longer says so with datastore.outside().'
+const whatIsMeant = 'What is to go on longer needs a transaction of its own (propagation "requiresNew").'
 
 const attending = new AsyncContext<AttendedCalls>()
 
-/** Those around this code, where somebody waits for them and the datastore watches calls; undefined where code has stepped out, or in no such work. */
+/** Whether such work has ever begun in this process: calls outside of transactions need not ask before. */
+export const attendance: { hasBegun: boolean } = { hasBegun: false }
+
+/** Those around this code, where the datastore watches calls; undefined outside of such work. */
 export function attendedCalls({ areWatched }: Escapes): AttendedCalls | undefined {
   return areWatched ? attending.get() : undefined
-}
-
-/** Runs `fn` so that nobody waits for its calls. */
-export function unattended<R>(fn: () => R): R {
-  return attending.run(undefined, fn)
 }
 
 /**
@@ -325,6 +323,7 @@ export function unattended<R>(fn: () => R): R {
  */
 export async function attended(title: string, work: () => unknown): Promise<void> {
   const calls = new AttendedCalls(title)
+  attendance.hasBegun = true
   const { signal } = new AbortController()
   try {
     await attending.run(calls, async () => await work())

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { checkOptions } from '../checked-options.js'
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
-import { attendedCalls, ClientCall } from './calls.js'
+import { attendance, attendedCalls, ClientCall } from './calls.js'
 import type { ConnectionSource, Holder, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
 import type { Escapes } from './escapes.js'
@@ -162,11 +162,13 @@ export class Transactions<Connection extends TransactionConnection> {
     work: Work<Connection, T>,
     options: TransactionOptions,
   ): Promise<T> {
+    const begin = (): Promise<T> =>
+      attendance.hasBegun ? this.#runAttended(work, options) : this.#runOutermost(work, options)
     switch (propagation) {
       case 'required':
-        return current === undefined ? this.#runAttended(work, options) : join(current, work, options)
+        return current === undefined ? begin() : join(current, work, options)
       case 'nested':
-        return current === undefined ? this.#runAttended(work, options) : this.#runNested(current, work, options)
+        return current === undefined ? begin() : this.#runNested(current, work, options)
       case 'mandatory':
         if (current === undefined) throw new NoTransactionError(missing('mandatory'))
         return join(current, work, options)

@@ -3,6 +3,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symli
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { run } from '../../src/cli/program.js'
 import { rowsOf } from '../support/empty-databases.js'
 
 let folder: string
@@ -73,6 +74,39 @@ describe('the command line', () => {
       expect(err).toContain(`there is no file ${file}, which the URL file:${file} names. Run the command in the folder`)
     }
     expect(existsSync(file)).toBe(false)
+  })
+
+  test('says what was attempted on which file or server, and what to do', async () => {
+    const missing = { print: () => undefined, complain: (line: string) => void lines.push(line) }
+    const lines: string[] = []
+    const script = join(folder, 'migrations', '1_dogs')
+    mkdirSync(script, { recursive: true })
+    writeFileSync(join(script, 'migration.sql'), 'CREATE TABLE dogs (id INT); CREATE TABLE dogs (id INT);')
+    writeFileSync(join(folder, 'text.db'), 'no database, but a text that is long enough to be taken for one'.repeat(9))
+    const migrate = ['migrate', '--migrations', join(folder, 'migrations'), '--url']
+    for (const args of [
+      [...migrate, `file:${join(folder, 'dogs.db')}`],
+      [...migrate, `file:${join(folder, 'nowhere/dogs.db')}`],
+      ['doctor', '--url', `file:${join(folder, 'text.db')}`],
+      ['doctor', '--url', 'postgresql://nobody@127.0.0.1:1/none'],
+    ]) {
+      expect(await run(args, missing)).toBe(1)
+    }
+    expect(lines).toEqual([
+      expect.stringMatching(
+        /^Error: Could not apply migration 1_dogs: .* Repair .*, then say so with --resolve 1_dogs/,
+      ),
+      expect.stringContaining(`Could not open the database in the file ${join(folder, 'nowhere/dogs.db')}: `),
+      expect.stringMatching(/^Error: Could not .*: file is not a database/),
+      'Error: Could not look at the database: no database answers at 127.0.0.1:1. Is the server running, and is the address in the URL right?',
+    ])
+  })
+
+  test('says of TypeScript that cannot be loaded what to do, also for a backfill of tags', () => {
+    const file = join(folder, 'kennel.ts')
+    writeFileSync(file, "import { missing } from './missing.js'\nexport const school = missing")
+    const { code, err } = command(['tags', 'backfill', '--application', `${file}#school`, '--kind', `${file}#Dog`])
+    expect([code, err]).toEqual([1, expect.stringContaining(`${file} is TypeScript: install tsx in the project`)])
   })
 
   test('ends quietly when nobody reads what it prints any more', async () => {
