@@ -8,7 +8,8 @@ import { adapterFromUrl } from '../prisma/factory.js'
 import { LogWatch } from '../prisma/log-signals.js'
 import { checkIdentifier, type TableNames, tableNames } from '../prisma/table-names.js'
 import { translateError } from '../prisma/translate-error.js'
-import { connected, examineMigrations } from './migrations.js'
+import { examineMigrations } from './migrations.js'
+import { connected } from './project.js'
 import { projectionFindings, timerFindings } from './projection-findings.js'
 
 export type { Finding }

@@ -8,10 +8,10 @@ import { EnvironmentError, IntegrityError, NotSupportedError, OperationalError }
 import type { Finding } from '../prisma/dialect.js'
 import { dialectOf } from '../prisma/dialects/by-provider.js'
 import { type HistoryTable, historyTable, historyTables } from '../prisma/dialects/history-tables.js'
-import { providersByName, type SqlDriverAdapter, type SqlDriverAdapterFactory, statement } from '../prisma/driver.js'
+import { providersByName, type SqlDriverAdapter, statement } from '../prisma/driver.js'
 import { adapterFromUrl } from '../prisma/factory.js'
 import { translateError } from '../prisma/translate-error.js'
-import { fileOf } from './project.js'
+import { connected } from './project.js'
 
 /** As long as Prisma waits. */
 const lockTimeoutMs = 10_000
@@ -343,17 +343,6 @@ export async function migrate({ url, migrations: folder, onApplied, resolve }: M
     return await applyPending(new MigrationHistory(adapter), migrations, { onApplied, resolve })
   } finally {
     await adapter.dispose()
-  }
-}
-
-/** Connects for statements of a command. @param url - that the factory was made from */
-export async function connected(factory: SqlDriverAdapterFactory, url: string): Promise<SqlDriverAdapter> {
-  try {
-    return await factory.connect()
-  } catch (error) {
-    const file = fileOf(url)
-    const attempted = file === undefined ? 'connect to the database' : `open the database in the file ${file}`
-    throw translateError(dialectOf(factory.provider), error, attempted)
   }
 }
 

@@ -4,6 +4,9 @@ import { createRequire } from 'node:module'
 import { join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { EnvironmentError } from '../errors.js'
+import { dialectOf } from '../prisma/dialects/by-provider.js'
+import type { SqlDriverAdapter, SqlDriverAdapterFactory } from '../prisma/driver.js'
+import { translateError } from '../prisma/translate-error.js'
 
 /** What was found. */
 interface Project {
@@ -81,9 +84,20 @@ export async function storedUrlOf(project: Project, attempted: string): Promise<
 }
 
 /** The file that a URL of SQLite names; undefined for another database, and one in memory. */
-export function fileOf(url: string): string | undefined {
+function fileOf(url: string): string | undefined {
   const path = /^file:([^?]*)/i.exec(url)?.[1] ?? ''
   return path === '' || path === ':memory:' ? undefined : resolve(path)
+}
+
+/** Connects for statements of a command. @param url - that the factory was made from */
+export async function connected(factory: SqlDriverAdapterFactory, url: string): Promise<SqlDriverAdapter> {
+  try {
+    return await factory.connect()
+  } catch (error) {
+    const file = fileOf(url)
+    const attempted = file === undefined ? 'connect to the database' : `open the database in the file ${file}`
+    throw translateError(dialectOf(factory.provider), error, attempted)
+  }
 }
 
 function variable(name: string): string | undefined {

@@ -249,8 +249,8 @@ function messageOf({ kind, originalMessage, message, cause, host, port }: Record
   // Of a pool without connections the driver says beside it why there are none.
   const why = said === undefined || typeof cause !== 'string' || said.includes(cause) ? '' : `: ${cause}`
   if (said !== undefined) return `${said.replace(/\s*\n\s*/g, ' ')}${why}`
-  if (kind === 'DatabaseNotReachable' && host !== undefined) {
-    return `no database answers at ${String(host)}${port === undefined ? '' : `:${String(port)}`}`
+  if (kind === 'DatabaseNotReachable' && typeof host === 'string') {
+    return `no database answers at ${host}${typeof port === 'number' ? `:${port}` : ''}`
   }
   return firstText(cause) ?? String(kind)
 }

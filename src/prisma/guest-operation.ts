@@ -100,7 +100,7 @@ export function attendedOperation({ calls, escapes }: Attending, prismas: Prisma
   let result: Promise<unknown> | undefined
   const send = (): Promise<unknown> => {
     calls.forget(call)
-    return (result ??= calls.run(call, escapes, async () => (await prismas) as unknown))
+    return (result ??= calls.run(call, escapes, async () => await prismas))
   }
   calls.make(call, escapes)
   return new Proxy(prismas, {

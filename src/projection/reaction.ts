@@ -5,7 +5,6 @@ import type { DomainEvent } from '../domain/event.js'
 import { queriedTags } from '../domain/tags.js'
 import { ProgrammingError } from '../errors.js'
 import { reactionVersion } from '../persistence/projection-recorder.js'
-import { attended } from '../transaction/calls.js'
 import { outsideOfTransactions } from '../transaction/context.js'
 import {
   type FiredTimer,
@@ -78,7 +77,7 @@ export function defineReaction(options: ReactionOptions): Reaction {
   const handlers = (options.on ?? []).flat()
   if (handlers.length === 0) throw cannot(options.name, 'it has no handlers')
   const { events, timers } = withoutTimers(options.name, handlers)
-  const outside: OutsideWork | undefined = options.transaction === false ? oneByOne(options.name, events) : undefined
+  const outside: OutsideWork | undefined = options.transaction === false ? oneByOne(events) : undefined
   const topics = events.length === 0 ? [noTopic] : topicsOf(events)
   return reactionOf(options, { handlers: events, topics, outside, timers })
 }
@@ -150,11 +149,8 @@ function reactionOf(
   })
 }
 
-function oneByOne(name: string, handlers: readonly ProjectionHandler[]): OutsideWork {
-  const title = `a handler of reaction ${name}`
-  const apply = applierOf(handlers, (event, handle) =>
-    outsideOfTransactions(() => attended(title, () => following(event, handle))),
-  )
+function oneByOne(handlers: readonly ProjectionHandler[]): OutsideWork {
+  const apply = applierOf(handlers, (event, handle) => outsideOfTransactions(() => following(event, handle)))
   return { maxEvents: 1, handle: async (events, log) => void (await apply(events, { log })) }
 }
 

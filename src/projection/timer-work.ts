@@ -7,7 +7,6 @@ import { DatastoreClosedError, MapperError } from '../errors.js'
 import { type ProjectionRecorder, reactionVersion } from '../persistence/projection-recorder.js'
 import type { DueTimer } from '../persistence/side-recorders.js'
 import { Alarm } from '../persistence/waiting.js'
-import { attended } from '../transaction/calls.js'
 import { outsideOfEverything, outsideOfTransactions } from '../transaction/context.js'
 import { type BatchLimits, backOffMs, pauseBefore } from './batch-work.js'
 import type { TimerHandler } from './handlers.js'
@@ -210,7 +209,8 @@ export class TimerWork {
     const renewal = setInterval(() => void recorder.extendTimer(timer, leaseMs).catch(() => false), leaseMs / 3)
     try {
       const title = `a handler of timers in reaction ${this.#taken.get(timer.topic)?.reaction.name ?? ''}`
-      await outsideOfTransactions(() => attended(title, () => this.#handle(timer, read)))
+      const handle = (): Promise<void> => outsideOfTransactions(() => this.#handle(timer, read))
+      await (this.#host.recorder.attended?.(title, handle) ?? handle())
     } catch (error) {
       return { timers: [timer], error }
     } finally {

@@ -266,15 +266,14 @@ export class AttendedCalls {
   /** Runs a call, at once. */
   run<T>(call: Call, escapes: Escapes, work: () => Promise<T>): Promise<T> {
     this.#escapes ??= escapes
-    if (!this.#isOver) return this.#calls.run(call, work)
-    try {
-      escapes.report(
-        `${String(call)} was called after ${this.#title} had ended, and may be lost: await it there. ${whatIsMeant}`,
-      )
-    } catch (error) {
-      return Promise.reject(error as EscapeError) // the only one that it throws
-    }
-    return work()
+    return this.#isOver ? this.#late(call, escapes, work) : this.#calls.run(call, work)
+  }
+
+  async #late<T>(call: Call, escapes: Escapes, work: () => Promise<T>): Promise<T> {
+    escapes.report(
+      `${String(call)} was called after ${this.#title} had ended, and may be lost: await it there. ${whatIsMeant}`,
+    )
+    return await work()
   }
 
   /**
@@ -305,7 +304,8 @@ export class AttendedCalls {
 
 const whatIsMeant = 'What is to go on longer needs a transaction of its own (propagation "requiresNew").'
 
-const attending = new AsyncContext<AttendedCalls>()
+/** Stays where code steps out of transactions: what it does there is waited for as well. */
+const attending = new AsyncContext<AttendedCalls>(true)
 
 /** Whether such work has ever begun in this process: calls outside of transactions need not ask before. */
 export const attendance: { hasBegun: boolean } = { hasBegun: false }
@@ -321,12 +321,12 @@ export function attendedCalls({ areWatched }: Escapes): AttendedCalls | undefine
  * @param title - what it is called in messages
  * @throws what the work throws; what `end` of its calls throws
  */
-export async function attended(title: string, work: () => unknown): Promise<void> {
+export async function attended(title: string, work: () => Promise<void>): Promise<void> {
   const calls = new AttendedCalls(title)
   attendance.hasBegun = true
   const { signal } = new AbortController()
   try {
-    await attending.run(calls, async () => await work())
+    await attending.run(calls, work)
   } catch (error) {
     // What the work throws comes first.
     await calls.end(signal).catch(() => undefined)

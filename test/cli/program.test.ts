@@ -89,6 +89,7 @@ describe('the command line', () => {
       [...migrate, `file:${join(folder, 'nowhere/dogs.db')}`],
       ['doctor', '--url', `file:${join(folder, 'text.db')}`],
       ['doctor', '--url', 'postgresql://nobody@127.0.0.1:1/none'],
+      ['import', join(folder, 'none.jsonl'), '--url', `file:${join(folder, 'dogs.db')}`],
     ]) {
       expect(await run(args, missing)).toBe(1)
     }
@@ -99,11 +100,12 @@ describe('the command line', () => {
       expect.stringContaining(`Could not open the database in the file ${join(folder, 'nowhere/dogs.db')}: `),
       expect.stringMatching(/^Error: Could not .*: file is not a database/),
       'Error: Could not look at the database: no database answers at 127.0.0.1:1. Is the server running, and is the address in the URL right?',
+      expect.stringMatching(/^Error: Could not import .*none\.jsonl: it cannot be read: ENOENT.* Nothing is stored/),
     ])
   })
 
   test('says of TypeScript that cannot be loaded what to do, also for a backfill of tags', () => {
-    const file = join(folder, 'kennel.ts')
+    const file = join(folder, 'kennel.mts')
     writeFileSync(file, "import { missing } from './missing.js'\nexport const school = missing")
     const { code, err } = command(['tags', 'backfill', '--application', `${file}#school`, '--kind', `${file}#Dog`])
     expect([code, err]).toEqual([1, expect.stringContaining(`${file} is TypeScript: install tsx in the project`)])
