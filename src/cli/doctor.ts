@@ -9,6 +9,7 @@ import { LogWatch } from '../prisma/log-signals.js'
 import { checkIdentifier, type TableNames, tableNames } from '../prisma/table-names.js'
 import { translateError } from '../prisma/translate-error.js'
 import { examineMigrations } from './migrations.js'
+import { connected } from './project.js'
 import { type LogEnd, projectionFindings, timerFindings } from './projection-findings.js'
 
 export type { Finding }
@@ -46,9 +47,7 @@ const eventColumns = [...positionColumns, 'topic', 'state', 'metadata', 'recorde
 export async function doctor(options: DoctorOptions): Promise<Finding[]> {
   const factory = await adapterFromUrl(options.url, { forMigrations: true })
   const dialect = dialectOf(factory.provider)
-  const adapter = await factory.connect().catch((error: unknown) => {
-    throw translateError(dialect, error, 'connect to the database')
-  })
+  const adapter = await connected(factory, options.url)
   try {
     return await new Examination(dialect, adapter, options).findings()
   } catch (error) {

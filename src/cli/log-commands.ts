@@ -3,8 +3,7 @@
 import { inspect } from 'node:util'
 import { type Command, Option } from 'commander'
 import type { SnapshotKind } from '../domain/snapshot.js'
-import { EnvironmentError, isEventSourcingError } from '../errors.js'
-import { resolveTopic } from '../persistence/configured.js'
+import { EnvironmentError, isEventSourcingError, OperationalError } from '../errors.js'
 import type { EventStore } from '../persistence/event-store.js'
 import { lastNotifications } from '../persistence/followed-log.js'
 import { type AggregateRecorder, type ApplicationRecorder, logPosition } from '../persistence/recorder.js'
@@ -14,10 +13,9 @@ import { PrismaDatastore } from '../prisma/datastore.js'
 import type { OriginatorIdType, TopicCount } from '../prisma/dialect.js'
 import { adapterFromUrl } from '../prisma/factory.js'
 import { tableNames } from '../prisma/table-names.js'
-import { isTransient } from '../transaction/options.js'
 import { exportLog, importLog, lineOf, type Show, type ShownEvent, showBy, showStored } from './log-lines.js'
-import { counted, jsonValue, type Output, readProject, urlOf } from './project.js'
-import { untilSignal } from './run-projections.js'
+import { counted, jsonValue, type Output, readProject, storedUrlOf } from './project.js'
+import { loadTopic, untilSignal } from './run-projections.js'
 import { isKind } from './verify-snapshots.js'
 
 interface StateFlags extends ReadFlags {
@@ -185,7 +183,7 @@ async function printState(id: string, flags: StateFlags, output: Output): Promis
     )
   }
   const application = await loadedApplication(flags.application)
-  const kind = await resolveTopic(flags.kind)
+  const kind = await loadTopic(flags.kind)
   if (!isKind(kind))
     throw new EnvironmentError(
       `Could not show the state of ${id}: ${flags.kind} is no class of aggregates and no decider.`,
@@ -281,7 +279,7 @@ export interface LoadedApplication {
 
 /** Opens the tables for some work. @throws `EnvironmentError` where they cannot be read, with the name of the table */
 async function withLog<T>(flags: PlaceFlags, attempted: string, work: (log: OpenLog) => Promise<T>): Promise<T> {
-  const url = urlOf(await readProject({ url: flags.url, migrations: '' }), attempted)
+  const url = await storedUrlOf(await readProject({ url: flags.url, migrations: '' }), attempted)
   const datastore = new PrismaDatastore({ adapter: await adapterFromUrl(url) })
   const names = tableNames(flags.app)
   const place = {
@@ -295,7 +293,8 @@ async function withLog<T>(flags: PlaceFlags, attempted: string, work: (log: Open
       snapshots: new PrismaAggregateRecorder(datastore, { eventsTable: names.snapshots, kind: 'snapshots', ...place }),
     })
   } catch (error) {
-    if (error instanceof EnvironmentError || !isEventSourcingError(error) || isTransient(error)) throw error
+    if (error instanceof EnvironmentError || !isEventSourcingError(error) || error instanceof OperationalError)
+      throw error
     throw new EnvironmentError(
       `${error.message.replace(/[^.]$/, '$&.')} The command looks at the table ${names.events}: name another application with --app.`,
       { cause: error },
@@ -322,7 +321,7 @@ async function withReader(
 
 /** @throws `EnvironmentError` for what is no application */
 async function loadedApplication(topic: string): Promise<LoadedApplication> {
-  const loaded = await resolveTopic(topic)
+  const loaded = await loadTopic(topic)
   if (isApplication(loaded)) return loaded
   throw new EnvironmentError(`Could not read with ${topic}: it is no application.`)
 }

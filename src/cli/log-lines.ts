@@ -91,7 +91,11 @@ export interface Import {
  */
 export async function importLog({ datastore, recorder, file, fromLine }: Import, onLines: OnLines): Promise<number> {
   const input = file === '-' ? process.stdin : createReadStream(file)
-  const failed = new Promise<never>((_resolve, reject) => input.once('error', reject))
+  const failed = new Promise<never>((_resolve, reject) =>
+    input.once('error', (error: Error) =>
+      reject(notImported(file, `it cannot be read: ${reasonOf(error)}`, first, error)),
+    ),
+  )
   failed.catch(() => undefined) // rejects the race below
   const lines = createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY })[Symbol.asyncIterator]()
   let [number, count, first] = [0, 0, fromLine]

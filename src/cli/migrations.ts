@@ -11,6 +11,7 @@ import { type HistoryTable, historyTable, historyTables } from '../prisma/dialec
 import { providersByName, type SqlDriverAdapter, statement } from '../prisma/driver.js'
 import { adapterFromUrl } from '../prisma/factory.js'
 import { translateError } from '../prisma/translate-error.js'
+import { connected } from './project.js'
 
 /** As long as Prisma waits. */
 const lockTimeoutMs = 10_000
@@ -120,6 +121,9 @@ export class MigrationHistory {
     } catch (error) {
       const failure = this.#translated(error, `apply migration ${name}`)
       await this.#record(`UPDATE ${historyTable} SET logs = ${p(1)} WHERE id = ${p(2)}`, [failure.message, id])
+      failure.message +=
+        '. What its statements have changed before that may be stored. Repair the migration and the database, then say so with ' +
+        `--resolve ${name}, which applies it again, or with --resolve ${name} --applied.`
       throw failure
     }
     const finished = `finished_at = ${now}, applied_steps_count = applied_steps_count + 1`
@@ -334,9 +338,7 @@ export interface Resolution {
 export async function migrate({ url, migrations: folder, onApplied, resolve }: MigrateOptions): Promise<string[]> {
   const factory = await adapterFromUrl(url, { forMigrations: true })
   const migrations = await readMigrations(folder, factory.provider)
-  const adapter = await factory.connect().catch((error: unknown) => {
-    throw translateError(dialectOf(factory.provider), error, 'connect to the database')
-  })
+  const adapter = await connected(factory, url)
   try {
     return await applyPending(new MigrationHistory(adapter), migrations, { onApplied, resolve })
   } finally {

@@ -11,7 +11,7 @@ import { doctor, type Finding } from './doctor.js'
 import { init, providerIn, typesOf } from './init.js'
 import { addLogCommands } from './log-commands.js'
 import { migrate, writeViews } from './migrations.js'
-import { findSchema, type Output, type ProjectFlags, readConfig, readProject, urlOf } from './project.js'
+import { findSchema, type Output, type ProjectFlags, readConfig, readProject, storedUrlOf, urlOf } from './project.js'
 import { addProjections } from './projection-commands.js'
 import { modelTypes, tablesSql, viewsSql } from './schema-models.js'
 import { addTags, verifyAll } from './verify-snapshots.js'
@@ -20,6 +20,9 @@ const urlDescription =
   'the database: file:, postgresql: or mysql: (default: PRISMA_URL, then the Prisma config, then DATABASE_URL; .env is read)'
 const migrationsDescription =
   'the folder of the migrations (default: that of the Prisma config, then prisma/migrations)'
+
+/** As shells tell of a program that has written to a pipe which nobody reads any more: 128 and the number of SIGPIPE. */
+export const closedPipe = 141
 
 interface InitFlags {
   readonly app?: string[]
@@ -53,7 +56,7 @@ interface DoctorFlags extends ProjectFlags {
  * Runs one command.
  *
  * @param args - without the program and the script
- * @returns the exit code: 0 done, or nothing to do; 1 otherwise, after a line that says why
+ * @returns the exit code: 0 done, or nothing to do; 141 where nobody reads what it prints any more; 1 otherwise, after a line that says why
  */
 export async function run(args: readonly string[], output: Output): Promise<number> {
   try {
@@ -66,6 +69,8 @@ export async function run(args: readonly string[], output: Output): Promise<numb
   } catch (error) {
     // It has printed by itself, and ends with 0 after --help.
     if (error instanceof CommanderError) return error.exitCode
+    // Who reads what it prints has read enough, such as `head`.
+    if (error instanceof Error && 'code' in error && error.code === 'EPIPE') return closedPipe
     output.complain(`Error: ${error instanceof Error ? error.message : String(error)}`)
     return 1
   }
@@ -269,7 +274,7 @@ async function runMigrate(
 async function runDoctor({ app, postgresSchema, json, ...flags }: DoctorFlags, output: Output): Promise<number> {
   const project = await readProject(flags)
   const findings = await doctor({
-    url: urlOf(project, 'look at the database'),
+    url: await storedUrlOf(project, 'look at the database'),
     migrations: project.migrations,
     applications: app ?? [''],
     ...(postgresSchema === undefined ? {} : { schema: postgresSchema }),

@@ -4,6 +4,9 @@ import { createRequire } from 'node:module'
 import { join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { EnvironmentError } from '../errors.js'
+import { dialectOf } from '../prisma/dialects/by-provider.js'
+import type { SqlDriverAdapter, SqlDriverAdapterFactory } from '../prisma/driver.js'
+import { translateError } from '../prisma/translate-error.js'
 
 /** What was found. */
 interface Project {
@@ -63,6 +66,38 @@ export function urlOf({ url }: Project, attempted: string): string {
   throw new EnvironmentError(
     `Could not ${attempted}: name the database with --url, PRISMA_URL or DATABASE_URL, in .env, or in the Prisma config.`,
   )
+}
+
+/**
+ * The same for a command that needs what is stored: a driver of SQLite makes the file that it does not find.
+ *
+ * @throws `EnvironmentError` also for the URL of a file that does not exist
+ */
+export async function storedUrlOf(project: Project, attempted: string): Promise<string> {
+  const url = urlOf(project, attempted)
+  const file = fileOf(url)
+  if (file === undefined || (await exists(file))) return url
+  throw new EnvironmentError(
+    `Could not ${attempted}: there is no file ${file}, which the URL ${url} names. Run the command in the folder that the ` +
+      'URL is meant for, correct the URL, or make the database first: npx prisma migrate deploy, or npx eventsourcing-prisma migrate.',
+  )
+}
+
+/** The file that a URL of SQLite names; undefined for another database, and one in memory. */
+function fileOf(url: string): string | undefined {
+  const path = /^file:([^?]*)/i.exec(url)?.[1] ?? ''
+  return path === '' || path === ':memory:' ? undefined : resolve(path)
+}
+
+/** Connects for statements of a command. @param url - that the factory was made from */
+export async function connected(factory: SqlDriverAdapterFactory, url: string): Promise<SqlDriverAdapter> {
+  try {
+    return await factory.connect()
+  } catch (error) {
+    const file = fileOf(url)
+    const attempted = file === undefined ? 'connect to the database' : `open the database in the file ${file}`
+    throw translateError(dialectOf(factory.provider), error, attempted)
+  }
 }
 
 function variable(name: string): string | undefined {

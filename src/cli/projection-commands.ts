@@ -1,7 +1,7 @@
 /** The commands over projections: their options, and what they print. */
 
 import { type Command, Option } from 'commander'
-import { EnvironmentError, isEventSourcingError } from '../errors.js'
+import { EnvironmentError, isEventSourcingError, OperationalError } from '../errors.js'
 import type { ProjectionRow } from '../persistence/projection-recorder.js'
 import { type ProjectionReport, ProjectionTables } from '../persistence/projection-tables.js'
 import { PrismaApplicationRecorder } from '../prisma/application-recorder.js'
@@ -9,8 +9,7 @@ import { PrismaDatastore } from '../prisma/datastore.js'
 import { adapterFromUrl } from '../prisma/factory.js'
 import { PrismaProjectionRecorder } from '../prisma/projection-recorder.js'
 import { tableNames } from '../prisma/table-names.js'
-import { isTransient } from '../transaction/options.js'
-import { counted, jsonValue, type Output, readProject, urlOf } from './project.js'
+import { counted, jsonValue, type Output, readProject, storedUrlOf } from './project.js'
 import { loadRunners, RebuildView, type RunningEvent, runnerOf, runUntil, untilSignal } from './run-projections.js'
 
 interface TablesFlags {
@@ -154,7 +153,7 @@ async function withTables(
   { url, app, postgresSchema }: TablesFlags,
   act: (tables: ProjectionTables) => Promise<Answer>,
 ): Promise<Answer> {
-  const database = urlOf(await readProject({ url, migrations: '' }), 'look at the projections')
+  const database = await storedUrlOf(await readProject({ url, migrations: '' }), 'look at the projections')
   const schema = postgresSchema === undefined ? {} : { schema: postgresSchema }
   return await withProjectionTables({ url: database, application: app, ...schema }, act)
 }
@@ -338,10 +337,9 @@ class HelpfulRecorder extends PrismaProjectionRecorder {
     try {
       return await super.rows()
     } catch (error) {
-      if (!isEventSourcingError(error) || isTransient(error)) throw error
+      if (!isEventSourcingError(error) || error instanceof OperationalError) throw error
       throw new EnvironmentError(
-        `${error.message.replace(/[^.]$/, '$&.')} Is there a table ${this.#table}? Name the application with --app; npx eventsourcing-prisma init ` +
-          'writes the models of its tables.',
+        `${error.message.replace(/[^.]$/, '$&.')} The command looks at the table ${this.#table}: name another application with --app.`,
         { cause: error },
       )
     }

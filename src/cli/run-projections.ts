@@ -57,7 +57,7 @@ const published = ['retry', 'blocked', 'parked', 'lease'] as const
  * @throws `EnvironmentError` for a module that exports none, and for TypeScript that this runtime does not load
  */
 export async function loadRunners(topic: string): Promise<LoadedRunner[]> {
-  const loaded = await loadModule(topic)
+  const loaded = (await loadTopic(topic)) as object | undefined // judged below
   const candidates = isRunner(loaded) || isRelay(loaded) ? [loaded] : Object.values(loaded ?? {})
   const runners = [...new Set(candidates.map((each) => (isRelay(each) ? each.runner : each)).filter(isRunner))]
   if (runners.length > 0) return runners
@@ -112,7 +112,12 @@ export async function runUntil(
   }
 }
 
-async function loadModule(topic: string): Promise<object | undefined> {
+/**
+ * Loads what a topic of the command line names, such as `./dist/app.js#school`: also TypeScript, by the project's own tsx.
+ *
+ * @throws `TopicError` for what cannot be loaded, `EnvironmentError` for TypeScript that this runtime does not load
+ */
+export async function loadTopic(topic: string): Promise<unknown> {
   const [file = ''] = topic.split('#')
   // `run projections.js` names a file as well as `./projections.js` does, where there is one.
   const local = !isAbsolute(file) && !file.startsWith('.') && existsSync(resolve(file)) ? `./${topic}` : topic
@@ -120,7 +125,7 @@ async function loadModule(topic: string): Promise<object | undefined> {
   // Before anything is loaded: Node remembers by the URL what it could not load.
   if (isTypeScript && !hasLoader()) await registerTsx()
   try {
-    return (await resolveTopic(local)) as object | undefined // judged by the caller
+    return await resolveTopic(local)
   } catch (error) {
     if (!(isTypeScript && error instanceof TopicError && existsSync(resolve(file)) && isUnread(error.cause)))
       throw error
@@ -158,7 +163,7 @@ async function registerTsx(): Promise<void> {
 function adviceFor(file: string): string {
   return (
     `${file} is TypeScript: install tsx in the project, which is taken by itself; or start Node with the loader that your project uses, ` +
-    `NODE_OPTIONS='--import …' npx eventsourcing-prisma projections run ${file}; or compile it, and ` +
+    `NODE_OPTIONS='--import …' npx eventsourcing-prisma …; or compile it, and ` +
     "name the JavaScript. Node's own stripping of types takes neither decorators nor imports of .js files that are .ts files."
   )
 }

@@ -7,8 +7,8 @@ import { type EventDeclaration, isEventDefinition } from '../domain/event-defini
 import { isPlainObject } from '../domain/kept-values.js'
 import type { SnapshotKind } from '../domain/snapshot.js'
 import { EnvironmentError } from '../errors.js'
-import { resolveTopic } from '../persistence/configured.js'
 import { counted, type Output } from './project.js'
+import { loadTopic } from './run-projections.js'
 
 /** What to verify, by topics such as `./dist/app.js#school`. */
 interface VerificationOptions {
@@ -28,11 +28,11 @@ export async function verifyAll(
   { application: topic, kinds: kindTopics }: VerificationOptions,
   print: (line: string) => void,
 ): Promise<number> {
-  const application = await resolveTopic(topic)
+  const application = await loadTopic(topic)
   if (!isApplication(application)) throw unusable(topic, 'an application')
   const kinds: SnapshotKind[] = []
   for (const kindTopic of kindTopics) {
-    const kind = await resolveTopic(kindTopic)
+    const kind = await loadTopic(kindTopic)
     if (!isKind(kind)) throw unusable(kindTopic, 'a class of aggregates or a decider')
     kinds.push(kind)
   }
@@ -124,11 +124,11 @@ export function addTags(command: Command, output: Output): void {
 }
 
 async function backfill(topic: string, kindTopics: readonly string[], output: Output): Promise<void> {
-  const application = await resolveTopic(topic)
+  const application = await loadTopic(topic)
   if (!isTaggedApplication(application)) throw notTaggable(topic, 'an application')
   const kinds: Array<SnapshotKind | EventDeclaration> = []
   for (const kindTopic of kindTopics) {
-    const kind = await resolveTopic(kindTopic)
+    const kind = await loadTopic(kindTopic)
     if (!isEventDefinition(kind) && !isKind(kind))
       throw notTaggable(kindTopic, 'a class of aggregates, a decider or a definition')
     kinds.push(kind)

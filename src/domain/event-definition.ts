@@ -2,7 +2,7 @@
 import { anything, callable, checkOptions, flag, type OptionTypesOf } from '../checked-options.js'
 import { EventDataError } from '../errors.js'
 import { type EventData, reservedDataNames } from './event.js'
-import { copied, isPlainObject } from './kept-values.js'
+import { copiedUnchecked, isPlainObject } from './kept-values.js'
 import { checkFields, type PersonalFields, type WithErased } from './personal-data.js'
 import type { TagsOf } from './tags.js'
 
@@ -165,7 +165,7 @@ export function validData(definition: EventDeclaration | undefined, data: EventD
   const schema = definition?.schema
   if (schema === undefined) return data
   // Some schemas change in place what they are given.
-  const result = schema['~standard'].validate(copied(data))
+  const result = schema['~standard'].validate(copiedUnchecked(data))
   if (result instanceof Promise) {
     // What it will say is of no more use.
     result.catch(() => undefined)

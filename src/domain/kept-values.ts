@@ -96,6 +96,11 @@ export function copied(value: unknown): unknown {
   return typeof value === 'object' && value !== null ? copyOf(value, 0, { isFrozen: false }) : value
 }
 
+/** The same of what nobody has checked: a value with members that the copy would not have is given back as it is, for `pinned` to refuse. */
+export function copiedUnchecked(value: unknown): unknown {
+  return typeof value === 'object' && value !== null ? copyOf(value, 0, { isFrozen: false, isOfOthers: true }) : value
+}
+
 /** A copy of arrays and plain objects that is frozen, and of maps and sets; any other value is given back as it is. */
 export function frozen(value: unknown): unknown {
   return typeof value === 'object' && value !== null ? copyOf(value, 0, { isFrozen: true }) : value
@@ -181,10 +186,13 @@ class Pinning {
     if (value instanceof Timestamp) return storable(this.#isOfState ? markedTimestamp(value) : value)
     switch (Object.getPrototypeOf(value)) {
       case Date.prototype:
+        assertBare(value, 'a Date')
         return storable(millisecondTimestamp(value as Date))
       case Map.prototype:
+        assertBare(value, 'a Map')
         return this.#map(value as Map<unknown, unknown>, this.#below(depth, 2))
       case Set.prototype:
+        assertBare(value, 'a Set')
         return new Set(this.#items([...(value as Set<unknown>)], this.#below(depth, 1)))
       case Uint8Array.prototype:
         return (value as Uint8Array).slice()
@@ -196,10 +204,11 @@ class Pinning {
   }
 
   #array(value: readonly unknown[], depth: number): unknown {
-    // The prototype of arrays is an array itself, here and in other realms; that of a class is none.
-    const prototype: unknown = Object.getPrototypeOf(value)
-    if (!Array.isArray(prototype) && valueTypeOf(value) !== undefined) return this.#instance(value, depth)
-    return Object.freeze(this.#items(value, this.#below(depth, 1)))
+    if (isOfArrayClass(value)) return this.#instance(value, depth)
+    const items = this.#items(value, this.#below(depth, 1))
+    // After the items, which have found the holes.
+    assertBare(value, 'an array')
+    return Object.freeze(items)
   }
 
   #items(value: readonly unknown[], depth: number): unknown[] {
@@ -210,10 +219,6 @@ class Pinning {
       } catch (error) {
         throw error instanceof UnkeepableValue ? error.within(`[${index}]`) : error
       }
-    }
-    // After the loop, which has found the holes.
-    if (Object.keys(value).length !== value.length) {
-      throw new UnkeepableValue('an array with members that have names, which JSON cannot have')
     }
     return result
   }
@@ -232,7 +237,8 @@ class Pinning {
     if (type !== undefined) {
       return type.isImmutable === true ? value : type.decode(this.value(type.encode(value), depth))
     }
-    if (areOtherTypesPossible()) return value
+    // A transcoder of JSON would write a list of a class as any other list.
+    if (areOtherTypesPossible() && !Array.isArray(value)) return value
     throw new UnkeepableValue(
       `an instance of ${nameOf(value)}: define a transcoding for the type and register it, by defineTranscoding() and the ` +
         'option transcodings of the application',
@@ -251,6 +257,8 @@ const pinningOfStates = new Pinning(deepestState, true)
 
 interface Copying {
   readonly isFrozen: boolean
+  /** Whether what the copy would not have makes a value stay as it is. */
+  readonly isOfOthers?: boolean
 }
 
 function copyOf(value: object, depth: number, copying: Copying): unknown {
@@ -259,9 +267,9 @@ function copyOf(value: object, depth: number, copying: Copying): unknown {
   }
   const copyMember = (member: unknown): unknown =>
     typeof member === 'object' && member !== null ? copyOf(member, depth + 1, copying) : member
+  if (copying.isOfOthers === true && hasForeignMembers(value)) return value
   if (Array.isArray(value)) {
-    if (!Array.isArray(Object.getPrototypeOf(value)) && valueTypeOf(value) !== undefined)
-      return instanceOf(value, copyMember, copying)
+    if (isOfArrayClass(value)) return instanceOf(value, copyMember, copying)
     const items = Array.from(value, copyMember)
     return copying.isFrozen ? Object.freeze(items) : items
   }
@@ -315,6 +323,33 @@ function membersOf(
     else if (member !== undefined) result[name] = member
   }
   return result
+}
+
+/** The prototype of arrays is an array itself, here and in other realms; that of a class is none. */
+function isOfArrayClass(value: readonly unknown[]): boolean {
+  return !Array.isArray(Object.getPrototypeOf(value))
+}
+
+/** @throws `UnkeepableValue` for a list, date, map or set that was given members of its own */
+function assertBare(value: object, kind: string): void {
+  if (!hasForeignMembers(value)) return
+  const isItem = Array.isArray(value) ? (name: string) => /^\d+$/.test(name) : () => false
+  const names = [...Object.keys(value).filter((name) => !isItem(name)), ...symbolsOf(value).map(String)]
+  const shown = `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''}`
+  throw new UnkeepableValue(
+    `${kind} with members of its own (${shown}), which an event does not keep: put them beside it`,
+  )
+}
+
+/** Whether a list, date, map or set was given members of its own. Bytes are not asked: to list their members takes far longer than to copy them. */
+function hasForeignMembers(value: object): boolean {
+  const isList = Array.isArray(value)
+  if (!isList && !(value instanceof Date || value instanceof Map || value instanceof Set)) return false
+  return Object.keys(value).length !== (isList ? value.length : 0) || symbolsOf(value).length > 0
+}
+
+function symbolsOf(value: object): symbol[] {
+  return Object.getOwnPropertySymbols(value).filter((key) => Object.prototype.propertyIsEnumerable.call(value, key))
 }
 
 /** Such an object is written as a list of pairs. */

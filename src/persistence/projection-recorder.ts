@@ -230,6 +230,13 @@ export interface ProjectionRecorder<Client = unknown> {
    * @throws `NotSupportedError` where this database, or the datastore, cannot have them; `ProgrammingError` for a model that there is not
    */
   shadow?(projection: string, models: readonly string[]): Promise<ProjectionShadow>
+  /**
+   * Runs work outside of any transaction, and waits for the calls of the database in it that nobody has awaited; without it nobody waits.
+   *
+   * @param title - what the work is called in messages
+   * @throws what the work throws; where they are refused, for calls that were not awaited
+   */
+  attended?(title: string, work: () => Promise<void>): Promise<void>
   /** Whether the work that has failed so may succeed when it is repeated. */
   mayPass(error: unknown): boolean
 }

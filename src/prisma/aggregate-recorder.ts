@@ -17,7 +17,7 @@ import {
   type WatchedCall,
 } from '../persistence/recorder.js'
 import type { StoredEvent } from '../persistence/stored-event.js'
-import { watchCall } from '../transaction/calls.js'
+import { attendance, watchCall, watchOutside } from '../transaction/calls.js'
 import type { TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
@@ -175,8 +175,8 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
 
   /** Lets the current transaction know of a call that is made in it; outside of one it just runs. */
   watch<T>(call: WatchedCall<T>, work: () => Promise<T>): Promise<T> {
-    const scope = this.engine.transactions.current
-    if (scope === undefined) return work()
+    const { current: scope, escapes } = this.engine.transactions
+    if (scope === undefined) return attendance.hasBegun ? watchOutside(escapes, call, work) : work()
     // A whole is over when its lifetime is, and most are wholes.
     const isOver = scope.parent === undefined ? scope.session.life.isOver : scope.isOver
     return isOver ? work() : watchCall(scope, call, work)

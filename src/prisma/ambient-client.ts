@@ -3,8 +3,9 @@
  * them.
  */
 import { NotSupportedError } from '../errors.js'
-import { type AnyMethod, ClientCall, seemsInsideOperation } from '../transaction/calls.js'
+import { type AnyMethod, attendance, attendedCalls, ClientCall, seemsInsideOperation } from '../transaction/calls.js'
 import { AsyncContext } from '../transaction/context.js'
+import type { Escapes } from '../transaction/escapes.js'
 import { checkedDeadline, checkedMaxWait, type IsolationLevel } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Transactions } from '../transaction/transactions.js'
@@ -21,7 +22,7 @@ import {
 } from './driver.js'
 import type { ClientTransaction } from './driver-transaction.js'
 import { type Guest, Guests, type OpenGuest } from './guest.js'
-import { type GuestPlace, guestOperation, modelReads } from './guest-operation.js'
+import { attendedOperation, type GuestPlace, guestOperation, modelReads } from './guest-operation.js'
 
 /** A client that is called in place of another one. */
 export interface OtherClient {
@@ -127,6 +128,7 @@ export class JoiningClients {
   #host(scopeAround: () => Scope<DriverConnection> | undefined): AmbientHost {
     const transactions = this.#transactions
     return {
+      escapes: transactions.escapes,
       guest: (client) => this.#placeIn(scopeAround(), client),
       instead: (base) => {
         const other = this.#redirected === 0 ? undefined : this.#instead.get()
@@ -179,6 +181,7 @@ function extendedLater(): NotSupportedError {
 
 /** What an ambient client needs of its datastore. */
 interface AmbientHost {
+  readonly escapes: Escapes
   /** Where to carry out operations in the transaction around this code, undefined when there is none. */
   guest(client: KnownClient): GuestPlace | undefined
   /** Calls `$transaction` of a client, so that its work joins the transaction that this begins. */
@@ -314,10 +317,12 @@ function operationMethod(
   function method(this: unknown, ...args: unknown[]): unknown {
     const made: unknown = Reflect.apply(ofBase, owner, args)
     const place = host.guest(client)
-    if (place === undefined || !isPrismaOperation(made)) return made
-    const { session, operations } = place.scope
-    const call = new ClientCall(name, session.options.escapes.areLocated ? method : undefined)
-    return guestOperation(place, made, operations.make(call, isRead))
+    if ((place === undefined && !attendance.hasBegun) || !isPrismaOperation(made)) return made
+    const { escapes } = host
+    const call = new ClientCall(name, escapes.areLocated ? method : undefined)
+    if (place !== undefined) return guestOperation(place, made, place.scope.operations.make(call, isRead))
+    const calls = attendedCalls(escapes)
+    return calls === undefined ? made : attendedOperation({ calls, escapes }, made, call)
   }
   return method
 }

@@ -236,8 +236,18 @@ export function readDriverError(error: unknown): DriverErrorFacts | undefined {
       : undefined
   if (!isRecord(cause) || typeof cause['kind'] !== 'string') return undefined
   const code = firstText(cause['originalCode'], cause['code'], cause['extendedCode'])
-  const message = firstText(cause['originalMessage'], cause['message'], cause['cause']) ?? cause['kind']
-  return { kind: cause['kind'], code, message }
+  return { kind: cause['kind'], code, message: messageOf(cause) }
+}
+
+function messageOf({ kind, originalMessage, message, cause, host, port }: Record<string, unknown>): string {
+  const said = firstText(originalMessage, message)
+  // Of a pool without connections the driver says beside it why there are none.
+  const why = said === undefined || typeof cause !== 'string' || said.includes(cause) ? '' : `: ${cause}`
+  if (said !== undefined) return `${said.replace(/\s*\n\s*/g, ' ')}${why}`
+  if (kind === 'DatabaseNotReachable' && typeof host === 'string') {
+    return `no database answers at ${host}${typeof port === 'number' ? `:${port}` : ''}`
+  }
+  return firstText(cause) ?? String(kind)
 }
 
 function firstText(...values: readonly unknown[]): string | undefined {

@@ -2,6 +2,7 @@
 import { described } from '../checked-options.js'
 import { InterfaceError } from '../errors.js'
 import type { LogOrder } from '../persistence/recorder.js'
+import type { Escapes } from '../transaction/escapes.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Telemetry } from '../transaction/telemetry.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
@@ -25,7 +26,7 @@ export interface Engine {
   /** What keeps the logs of recorders in order that say nothing of it. */
   readonly order: LogOrder | undefined
   /** `current` is the transaction of ours that is open around this code. */
-  readonly transactions: { readonly current: Scope<DriverConnection> | undefined }
+  readonly transactions: { readonly current: Scope<DriverConnection> | undefined; readonly escapes?: Escapes }
   /** The followers of this database's logs; undefined where the logs cannot be followed. */
   readonly signals: LogSignals | undefined
   /** Records how far the logs are final. */

@@ -5,7 +5,8 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { ProgrammingError } from '../errors.js'
-import { type AnyMethod, ClientCall, type Operation } from '../transaction/calls.js'
+import { type AnyMethod, type AttendedCalls, ClientCall, type Operation } from '../transaction/calls.js'
+import type { Escapes } from '../transaction/escapes.js'
 import { closedError } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
@@ -83,6 +84,36 @@ export function guestOperation(place: GuestPlace, prismas: PrismaOperation, oper
           const value: unknown = Reflect.get(target, property)
           return typeof property === 'string' && typeof value === 'function' ? nextStep(made, property, value) : value
         }
+      }
+    },
+  })
+}
+
+interface Attending {
+  readonly calls: AttendedCalls
+  readonly escapes: Escapes
+}
+
+/** Makes an operation outside of any transaction that behaves as Prisma's do, and is known to the work that is to wait for it. */
+export function attendedOperation({ calls, escapes }: Attending, prismas: PrismaOperation, call: ClientCall): object {
+  let result: Promise<unknown> | undefined
+  const send = (): Promise<unknown> => {
+    calls.forget(call)
+    return (result ??= calls.run(call, escapes, async () => await prismas))
+  }
+  calls.make(call, escapes)
+  return new Proxy(prismas, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property)
+      if (typeof property !== 'string' || typeof value !== 'function') return value
+      return (...args: unknown[]): unknown => {
+        if (property === 'then' || property === 'catch' || property === 'finally') {
+          const sent = send()
+          return Reflect.apply(Reflect.get(sent, property) as AnyMethod, sent, args)
+        }
+        // A $transaction carries it out, or it goes on to a relation.
+        calls.forget(call)
+        return Reflect.apply(value, target, args) as unknown
       }
     },
   })

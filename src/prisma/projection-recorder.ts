@@ -16,6 +16,7 @@ import type {
   ProjectionStateChange,
   ProjectionWanted,
 } from '../persistence/projection-recorder.js'
+import { attended } from '../transaction/calls.js'
 import { isTransient } from '../transaction/options.js'
 import type { RecorderDatastore } from './aggregate-recorder.js'
 import { bulkUpdate } from './bulk-update.js'
@@ -206,6 +207,10 @@ export class PrismaProjectionRecorder<Client extends object = object>
     const recorderIn = (schema: string): ProjectionRecorder =>
       new PrismaProjectionRecorder(datastore, { names, schema })
     return await newProjectionShadow(this.#engine, { projection, models, names, recorderIn })
+  }
+
+  async attended(title: string, work: () => Promise<void>): Promise<void> {
+    await attended(title, work)
   }
 
   mayPass(error: unknown): boolean {

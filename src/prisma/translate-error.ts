@@ -50,6 +50,11 @@ const byKind: Readonly<Record<string, Make>> = {
   InvalidIsolationLevel: unsupported,
 }
 
+const adviceByKind: Readonly<Record<string, string>> = {
+  DatabaseNotReachable: 'Is the server running, and is the address in the URL right?',
+  DatabaseDoesNotExist: 'Create it, or correct the URL.',
+}
+
 /**
  * What Prisma's client says by itself, where somebody else's transaction client is used.
  *
@@ -81,7 +86,8 @@ export function translateError(dialect: Dialect, error: unknown, attempted: stri
   if (facts === undefined) return undescribed(error, attempted)
   const missing = missingTable(facts)
   if (missing !== undefined) return programming(`Could not ${attempted}: ${missing}.`, error)
-  const message = `Could not ${attempted}: ${facts.message}`
+  const advice = adviceByKind[facts.kind]
+  const message = `Could not ${attempted}: ${facts.message}${advice === undefined ? '' : `. ${advice}`}`
   const known = dialect.translate(facts, message, error) ?? byKind[facts.kind]?.(message, error)
   return known ?? new DatabaseError(message, { cause: error })
 }

@@ -184,7 +184,7 @@ export class BatchWork {
 
   /** Lets events be handled outside of any transaction, and moves the position when that has succeeded. */
   async #runOutside(outside: OutsideWork, items: readonly Notification[], to: bigint): Promise<void> {
-    const { key, recorder, limits, source, signal = new AbortController().signal } = this.#host
+    const { key, recorder, limits } = this.#host
     const from = this.#position
     const begun = performance.now()
     // A process that was stopped for so long would do what another one has done meanwhile.
@@ -193,7 +193,7 @@ export class BatchWork {
     const watch = this.#watch()
     watch.begin(free)
     try {
-      if (free.length > 0) await outside.handle(free, source.name, signal)
+      if (free.length > 0) await handleOutside(this.#host, outside, free)
     } finally {
       watch.end()
     }
@@ -352,6 +352,18 @@ export class BatchWork {
     const { name, version, partition } = this.#host.key
     return { projection: name, version, partition }
   }
+}
+
+type OutsideHost = Pick<BatchHost, 'projection' | 'recorder' | 'source' | 'signal'>
+
+/** Lets events be handled outside of any transaction. */
+export async function handleOutside(
+  { projection, recorder, source, signal = new AbortController().signal }: OutsideHost,
+  outside: OutsideWork,
+  events: readonly PositionedEvent[],
+): Promise<void> {
+  const handle = (): Promise<void> => outside.handle(events, source.name, signal)
+  await (recorder.attended?.(`a handler of reaction ${projection.name}`, handle) ?? handle())
 }
 
 /** What a projection is called in messages. */

@@ -3,7 +3,7 @@
  * batches as often as an event that fails is tried.
  */
 import type { ParkedEvent, ProjectionKey, ProjectionRecorder } from '../persistence/projection-recorder.js'
-import { type BatchLimits, pauseBefore } from './batch-work.js'
+import { type BatchLimits, handleOutside, pauseBefore } from './batch-work.js'
 import type { PositionedEvent } from './handlers.js'
 import { partitionOf, reasonOf } from './parked-keys.js'
 import type { Projection } from './projection.js'
@@ -60,7 +60,7 @@ async function succeeds(host: ParkedRetryHost, parked: ParkedEvent): Promise<boo
         }
       })
     } else {
-      await outside.handle(await eventOf(host, parked), host.source.name, host.signal ?? new AbortController().signal)
+      await handleOutside(host, outside, await eventOf(host, parked))
       await recorder.beside(keys, async () => void (await isTakenBack(host, parked)))
     }
     return true

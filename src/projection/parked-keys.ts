@@ -94,7 +94,11 @@ export function reasonOf(error: unknown): string {
 
 function textOf(error: unknown): string {
   try {
-    return error instanceof Error ? `${error.name}: ${error.message}` : String(error)
+    if (error instanceof Error) return `${error.name}: ${error.message === '' ? 'without a message' : error.message}`
+    const text = String(error)
+    return typeof error === 'string' && text !== ''
+      ? text
+      : `Something else than an Error was thrown: ${text === '' ? 'an empty text' : text}. Throw an Error that says what has failed.`
   } catch {
     return 'Something was thrown that cannot be shown as a text.'
   }

@@ -406,7 +406,8 @@ export class ProjectionPart {
     }
     if (this.#isStopping || error instanceof DatastoreClosedError) return
     this.#rest('waiting')
-    this.error = error
+    // Undefined would say that nothing has failed.
+    this.error = error ?? reasonOf(error)
     this.#restsUntil = performance.now() + restartMs
     process.emitWarning(`The ${titleOf(this.host.projection)} has failed, and begins again. ${reasonOf(error)}`, {
       code: 'ES_PROJECTION_FAILED',

@@ -208,7 +208,9 @@ export class TimerWork {
     if (timer === undefined) return nothing
     const renewal = setInterval(() => void recorder.extendTimer(timer, leaseMs).catch(() => false), leaseMs / 3)
     try {
-      await outsideOfTransactions(async () => await this.#handle(timer, read))
+      const title = `a handler of timers in reaction ${this.#taken.get(timer.topic)?.reaction.name ?? ''}`
+      const handle = (): Promise<void> => outsideOfTransactions(() => this.#handle(timer, read))
+      await (this.#host.recorder.attended?.(title, handle) ?? handle())
     } catch (error) {
       return { timers: [timer], error }
     } finally {

@@ -223,6 +223,104 @@ function noticed<T>(promise: Promise<T>, onNoticed: () => void): Promise<T> {
   })
 }
 
+/** Those of work outside of any transaction that is done when they are, such as a handler of a reaction. */
+export class AttendedCalls {
+  readonly #title: string
+  readonly #calls = new Calls()
+  /** Operations that do nothing before they are awaited. */
+  readonly #made = new Set<Call>()
+  /** Of the datastore that was called first. */
+  #escapes: Escapes | undefined
+  #isOver = false
+
+  /** @param title - what the work is called in messages */
+  constructor(title: string) {
+    this.#title = title
+  }
+
+  /** An operation was made, which does nothing before it is awaited. */
+  make(call: Call, escapes: Escapes): void {
+    this.#escapes ??= escapes
+    this.#made.add(call)
+  }
+
+  /** It is sent now, or something else is done in its place. */
+  forget(call: Call): void {
+    this.#made.delete(call)
+  }
+
+  /** Runs a call, at once. */
+  run<T>(call: Call, escapes: Escapes, work: () => Promise<T>): Promise<T> {
+    this.#escapes ??= escapes
+    return this.#isOver ? this.#late(call, escapes, work) : this.#calls.run(call, work)
+  }
+
+  async #late<T>(call: Call, escapes: Escapes, work: () => Promise<T>): Promise<T> {
+    escapes.report(
+      `${String(call)} was called after ${this.#title} had ended, and may be lost: await it there. ${whatIsMeant}`,
+    )
+    return await work()
+  }
+
+  /**
+   * Waits for the calls that nobody has awaited. @param signal - gives up waiting
+   *
+   * @throws `EscapeError` for a call that has failed unseen; where escapes are refused, also for one that was not awaited
+   */
+  async end(signal: AbortSignal): Promise<void> {
+    const running = [...this.#calls.running]
+    await this.#calls.quiet(signal)
+    this.#isOver = true
+    const failed = this.#calls.unnoticed
+    if (failed !== undefined) throw failedUnseen(this.#title, failed)
+    if (running.length > 0) {
+      this.#escapes?.report(
+        `Work was still running when ${this.#title} had returned: ${named(running).join(', ')}. Await everything there, with ` +
+          `Promise.all for what runs side by side. ${whatIsMeant}`,
+      )
+    }
+    if (this.#made.size > 0) {
+      this.#escapes?.report(
+        `An operation was made in ${this.#title} and not awaited, so it did not run: ${named([...this.#made]).join(', ')}. ` +
+          'Await it: Prisma sends nothing before that.',
+      )
+    }
+  }
+}
+
+const whatIsMeant = 'What is to go on longer needs a transaction of its own (propagation "requiresNew").'
+
+/** Stays where code steps out of transactions: what it does there is waited for as well. */
+const attending = new AsyncContext<AttendedCalls>(true)
+
+/** Whether such work has ever begun in this process: calls outside of transactions need not ask before. */
+export const attendance: { hasBegun: boolean } = { hasBegun: false }
+
+/** Those around this code, where the datastore watches calls; undefined outside of such work. */
+export function attendedCalls({ areWatched }: Escapes): AttendedCalls | undefined {
+  return areWatched ? attending.get() : undefined
+}
+
+/**
+ * Runs work outside of any transaction that is done when its calls are.
+ *
+ * @param title - what it is called in messages
+ * @throws what the work throws; what `end` of its calls throws
+ */
+export async function attended(title: string, work: () => Promise<void>): Promise<void> {
+  const calls = new AttendedCalls(title)
+  attendance.hasBegun = true
+  const { signal } = new AbortController()
+  try {
+    await attending.run(calls, work)
+  } catch (error) {
+    // What the work throws comes first.
+    await calls.end(signal).catch(() => undefined)
+    throw error
+  }
+  await calls.end(signal)
+}
+
 /** Any method of what is called. */
 export type AnyMethod = (...args: unknown[]) => unknown
 
@@ -293,6 +391,17 @@ export function watchCall<T>(
   return scope.calls.run(call, undone === undefined ? work : () => unlessUndone(scope, work, undone))
 }
 
+/** The same of a call outside of any transaction, where it belongs to work that is to wait for it. */
+export function watchOutside<T>(
+  escapes: Escapes | undefined,
+  { name, owner }: WatchedCall<T>,
+  work: () => Promise<T>,
+): Promise<T> {
+  const calls = escapes === undefined ? undefined : attendedCalls(escapes)
+  if (escapes === undefined || calls === undefined) return work()
+  return calls.run(new ClientCall(name, escapes.areLocated ? methodOf(owner, name) : undefined), escapes, work)
+}
+
 async function unlessUndone<T>(scope: Watching, work: () => Promise<T>, undone: () => T): Promise<T> {
   try {
     return await work()
@@ -355,12 +464,7 @@ export async function untilQuiet(ending: Ending, hasPart: boolean): Promise<stri
 export function reportUnfinished(ending: Ending, running: string | undefined): void {
   const { calls, operations, session } = ending
   const failed = calls.unnoticed
-  if (failed !== undefined) {
-    throw new EscapeError(
-      `A call in ${ending.title} has failed, and nobody has awaited it: ${String(failed.call)}. Await every call; why it failed is the cause.`,
-      { cause: failed.error },
-    )
-  }
+  if (failed !== undefined) throw failedUnseen(ending.title, failed)
   if (running !== undefined) {
     report(
       session,
@@ -375,6 +479,13 @@ export function reportUnfinished(ending: Ending, running: string | undefined): v
     session,
     `An operation was made in ${ending.title} and not awaited before its commit, so it did not run: ${named(neverStarted).join(', ')}. ` +
       'Await it, or give it to $transaction([…]): Prisma sends nothing before that.',
+  )
+}
+
+function failedUnseen(title: string, { call, error }: FailedCall): EscapeError {
+  return new EscapeError(
+    `A call in ${title} has failed, and nobody has awaited it: ${String(call)}. Await every call; why it failed is the cause.`,
+    { cause: error },
   )
 }
 

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { checkOptions } from '../checked-options.js'
 import { NoTransactionError, NotSupportedError, ProgrammingError } from '../errors.js'
+import { attendance, attendedCalls, ClientCall } from './calls.js'
 import type { ConnectionSource, Holder, TransactionConnection } from './connection.js'
 import { AsyncContext } from './context.js'
 import type { Escapes } from './escapes.js'
@@ -35,8 +36,8 @@ export type Work<Connection extends TransactionConnection, T> = (scope: Scope<Co
 export class Transactions<Connection extends TransactionConnection> {
   readonly defaults: TransactionDefaults
   readonly telemetry: Telemetry
+  readonly escapes: Escapes
   readonly #source: ConnectionSource<Connection>
-  readonly #escapes: Escapes
   /** The scope that is the current one; undefined in it where code has stepped out of all. */
   readonly context: AsyncContext<Scope<Connection> | DeferredScope<Connection>> = new AsyncContext()
   /** The outermost scopes that have not ended, and those that may still be begun. */
@@ -51,7 +52,7 @@ export class Transactions<Connection extends TransactionConnection> {
     this.#source = source
     this.defaults = defaults
     this.telemetry = telemetry
-    this.#escapes = escapes
+    this.escapes = escapes
   }
 
   /** The innermost scope around this code, ended or not; undefined outside of any. */
@@ -98,7 +99,7 @@ export class Transactions<Connection extends TransactionConnection> {
       label,
       around: aroundOfAny.filter(({ source }) => source === this.#source),
       aroundOfAny,
-      escapes: this.#escapes,
+      escapes: this.escapes,
       autoflush,
       attempt: (failed?.session.options.attempt ?? 0) + 1,
       telemetry: this.telemetry,
@@ -138,11 +139,13 @@ export class Transactions<Connection extends TransactionConnection> {
     work: Work<Connection, T>,
     options: TransactionOptions,
   ): Promise<T> {
+    const begin = (): Promise<T> =>
+      attendance.hasBegun ? this.#runAttended(work, options) : this.#runOutermost(work, options)
     switch (propagation) {
       case 'required':
-        return current === undefined ? this.#runOutermost(work, options) : join(current, work, options)
+        return current === undefined ? begin() : join(current, work, options)
       case 'nested':
-        return current === undefined ? this.#runOutermost(work, options) : this.#runNested(current, work, options)
+        return current === undefined ? begin() : this.#runNested(current, work, options)
       case 'mandatory':
         if (current === undefined) throw new NoTransactionError(missing('mandatory'))
         return join(current, work, options)
@@ -189,6 +192,12 @@ export class Transactions<Connection extends TransactionConnection> {
   get #isInside(): boolean {
     for (const here of this.context.all()) if (here instanceof DeferredScope && here.isExpected) return true
     return this.around().length > 0
+  }
+
+  #runAttended<T>(work: Work<Connection, T>, options: TransactionOptions): Promise<T> {
+    const run = (): Promise<T> => this.#runOutermost(work, options)
+    const calls = attendedCalls(this.escapes)
+    return calls === undefined ? run() : calls.run(new ClientCall('a transaction', undefined), this.escapes, run)
   }
 
   async #runOutermost<T>(work: Work<Connection, T>, options: TransactionOptions): Promise<T> {

@@ -1,8 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { run } from '../../src/cli/program.js'
 import { rowsOf } from '../support/empty-databases.js'
 
 let folder: string
@@ -63,6 +64,68 @@ describe('the command line', () => {
     const { code, err } = command(['migrate', ...migrations, '--url', 'mongodb://127.0.0.1/db'])
     expect(code).toBe(1)
     expect(err).toContain('its scheme is none of file:, postgres:')
+  })
+
+  test('makes no file of SQLite but for migrations, and says which one is missing', () => {
+    const file = join(folder, 'missing.db')
+    for (const name of ['doctor', 'projections status', 'export -']) {
+      const { code, err } = command([...name.split(' '), '--url', `file:${file}`])
+      expect([code, err]).toEqual([1, expect.stringMatching(/^Error: Could not (look at|export) the \w+: there is/)])
+      expect(err).toContain(`there is no file ${file}, which the URL file:${file} names. Run the command in the folder`)
+    }
+    expect(existsSync(file)).toBe(false)
+  })
+
+  test('says what was attempted on which file or server, and what to do', async () => {
+    const missing = { print: () => undefined, complain: (line: string) => void lines.push(line) }
+    const lines: string[] = []
+    const script = join(folder, 'migrations', '1_dogs')
+    mkdirSync(script, { recursive: true })
+    writeFileSync(join(script, 'migration.sql'), 'CREATE TABLE dogs (id INT); CREATE TABLE dogs (id INT);')
+    writeFileSync(join(folder, 'text.db'), 'no database, but a text that is long enough to be taken for one'.repeat(9))
+    const migrate = ['migrate', '--migrations', join(folder, 'migrations'), '--url']
+    for (const args of [
+      [...migrate, `file:${join(folder, 'dogs.db')}`],
+      [...migrate, `file:${join(folder, 'nowhere/dogs.db')}`],
+      ['doctor', '--url', `file:${join(folder, 'text.db')}`],
+      ['doctor', '--url', 'postgresql://nobody@127.0.0.1:1/none'],
+      ['import', join(folder, 'none.jsonl'), '--url', `file:${join(folder, 'dogs.db')}`],
+    ]) {
+      expect(await run(args, missing)).toBe(1)
+    }
+    expect(lines).toEqual([
+      expect.stringMatching(
+        /^Error: Could not apply migration 1_dogs: .* Repair .*, then say so with --resolve 1_dogs/,
+      ),
+      expect.stringContaining(`Could not open the database in the file ${join(folder, 'nowhere/dogs.db')}: `),
+      expect.stringMatching(/^Error: Could not .*: file is not a database/),
+      'Error: Could not look at the database: no database answers at 127.0.0.1:1. Is the server running, and is the address in the URL right?',
+      expect.stringMatching(/^Error: Could not import .*none\.jsonl: it cannot be read: ENOENT.* Nothing is stored/),
+    ])
+  })
+
+  test('says of TypeScript that cannot be loaded what to do, also for a backfill of tags', () => {
+    const file = join(folder, 'kennel.mts')
+    writeFileSync(file, "import { missing } from './missing.js'\nexport const school = missing")
+    const { code, err } = command(['tags', 'backfill', '--application', `${file}#school`, '--kind', `${file}#Dog`])
+    expect([code, err]).toEqual([1, expect.stringContaining(`${file} is TypeScript: install tsx in the project`)])
+  })
+
+  test('ends quietly when nobody reads what it prints any more', async () => {
+    const url = `file:${join(folder, 'test.db')}`
+    command(['migrate', ...migrations, '--url', url])
+    // More than a pipe holds.
+    await rowsOf(
+      url,
+      `INSERT INTO stored_events (originator_id, originator_version, topic, state)
+       WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+       SELECT 'a' || i, 1, 'Dog.Born', CAST('{"name":"a name that is rather long, so that a pipe is soon full"}' AS BLOB) FROM n`,
+    )
+    for (const args of ['export -', 'tail --last 2000']) {
+      const line = `"${process.execPath}" --import tsx src/cli/main.ts ${args} --url ${url} | head -n 1; exit \${PIPESTATUS[0]}`
+      const { status, stdout, stderr } = spawnSync('bash', ['-c', line], { encoding: 'utf8', timeout: 30_000 })
+      expect([status, stderr, stdout.split('\n').length]).toEqual([141, '', 2])
+    }
   })
 
   test('shows its commands', () => {

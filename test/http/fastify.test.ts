@@ -122,6 +122,25 @@ describe.each(databasesOf('sqlite', 'postgresql'))('Fastify on $name', (kind) =>
     expect(await open.dogs()).toEqual([])
   })
 
+  it('runs an onSend hook again for the answer of its error: one that writes for success alone leaves the first error', async () => {
+    await fastify.register(transactions, { datastore: open.datastore })
+    const handled: string[] = []
+    fastify.setErrorHandler((error: Error, _request, reply) => {
+      handled.push(error.message)
+      void reply.status(500).send({ message: error.message })
+    })
+    fastify.addHook('onSend', async (request, reply) => {
+      if (request.url === '/cured' && reply.statusCode >= 400) return
+      await save('of the hook')
+      throw new Error('the first')
+    })
+    for (const path of ['/twice', '/cured']) fastify.post(path, async () => ({ made: true }))
+    expect(await (await post('/twice')).json()).toMatchObject({ code: 'ES_TRANSACTION_CLOSED' })
+    expect(await (await post('/cured')).json()).toEqual({ message: 'the first' })
+    expect(handled).toEqual(['the first', 'the first'])
+    expect(await open.dogs()).toEqual([])
+  })
+
   it('is open in the preHandler hooks of a route, and not before', async () => {
     await fastify.register(transactions, { datastore: open.datastore })
     const seen: unknown[] = []

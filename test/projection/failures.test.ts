@@ -126,7 +126,12 @@ describe.each(oneOfEach)('on $name', (kind) => {
   it.each([
     ['a text that databases do not keep', new Error('no\0such trick \ud800')],
     ['something that cannot be shown', Object.create(null) as unknown],
-  ])('blocks at an event that fails with %s, or puts it aside', async (_name, thrown) => {
+    [
+      'nothing',
+      undefined,
+      'Something else than an Error was thrown: undefined. Throw an Error that says what has failed.',
+    ],
+  ])('blocks at an event that fails with %s, or puts it aside', async (_name, thrown, reason?: string) => {
     const handlers = [
       on(Dog, 'TrickAdded', ({ data }) => {
         if ((data as { readonly trick: string }).trick === 'bite') throw thrown
@@ -134,13 +139,14 @@ describe.each(oneOfEach)('on $name', (kind) => {
     ]
     const parking = defineProjection({ name: 'parking', onError: 'park', on: handlers })
     const runner = await runnerOf([defineProjection({ name: 'blocking', on: handlers }), parking])
-    const { stop } = warnings('ES_PROJECTION_BLOCKED')
+    const { seen, stop } = warnings('ES_PROJECTION_BLOCKED')
     onTestFinished(stop)
     await school.register('Fido')
     await addTricks('Fido', 'bite', 'sit')
     await runner.start()
     await runner.wait('parking', 3n, { timeoutMs })
     await expect(runner.wait('blocking', 3n, { timeoutMs })).rejects.toBeInstanceOf(ProjectionBlockedError)
+    await vi.waitFor(() => expect(seen).toEqual([expect.stringContaining(reason ?? 'stands still at event 2')]))
   })
 
   it.each([undefined, 'a\0b', 'x'.repeat(256)])('says of a key that it cannot be kept: %j', async (key) => {

@@ -21,6 +21,7 @@ import {
 import { definePageReaction } from '../../src/projection/reaction.js'
 import { accounts, Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
+import { warningsOf } from '../prisma/warnings.js'
 import { oneOfEach } from '../support/databases.js'
 
 const timeoutMs = 30_000
@@ -237,6 +238,107 @@ describe.each(oneOfEach)('on $name', (kind) => {
     await Promise.all([first.start(), second.start()])
     await first.wait('mails', 1n, { timeoutMs })
     expect(ids).toEqual(['TrainingSchool/1'])
+  })
+
+  describe('finds what a handler outside of transactions has not awaited', () => {
+    const forgotten: ReadonlyArray<readonly [name: string, call: () => unknown, message: RegExp]> = [
+      [
+        'made',
+        () => void db.owner.create({ data: { name: 'Ann', dog: 'a' } }),
+        /An operation was made in a handler of reaction made and not awaited, so it did not run: owner\.create \(.*reactions\.test/,
+      ],
+      [
+        'sent',
+        () => void db.owner.create({ data: { name: 'Ann', dog: 'a' } }).then(() => undefined),
+        /Work was still running when a handler of reaction sent had returned: owner\.create/,
+      ],
+      [
+        'saved',
+        () => void school.register('Rex'),
+        /Work was still running when a handler of reaction saved had returned: TrainingSchool\.save/,
+      ],
+      [
+        'apart',
+        () => void open.datastore.transaction(async () => await db.owner.count()),
+        /Work was still running when a handler of reaction apart had returned: a transaction/,
+      ],
+      [
+        'failed',
+        () => void school.repository.get(Dog, 'nobody'),
+        /A call in a handler of reaction failed has failed, and nobody has awaited it: TrainingSchool\.repository\.get/,
+      ],
+    ]
+    const reactionTo = (call: () => unknown, name = 'mails'): Reaction =>
+      defineReaction({
+        name,
+        from: 'start',
+        transaction: false,
+        on: [on(Dog, 'Registered', ({ data }) => (nameIn(data) === 'Fido' ? call() : undefined))],
+      })
+
+    it('an operation of Prisma, a transaction, and a call of the application', async () => {
+      await school.register('Fido')
+      for (const [name, call, message] of forgotten) {
+        const runner = await runnerOf([reactionTo(call, name)])
+        await expect(runner.runOnce()).rejects.toThrow(message)
+        await expect(runner.positionOf([name])).resolves.toBe(0n)
+      }
+    })
+
+    it('but nothing that is awaited, belongs to a $transaction, or is a transaction of its own', async () => {
+      let beside: Promise<unknown> | undefined
+      const { datastore } = open
+      const runner = await runnerOf([
+        reactionTo(async () => {
+          await db.owner.create({ data: { name: 'Ann', dog: 'a' } })
+          await db.$transaction([db.owner.create({ data: { name: 'Bo', dog: 'b' } }), db.owner.count()])
+          await Promise.all([school.register('Rex'), db.owner.findUnique({ where: { dog: 'a' } }).toys()])
+          beside = datastore.transaction(async () => await db.owner.count(), { propagation: 'requiresNew' })
+        }),
+      ])
+      await school.register('Fido')
+      await runner.runOnce()
+      await beside
+      expect(await open.dogs()).toEqual(['a', 'b'])
+    })
+
+    it('and what goes on after it', async () => {
+      let late: Promise<unknown> | undefined
+      const runner = await runnerOf([
+        reactionTo(() => {
+          late = delay(200).then(async () => await db.owner.count())
+          late.catch(() => undefined)
+        }),
+      ])
+      await school.register('Fido')
+      await runner.runOnce()
+      await expect(late).rejects.toThrow(
+        /owner\.count \(.*\) was called after a handler of reaction mails had ended, and may be lost: await it there/,
+      )
+    })
+
+    it('waits for it and warns, outside of tests', async () => {
+      const warning = await openDatabase(kind, { onEscape: 'warn' })
+      onTestFinished(() => warning.close())
+      const application = new TrainingSchool({ datastore: warning.datastore })
+      const create = (dog: string) => warning.db.owner.create({ data: { name: 'Ann', dog } })
+      const mails = reactionTo(() => {
+        void create('never')
+        void create('a').then(() => undefined)
+      })
+      const { datastore } = warning
+      const runner = new ProjectionRunner({ application, datastore, projections: [mails], poison })
+      await runner.createTable()
+      await application.register('Fido')
+      const messages = await warningsOf('ES_ESCAPE', async () => await runner.runOnce())
+      expect(messages).toEqual([
+        expect.stringMatching(
+          /^Work was still running when a handler of reaction mails had returned: owner\.create\. /,
+        ),
+        expect.stringMatching(/not awaited, so it did not run: owner\.create\. Await it/),
+      ])
+      expect([await warning.dogs(), await runner.positionOf(['mails'])]).toEqual([['a'], 1n])
+    })
   })
 
   it('puts aside what fails outside of transactions, with those of its key, until they are tried again', async () => {

@@ -27,6 +27,8 @@ class Point {
   readonly x = 1
 }
 
+class Tags extends Array<string> {}
+
 /** One row of the table. */
 export interface ValueCase {
   /** As the table has it. */
@@ -178,7 +180,12 @@ export const refused: readonly RefusedCase[] = [
   {
     value: 'an array with other members than its items',
     make: () => /b/.exec('abc'),
-    message: 'an array with members that have names, which JSON cannot have',
+    message: 'an array with members of its own (index, input, groups), which an event does not keep',
+  },
+  {
+    value: 'a `Date`, `Map` or `Set` with members of its own',
+    make: () => Object.assign(new Date(0), { note: 'x' }),
+    message: 'a Date with members of its own (note), which an event does not keep',
   },
   {
     value: 'more than 200 lists or objects within each other',
@@ -190,6 +197,11 @@ export const refused: readonly RefusedCase[] = [
     value: 'instances of a class without a transcoding',
     make: () => new Point(),
     message: 'an instance of Point: define a transcoding for the type and register it',
+  },
+  {
+    value: 'instances of a class of arrays, maps or dates',
+    make: () => new Tags('a', 'b'),
+    message: 'an instance of Tags: define a transcoding for the type and register it',
   },
   {
     value: 'typed arrays but `Uint8Array`',

@@ -10,7 +10,9 @@ import {
   type ApplicationOptions,
   DataError,
   defineDecider,
+  defineEvent,
   event,
+  type StandardSchema,
   TranscodingNotRegisteredError,
 } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
@@ -111,6 +113,32 @@ describe.each(refused)('an event refuses $value', ({ make, message }) => {
     expect(command).toThrow(DataError)
     expect(command).toThrow('Cannot trigger BoxDecider.Put, version 1 of a: value')
   })
+})
+
+it('members of maps and sets, and symbols of lists and dates, are refused as well', () => {
+  const mark = Symbol('mark')
+  const odd: ReadonlyArray<[unknown, string]> = [
+    [Object.assign(new Map(), { a: 1 }), 'a Map with members of its own (a)'],
+    [Object.assign(new Set(), { a: 1, b: 1, c: 1, d: 1 }), 'a Set with members of its own (a, b, c, …)'],
+    [Object.assign([1], { [mark]: 1 }), 'an array with members of its own (Symbol(mark))'],
+    [Object.assign(new Date(0), { [mark]: 1 }), 'a Date with members of its own (Symbol(mark))'],
+  ]
+  for (const [value, message] of odd) expect(() => new Box().put(value)).toThrow(message)
+})
+
+it('a schema that lets such values pass does not hide them', () => {
+  const anything = { '~standard': { version: 1, vendor: 'test', validate: (value: unknown) => ({ value }) } } as const
+  const Seen = defineEvent('Seen', anything as StandardSchema<{ value: unknown }>)
+  class Watcher extends Aggregate {
+    @event(Seen)
+    see(_data: { readonly value: unknown }): void {}
+  }
+  const watcher = new Watcher()
+  for (const value of [Object.assign(new Date(0), { note: 'x' }), /b/.exec('abc')]) {
+    expect(() => watcher.see({ value })).toThrow('with members of its own')
+  }
+  class Tags extends Array<string> {}
+  expect(() => watcher.see({ value: Tags.of('a') })).toThrow('an instance of Tags')
 })
 
 it('a time of an event is refused where it could not be read', () => {
