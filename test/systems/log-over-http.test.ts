@@ -18,7 +18,7 @@ import {
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { randomNumbers } from '../restarts/random-numbers.js'
-import { casesOn, databases, databasesOf, oneOfEach } from '../support/databases.js'
+import { casesOn, databases, databasesOf, oneOf, oneOfEach } from '../support/databases.js'
 import { type Running, starts } from './log-servers.js'
 import { cachingProxy, droppingProxy } from './proxies.js'
 
@@ -46,7 +46,7 @@ const countsOf = (db: TestClient) =>
     ),
   })
 
-describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
+describe.each(oneOf('postgresql', 'sqlite'))('on $name', (kind) => {
   describe.each(casesOn(kind, Object.entries(starts)))('%s', (_name, start) => {
     let open: OpenDatabase
     let school: TrainingSchool
