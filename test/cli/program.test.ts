@@ -3,7 +3,6 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writ
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { bundled } from '../support/bundled.js'
 import { rowsOf } from '../support/empty-databases.js'
 
 let folder: string
@@ -14,8 +13,6 @@ beforeEach(() => {
 
 afterEach(() => rmSync(folder, { recursive: true }))
 
-const main = new URL('../../src/cli/main.ts', import.meta.url)
-
 /** Runs the command line as its users do, in a process of its own. */
 function command(
   args: readonly string[],
@@ -23,7 +20,7 @@ function command(
 ): { code: number | null; out: string; err: string } {
   const { PRISMA_URL: _url, DATABASE_URL: _databaseUrl, ...inherited } = process.env
   const env = { ...inherited, ...variables }
-  const { status, stdout, stderr } = spawnSync(process.execPath, [bundled(main), ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
     env,
     encoding: 'utf8',
     timeout: 15_000,

@@ -93,9 +93,8 @@ describe.each(oneOfEach)('on $name', (kind) => {
 describe.each(databasesOf('sqlite').slice(0, 1))('on $name, compressed', (kind) => {
   for (const place of ['before', 'after'] as const) {
     // Express 4 writes by the same code as Express 5.
-    describe.each(answeringFrameworks.slice(0, 2))(
-      `$name with a compressing middleware ${place} ours`,
-      (framework) => describeAnswers(kind, framework, place),
+    describe.each(answeringFrameworks.slice(0, 2))(`$name with a compressing middleware ${place} ours`, (framework) =>
+      describeAnswers(kind, framework, place),
     )
   }
 })
