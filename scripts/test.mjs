@@ -114,11 +114,14 @@ function reportNotRun() {
   if (isShort) {
     console.log('not run, but by npm run test:all:')
     for (const { what } of longTests) console.log(`  ${what}`)
-    console.log('  more than one framework on other databases than the first')
+    console.log('  each framework on each database: each runs on one of the first two')
     if (betterSqlite3) console.log('  SQLite through libsql')
   } else if (args.length === 0) {
     console.log('not run by any command:')
-    console.log('  each framework on each database: all run on the first database, every second one on each other')
-    if (betterSqlite3) console.log('  what stands on the recorders on SQLite through libsql: it runs on better-sqlite3')
+    console.log('  each framework on each database: all run on the first database, one on each other')
+    if (betterSqlite3)
+      console.log(
+        '  what stands on the recorders or on transactions on SQLite through libsql: it runs on better-sqlite3',
+      )
   }
 }

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { Application, ConcurrencyError, EventSourcedLog, NAMESPACE_URL, uuid5 } from '../../src/index.js'
 import { openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { Dog } from './dogs.js'
 
 interface Registrations {
@@ -12,7 +12,7 @@ interface Registrations {
 
 const stores = [
   { name: 'memory', open: async () => ({ application: new Application(), close: async () => {} }) },
-  ...databases.map((kind) => ({
+  ...oneOfEach.map((kind) => ({
     name: kind.name,
     async open() {
       const opened = await openDatabase(kind)

@@ -13,12 +13,12 @@ import {
   sectionToJSON,
 } from '../../src/index.js'
 import { openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { Dog } from './dogs.js'
 
 const stores = [
   { name: 'memory', open: async () => ({ application: new Application(), close: async () => {} }) },
-  ...databases.map((kind) => ({
+  ...oneOfEach.map((kind) => ({
     name: kind.name,
     async open() {
       const opened = await openDatabase(kind)

@@ -4,7 +4,7 @@ import { Aggregate, type AggregateClass, Application, type ApplicationOptions, e
 import { InMemoryFactory } from '../../src/persistence/in-memory-factory.js'
 import { InMemoryAggregateRecorder, InMemoryApplicationRecorder } from '../../src/persistence/in-memory-recorders.js'
 import { openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const steps = [
   (data: { readonly a: string }): object => ({ aa: data.a.toUpperCase(), b: 0 }),
@@ -82,7 +82,7 @@ const stores = [
     name: 'in memory',
     open: async (): Promise<Store> => ({ options: { factory: new OneStore() }, close: async () => {} }),
   },
-  ...databases.map((kind) => ({
+  ...oneOfEach.map((kind) => ({
     name: `on ${kind.name}`,
     async open(): Promise<Store> {
       const opened = await openDatabase(kind)

@@ -11,7 +11,7 @@ import {
   uuid5,
 } from '../../src/index.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { databases, type TestDatabaseKind } from '../support/databases.js'
+import { oneOfEach, type TestDatabaseKind } from '../support/databases.js'
 
 const mebibyte = 1024 * 1024
 const originatorId = (name: number | string): string => uuid5(NAMESPACE_URL, `/bounds/${name}`)
@@ -64,7 +64,7 @@ function fillLog(kind: TestDatabaseKind, rows: number): string[] {
   }
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let recorder: PrismaApplicationRecorder<TestClient>
   beforeAll(async () => {

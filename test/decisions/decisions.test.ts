@@ -13,7 +13,7 @@ import {
   typed,
 } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases, oneOfEach } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { CourseDefined, CourseFull, CourseSchool, joined, StudentSubscribed, taken } from './school.js'
 
 const Registered = defineEvent('Registered', typed<{ email: string }>(), { tags: ({ email }) => ({ email }) })
@@ -28,10 +28,10 @@ class Customer extends Aggregate {
   }
 }
 
-const places = [...databases.map(({ name }) => ({ name })), { name: 'memory' }]
+const places = [...oneOfEach.map(({ name }) => ({ name })), { name: 'memory' }]
 
 describe.each(places)('decisions by tags on $name', ({ name }) => {
-  const kind = databases.find((database) => database.name === name)
+  const kind = oneOfEach.find((database) => database.name === name)
   let open: OpenDatabase | undefined
   let school: CourseSchool
   beforeAll(async () => {

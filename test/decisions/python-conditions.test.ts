@@ -10,7 +10,7 @@ import { AppendConditionError, Application, type StoredEvent } from '../../src/i
 import type { TagQuery } from '../../src/recorders.js'
 import type { TaggingRecorder } from '../../src/testing/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 /** `type1 and tagX`: the words of Python's comments. */
 function query(text: string): TagQuery {
@@ -59,10 +59,10 @@ const passing: ReadonlyArray<[query: string, after: number]> = [
   ['type1 and tagX', 1],
 ]
 
-const places = [...databases.map(({ name }) => ({ name })), { name: 'memory' }]
+const places = [...oneOfEach.map(({ name }) => ({ name })), { name: 'memory' }]
 
 describe.each(places)('on $name, as in Python', ({ name }) => {
-  const kind = databases.find((database) => database.name === name)
+  const kind = oneOfEach.find((database) => database.name === name)
   let open: OpenDatabase | undefined
   let recorder: TaggingRecorder
   let ids: readonly bigint[]

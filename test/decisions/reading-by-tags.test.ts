@@ -13,13 +13,13 @@ import {
   secret,
 } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases, oneOfEach } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { CourseSchool, StudentSubscribed } from './school.js'
 
-const places = [...databases.map(({ name }) => ({ name })), { name: 'memory' }]
+const places = [...oneOfEach.map(({ name }) => ({ name })), { name: 'memory' }]
 
 describe.each(places)('by tags, on $name', ({ name }) => {
-  const kind = databases.find((database) => database.name === name)
+  const kind = oneOfEach.find((database) => database.name === name)
   let open: OpenDatabase | undefined
   let school: CourseSchool
   beforeAll(async () => {
@@ -145,7 +145,7 @@ describe('what has no tags', () => {
 })
 
 async function openSqlite(): Promise<OpenDatabase & AsyncDisposable> {
-  const kind = databases.find(({ provider }) => provider === 'sqlite')
+  const kind = oneOfEach.find(({ provider }) => provider === 'sqlite')
   if (kind === undefined) throw new Error('there is no SQLite')
   const open = await openDatabase(kind)
   return { ...open, [Symbol.asyncDispose]: () => open.close() }

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { NAMESPACE_URL, PrismaApplicationRecorder, uuid5 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { casesOn, databases, databasesOf, type TestDatabaseKind } from '../support/databases.js'
+import { casesOn, databasesOf, oneOfEach, type TestDatabaseKind } from '../support/databases.js'
 import { type AnsweringFramework, answeringFrameworks, type Compression, pathOf } from './answering-servers.js'
 import { type Answer, failures, successes } from './answers.js'
 import type { Listening } from './listening.js'
@@ -86,15 +86,15 @@ function describeAnswers(kind: TestDatabaseKind, framework: AnsweringFramework, 
   })
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   describe.each(casesOn(kind, answeringFrameworks))('$name', (framework) => describeAnswers(kind, framework))
 })
 
 describe.each(databasesOf('sqlite').slice(0, 1))('on $name, compressed', (kind) => {
   for (const place of ['before', 'after'] as const) {
-    describe.each(casesOn(kind, answeringFrameworks))(
-      `$name with a compressing middleware ${place} ours`,
-      (framework) => describeAnswers(kind, framework, place),
+    // Express 4 writes by the same code as Express 5.
+    describe.each(answeringFrameworks.slice(0, 2))(`$name with a compressing middleware ${place} ours`, (framework) =>
+      describeAnswers(kind, framework, place),
     )
   }
 })

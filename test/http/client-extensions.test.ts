@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { PrismaDatastore } from '../../src/index.js'
 import type { TestClient } from '../prisma/open-database.js'
-import { casesOn, databases, type TestDatabase } from '../support/databases.js'
+import { casesOn, oneOfEach, type TestDatabase } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 /** An array form as extensions write it, of what `query` gives. */
@@ -32,7 +32,7 @@ function extended(client: TestClient): TestClient {
   return extending as unknown as TestClient
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let database: TestDatabase
   let datastore: PrismaDatastore<TestClient>
   beforeAll(async () => {

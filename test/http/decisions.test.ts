@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Aggregate, event } from '../../src/index.js'
 import { CourseFull, CourseSchool } from '../decisions/school.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, oneOfEach } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 class Account extends Aggregate {
@@ -20,7 +20,7 @@ class Account extends Aggregate {
   close(): void {}
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let school: CourseSchool
   beforeAll(async () => {

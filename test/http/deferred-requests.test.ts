@@ -12,7 +12,7 @@ import { problemDetails, transactions } from '../../adapters/express.js'
 import { transactions as plugin } from '../../adapters/fastify.js'
 import { ConcurrencyError, PrismaDatastore, TransactionClosedError, type TransactionTrace } from '../../src/index.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { casesOn, databases, databasesOf, type TestDatabaseKind } from '../support/databases.js'
+import { casesOn, oneOf, oneOfEach, type TestDatabaseKind } from '../support/databases.js'
 import { listen, Signal } from './listening.js'
 import { type Framework, frameworks, passingErrors, type Route, type ServerOptions } from './servers.js'
 
@@ -101,7 +101,7 @@ const adding: ReadonlyArray<readonly [string, ServeAdding]> = [
 ]
 const cookies = ['a=1', ['a=1'], ['a=1', 'b=1']].map((set) => ({ set }))
 
-describe.each(databases)('a request on $name', (kind) => {
+describe.each(oneOfEach)('a request on $name', (kind) => {
   useDatabase(kind)
 
   describe.each(casesOn(kind, frameworks))('of $name', (framework) => {
@@ -249,10 +249,10 @@ describe.each(databases)('a request on $name', (kind) => {
   })
 })
 
-describe.each(databasesOf('sqlite'))('a request without the database on $name', (kind) => {
+describe.each(oneOf('sqlite'))('a request without the database on $name', (kind) => {
   useDatabase(kind)
 
-  describe.each(casesOn(kind, frameworks))('of $name', (framework) => {
+  describe.each(frameworks)('of $name', (framework) => {
     it.for(['in a route without a transaction', 'once its answer has begun'])(
       'holds up no close %s',
       async (when, { skip }) => {

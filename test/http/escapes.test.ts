@@ -5,10 +5,10 @@ import { problemHeaders, problemOf } from '../../adapters/http.js'
 import { EscapeError, PoolExhaustedError, TransactionClosedError } from '../../src/index.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, oneOfEach } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   beforeAll(async () => {
     open = await openDatabase(kind)

@@ -6,7 +6,7 @@ import { accounts, Dog, TrainingSchool } from '../application/dogs.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { warningsOf } from '../prisma/warnings.js'
-import { casesOn, databases, type TestDatabaseKind } from '../support/databases.js'
+import { casesOn, oneOfEach, type TestDatabaseKind } from '../support/databases.js'
 import { frameworks, type RunningServer } from './servers.js'
 
 const ann = Dog.createId('Ann')
@@ -47,7 +47,7 @@ function opened(kind: TestDatabaseKind, onEscape: 'throw' | 'warn') {
   return at
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   const rejections: unknown[] = []
   const onRejection = (reason: unknown): void => void rejections.push(reason)
   beforeAll(() => void process.on('unhandledRejection', onRejection))

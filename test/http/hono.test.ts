@@ -24,7 +24,7 @@ import { databases } from '../support/databases.js'
 
 type App = Hono<{ Bindings: HttpBindings }>
 
-describe.each(databases)('Hono on $name', (kind) => {
+describe.each(databases.slice(0, 1))('Hono on $name', (kind) => {
   let open: OpenDatabase
   let app: App
   let server: Server | undefined

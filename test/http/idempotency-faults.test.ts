@@ -7,9 +7,9 @@ import { PrismaApplicationRecorder, PrismaDatastore } from '../../src/index.js'
 import { checkEveryFault, type FaultyAdapter, faultyAdapter } from '../../src/testing/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import type { TestClient } from '../prisma/open-database.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { oneOfEach, type TestDatabase } from '../support/databases.js'
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let database: TestDatabase
   let faults: FaultyAdapter
   let datastore: PrismaDatastore<TestClient>

@@ -1,11 +1,11 @@
 /** Idempotency keys between processes: two servers on one database serve a request once, and one that is killed leaves nothing. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { bundled } from '../support/bundled.js'
 import { oneOfEach, type TestDatabase } from '../support/databases.js'
 
-const worker = fileURLToPath(new URL('./idempotency-worker.ts', import.meta.url))
+const worker = new URL('./idempotency-worker.ts', import.meta.url)
 
 interface Worker {
   readonly process: ChildProcess
@@ -14,7 +14,7 @@ interface Worker {
 }
 
 async function startWorker(url: string): Promise<Worker> {
-  const child = spawn(process.execPath, ['--import', 'tsx', worker, url], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [bundled(worker), url], { stdio: ['pipe', 'pipe', 'inherit'] })
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
   const nextLine = async (): Promise<string> => {
     const { value, done } = await lines.next()

@@ -5,7 +5,7 @@ import { ConcurrencyError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { newGate } from '../prisma/gate.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, oneOfEach } from '../support/databases.js'
 import { type Exchange, frameworks, type Route, type RunningServer } from './servers.js'
 
 const conflict = () => new ConcurrencyError('somebody was faster', { originatorId: 'x', expectedVersion: 1 })
@@ -15,7 +15,7 @@ const idempotency = {
   maxBodyBytes: 5_000,
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let school: TrainingSchool
   beforeAll(async () => {

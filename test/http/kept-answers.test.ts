@@ -3,13 +3,13 @@ import { gzipSync } from 'node:zlib'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { RouteTransactionOptions } from '../../adapters/http.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, oneOfEach } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 const hasErrors = (answer: unknown): boolean =>
   typeof answer === 'object' && answer !== null && 'errors' in answer && answer.errors !== undefined
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   beforeAll(async () => {
     open = await openDatabase(kind)

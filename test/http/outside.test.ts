@@ -4,7 +4,7 @@ import { isEventSourcingError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
 import { warningsOf } from '../prisma/warnings.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, oneOfEach } from '../support/databases.js'
 import { type Exchange, frameworks, type RunningServer } from './servers.js'
 
 /** Calls back from one place for all requests, as an old client of a cache does. */
@@ -24,7 +24,7 @@ class SharedQueue {
 const post = async (server: RunningServer): Promise<number> =>
   (await fetch(`${server.url}/dogs`, { method: 'POST' })).status
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   const queue = new SharedQueue()
   let strict: OpenDatabase
   let server: RunningServer | undefined

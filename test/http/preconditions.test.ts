@@ -4,12 +4,12 @@ import { assertIfMatch, etagOf, isNotModified } from '../../adapters/http.js'
 import { EventDataError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, oneOfEach } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 const id = Dog.createId('Fido')
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let school: TrainingSchool
   beforeAll(async () => {

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { DataError, EventDataError, IntegrityError, ProgrammingError } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, oneOfEach } from '../support/databases.js'
 import { frameworks, type Route, type RunningServer } from './servers.js'
 
 const secret = 'secret_table'
@@ -39,7 +39,7 @@ function describeErrors(error: unknown): { status?: number; big?: unknown } | un
   return isPrismas ? { status: 422 } : undefined
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   beforeAll(async () => {
     open = await openDatabase(kind)

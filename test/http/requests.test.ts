@@ -16,7 +16,7 @@ import {
 import { Dog } from '../application/dogs.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, oneOfEach } from '../support/databases.js'
 import { Signal } from './listening.js'
 import { type Exchange, frameworks, type Route, type RunningServer, type ServerOptions } from './servers.js'
 
@@ -25,7 +25,7 @@ const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
 const post = async (url: string, body: object = {}): Promise<Response> =>
   await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 
-describe.each(databases)('on $name', (database) => {
+describe.each(oneOfEach)('on $name', (database) => {
   let open: OpenDatabase
   let recorder: PrismaApplicationRecorder<TestClient>
   beforeAll(async () => {

@@ -10,13 +10,13 @@ import { mergeOptions } from '../../adapters/http.js'
 import { ConcurrencyError, ProgrammingError } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, databases, oneOfEach } from '../support/databases.js'
 import { listen } from './listening.js'
 import { type Exchange, frameworks, type Route, type RunningServer } from './servers.js'
 
 const conflict = () => new ConcurrencyError('somebody was faster', { originatorId: 'x', expectedVersion: 1 })
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let school: TrainingSchool
   beforeAll(async () => {

@@ -12,14 +12,14 @@ import {
 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
-import { casesOn, databases } from '../support/databases.js'
+import { casesOn, databases, oneOfEach } from '../support/databases.js'
 import { postRaw, Signal } from './listening.js'
 import { type Exchange, frameworks, type Route, type RunningServer, type ServerOptions } from './servers.js'
 
 const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
 const conflict = () => new ConcurrencyError('somebody was faster', { originatorId: 'x', expectedVersion: 1 })
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   /** As they are registered. */
   let all: OpenDatabase[] = []
   let recorders: Array<PrismaApplicationRecorder<TestClient>> = []

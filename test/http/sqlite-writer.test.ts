@@ -1,15 +1,15 @@
 /** Requests on SQLite while somebody else has its one writer: another process, another client of this one, another datastore. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { PrismaDatastore } from '../../src/index.js'
 import { newGate } from '../prisma/gate.js'
 import type { TestClient } from '../prisma/open-database.js'
+import { bundled } from '../support/bundled.js'
 import { casesOn, databasesOf, type TestDatabase } from '../support/databases.js'
 import { frameworks, type RunningServer } from './servers.js'
 
-const worker = fileURLToPath(new URL('../prisma/holding-worker.ts', import.meta.url))
+const worker = new URL('../prisma/holding-worker.ts', import.meta.url)
 const deadlineMs = 500
 /** Lets go of the writer. */
 type LetGo = () => Promise<void>
@@ -34,7 +34,7 @@ describe.each(databasesOf('sqlite'))('on $name', (kind) => {
     const [packageName, className] = kind.name.includes('libsql')
       ? ['@prisma/adapter-libsql', 'PrismaLibSql']
       : ['@prisma/adapter-better-sqlite3', 'PrismaBetterSqlite3']
-    another = fork(worker, [packageName, className, database.url], { execArgv: ['--import', 'tsx'] })
+    another = fork(bundled(worker), [packageName, className, database.url], { execArgv: [] })
     await once(another, 'message')
     await datastore.client.owner.count()
   })

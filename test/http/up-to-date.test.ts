@@ -6,10 +6,10 @@ import * as forFastify from '../../adapters/fastify.js'
 import { defineProjection, on, ProgrammingError, ProjectionRunner } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { casesOn, databasesOf } from '../support/databases.js'
+import { casesOn, oneOf } from '../support/databases.js'
 import { type Options, type Running, starts } from './up-to-date-servers.js'
 
-describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
+describe.each(oneOf('postgresql', 'sqlite'))('on $name', (kind) => {
   describe.each(casesOn(kind, Object.entries(starts)))('%s', (_name, start) => {
     let open: OpenDatabase
     let school: TrainingSchool

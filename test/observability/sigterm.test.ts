@@ -5,11 +5,11 @@ import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { bundled } from '../support/bundled.js'
 import { oneOfEach, type TestDatabase } from '../support/databases.js'
 
-const worker = fileURLToPath(new URL('shutdown-worker.ts', import.meta.url))
+const worker = new URL('shutdown-worker.ts', import.meta.url)
 
 /** A connection, and the responses that have come on it. */
 class Client {
@@ -62,7 +62,7 @@ describe.each(oneOfEach.filter(({ provider }) => provider !== 'mysql'))('on $nam
     database = await createDatabase()
   })
   const start = async (framework: 'express' | 'fastify'): Promise<void> => {
-    child = spawn(process.execPath, ['--import', 'tsx', worker, provider, database.url, framework], {
+    child = spawn(process.execPath, [bundled(worker), provider, database.url, framework], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     child.stderr.on('data', (data) => {

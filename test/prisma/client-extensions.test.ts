@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { NAMESPACE_URL, PrismaApplicationRecorder, PrismaDatastore, uuid5 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { oneOfEach, type TestDatabase } from '../support/databases.js'
 import { Prisma } from '../support/generated/postgresql/client.js'
 import type { TestClient } from './open-database.js'
 
@@ -14,7 +14,7 @@ type AnyTransaction = (operations: readonly unknown[]) => Promise<unknown[]>
 const undo = new Error('undo')
 const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let database: TestDatabase
   const opened: Array<PrismaDatastore<TestClient>> = []
   beforeAll(async () => {

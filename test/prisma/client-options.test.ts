@@ -7,7 +7,7 @@ import {
   type PrismaDatastoreOptions,
   TransactionTimeoutError,
 } from '../../src/index.js'
-import { type ClientOptions, databases, type TestDatabase } from '../support/databases.js'
+import { type ClientOptions, oneOfEach, type TestDatabase } from '../support/databases.js'
 import type { TestClient } from './open-database.js'
 
 type Options = Omit<PrismaDatastoreOptions<TestClient>, 'adapter' | 'client'>
@@ -26,7 +26,7 @@ const errorOf = async (work: PromiseLike<unknown>): Promise<Error & { readonly c
   throw new Error('it has not failed')
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let database: TestDatabase
   const ended: Array<() => Promise<unknown>> = []
   beforeAll(async () => {

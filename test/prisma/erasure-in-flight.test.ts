@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { decide } from '../../src/domain/decider.js'
 import { Aggregate, Application, ConcurrencyError, defineDecider, event, isErased } from '../../src/index.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 
 class Customer extends Aggregate {
@@ -27,7 +27,7 @@ const customers = defineDecider({
   decide: { rename: (_state, who: string, name: string) => [{ type: 'Named', data: { who, name } }] },
 })
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let shop: Application
   beforeAll(async () => {

@@ -2,7 +2,7 @@
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Aggregate, Application, defineDecider, Erased, event } from '../../src/index.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 
 class Person extends Aggregate {
@@ -39,7 +39,7 @@ function textOf(value: unknown): string {
   return value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : String(value)
 }
 
-describe.each(databases)('personal data on $name', (kind) => {
+describe.each(oneOfEach)('personal data on $name', (kind) => {
   let open: OpenDatabase
   let shop: Application
   beforeAll(async () => {

@@ -8,14 +8,14 @@ import {
   uuid5,
 } from '../../src/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
 import { warningsOf } from './warnings.js'
 
 const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
 
-describe.each(databases)('on $name, where they are refused', (kind) => {
+describe.each(oneOfEach)('on $name, where they are refused', (kind) => {
   let open: OpenDatabase
   let recorder: PrismaApplicationRecorder<TestClient>
   beforeAll(async () => {
@@ -325,7 +325,7 @@ describe.each(databases)('on $name, where they are refused', (kind) => {
   })
 })
 
-describe.each(databases)('on $name, where they are warned about', (kind) => {
+describe.each(oneOfEach)('on $name, where they are warned about', (kind) => {
   let open: OpenDatabase
   beforeAll(async () => {
     open = await openDatabase(kind, { onEscape: 'warn' })
@@ -366,7 +366,7 @@ describe.each(databases)('on $name, where they are warned about', (kind) => {
   })
 })
 
-describe.each(databases)('on $name, where they are not looked for', (kind) => {
+describe.each(oneOfEach)('on $name, where they are not looked for', (kind) => {
   it('the transaction commits, and nothing is said', async () => {
     const open = await openDatabase(kind, { onEscape: 'off' })
     const newOwner = (dog: string) => open.db.owner.create({ data: { name: 'Ann', dog } })

@@ -2,12 +2,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { NAMESPACE_URL, PrismaApplicationRecorder, uuid5 } from '../../src/index.js'
 import { storedEvent, versionsOf } from '../contracts/stored-events.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 
 const fido = uuid5(NAMESPACE_URL, '/dogs/fido')
 
-describe.each(databases)('on $name', (database) => {
+describe.each(oneOfEach)('on $name', (database) => {
   let open: OpenDatabase
   beforeAll(async () => {
     open = await openDatabase(database)

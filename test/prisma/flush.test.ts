@@ -9,7 +9,7 @@ import {
   uuid5,
 } from '../../src/index.js'
 import { storedEvent, versionsOf } from '../contracts/stored-events.js'
-import { databases, databasesOf } from '../support/databases.js'
+import { databasesOf, oneOfEach } from '../support/databases.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
 
@@ -20,7 +20,7 @@ const [fido, rex, ace, tom] = ['fido', 'rex', 'ace', 'tom'].map((dog) => uuid5(N
   string,
 ]
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let first: PrismaApplicationRecorder<TestClient>
   let second: PrismaApplicationRecorder<TestClient>

@@ -1,12 +1,12 @@
 /** Guests of Prisma go from transaction to transaction: the next one finds nothing of those before it. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { PrismaDatastore, TransactionClosedError } from '../../src/index.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { oneOfEach, type TestDatabase } from '../support/databases.js'
 import type { TestClient } from './open-database.js'
 
 type AdapterFactory = PrismaDatastore['adapter']
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let database: TestDatabase
   let datastore: PrismaDatastore<TestClient>
   let db: TestClient

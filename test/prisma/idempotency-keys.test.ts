@@ -9,7 +9,7 @@ import {
   ProgrammingError,
 } from '../../src/index.js'
 import type { RecordedResponse } from '../../src/recorders.js'
-import { databases, databasesOf } from '../support/databases.js'
+import { databasesOf, oneOfEach } from '../support/databases.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 
@@ -27,7 +27,7 @@ const answer: RecordedResponse = {
   body: bytes(0, 255, 10, 13, 0),
 }
 
-describe.each(databases)('idempotency keys on $name', (kind) => {
+describe.each(oneOfEach)('idempotency keys on $name', (kind) => {
   let open: OpenDatabase
   let store: PrismaIdempotencyStore
   /** On the same database, knowing nothing of the first but what is in there. */

@@ -9,11 +9,11 @@ import {
   topicsOf,
 } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
 import { warningsOf } from './warnings.js'
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let recorder: PrismaApplicationRecorder<TestClient>
   let school: TrainingSchool

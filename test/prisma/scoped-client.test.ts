@@ -12,13 +12,13 @@ import {
 } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { storedEvent } from '../contracts/stored-events.js'
-import { databases, type TestDatabase } from '../support/databases.js'
+import { oneOfEach, type TestDatabase } from '../support/databases.js'
 import { transactionClients } from './fixtures/current-tx.js'
 import type { TestClient } from './open-database.js'
 
 const fixture = fileURLToPath(new URL('./fixtures/current-tx.ts', import.meta.url))
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let database: TestDatabase
   let client: TestClient
   let school: TrainingSchool

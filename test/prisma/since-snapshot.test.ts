@@ -12,7 +12,7 @@ import {
 } from '../../src/index.js'
 import { type FaultyAdapter, faultyAdapter } from '../../src/testing/index.js'
 import { storedEvent } from '../contracts/stored-events.js'
-import { databases, databasesOf, type TestDatabase } from '../support/databases.js'
+import { databasesOf, oneOfEach, type TestDatabase } from '../support/databases.js'
 import { openDatabase } from './open-database.js'
 
 class Counter extends Aggregate {
@@ -23,7 +23,7 @@ class Counter extends Aggregate {
   }
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let database: TestDatabase
   let adapter: FaultyAdapter
   let datastore: PrismaDatastore

@@ -1,17 +1,17 @@
 /** Turns on SQLite, where one connection writes: many transactions at once, statements beside them, and other processes. */
 import { execFile } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { NAMESPACE_URL, PrismaApplicationRecorder, PrismaDatastore, uuid5 } from '../../src/index.js'
 import { storedEvent, versionsOf } from '../contracts/stored-events.js'
+import { bundled } from '../support/bundled.js'
 import { databasesOf } from '../support/databases.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
 
 const run = promisify(execFile)
-const worker = fileURLToPath(new URL('./two-processes-worker.ts', import.meta.url))
+const worker = new URL('./two-processes-worker.ts', import.meta.url)
 const idOf = (dog: string): string => uuid5(NAMESPACE_URL, `/dogs/${dog}`)
 const undo = new Error('undo')
 
@@ -205,7 +205,7 @@ describe.each(databasesOf('sqlite'))('on $name', (kind) => {
       ? ['@prisma/adapter-libsql', 'PrismaLibSql']
       : ['@prisma/adapter-better-sqlite3', 'PrismaBetterSqlite3']
     const id = idOf('Fido')
-    const args = ['--import', 'tsx', worker, packageName, className, open.database.url, id, '100']
+    const args = [bundled(worker), packageName, className, open.database.url, id, '100']
     const outputs = await Promise.all([1, 2].map(() => run(process.execPath, args, { timeout: 50_000 })))
     expect(outputs.map(({ stderr }) => stderr)).toEqual(['', ''])
     const events = await recorder.selectEvents(id)

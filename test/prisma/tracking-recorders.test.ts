@@ -1,7 +1,6 @@
 /** Tracking on Prisma keeps the promises of all tracking recorders on every database, also between processes and in transactions. */
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
   IntegrityError,
@@ -12,13 +11,14 @@ import {
   WaitTimeoutError,
 } from '../../src/index.js'
 import { trackingRecorderContract } from '../../src/testing/index.js'
+import { bundled } from '../support/bundled.js'
 import { databases, databasesOf, type TestDatabaseKind } from '../support/databases.js'
 import { inMemorySqlites } from '../support/in-memory-sqlite.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
 
 const framework = { describe, it, expect }
-const worker = fileURLToPath(new URL('./tracking-worker.ts', import.meta.url))
+const worker = new URL('./tracking-worker.ts', import.meta.url)
 const undo = new Error('undo')
 const up = (notificationId: number) => ({ applicationName: 'up', notificationId: BigInt(notificationId) })
 
@@ -73,7 +73,7 @@ function adapterArguments({ name, provider }: TestDatabaseKind, url: string): st
 
 /** Starts a process, and tells when it is ready, lets it begin, and tells what it says at its end. */
 function startWorker(args: readonly string[]) {
-  const child = spawn(process.execPath, ['--import', 'tsx', worker, ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [bundled(worker), ...args], { stdio: ['pipe', 'pipe', 'pipe'] })
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
   let errors = ''
   child.stderr.on('data', (part: Buffer) => {

@@ -1,12 +1,12 @@
 /** `@transactional`: methods that are transactions, by standard and legacy decorators. */
 import { afterAll, afterEach, beforeAll, describe, expect, expectTypeOf, it } from 'vitest'
 import { ConcurrencyError, NoTransactionError, transactional } from '../../src/index.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 
 const undo = new Error('undo')
 
-describe.each(databases)('@transactional on $name', (kind) => {
+describe.each(oneOfEach)('@transactional on $name', (kind) => {
   let open: OpenDatabase
   beforeAll(async () => {
     open = await openDatabase(kind)

@@ -3,13 +3,13 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { ConcurrencyError, PrismaApplicationRecorder, TransactionClosedError } from '../../src/index.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 
 const undo = new Error('undo')
 
-describe.each(databases)('on $name', (database) => {
+describe.each(oneOfEach)('on $name', (database) => {
   let open: OpenDatabase
   beforeAll(async () => {
     open = await openDatabase(database)

@@ -1,9 +1,9 @@
 /** What the work of a transaction gives back: Prisma's promises, which do nothing before they are awaited, and plain values. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
 
-describe.each(databases)('on $name', (database) => {
+describe.each(oneOfEach)('on $name', (database) => {
   let open: OpenDatabase
   beforeAll(async () => {
     open = await openDatabase(database)

@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
+import { bundled } from '../support/bundled.js'
 
-const worker = fileURLToPath(new URL('./worker.ts', import.meta.url))
+const worker = new URL('./worker.ts', import.meta.url)
 
 /** One process. */
 export interface ProjectionProcess {
@@ -17,7 +17,7 @@ export interface ProjectionProcess {
 
 /** Starts one, and waits until its runner has started. */
 export async function startProcess(provider: string, url: string, version: number = 1): Promise<ProjectionProcess> {
-  const args = ['--import', 'tsx', worker, provider, url, String(version)]
+  const args = [bundled(worker), provider, url, String(version)]
   const child: ChildProcess = spawn(process.execPath, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   if (child.stdout === null) throw new Error('the process has no output')
   const said: string[] = []

@@ -20,12 +20,12 @@ import {
 } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases, type TestDatabase, type TestDatabaseKind } from '../support/databases.js'
+import { oneOfEach, type TestDatabase, type TestDatabaseKind } from '../support/databases.js'
 
 const timeoutMs = 30_000
 const kinds: ReadonlyArray<{ readonly name: string; readonly kind?: TestDatabaseKind }> = [
   { name: 'memory' },
-  ...databases.map((kind) => ({ name: kind.name, kind })),
+  ...oneOfEach.map((kind) => ({ name: kind.name, kind })),
 ]
 
 describe.each(kinds)('on $name', ({ kind }) => {

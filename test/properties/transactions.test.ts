@@ -7,7 +7,7 @@
  */
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { databases, databasesOf } from '../support/databases.js'
+import { databasesOf, oneOfEach } from '../support/databases.js'
 import { Lane } from './lane.js'
 import { ModelDatabase, type ModelEvent, ModelScope } from './model.js'
 import { faults, withFault, wrongModels } from './mutants.js'
@@ -55,7 +55,7 @@ function storesWhatWasCommitted(
   return fc.asyncProperty(lanes, fc.scheduler(), (laneParts, scheduler) => world.during(isRight(laneParts, scheduler)))
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let world: World
   beforeAll(async () => {
     world = await World.on(kind)

@@ -4,11 +4,11 @@ import { fulfilment, Payments, paid, Shop } from '../../examples/stories/order-f
 import { ProjectionRunner } from '../../src/index.js'
 import { Dog } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 const waiting = { timeout: 25_000 }
 
-describe.each([...databases, undefined].map((kind) => ({ kind, name: kind?.name ?? 'memory' })))(
+describe.each([...oneOfEach, undefined].map((kind) => ({ kind, name: kind?.name ?? 'memory' })))(
   'the story of an order on $name',
   ({ kind }) => {
     let open: OpenDatabase | undefined

@@ -229,19 +229,28 @@ export function databasesOf(...providers: ReadonlyArray<TestDatabaseKind['provid
 }
 
 /**
- * One of each kind: for what is about processes and servers, and for what stands on the recorders. The drivers of SQLite are
- * sent the same statements; where they can answer differently, tests run on all of `databases`.
+ * One of each kind: for what is about processes and servers, and for what stands on the recorders or on transactions, such as
+ * requests. The drivers of SQLite are sent the same statements; where they can answer differently, tests run on all of
+ * `databases`.
  */
 export const oneOfEach: readonly TestDatabaseKind[] = databases.filter(
   ({ provider }, index) => databases.findIndex((other) => other.provider === provider) === index,
 )
 
+/** Those of `oneOfEach` that are of one kind. */
+export function oneOf(...providers: ReadonlyArray<TestDatabaseKind['provider']>): TestDatabaseKind[] {
+  return oneOfEach.filter(({ provider }) => providers.includes(provider))
+}
+
 /**
- * Cases, frameworks for example, whose code is the same for each database: all of them on the first database, and on each other
- * one every second, those that the one before has not. In the short form the others have one.
+ * Cases, frameworks for example, whose code is the same for each database: all of them on the first database, and one on each
+ * other one. In the short form they are shared out between the first two databases: each runs on one.
  */
 export function casesOn<T>(kind: TestDatabaseKind, cases: readonly T[]): readonly T[] {
   const index = databases.indexOf(kind)
-  if (index <= 0) return cases
-  return isShort ? cases.slice(0, 1) : cases.filter((_case, n) => n % 2 !== index % 2)
+  if (isShort && databases.length > 1) {
+    const half = Math.ceil(cases.length / 2)
+    return index <= 0 ? cases.slice(0, half) : cases.slice(half)
+  }
+  return index <= 0 ? cases : cases.filter((_case, n) => n === (index - 1) % cases.length)
 }

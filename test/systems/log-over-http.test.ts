@@ -2,7 +2,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import {
   AESCipher,
@@ -18,12 +17,13 @@ import {
 import { Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { randomNumbers } from '../restarts/random-numbers.js'
-import { casesOn, databases, databasesOf, oneOfEach } from '../support/databases.js'
+import { bundled } from '../support/bundled.js'
+import { casesOn, databases, databasesOf, oneOf, oneOfEach } from '../support/databases.js'
 import { type Running, starts } from './log-servers.js'
 import { cachingProxy, droppingProxy } from './proxies.js'
 
 const timeoutMs = 60_000
-const workerFile = fileURLToPath(new URL('./remote-worker.ts', import.meta.url))
+const program = new URL('./remote-worker.ts', import.meta.url)
 const immutable = 'max-age=31536000, immutable'
 
 /** What reads the events that come from elsewhere, and names the tables. */
@@ -46,7 +46,7 @@ const countsOf = (db: TestClient) =>
     ),
   })
 
-describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
+describe.each(oneOf('postgresql', 'sqlite'))('on $name', (kind) => {
   describe.each(casesOn(kind, Object.entries(starts)))('%s', (_name, start) => {
     let open: OpenDatabase
     let school: TrainingSchool
@@ -296,7 +296,7 @@ describe.each(databasesOf('postgresql'))('processes that are killed, on $name', 
       await Promise.all([elsewhere.close(), here.close()])
     })
     const start = async (): Promise<ChildProcess> => {
-      const args = ['--import', 'tsx', workerFile, here.database.url, `${proxy.url}/log`]
+      const args = [bundled(program), here.database.url, `${proxy.url}/log`]
       const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
       await once(child.stdout, 'data')
       return child

@@ -1,13 +1,13 @@
 /** Tables may be made by many at once, and an application makes all that it needs. */
 import { describe, expect, it } from 'vitest'
 import { Aggregate, Application, PrismaDatastore } from '../../src/index.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 
 class Dog extends Aggregate {
   static readonly snapshots = { every: 1 }
 }
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   it('eight at once make the tables of an application, in a schema of its own where there are schemas', async () => {
     const database = await kind.createDatabase()
     const schema = kind.provider === 'postgresql' ? { schema: 'kennel' } : {}

@@ -5,7 +5,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { bundled } from '../support/bundled.js'
 import type { TestDatabase, TestDatabaseKind } from '../support/databases.js'
 import { readerRoles, seenTable, type TorturePlan, type WorkerPlan } from './plan.js'
 import { readReport } from './report-file.js'
@@ -32,7 +32,7 @@ export interface TortureResult {
 /** How far behind the log the reader that restarts may be when it is killed. */
 const nearEvents = 2_000
 
-const workerFile = fileURLToPath(new URL('./worker.ts', import.meta.url))
+const program = new URL('./worker.ts', import.meta.url)
 
 /** Runs it on a fresh database of this kind. */
 export async function torture(kind: TestDatabaseKind, settings: TortureSettings): Promise<TortureResult> {
@@ -254,5 +254,5 @@ class Worker {
 }
 
 function start(plan: WorkerPlan): ChildProcess {
-  return fork(workerFile, [JSON.stringify(plan)], { execArgv: ['--import', 'tsx'] })
+  return fork(bundled(program), [JSON.stringify(plan)], { execArgv: [] })
 }

@@ -3,7 +3,7 @@ import { deepStrictEqual } from 'node:assert/strict'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Aggregate, Application, defineDecider, defineEvent, event, Timestamp, typed } from '../../src/index.js'
 import { type OpenDatabase, openDatabase } from '../prisma/open-database.js'
-import { databases } from '../support/databases.js'
+import { oneOfEach } from '../support/databases.js'
 import { Money, money } from './cases.js'
 
 @event('Opened', 'due')
@@ -47,7 +47,7 @@ const loans = defineDecider({
 const stateOf = (value: object): object => Object.assign({}, value)
 const centsOf = (loan: Loan): unknown[] => [loan.fee.cents, (loan.paid[0] as Money).cents]
 
-describe.each(databases)('on $name', (kind) => {
+describe.each(oneOfEach)('on $name', (kind) => {
   let open: OpenDatabase
   let app: Application
   let cached: Application

@@ -21,7 +21,7 @@ import { apolloTransactions, mercuriusTransactions, yogaTransactions } from '../
 import { trpcTransactions } from '../../../adapters/trpc.js'
 import type { PrismaDatastore } from '../../../src/index.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../../prisma/open-database.js'
-import { databasesOf } from '../../support/databases.js'
+import { databases } from '../../support/databases.js'
 import { expressMiddleware as expressMiddleware4 } from '../express4/apollo.js'
 
 type Datastore = PrismaDatastore<TestClient>
@@ -200,7 +200,7 @@ async function post(url: string, body: unknown): Promise<Answer> {
   return { status: response.status, body: await response.json() }
 }
 
-describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
+describe.each(databases.slice(0, 1))('on $name', (kind) => {
   let open: OpenDatabase
   let server: Running | undefined
   beforeAll(async () => {

@@ -14,7 +14,7 @@ import { transactions } from '../../../adapters/express.js'
 import * as fastifyAdapter from '../../../adapters/fastify.js'
 import type { Listening } from '../../http/listening.js'
 import { passingErrors } from '../../http/servers.js'
-import { databasesOf } from '../../support/databases.js'
+import { databases } from '../../support/databases.js'
 import { expresses, Kennel, startExpress, startFastify } from './apps.js'
 
 /** What each of them leaves in an answer. */
@@ -39,7 +39,7 @@ const plugins: Readonly<Record<(typeof names)[number], (app: FastifyInstance) =>
 }
 const cases = names.flatMap((name) => (['before', 'after'] as const).map((order) => ({ name, order })))
 
-describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
+describe.each(databases.slice(0, 1))('on $name', (kind) => {
   let kennel: Kennel
   let server: Listening | undefined
   beforeAll(async () => {

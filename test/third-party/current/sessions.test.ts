@@ -15,7 +15,7 @@ import { transactions } from '../../../adapters/express.js'
 import * as fastifyAdapter from '../../../adapters/fastify.js'
 import type { Listening } from '../../http/listening.js'
 import { passingErrors } from '../../http/servers.js'
-import { databasesOf } from '../../support/databases.js'
+import { oneOf } from '../../support/databases.js'
 import { expresses, Kennel, startExpress, startFastify } from './apps.js'
 
 declare module 'express-session' {
@@ -43,7 +43,7 @@ async function login(url: string, query: string): Promise<{ status: number; me: 
   return { status: response.status, me: ((await me.json()) as { user: unknown }).user }
 }
 
-describe.each(databasesOf('postgresql', 'sqlite'))('on $name', (kind) => {
+describe.each(oneOf('postgresql', 'sqlite'))('on $name', (kind) => {
   let kennel: Kennel
   let pool: pg.Pool | undefined
   let server: Listening | undefined

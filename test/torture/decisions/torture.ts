@@ -1,8 +1,8 @@
 /** Decisions under load, and the judge of them: each event of a decision must follow from what is stored before it. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import { Application, PrismaDatastore } from '../../../src/index.js'
+import { bundled } from '../../support/bundled.js'
 import type { TestDatabaseKind } from '../../support/databases.js'
 import { type Counts, type DecisionPlan, type DecisionSettings, mostCourses } from './plan.js'
 
@@ -15,7 +15,7 @@ export interface DecisionResult extends Omit<Counts, 'others'> {
   readonly wrong: number
 }
 
-const workerFile = fileURLToPath(new URL('./worker.ts', import.meta.url))
+const program = new URL('./worker.ts', import.meta.url)
 
 /** Runs it on a fresh database of this kind. */
 export async function tortureDecisions(kind: TestDatabaseKind, settings: DecisionSettings): Promise<DecisionResult> {
@@ -39,7 +39,7 @@ class Worker {
   readonly ready: Promise<unknown>
 
   constructor(plan: DecisionPlan) {
-    this.#child = fork(workerFile, [JSON.stringify(plan)], { execArgv: ['--import', 'tsx'] })
+    this.#child = fork(bundled(program), [JSON.stringify(plan)], { execArgv: [] })
     this.ready = once(this.#child, 'message')
   }
 

@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
+import { bundled } from '../../support/bundled.js'
 import { connectionCounts } from '../../support/connections.js'
 import type { TestDatabase, TestDatabaseKind } from '../../support/databases.js'
 import { randomNumbers } from '../plan.js'
@@ -30,7 +30,7 @@ export interface HttpTortureResult extends HttpVerdict {
   readonly heap: readonly number[]
 }
 
-const serverFile = fileURLToPath(new URL('./server.ts', import.meta.url))
+const server = new URL('./server.ts', import.meta.url)
 const quarters = 4
 const lookShare = 0.1
 /** How many requests it takes to tell a leak from noise. */
@@ -150,8 +150,8 @@ class ServerProcess {
   readonly #process: ChildProcess
 
   constructor(plan: ServerPlan) {
-    this.#process = fork(serverFile, [JSON.stringify(plan)], {
-      execArgv: ['--import', 'tsx', '--expose-gc'],
+    this.#process = fork(bundled(server), [JSON.stringify(plan)], {
+      execArgv: ['--expose-gc'],
       // Express writes every error to standard error otherwise.
       env: { ...process.env, NODE_ENV: 'test' },
     })

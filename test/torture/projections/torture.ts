@@ -2,7 +2,6 @@
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import {
   CommitUnknownError,
   isTransient,
@@ -13,6 +12,7 @@ import {
   WaitTimeoutError,
 } from '../../../src/index.js'
 import type { TestClient } from '../../prisma/open-database.js'
+import { bundled } from '../../support/bundled.js'
 import type { TestDatabase, TestDatabaseKind } from '../../support/databases.js'
 import { randomNumbers } from '../plan.js'
 import { Ledgers, ledgers, openRows, projectionsOf, type RunnerPlan } from './plan.js'
@@ -57,7 +57,7 @@ const manyEvents = 100_000
 const rebuildAttempts = 10
 const versionsPerAccount = 1_000
 const rowsPerPage = 10_000
-const workerFile = fileURLToPath(new URL('./worker.ts', import.meta.url))
+const worker = new URL('./worker.ts', import.meta.url)
 
 /** Runs it on a fresh database of this kind. */
 export async function tortureProjections(
@@ -139,7 +139,7 @@ class ProjectionTorture {
   }
 
   async #start(): Promise<void> {
-    const runner = fork(workerFile, [JSON.stringify(this.#place.plan)], { execArgv: ['--import', 'tsx'] })
+    const runner = fork(bundled(worker), [JSON.stringify(this.#place.plan)], { execArgv: [] })
     this.#runners.push(runner)
     await Promise.race([
       once(runner, 'message'),

@@ -2,15 +2,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { ConsumeMessage } from 'amqplib'
 import { PrismaDatastore } from '../../../src/index.js'
 import { type CloudEvent, Inbox, readCloudEvent } from '../../../src/relay/index.js'
 import { natsUrl, openQueue, openStream, rabbitUrl } from '../../relay/brokers.js'
+import { bundled } from '../../support/bundled.js'
 import type { TestDatabaseKind } from '../../support/databases.js'
 import { Walk, Walks } from './walks.js'
 
-const worker = fileURLToPath(new URL('./worker.ts', import.meta.url))
+const worker = new URL('./worker.ts', import.meta.url)
 
 /** How hard. */
 export interface RelayTorture {
@@ -99,7 +99,7 @@ export async function tortureRelay(kind: TestDatabaseKind, torture: RelayTorture
 }
 
 async function startRelay(args: readonly string[]): Promise<ChildProcess> {
-  const child = spawn(process.execPath, ['--import', 'tsx', worker, ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [bundled(worker), ...args], { stdio: ['pipe', 'pipe', 'inherit'] })
   if (child.stdout === null) throw new Error('the process has no output')
   await Promise.race([once(child.stdout, 'data'), once(child, 'exit')])
   if (child.exitCode !== null) throw new Error(`A relay has ended with ${child.exitCode}`)
