@@ -83,8 +83,9 @@ export class EventStore {
   readonly #hasLog: boolean
   readonly #keepsTags: boolean
   readonly #log: string | undefined
-  /** Whether states cross to the recorder and back as text. */
-  readonly #usesText: boolean
+  /** Whether states cross to the recorder as text, and back. */
+  readonly #writesText: boolean
+  readonly #readsText: boolean
 
   /**
    * @param keys - for personal data; default: none, so that they are refused, and read as erased
@@ -102,7 +103,9 @@ export class EventStore {
     this.recorder = recorder
     this.#hasLog = 'selectNotifications' in recorder
     this.#keepsTags = 'selectByTags' in recorder
-    this.#usesText = mapper.writesText && recorder.takesText === true
+    const { takesText = false, givesText = takesText } = recorder
+    this.#writesText = mapper.writesText && takesText
+    this.#readsText = mapper.writesText && givesText
   }
 
   /**
@@ -257,7 +260,7 @@ export class EventStore {
     const { onLost, before, unless = [], again } = options
     if (!this.#keepsTags) this.#assertTaggable(events, unless)
     const predecessors = predecessorsOf(events)
-    const stored = this.#written(sealed, this.#usesText)
+    const stored = this.#written(sealed, this.#writesText)
     recordings.splice(0, recordings.length, ...events.map((event) => ({ event })))
     return {
       events: stored,
@@ -330,7 +333,7 @@ export class EventStore {
   }
 
   #asked<Range extends object>(range: Range): Range {
-    return this.#usesText ? { ...range, asText: true } : range
+    return this.#readsText ? { ...range, asText: true } : range
   }
 
   async #readPages(

@@ -17,7 +17,7 @@ export interface SelectEventsRange {
   readonly desc?: boolean
   /** At most so many; default all. */
   readonly limit?: number
-  /** Whether states may come as text, which recorders that set `takesText` are asked for; default false. */
+  /** Whether states may come as text, which recorders that set `givesText` are asked for; default false. */
   readonly asText?: boolean
 }
 
@@ -27,7 +27,7 @@ export interface SinceSnapshotRange {
   readonly lte?: number
   /** At most so many events. */
   readonly limit: number
-  /** Whether states may come as text, which recorders that set `takesText` are asked for; default false. */
+  /** Whether states may come as text, which recorders that set `givesText` are asked for; default false. */
   readonly asText?: boolean
 }
 
@@ -126,10 +126,12 @@ export interface Append {
 /** Stores and gives back the events of originators. Snapshots are kept by one of these too. */
 export interface AggregateRecorder {
   /**
-   * Whether states that are text can cross as text, because the driver takes longer over bytes; default false. An event store whose
+   * Whether states that are text can be written as text, because the driver takes longer over bytes; default false. An event store whose
    * mapper neither compresses nor encrypts gives `appendEvents` events then whose `state` is made when it is asked for.
    */
   readonly takesText?: boolean
+  /** The same for what is read, which such an event store asks for by `asText`; default: `takesText`. */
+  readonly givesText?: boolean
 
   /**
    * Stores all events or none.

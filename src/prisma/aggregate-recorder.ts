@@ -92,6 +92,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
       name,
       schema,
       originatorIdType,
+      adapterName: this.engine.adapterName,
       order: checkedOrder(options.order ?? this.engine.order),
       withLog: kind === 'events',
       tags: kind === 'events' ? (options.tagsTable ?? tagsTableName(name)) : undefined,
@@ -101,9 +102,14 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     this.#writer = new EventsWriter(this.engine, this.table)
   }
 
-  /** Whether states cross as text, on PostgreSQL, where the driver takes longer over bytes. */
+  /** Whether states are written as text: on PostgreSQL, where the driver takes longer over bytes. */
   get takesText(): boolean {
     return this.table.takesText
+  }
+
+  /** Whether states are read as text: on PostgreSQL, and on SQLite by better-sqlite3. */
+  get givesText(): boolean {
+    return this.table.givesText
   }
 
   async insertEvents(events: readonly StoredEvent[]): Promise<null | bigint[]> {

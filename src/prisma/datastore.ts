@@ -94,6 +94,7 @@ export class PrismaDatastore<Client extends object = object>
     this.#managedOwner = { transactions, connections: this.#connections, viewOf: (scope) => this.#viewOf(scope) }
     setEngine(this, {
       dialect,
+      adapterName: adapter.adapterName,
       schema,
       order: options.order,
       transactions,

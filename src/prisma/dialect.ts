@@ -74,6 +74,8 @@ export interface EventsTableOptions {
   readonly order?: LogOrder | undefined
   /** Records how far the log is final, as reads of it show. */
   readonly watch?: LogWatch | undefined
+  /** The name of the driver adapter, where it is known. */
+  readonly adapterName?: string | undefined
 }
 
 /** The events of one topic in a log. */
@@ -139,8 +141,10 @@ export interface Inserted {
 export interface EventsTable {
   /** What stands for the table in a statement. */
   readonly reference: string
-  /** Whether states cross faster as text. */
+  /** Whether states cross to the database faster as text. */
   readonly takesText: boolean
+  /** Whether they come from it faster so. */
+  readonly givesText: boolean
   /** Completes "the id … is": why the table cannot have an originator with this id; undefined where it can. Left out where it can have any. */
   idProblem?(originatorId: string): string | undefined
   /** Whether these events need more than one statement, or one that could store only a part. */

@@ -21,6 +21,8 @@ export interface RehearsalLimits {
 /** How recorders reach the database. */
 export interface Engine {
   readonly dialect: Dialect
+  /** The name of the driver adapter; undefined where somebody else manages the transactions. */
+  readonly adapterName?: string
   /** The schema of tables that name none. */
   readonly schema: string | undefined
   /** What keeps the logs of recorders in order that say nothing of it. */

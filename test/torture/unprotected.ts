@@ -34,6 +34,7 @@ function unprotectedTable(engine: Engine, options: EventsTableOptions): EventsTa
   return {
     reference: table.reference,
     takesText: false,
+    givesText: false,
     channel: table.channel,
     createStatements: table.createStatements,
     ...(table.idProblem === undefined ? {} : { idProblem: (id: string) => table.idProblem?.(id) }),

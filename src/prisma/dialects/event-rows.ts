@@ -38,9 +38,17 @@ export function notificationColumns({ id = 'id', recordedAt = 'recorded_at' }: N
 
 /** Reads a row of `eventColumns`. */
 export function toStoredEvent(row: readonly unknown[]): StoredEvent {
+  return eventOf(row, typeof row[3] === 'string' ? stateOfText(row[3]) : toBytes(row[3]))
+}
+
+/** Reads a row of `eventColumns` whose state is the text that its bytes are in UTF-8. */
+export function toTextEvent(row: readonly unknown[]): StoredEvent {
+  return eventOf(row, String(row[3]))
+}
+
+function eventOf(row: readonly unknown[], state: string | Uint8Array): StoredEvent {
   const metadata = row[4] === null || row[4] === undefined ? undefined : toJSONObject(row[4])
   const known = { originatorId: toText(row[0]), originatorVersion: Number(row[1]), topic: String(row[2]), metadata }
-  const state = typeof row[3] === 'string' ? stateOfText(row[3]) : toBytes(row[3])
   if (typeof state === 'string') return new TextEvent(known, state)
   const { originatorId, originatorVersion, topic } = known
   const event = { originatorId, originatorVersion, topic, state }
@@ -64,12 +72,15 @@ function stateOfText(text: string): string | Uint8Array {
 }
 
 /** Reads rows of `columnsOf`. No database promises the order in which it gives the parts of a union. */
-export function toSinceSnapshot(rows: ReadonlyArray<readonly unknown[]>): SinceSnapshot {
+export function toSinceSnapshot(
+  rows: ReadonlyArray<readonly unknown[]>,
+  toEvent: (row: readonly unknown[]) => StoredEvent = toStoredEvent,
+): SinceSnapshot {
   const isSnapshot = (row: readonly unknown[]): boolean => Number(row[5]) > 0
   const snapshot = rows.find(isSnapshot)
-  const events = rows.filter((row) => !isSnapshot(row)).map(toStoredEvent)
+  const events = rows.filter((row) => !isSnapshot(row)).map((row) => toEvent(row))
   return {
-    snapshot: snapshot === undefined ? undefined : toStoredEvent(snapshot),
+    snapshot: snapshot === undefined ? undefined : toEvent(snapshot),
     isAhead: snapshot !== undefined && Number(snapshot[5]) === 2,
     events: events.sort((a, b) => a.originatorVersion - b.originatorVersion),
   }

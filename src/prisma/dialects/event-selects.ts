@@ -15,8 +15,13 @@ import {
   toStoredEvent,
 } from './event-rows.js'
 
-/** Reads (a part of) one stream. */
-export function selectStream(table: string, originatorId: string, range: SelectEventsRange): SqlQuery {
+/** Reads (a part of) one stream. @param columns - `eventColumns`, or the same with the state as text */
+export function selectStream(
+  table: string,
+  originatorId: string,
+  range: SelectEventsRange,
+  columns: string = eventColumns,
+): SqlQuery {
   const conditions = ['originator_id = ?']
   const args: unknown[] = [originatorId]
   if (range.gt !== undefined) {
@@ -28,7 +33,7 @@ export function selectStream(table: string, originatorId: string, range: SelectE
     args.push(range.lte)
   }
   const order = `ORDER BY originator_version ${range.desc === true ? 'DESC' : 'ASC'}`
-  const sql = `SELECT ${eventColumns} FROM ${table} WHERE ${conditions.join(' AND ')} ${order}`
+  const sql = `SELECT ${columns} FROM ${table} WHERE ${conditions.join(' AND ')} ${order}`
   if (range.limit === undefined) return statement(sql, args)
   // A number would reach one of the drivers as a floating point value, which LIMIT refuses.
   return statement(`${sql} LIMIT ?`, [...args, BigInt(range.limit)])
@@ -40,11 +45,13 @@ interface SinceSnapshotSource {
   readonly snapshots: string
   /** Makes a part of a union of a select with a limit. */
   readonly part: (select: string) => string
+  /** Default `eventColumns`; or the same with the state as text. */
+  readonly columns?: string
 }
 
 /** Reads the latest snapshot of one originator and the events after it, in any order. */
 export function selectSinceSnapshot(
-  { events, snapshots, part }: SinceSnapshotSource,
+  { events, snapshots, part, columns }: SinceSnapshotSource,
   originatorId: string,
   { lte, limit }: SinceSnapshotRange,
 ): SqlQuery {
@@ -53,13 +60,13 @@ export function selectSinceSnapshot(
   // Looked up twice: from a common table expression, MariaDB does not see where in the index the events begin, and reads all of them.
   const latest = `SELECT max(originator_version) FROM ${snapshots} WHERE ${ofStream}`
   const page =
-    `SELECT ${columnsOf('event')} FROM ${events} WHERE ${ofStream} ` +
+    `SELECT ${columnsOf('event', '', columns)} FROM ${events} WHERE ${ofStream} ` +
     `AND originator_version > coalesce((${latest}), ${beforeAllVersions}) ORDER BY originator_version LIMIT ?`
   const isStored =
     `EXISTS (SELECT 1 FROM ${events} AS stored WHERE stored.originator_id = ? ` +
     'AND stored.originator_version = snapshot.originator_version)'
   return statement(
-    `SELECT ${columnsOf('snapshot', isStored)} FROM ${snapshots} AS snapshot WHERE originator_id = ? ` +
+    `SELECT ${columnsOf('snapshot', isStored, columns)} FROM ${snapshots} AS snapshot WHERE originator_id = ? ` +
       `AND originator_version = (${latest}) UNION ALL ${part(page)}`,
     [originatorId, originatorId, ...args, ...args, ...args, BigInt(limit)],
   )

@@ -77,6 +77,7 @@ export class MariadbEventsTable implements EventsTable {
   readonly channel: string
   readonly reference: string
   readonly takesText = false
+  readonly givesText = false
   readonly #withLog: boolean
   readonly #tagStatements: TagStatements
   readonly #watch: LogWatch | undefined

@@ -66,6 +66,7 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   readonly createStatements: readonly string[]
   readonly reference: string
   readonly takesText = true
+  readonly givesText = true
   readonly idType: string
   readonly streamSelects: Map<number, string> = new Map()
   readonly channel: string
