@@ -103,7 +103,9 @@ export interface BeyondLogEndDetails extends ErrorDetails {
 /** A position is one that its log does not have: the log was restored or emptied, or it is another one. Events up to it would be passed over. */
 export class BeyondLogEndError extends IntegrityError {
   override readonly code: string = 'ES_BEYOND_LOG_END'
+  /** The position up to which somebody has read. */
   readonly position: bigint
+  /** The last one that the log has given out. */
   readonly end: bigint
 
   constructor(message: string, { position, end, ...details }: BeyondLogEndDetails) {

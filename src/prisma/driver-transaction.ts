@@ -1,6 +1,6 @@
 /** What Prisma is given for a transaction: in truth a part of ours, or a connection that the library has begun. */
-import type { AsyncResource } from 'node:async_hooks'
 import { isEventSourcingError, TransactionTimeoutError } from '../errors.js'
+import type { Flow } from '../transaction/context.js'
 import { closedError } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
@@ -122,7 +122,7 @@ export async function sendOfGuest<T>(
   scope: Scope<DriverConnection> | undefined,
   { sql }: SqlQuery,
   send: (connection: StatementRunner) => Promise<T>,
-  inFlow?: AsyncResource,
+  inFlow?: Flow,
 ): Promise<T> {
   const innermost = scope?.innermost ?? innermostOf(undefined)
   const reads = isRead(sql)

@@ -1,6 +1,5 @@
 /** Prisma interactive transactions that live inside of ours, one after the other, for the user's models and raw queries. */
-import { AsyncResource } from 'node:async_hooks'
-import { AsyncContext, outsideOfEverything } from '../transaction/context.js'
+import { AsyncContext, Flow, outsideOfEverything } from '../transaction/context.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Guest as SessionGuest } from '../transaction/session.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
@@ -57,7 +56,7 @@ export class Guest implements SessionGuest, TransactionTarget {
   readonly #done: Promise<unknown>
   readonly #openedAt = performance.now()
   #scope: Scope<DriverConnection> | undefined
-  #flow: AsyncResource | undefined
+  #flow: Flow | undefined
   #inFlight = 0
   #hasFailed = false
   #isSpoilt = false
@@ -140,7 +139,7 @@ export class Guest implements SessionGuest, TransactionTarget {
 
   /** An operation starts here: its statements are sent in this async context, also in what tracers keep there, wherever Prisma sends them. */
   operation(): void {
-    this.#flow = new AsyncResource('eventsourcing-prisma.operation')
+    this.#flow = new Flow('eventsourcing-prisma.operation')
   }
 
   async run<T>(query: SqlQuery, send: (connection: StatementRunner) => Promise<T>): Promise<T> {

@@ -85,6 +85,13 @@ export class CapturedContext {
   }
 }
 
+/**
+ * Everything that follows the flow of async calls where it is made, also what others have set, such as the span of a tracer: for what is
+ * done for this code in the flow of another one, by `runInAsyncScope`. `AsyncLocalStorage.snapshot` gives a function, and is much slower
+ * to make in Node 20.
+ */
+export class Flow extends AsyncResource {}
+
 /** Runs `fn` outside of every context, those of others too: for what outlives the request that has called it. */
 export function outsideOfEverything<R>(fn: () => R): R {
   return root.runInAsyncScope(fn)
