@@ -136,6 +136,7 @@ for (const { id, customer, cents } of [ann, bob, cleo]) await shop.place(id, cus
 await until(async () => (await tills.statusOf(ann.id)) === 'requested')
 await tills.pay(ann.id)
 await until(async () => (await shop.statusOf(cleo.id)) === 'cancelled')
+await until(async () => (await tills.statusOf(cleo.id)) === 'requested')
 await tills.pay(cleo.id)
 await until(async () => (await tills.statusOf(cleo.id)) === 'refunded')
 await until(async () => (await shop.statusOf(bob.id)) === 'cancelled')
