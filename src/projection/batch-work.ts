@@ -363,7 +363,8 @@ export async function handleOutside(
   events: readonly PositionedEvent[],
 ): Promise<void> {
   const handle = (): Promise<void> => outside.handle(events, source.name, signal)
-  await (recorder.attended?.(`a handler of reaction ${projection.name}`, handle) ?? handle())
+  const attended = outside.isAttended === true ? recorder.attended?.bind(recorder) : undefined
+  await (attended?.(`a handler of reaction ${projection.name}`, handle) ?? handle())
 }
 
 /** What a projection is called in messages. */

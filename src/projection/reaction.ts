@@ -151,7 +151,7 @@ function reactionOf(
 
 function oneByOne(handlers: readonly ProjectionHandler[]): OutsideWork {
   const apply = applierOf(handlers, (event, handle) => outsideOfTransactions(() => following(event, handle)))
-  return { maxEvents: 1, handle: async (events, log) => void (await apply(events, { log })) }
+  return { maxEvents: 1, isAttended: true, handle: async (events, log) => void (await apply(events, { log })) }
 }
 
 function cannot(name: string, why: string): ProgrammingError {

@@ -232,6 +232,7 @@ export class AttendedCalls {
   /** Of the datastore that was called first. */
   #escapes: Escapes | undefined
   #isOver = false
+  #hasToldOfLate = false
 
   /** @param title - what the work is called in messages */
   constructor(title: string) {
@@ -256,6 +257,10 @@ export class AttendedCalls {
   }
 
   async #late<T>(call: Call, escapes: Escapes, work: () => Promise<T>): Promise<T> {
+    const isTold = this.#hasToldOfLate
+    this.#hasToldOfLate = true
+    // Once: what was made in the work for long, such as a connection, has its context in all of its calls.
+    if (isTold) return await work()
     escapes.report(
       `${String(call)} was called after ${this.#title} had ended, and may be lost: await it there. ${whatIsMeant}`,
     )
