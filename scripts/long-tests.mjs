@@ -13,6 +13,12 @@ export const longTests = [
   },
   { files: 'test/{bounds/bounds,application/load-cost}.test.ts', what: 'bounds: a million events, states of many MiB' },
   { files: 'test/faults/**', what: 'faults of each statement of each kind of work' },
+  { files: 'test/testing/contracts-notice.test.ts', what: 'contracts: a broken recorder for each of their cases' },
+  {
+    files: 'test/{systems/log-over-http,cli/projections}.test.ts',
+    what: 'projections and logs: each in a process of its own',
+  },
+  { files: 'test/browser/page.test.ts', what: 'the page: in a real browser' },
   { files: 'test/properties/**', what: 'properties: random commands against a model' },
   { files: 'test/guides/**', what: 'guides: their code, compiled and run as projects' },
   { files: 'test/readme/**', what: 'README: its code, compiled and run against the packed package' },
