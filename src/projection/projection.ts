@@ -108,7 +108,7 @@ export interface OutsideWork {
   readonly handle: (events: readonly PositionedEvent[], log: string, signal: AbortSignal) => Promise<void>
   /** Whether a failure has nothing to do with an event: it is repeated for ever then. Beside those of the database. */
   readonly mayPass?: ((error: unknown) => boolean) | undefined
-  /** Whether calls are looked for that it does not await, as in handlers; default false: who publishes to a broker in this process runs its consumers. */
+  /** Whether calls that it does not await are reported, as those of handlers; default false, since publishing to a broker in this process runs its consumers. */
   readonly isAttended?: boolean
 }
 

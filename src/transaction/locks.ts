@@ -104,7 +104,7 @@ export class ScopeLock {
     if (this.#waiting.length > 0) this.#admit()
   }
 
-  /** Whether all operations that are in cannot end before who asks has been in alone. */
+  /** Whether each operation in the scope waits, directly or not, for the place that is asked for. */
   #fitsBeside(inside: Occupant | undefined): boolean {
     if (inside === undefined) return false
     const stuck = new Set<Occupant>()

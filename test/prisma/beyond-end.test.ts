@@ -1,4 +1,4 @@
-/** Whoever has a position that the log does not have says so, instead of passing over what is to come: subscriptions, projections, reactions, followers. */
+/** Subscriptions, projections, reactions and followers whose position is beyond the end of the log report it, and pass over nothing. */
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
