@@ -12,7 +12,7 @@ export const longTests = [
     what: 'processes and pools under load, and statements, locks and drivers that hang',
   },
   { files: 'test/{bounds/bounds,application/load-cost}.test.ts', what: 'bounds: a million events, states of many MiB' },
-  { files: 'test/faults/**', what: 'faults of each statement of each kind of work' },
+  { files: 'test/{faults/**,testing/every-fault.test.ts}', what: 'faults of each statement of each kind of work' },
   { files: 'test/testing/contracts-notice.test.ts', what: 'contracts: a broken recorder for each of their cases' },
   {
     files: 'test/{systems/log-over-http,cli/projections}.test.ts',

@@ -4,9 +4,13 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { run } from '../../src/cli/program.js'
+import { bundled } from '../support/bundled.js'
 import { rowsOf } from '../support/empty-databases.js'
 
 let folder: string
+const main = bundled(new URL('../../src/cli/main.ts', import.meta.url))
+/** With what compiles an application that is written in TypeScript, and gives both the same package. */
+const compiling = ['--import', 'tsx', 'src/cli/main.ts']
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'es-cli-'))
@@ -18,10 +22,11 @@ afterEach(() => rmSync(folder, { recursive: true }))
 function command(
   args: readonly string[],
   variables: Record<string, string> = {},
+  node: readonly string[] = [main],
 ): { code: number | null; out: string; err: string } {
   const { PRISMA_URL: _url, DATABASE_URL: _databaseUrl, ...inherited } = process.env
   const env = { ...inherited, ...variables }
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...node, ...args], {
     env,
     encoding: 'utf8',
     timeout: 15_000,
@@ -122,7 +127,7 @@ describe('the command line', () => {
        SELECT 'a' || i, 1, 'Dog.Born', CAST('{"name":"a name that is rather long, so that a pipe is soon full"}' AS BLOB) FROM n`,
     )
     for (const args of ['export -', 'tail --last 2000']) {
-      const line = `"${process.execPath}" --import tsx src/cli/main.ts ${args} --url ${url} | head -n 1; exit \${PIPESTATUS[0]}`
+      const line = `"${process.execPath}" "${main}" ${args} --url ${url} | head -n 1; exit \${PIPESTATUS[0]}`
       const { status, stdout, stderr } = spawnSync('bash', ['-c', line], { encoding: 'utf8', timeout: 30_000 })
       expect([status, stderr, stdout.split('\n').length]).toEqual([141, '', 2])
     }
@@ -137,12 +142,20 @@ describe('the command line', () => {
   test('verifies snapshots, and fails when one says something else than the events', () => {
     const bank = './test/cli/fixtures/bank.ts'
     const args = ['verify-snapshots', '--application', `${bank}#bank`, '--kind', `${bank}#Account`]
-    expect(command(args)).toEqual({ code: 0, out: 'Account: 1 snapshots checked, 0 passed over, 0 differ\n', err: '' })
-    const { code, out, err } = command(args, { RATE: '3' })
+    expect(command(args, {}, compiling)).toEqual({
+      code: 0,
+      out: 'Account: 1 snapshots checked, 0 passed over, 0 differ\n',
+      err: '',
+    })
+    const { code, out, err } = command(args, { RATE: '3' }, compiling)
     expect(code).toBe(1)
     expect(out).toMatch(/^Account \S+, version 2: events give { cents: 300 }, the snapshot { cents: 100 }\n/)
     expect(err).toContain('1 snapshots say something else than the events')
-    const wrong = command(['verify-snapshots', '--application', `${bank}#Account`, '--kind', `${bank}#Account`])
+    const wrong = command(
+      ['verify-snapshots', '--application', `${bank}#Account`, '--kind', `${bank}#Account`],
+      {},
+      compiling,
+    )
     expect([wrong.code, wrong.err]).toEqual([
       1,
       `Error: Could not verify snapshots: ${bank}#Account is not an application.\n`,
@@ -152,7 +165,7 @@ describe('the command line', () => {
   test('shows no personal data of snapshots that differ', () => {
     const bank = './test/cli/fixtures/bank.ts'
     const args = ['verify-snapshots', '--application', `${bank}#bank`, '--kind', `${bank}#Client`]
-    const { code, out } = command(args, { RATE: '3' })
+    const { code, out } = command(args, { RATE: '3' }, compiling)
     expect(code).toBe(1)
     expect(out).not.toContain('Ann')
     expect(out).toMatch(/, version 2: events give greeting \(not shown: it has personal data\), the snapshot greeting /)
@@ -163,12 +176,12 @@ describe('the command line', () => {
     command(['migrate', ...migrations, '--url', url])
     const shop = './test/cli/fixtures/shop.ts'
     const args = ['verify-snapshots', '--application', `${shop}#shop`, '--kind', `${shop}#Order`, `${shop}#stocks`]
-    expect(command(args, { SHOP_URL: url, SHOP_FILL: 'yes' })).toEqual({
+    expect(command(args, { SHOP_URL: url, SHOP_FILL: 'yes' }, compiling)).toEqual({
       code: 0,
       out: 'Order: 1 snapshots checked, 0 passed over, 0 differ\nStock: 2 snapshots checked, 0 passed over, 0 differ\n',
       err: '',
     })
-    const { code, out, err } = command(args, { SHOP_URL: url, RATE: '2' })
+    const { code, out, err } = command(args, { SHOP_URL: url, RATE: '2' }, compiling)
     expect(code).toBe(1)
     expect(out.split('\n').map((line) => line.replace(/ [-0-9a-f]{36}/, ''))).toEqual([
       'Order, version 2: events give { cents: 200 }, the snapshot { cents: 100 }',
@@ -179,7 +192,7 @@ describe('the command line', () => {
       '',
     ])
     expect(err).toContain('3 snapshots say something else')
-    const refused = command([...args, `${shop}#open`], { SHOP_URL: url })
+    const refused = command([...args, `${shop}#open`], { SHOP_URL: url }, compiling)
     expect(refused).toEqual({
       code: 1,
       out: '',
@@ -203,8 +216,11 @@ export default defineConfig({ datasource: { url: env('FILE') as string }, migrat
     writeFileSync(join(folder, 'prisma.config.ts'), config)
     const { PRISMA_URL: _url, DATABASE_URL: _databaseUrl, ...env } = process.env
     const inFolder = (args: readonly string[]): ReturnType<typeof command> => {
-      const parts = ['--import', resolve('node_modules/tsx/dist/loader.mjs'), resolve('src/cli/main.ts'), ...args]
-      const { status, stdout, stderr } = spawnSync(process.execPath, parts, { cwd: folder, env, encoding: 'utf8' })
+      const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], {
+        cwd: folder,
+        env,
+        encoding: 'utf8',
+      })
       return { code: status, out: stdout, err: stderr }
     }
     expect(inFolder(['migrate'])).toEqual({ code: 0, out: 'Applied 20261101000000_init\n', err: '' })

@@ -139,11 +139,11 @@ const saves = (what: string): string => `
 `
 const goodEvents = saves(`for (const name of ['Fido', 'Rex', 'Luna']) await school.save(new Dog(name))`)
 const badEvents = saves(`
+  await school.execute(course, crypto.randomUUID(), 'visit', '')
   const [first] = await school.recorder.selectNotifications(null, 1)
   const dog = await school.repository.get(Dog, first?.originatorId ?? '')
   dog.addTrick('fly')
   await school.save(dog)
-  await school.execute(course, crypto.randomUUID(), 'visit', '')
 `)
 
 describe('the page of the commands', () => {

@@ -1,9 +1,10 @@
 /** Options are checked where they are given; an application in memory has to say so. */
 import { spawnSync } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { pathToFileURL } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { checkOptions, count, type OptionTypesOf, optionsOf, text } from '../../src/checked-options.js'
 import { Application, type EnvironmentVariables } from '../../src/index.js'
+import { bundled } from '../support/bundled.js'
 
 interface Options {
   readonly name?: string
@@ -46,13 +47,13 @@ describe('checkOptions', () => {
 })
 
 describe('an application without a store', () => {
-  const index = fileURLToPath(new URL('../../src/index.ts', import.meta.url))
+  const index = pathToFileURL(bundled(new URL('../../src/index.ts', import.meta.url)))
 
   /** Standard error of a process that no test runner has started. */
   function warningsOf(options: string, variables: EnvironmentVariables = {}): string {
     const { VITEST: _vitest, NODE_ENV: _environment, ...env } = process.env
     const code = `import { Application } from ${JSON.stringify(index)}; new Application(${options})`
-    const { stderr } = spawnSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
+    const { stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], {
       env: { ...env, ...variables },
       encoding: 'utf8',
     })

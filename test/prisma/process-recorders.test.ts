@@ -1,39 +1,31 @@
 /** Process recorders on Prisma keep the promises of all process recorders on every database, also in transactions. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { IntegrityError, PrismaDatastore, PrismaProcessRecorder } from '../../src/index.js'
-import { eventStoreContract, processRecorderContract, subscriptionContract } from '../../src/testing/index.js'
+import { processRecorderContract } from '../../src/testing/index.js'
 import { storedEvent, versionsOf } from '../contracts/stored-events.js'
 import { databases, databasesOf } from '../support/databases.js'
 import { inMemorySqlites } from '../support/in-memory-sqlite.js'
-import { idKinds, idKindsOn } from './id-kinds.js'
+import { idKinds } from './id-kinds.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
 
 const framework = { describe, it, expect }
 const undo = new Error('undo')
 const up = (notificationId: number) => ({ applicationName: 'up', notificationId: BigInt(notificationId) })
 
-/** Runs the contracts, each case on tables of its own. */
-function contractsOn(
-  datastore: () => PrismaDatastore,
-  originatorIdType: keyof typeof idKinds,
-  options: { readonly schema?: string } = {},
-): void {
-  const name = `PrismaProcessRecorder with ${originatorIdType} ids [17, 79]`
+/** Runs the contract, each case on tables of its own. */
+function contractOn(datastore: () => PrismaDatastore, options: { readonly schema?: string } = {}): void {
   let tables = 0
   const makeRecorder = async () => {
     tables += 1
     const recorder = new PrismaProcessRecorder(datastore(), {
       ...options,
-      eventsTable: `${originatorIdType}_events_${tables}`,
-      trackingTable: `${originatorIdType}_tracking_${tables}`,
-      originatorIdType,
+      eventsTable: `events_${tables}`,
+      trackingTable: `tracking_${tables}`,
     })
     await recorder.createTable()
-    return { recorder, originatorId: idKinds[originatorIdType] }
+    return { recorder, originatorId: idKinds.uuid }
   }
-  processRecorderContract(framework, name, makeRecorder)
-  subscriptionContract(framework, name, makeRecorder)
-  eventStoreContract(framework, name, makeRecorder)
+  processRecorderContract(framework, 'PrismaProcessRecorder [17, 79]', makeRecorder)
 }
 
 describe.each(inMemorySqlites)('on $name', ({ adapter }) => {
@@ -45,7 +37,7 @@ describe.each(inMemorySqlites)('on $name', ({ adapter }) => {
     await datastore.close()
   })
 
-  contractsOn(() => datastore, 'uuid')
+  contractOn(() => datastore)
 })
 
 describe.each(databasesOf('postgresql'))('in a named schema on $name [20]', (kind) => {
@@ -57,7 +49,7 @@ describe.each(databasesOf('postgresql'))('in a named schema on $name [20]', (kin
     await open.close()
   })
 
-  contractsOn(() => open.datastore, 'uuid', { schema: 'kennel' })
+  contractOn(() => open.datastore, { schema: 'kennel' })
 })
 
 describe.each(databases)('on $name', (kind) => {
@@ -69,7 +61,7 @@ describe.each(databases)('on $name', (kind) => {
     await open.close()
   })
 
-  for (const originatorIdType of idKindsOn(kind)) contractsOn(() => open.datastore, originatorIdType)
+  contractOn(() => open.datastore)
 
   const newRecorder = async (name: string): Promise<PrismaProcessRecorder<TestClient>> => {
     const tables = { eventsTable: `${name}_events`, trackingTable: `${name}_tracking` }
