@@ -1,7 +1,7 @@
 /** Transcoders: between the values of an event and its bytes, here as JSON in the form that the Python library writes. */
 import { isUtf8 } from 'node:buffer'
 import { deepestState, isPlainObject } from '../domain/kept-values.js'
-import { Timestamp } from '../domain/timestamp.js'
+import { storedTimestamp, Timestamp } from '../domain/timestamp.js'
 import { DataError, MapperError, TranscodingNotRegisteredError } from '../errors.js'
 import {
   bigintName,
@@ -104,17 +104,15 @@ export class JSONTranscoder implements Transcoder {
     if (!this.#hasUsualTimes || !plainStart.test(text)) return undefined
     let rest = text.slice(dataIndex)
     let originatorTopic: string | undefined
-    if (needsReading.test(rest)) {
+    if (rest.startsWith(creationName)) {
       const creation = creationStart.exec(rest)
       if (creation === null) return undefined
       originatorTopic = creation[1]
       rest = rest.slice(creation[0].length)
-      if (needsReading.test(rest)) return undefined
     }
     const data = parse(rest === '' ? '{}' : `{${rest}`) as Record<string, unknown> // it begins with a brace
-    // A shorter text has no room for too many levels.
-    if (rest.length > 2 * deepestState && Object.values(data).some(isNested)) return undefined
-    return { timestamp: Timestamp.fromISO(text.slice(timeIndex, timeIndex + timeLength)), originatorTopic, data }
+    if (!isPlain(data, rest)) return undefined
+    return { timestamp: storedTimestamp(text.slice(timeIndex, timeIndex + timeLength)), originatorTopic, data }
   }
 
   /**
@@ -246,17 +244,31 @@ const time = String.raw`\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}\+00:00`
 const usualTime = new RegExp(`^${time}$`)
 /** How nearly all states begin. What follows is the data, without their brace. */
 const plainStart = new RegExp(`^${plainBeginning.replaceAll(/[{}]/g, String.raw`\$&`)}${time}"\\}(?:,(?=")|\\}$)`)
+const creationName = '"originator_topic"'
 /** How that goes on in the first event of an originator. */
 const creationStart = /^"originator_topic":"([^"\\]*)"(?:,(?=")|\}$)/
 const timeIndex = plainBeginning.length
 const timeLength = '2026-01-02T03:04:05.678901+00:00'.length
 const dataIndex = timeIndex + timeLength + '"},'.length
 
-/** What may be a name that belongs to the event, a registered type, or an integer that a number cannot hold. */
-const needsReading = /_type_"|originator_topic"|class_version"|_personal_"|timestamp"|\\u|\d{16}/
+/** Names that belong to the event, or tell the type of a value. */
+const ownNames = new Set(['timestamp', 'originator_topic', 'class_version', '_personal_', typeKey])
 
-function isNested(value: unknown): boolean {
-  return typeof value === 'object' && value !== null
+/** What a list or an object may have in it that has to be read: a registered type, or an integer that a number cannot hold. */
+const needsReading = /_type_"|\\u|\d{16}/
+
+/** Whether data are what their text says. */
+function isPlain(data: Readonly<Record<string, unknown>>, text: string): boolean {
+  let isNested = false
+  for (const name in data) {
+    if (ownNames.has(name)) return false
+    const value = data[name]
+    if (typeof value === 'object') isNested ||= value !== null
+    // It may have lost digits.
+    else if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)) return false
+  }
+  // A shorter text has no room for too many levels.
+  return !isNested || (text.length <= 2 * deepestState && !needsReading.test(text))
 }
 
 /** @throws `MapperError` for bytes that are no UTF-8 */

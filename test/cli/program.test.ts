@@ -2,15 +2,13 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { run } from '../../src/cli/program.js'
-import { bundled } from '../support/bundled.js'
+import { bundled, bundleTogether } from '../support/bundled.js'
 import { rowsOf } from '../support/empty-databases.js'
 
 let folder: string
 const main = bundled(new URL('../../src/cli/main.ts', import.meta.url))
-/** With what compiles an application that is written in TypeScript, and gives both the same package. */
-const compiling = ['--import', 'tsx', 'src/cli/main.ts']
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'es-cli-'))
@@ -22,11 +20,11 @@ afterEach(() => rmSync(folder, { recursive: true }))
 function command(
   args: readonly string[],
   variables: Record<string, string> = {},
-  node: readonly string[] = [main],
+  program: string = main,
 ): { code: number | null; out: string; err: string } {
   const { PRISMA_URL: _url, DATABASE_URL: _databaseUrl, ...inherited } = process.env
   const env = { ...inherited, ...variables }
-  const { status, stdout, stderr } = spawnSync(process.execPath, [...node, ...args], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
     env,
     encoding: 'utf8',
     timeout: 15_000,
@@ -34,9 +32,9 @@ function command(
   return { code: status, out: stdout, err: stderr }
 }
 
-describe('the command line', () => {
-  const migrations = ['--migrations', 'prisma/sqlite/migrations']
+const migrations = ['--migrations', 'prisma/sqlite/migrations']
 
+describe('the command line', () => {
   test('migrates the database that PRISMA_URL names, before DATABASE_URL', async () => {
     const url = `file:${join(folder, 'test.db')}`
     const variables = { PRISMA_URL: url, DATABASE_URL: 'postgresql://nobody@127.0.0.1:1/none' }
@@ -138,23 +136,37 @@ describe('the command line', () => {
     expect(code).toBe(0)
     expect(out).toMatch(/init.*migrate/s)
   })
+})
+
+describe('the command line and an application', () => {
+  let programs: string
+  let withApplications: string
+
+  beforeAll(() => {
+    mkdirSync('.tmp', { recursive: true })
+    programs = mkdtempSync('./.tmp/applications-')
+    const sources = ['../../src/cli/main.ts', './fixtures/bank.ts', './fixtures/shop.ts']
+    bundleTogether(programs, ...sources.map((source) => new URL(source, import.meta.url)))
+    withApplications = `${programs}/src/cli/main.js`
+  })
+  afterAll(() => rmSync(programs, { recursive: true }))
 
   test('verifies snapshots, and fails when one says something else than the events', () => {
-    const bank = './test/cli/fixtures/bank.ts'
+    const bank = `${programs}/test/cli/fixtures/bank.js`
     const args = ['verify-snapshots', '--application', `${bank}#bank`, '--kind', `${bank}#Account`]
-    expect(command(args, {}, compiling)).toEqual({
+    expect(command(args, {}, withApplications)).toEqual({
       code: 0,
       out: 'Account: 1 snapshots checked, 0 passed over, 0 differ\n',
       err: '',
     })
-    const { code, out, err } = command(args, { RATE: '3' }, compiling)
+    const { code, out, err } = command(args, { RATE: '3' }, withApplications)
     expect(code).toBe(1)
     expect(out).toMatch(/^Account \S+, version 2: events give { cents: 300 }, the snapshot { cents: 100 }\n/)
     expect(err).toContain('1 snapshots say something else than the events')
     const wrong = command(
       ['verify-snapshots', '--application', `${bank}#Account`, '--kind', `${bank}#Account`],
       {},
-      compiling,
+      withApplications,
     )
     expect([wrong.code, wrong.err]).toEqual([
       1,
@@ -163,9 +175,9 @@ describe('the command line', () => {
   })
 
   test('shows no personal data of snapshots that differ', () => {
-    const bank = './test/cli/fixtures/bank.ts'
+    const bank = `${programs}/test/cli/fixtures/bank.js`
     const args = ['verify-snapshots', '--application', `${bank}#bank`, '--kind', `${bank}#Client`]
-    const { code, out } = command(args, { RATE: '3' }, compiling)
+    const { code, out } = command(args, { RATE: '3' }, withApplications)
     expect(code).toBe(1)
     expect(out).not.toContain('Ann')
     expect(out).toMatch(/, version 2: events give greeting \(not shown: it has personal data\), the snapshot greeting /)
@@ -174,14 +186,14 @@ describe('the command line', () => {
   test('verifies snapshots of classes and deciders in a database, and ends then', () => {
     const url = `file:${join(folder, 'shop.db')}`
     command(['migrate', ...migrations, '--url', url])
-    const shop = './test/cli/fixtures/shop.ts'
+    const shop = `${programs}/test/cli/fixtures/shop.js`
     const args = ['verify-snapshots', '--application', `${shop}#shop`, '--kind', `${shop}#Order`, `${shop}#stocks`]
-    expect(command(args, { SHOP_URL: url, SHOP_FILL: 'yes' }, compiling)).toEqual({
+    expect(command(args, { SHOP_URL: url, SHOP_FILL: 'yes' }, withApplications)).toEqual({
       code: 0,
       out: 'Order: 1 snapshots checked, 0 passed over, 0 differ\nStock: 2 snapshots checked, 0 passed over, 0 differ\n',
       err: '',
     })
-    const { code, out, err } = command(args, { SHOP_URL: url, RATE: '2' }, compiling)
+    const { code, out, err } = command(args, { SHOP_URL: url, RATE: '2' }, withApplications)
     expect(code).toBe(1)
     expect(out.split('\n').map((line) => line.replace(/ [-0-9a-f]{36}/, ''))).toEqual([
       'Order, version 2: events give { cents: 200 }, the snapshot { cents: 100 }',
@@ -192,7 +204,7 @@ describe('the command line', () => {
       '',
     ])
     expect(err).toContain('3 snapshots say something else')
-    const refused = command([...args, `${shop}#open`], { SHOP_URL: url }, compiling)
+    const refused = command([...args, `${shop}#open`], { SHOP_URL: url }, withApplications)
     expect(refused).toEqual({
       code: 1,
       out: '',

@@ -91,7 +91,7 @@ describe('coming from hand-written Prisma', () => {
       await ship((await prisma.order.findFirstOrThrow({ where: { cents: 1 } })).id, 'Ann')
       await prisma.$disconnect()`,
     )
-    project.run(['--import', 'tsx', 'by-hand.ts'])
+    project.runFile('by-hand.ts')
     expect(await rowsOf(database.url, 'SELECT status, version FROM "Order" WHERE cents = 1')).toEqual([['shipped', 2]])
     expect(await rowsOf(database.url, 'SELECT what, topic FROM "OrderHistory", "Outbox"')).toHaveLength(1)
   }, 60_000)

@@ -78,7 +78,7 @@ describe('the guide', () => {
     async (file, { path, bodies }) => {
       await runAll(database.url, ['DELETE FROM "Account"'])
       project.write('requests.ts', program(file, path, bodies))
-      const answers: [number, string][] = JSON.parse(project.run(['--import', 'tsx', 'requests.ts']))
+      const answers: [number, string][] = JSON.parse(project.runFile('requests.ts'))
       // Yoga masks the message.
       expect(answers.at(-1)?.[1]).toMatch(/"error/)
       expect(await accounts()).toEqual([
@@ -95,7 +95,7 @@ describe('the guide', () => {
     ])
     const call = (cents: number) => ({ jsonrpc: '2.0', id: 1, params: { from: 'Ida', to: 'Jim', cents } })
     project.write('requests.ts', program('json-rpc.ts', '/rpc', [call(5), call(80)]))
-    const answers: [number, string][] = JSON.parse(project.run(['--import', 'tsx', 'requests.ts']))
+    const answers: [number, string][] = JSON.parse(project.runFile('requests.ts'))
     expect(answers.map(([status]) => status)).toEqual([200, 200])
     expect(await accounts()).toEqual([
       ['Ida', 4],

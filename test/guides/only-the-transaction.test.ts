@@ -103,7 +103,7 @@ describe.each(providers.filter((provider) => provider !== 'mysql'))('the guide, 
         `INSERT INTO "Account" (owner, cents) VALUES ('Ida', 100), ('Jim', 0)`,
       ])
       project.write('requests.ts', requests(start))
-      expect(JSON.parse(project.run(['--import', 'tsx', 'requests.ts']))).toEqual([201, 422, 404, 70])
+      expect(JSON.parse(project.runFile('requests.ts'))).toEqual([201, 422, 404, 70])
       expect(await count('Transfer')).toBe(1)
       project.write('requests.ts', '')
     },

@@ -96,7 +96,7 @@ describe('the guide', () => {
       await close()
       await datastore.close()`,
       )
-      expect(JSON.parse(project.run(['--import', 'tsx', 'requests.ts']))).toEqual([true, 200])
+      expect(JSON.parse(project.runFile('requests.ts'))).toEqual([true, 200])
       project.write('requests.ts', '')
     },
     60_000,

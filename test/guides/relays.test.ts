@@ -80,7 +80,7 @@ describe.skipIf(!canStartNats)('the guide for relays', () => {
   it('has the types that it shows', () => project.checkTypes(), 120_000)
 
   it('carries events to another service, once also where they are sent again', async () => {
-    project.run(['--import', 'tsx', 'tables.ts'], { DATABASE_URL: consuming.url })
+    project.runFile('tables.ts', { DATABASE_URL: consuming.url })
     const consumer = project.startBlock('consumer.ts', { DATABASE_URL: consuming.url })
     try {
       project.runBlock('publish.ts')

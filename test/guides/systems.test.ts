@@ -71,7 +71,7 @@ describe('the guide', () => {
       project.write('following.ts', following(start))
       const port = 20_000 + Math.floor(Math.random() * 20_000)
       const env = { LOG_URL: `http://127.0.0.1:${port}/log` }
-      expect(project.run(['--import', 'tsx', 'following.ts'], env)).toBe('level\n')
+      expect(project.runFile('following.ts', env)).toBe('level\n')
       const rows = await rowsOf(databases[1]?.url ?? '', 'SELECT count(*)::int FROM "Opening"')
       expect(Number(rows[0]?.[0]), name).toBeGreaterThan(2)
     },
