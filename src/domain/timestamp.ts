@@ -46,7 +46,10 @@ export class Timestamp extends Date {
    * @throws `RangeError` when the text is not a date and time
    */
   static fromISO(iso: string): Timestamp {
-    return checked(iso, storedShape.test(iso) ? millisecondsOf(iso) : parsedMilliseconds(iso))
+    const milliseconds = storedShape.test(iso) ? millisecondsOf(iso) : parsedMilliseconds(iso)
+    if (Number.isNaN(milliseconds))
+      throw new RangeError(`Cannot read '${iso}' as a timestamp: it is not an ISO 8601 date and time`)
+    return new Timestamp(iso, milliseconds)
   }
 
   /**
@@ -92,16 +95,6 @@ export class Timestamp extends Date {
       })
     }
   }
-}
-
-function checked(iso: string, milliseconds: number): Timestamp {
-  if (!Number.isNaN(milliseconds)) return make(iso, milliseconds)
-  throw new RangeError(`Cannot read '${iso}' as a timestamp: it is not an ISO 8601 date and time`)
-}
-
-/** As `Timestamp.fromISO`, of a text that is known to be of the form `2026-01-02T03:04:05.678901+00:00`. */
-export function storedTimestamp(iso: string): Timestamp {
-  return checked(iso, millisecondsOf(iso))
 }
 
 /** Milliseconds since 1970; NaN for what is no time. */

@@ -1,7 +1,7 @@
 /** Transcoders: between the values of an event and its bytes, here as JSON in the form that the Python library writes. */
 import { isUtf8 } from 'node:buffer'
 import { deepestState, isPlainObject } from '../domain/kept-values.js'
-import { storedTimestamp, Timestamp } from '../domain/timestamp.js'
+import { Timestamp } from '../domain/timestamp.js'
 import { DataError, MapperError, TranscodingNotRegisteredError } from '../errors.js'
 import {
   bigintName,
@@ -111,8 +111,16 @@ export class JSONTranscoder implements Transcoder {
       rest = rest.slice(creation[0].length)
     }
     const data = parse(rest === '' ? '{}' : `{${rest}`) as Record<string, unknown> // it begins with a brace
-    if (!isPlain(data, rest)) return undefined
-    return { timestamp: storedTimestamp(text.slice(timeIndex, timeIndex + timeLength)), originatorTopic, data }
+    let hasNested = false
+    for (const name in data) {
+      if (ownNames.has(name)) return undefined
+      const value = data[name]
+      if (typeof value === 'object') hasNested ||= value !== null
+      else if (typeof value === 'number' && mayHaveLostDigits(value)) return undefined
+    }
+    // A shorter text has no room for too many levels.
+    if (hasNested && (rest.length > 2 * deepestState || needsReading.test(rest))) return undefined
+    return { timestamp: Timestamp.fromISO(text.slice(timeIndex, timeIndex + timeLength)), originatorTopic, data }
   }
 
   /**
@@ -257,18 +265,8 @@ const ownNames = new Set(['timestamp', 'originator_topic', 'class_version', '_pe
 /** What a list or an object may have in it that has to be read: a registered type, or an integer that a number cannot hold. */
 const needsReading = /_type_"|\\u|\d{16}/
 
-/** Whether data are what their text says. */
-function isPlain(data: Readonly<Record<string, unknown>>, text: string): boolean {
-  let isNested = false
-  for (const name in data) {
-    if (ownNames.has(name)) return false
-    const value = data[name]
-    if (typeof value === 'object') isNested ||= value !== null
-    // It may have lost digits.
-    else if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value)) return false
-  }
-  // A shorter text has no room for too many levels.
-  return !isNested || (text.length <= 2 * deepestState && !needsReading.test(text))
+function mayHaveLostDigits(value: number): boolean {
+  return Number.isInteger(value) && !Number.isSafeInteger(value)
 }
 
 /** @throws `MapperError` for bytes that are no UTF-8 */
