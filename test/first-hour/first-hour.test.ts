@@ -1,5 +1,5 @@
 /** docs/first-hour.md, followed word by word: commands, files, then requests, and what the database has after them. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -23,6 +23,10 @@ beforeAll(() => {
   packed = packedPackage()
 }, 600_000)
 afterAll(() => rmSync(parent, { recursive: true, force: true }))
+
+interface NestManifest {
+  readonly devDependencies: Readonly<Record<string, string>>
+}
 
 /** Somebody who reads one section of the page, in an empty folder. */
 class Reader extends Newcomer {
@@ -55,8 +59,18 @@ class Reader extends Newcomer {
     for (const command of commands) {
       if (command.startsWith('cd ')) this.folder = join(this.folder, command.slice(3))
       else if (command.startsWith('npx prisma migrate dev')) await this.#migrate()
+      else if (command.includes(' @nestjs/cli@')) await this.#newNest(command)
       else await this.succeed(command)
     }
+  }
+
+  /** Without what lints and tests: npm would install that for longer than all the rest. */
+  async #newNest(command: string): Promise<void> {
+    await this.succeed(`${command} --skip-install`)
+    const manifest = join(this.folder, 'school/package.json')
+    const { devDependencies, ...rest } = JSON.parse(readFileSync(manifest, 'utf8')) as NestManifest
+    const wanted = Object.entries(devDependencies).filter(([name]) => !/jest|eslint|prettier|supertest/.test(name))
+    writeFileSync(manifest, JSON.stringify({ ...rest, devDependencies: Object.fromEntries(wanted) }))
   }
 
   /** As the page says where the engine cannot be had, with the table that the engine would make of the app's own model. */

@@ -23,7 +23,7 @@ export class Stage {
       case 'COPY':
         return await this.#copy(rest)
       case 'RUN':
-        return void (await this.shell.succeed(rest, this.#env))
+        return rest.startsWith('npm ci') ? await this.#install(rest) : void (await this.shell.succeed(rest, this.#env))
       case 'ENV':
         return void Object.assign(this.#env, Object.fromEntries([rest.split('=')]))
       case 'CMD':
@@ -35,6 +35,14 @@ export class Stage {
       default:
         throw new Error(`Not known: ${line}`)
     }
+  }
+
+  /** Installs what is installed already in the context, which takes npm longer than all the rest. */
+  async #install(command: string): Promise<void> {
+    // Refuses a lock file that does not fit.
+    await this.shell.succeed(`${command} --dry-run`, this.#env)
+    await this.shell.succeed(`cp -al '${this.#origins.get('')}/node_modules' .`)
+    if (command.includes('--omit=dev')) await this.shell.succeed('npm prune --omit=dev', this.#env)
   }
 
   async #copy(rest: string): Promise<void> {
