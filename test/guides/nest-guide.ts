@@ -135,6 +135,8 @@ const busy = { type: 'about:blank', title: 'Service Unavailable', status: 503, c
 export interface NestGuideOptions {
   /** The workspace that has this version of Nest; default: the checkout. */
   readonly workspace?: string
+  /** What Nest runs on; default: both. */
+  readonly platforms?: ReadonlyArray<'express' | 'fastify'>
   /** Files beside those of the guide. */
   readonly files?: ReadonlyMap<string, string>
   /** Describes what these do. */
@@ -166,7 +168,10 @@ function compileBySwc(folder: string): void {
 }
 
 /** Describes the guide for one version. */
-export function describeNestGuide(version: string, { files, more, ...options }: NestGuideOptions = {}): void {
+export function describeNestGuide(
+  version: string,
+  { platforms = ['express', 'fastify'], files, more, ...options }: NestGuideOptions = {},
+): void {
   let database: EmptyDatabase
   let project: DocumentProject
   const run = (program: string, ...args: string[]): unknown =>
@@ -198,7 +203,7 @@ export function describeNestGuide(version: string, { files, more, ...options }: 
       await database.drop()
     })
 
-    describe.each(['express', 'fastify'])('on %s', (platform) => {
+    describe.each(platforms)('on %s', (platform) => {
       it('takes its database from the configuration, and stores what was not answered as undone', async () => {
         const failed = (reason: unknown) => ({ imported: false, reason })
         expect(run('configured', platform)).toEqual({
