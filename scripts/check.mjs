@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process'
 import { prepare, root } from './install.mjs'
 
 prepare()
-// The longest first. The types of what is published are checked where the package is built.
-const waiting = ['site', 'package', 'lint', 'types:all', 'docs', 'knip', 'layers', 'format:check']
+// The longest first. The types of what is published are checked where the package is built, and its documentation where the site is.
+const waiting = ['site', 'package', 'lint', 'types:all', 'knip', 'layers', 'format:check']
 const failed = []
 
 async function worker() {

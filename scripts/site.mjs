@@ -19,8 +19,6 @@ cpSync(join(root, 'docs'), join(pages, 'docs'), { recursive: true })
 for (const name of others) cpSync(join(root, name), join(pages, name))
 cpSync(join(root, 'README.md'), join(pages, 'index.md'))
 const typedoc = [
-  '--treatWarningsAsErrors',
-  'false',
   '--plugin',
   join(site, 'node_modules/typedoc-plugin-markdown/dist/index.js'),
   '--emit',

@@ -12,14 +12,10 @@ import { EventStore } from '../persistence/event-store.js'
 import { InMemoryFactory } from '../persistence/in-memory-factory.js'
 import type { Mapper } from '../persistence/mapper.js'
 import { PersonalDataKeys, TagTexts } from '../persistence/personal-data-keys.js'
-import type {
-  ApplicationRecorder,
-  ManagedApplicationRecorder,
-  SubjectKeyRecorder,
-  WatchedCall,
-} from '../persistence/recorder.js'
+import type { ManagedApplicationRecorder, SubjectKeyRecorder, WatchedCall } from '../persistence/recorder.js'
 import type { TimerRecorder } from '../persistence/side-recorders.js'
 import { isUnderTest } from '../surroundings.js'
+import type { LogRecorder } from './notification-log.js'
 import type { EventReader } from './repository.js'
 
 /** What was given instead of configured. */
@@ -105,12 +101,16 @@ export class Infrastructure<Client> {
   }
 
   /** The application's log, which loads what is not loaded yet. */
-  get log(): Pick<ApplicationRecorder, 'selectNotifications'> {
+  get log(): LogRecorder {
     return {
       selectNotifications: async (start, limit, options) => {
         const store = await this.eventStore()
         if (options?.tags !== undefined) store.assertKeepsTags()
         return await this.recorder.selectNotifications(start, limit, options)
+      },
+      lastGivenNotificationId: async () => {
+        await this.eventStore()
+        return await this.recorder.lastGivenNotificationId?.()
       },
     }
   }

@@ -25,6 +25,8 @@ export interface Section {
   readonly items: readonly LoggedNotification[]
   /** The id to ask for what comes after; null when the section was not full. */
   readonly nextId: string | null
+  /** The last id that the log has given out, whatever has become of it; only where there are no items, and of a log that knows it. */
+  readonly lastGivenId?: bigint
 }
 
 /** Events in the order in which they were recorded. */
@@ -47,10 +49,17 @@ export interface NotificationLog {
    * @throws `ProgrammingError` when the id is not two whole numbers with a comma between them
    */
   section(sectionId: string): Promise<Section>
+  /**
+   * The last id that was given out. Optional: without it nobody finds out that the log was restored, or emptied, behind the position of a reader.
+   *
+   * @returns 0 where none was given out; undefined where that is not known, as of a log of the Python library
+   */
+  lastGivenNotificationId?(): Promise<bigint | undefined>
 }
 
 /** What a log needs of a recorder. */
-type LogRecorder = Pick<ApplicationRecorder, 'selectNotifications'>
+export type LogRecorder = Pick<ApplicationRecorder, 'selectNotifications'> &
+  Pick<NotificationLog, 'lastGivenNotificationId'>
 
 /** The size of sections when nobody says otherwise. */
 const defaultSectionSize = 10
@@ -96,9 +105,16 @@ export class LocalNotificationLog implements NotificationLog {
     const items = limit > 0 ? await this.#recorder.selectNotifications(start, limit) : []
     const first = items[0]
     const last = items.at(-1)
-    if (first === undefined || last === undefined) return { id: null, items, nextId: null }
+    if (first === undefined || last === undefined) {
+      const lastGivenId = await this.lastGivenNotificationId()
+      return { id: null, items, nextId: null, ...(lastGivenId === undefined ? {} : { lastGivenId }) }
+    }
     const nextId = items.length === limit ? `${last.id + 1n},${last.id + BigInt(limit)}` : null
     return { id: `${first.id},${last.id}`, items, nextId }
+  }
+
+  async lastGivenNotificationId(): Promise<bigint | undefined> {
+    return await this.#recorder.lastGivenNotificationId?.()
   }
 }
 
@@ -184,6 +200,8 @@ interface SectionText {
   readonly id: string | null
   readonly next_id: string | null
   readonly items: readonly NotificationText[]
+  /** Only without items; the Python library gives none. */
+  readonly last_given_id?: number | string
 }
 
 /**
@@ -193,7 +211,13 @@ interface SectionText {
  * fastify.get('/notifications/:section', async (request) => sectionToJSON(await school.notificationLog.section(request.params.section)))
  */
 export function sectionToJSON(section: Section): string {
-  const text: SectionText = { id: section.id, next_id: section.nextId, items: section.items.map(toText) }
+  const { id, nextId, items, lastGivenId } = section
+  const text: SectionText = {
+    id,
+    next_id: nextId,
+    items: items.map(toText),
+    ...(lastGivenId === undefined ? {} : { last_given_id: idText(lastGivenId) }),
+  }
   return JSON.stringify(text)
 }
 
@@ -280,12 +304,18 @@ export class RemoteNotificationLog implements NotificationLog {
   async #read(sectionId: string, options?: FetchSectionOptions): Promise<Section> {
     const json = await this.#fetchSection(sectionId, options)
     try {
-      const { id, next_id: nextId, items }: SectionText = JSON.parse(json)
-      return { id, nextId, items: items.map(toNotification) }
+      const { id, next_id: nextId, items, last_given_id: given }: SectionText = JSON.parse(json)
+      const lastGivenId = given === undefined ? {} : { lastGivenId: BigInt(given) }
+      return { id, nextId, items: items.map(toNotification), ...lastGivenId }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       throw new MapperError(`Cannot read section ${sectionId} of a remote log: ${reason}`, { cause: error })
     }
+  }
+
+  /** By a section that no log has come to. */
+  async lastGivenNotificationId(): Promise<bigint | undefined> {
+    return (await this.section(`${greatestId},${greatestId}`)).lastGivenId
   }
 
   /** Reads sections until there are enough: what does not fit the options is fetched and passed over. */
@@ -315,6 +345,8 @@ export class RemoteNotificationLog implements NotificationLog {
     return selected.slice(0, limit)
   }
 }
+
+const greatestId = 2n ** 63n - 1n
 
 const remoteLogOptionTypes: OptionTypesOf<RemoteLogOptions> = {
   name: text,
@@ -374,7 +406,7 @@ function toText({
   metadata,
 }: LoggedNotification): NotificationText {
   return {
-    id: id > BigInt(Number.MAX_SAFE_INTEGER) ? String(id) : Number(id),
+    id: idText(id),
     originator_id: uuid.test(originatorId) ? originatorId.replaceAll('-', '') : originatorId,
     ...(digits.test(originatorId) ? { originator_id_type: 'text' } : {}),
     originator_version: originatorVersion,
@@ -383,6 +415,10 @@ function toText({
     ...(recordedAt === undefined ? {} : { recorded_at: recordedAt.toISOString() }),
     ...(metadata === undefined ? {} : { metadata }),
   }
+}
+
+function idText(id: bigint): number | string {
+  return id > BigInt(Number.MAX_SAFE_INTEGER) ? String(id) : Number(id)
 }
 
 function toNotification(text: NotificationText): LoggedNotification {

@@ -1,5 +1,5 @@
 /** What a project says of its database, its migrations and its schema, in variables, files and its Prisma config; and where commands print to. */
-import { access, readdir, readFile, stat } from 'node:fs/promises'
+import { access, open, readdir, readFile, stat } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -71,16 +71,32 @@ export function urlOf({ url }: Project, attempted: string): string {
 /**
  * The same for a command that needs what is stored: a driver of SQLite makes the file that it does not find.
  *
- * @throws `EnvironmentError` also for the URL of a file that does not exist
+ * @throws `EnvironmentError` also for the URL of a file that does not exist, or is no database
  */
 export async function storedUrlOf(project: Project, attempted: string): Promise<string> {
   const url = urlOf(project, attempted)
   const file = fileOf(url)
-  if (file === undefined || (await exists(file))) return url
+  if (file === undefined) return url
+  if (await exists(file)) {
+    // The driver says why a file cannot be read.
+    if (await mayBeDatabase(file).catch(() => true)) return url
+    throw new EnvironmentError(`Could not ${attempted}: ${file}, which the URL ${url} names, is no database of SQLite.`)
+  }
   throw new EnvironmentError(
     `Could not ${attempted}: there is no file ${file}, which the URL ${url} names. Run the command in the folder that the ` +
       'URL is meant for, correct the URL, or make the database first: npx prisma migrate deploy, or npx eventsourcing-prisma migrate.',
   )
+}
+
+/** Whether a file begins as those of SQLite do; one without content is a database without tables. */
+async function mayBeDatabase(file: string): Promise<boolean> {
+  const handle = await open(file)
+  try {
+    const { bytesRead, buffer } = await handle.read({ buffer: Buffer.alloc(16) })
+    return bytesRead === 0 || buffer.toString('latin1') === 'SQLite format 3\0'
+  } finally {
+    await handle.close()
+  }
 }
 
 /** The file that a URL of SQLite names; undefined for another database, and one in memory. */

@@ -16,8 +16,8 @@ export interface FollowedLog extends ReadableLog {
   readonly isClosed: boolean
   /** Whether reading again may succeed after this error. */
   mayPass(error: unknown): boolean
-  /** The last position that was given out, final or not; 0 for none. Only of a log that may be restored, or emptied. */
-  lastGivenNotificationId?(): Promise<bigint>
+  /** The last position that was given out, final or not; 0 for none, undefined where nobody knows. Only of a log that may be restored, or emptied. */
+  lastGivenNotificationId?(): Promise<bigint | undefined>
 }
 
 /** A part of a log that was read, after some position. */
@@ -72,7 +72,7 @@ export async function endBefore(
 ): Promise<bigint | undefined> {
   if (position === 0n || log.lastGivenNotificationId === undefined) return undefined
   const last = await log.lastGivenNotificationId()
-  return position > last ? last : undefined
+  return last !== undefined && position > last ? last : undefined
 }
 
 /** Rejects what has no answer in time; what comes later is lost. */

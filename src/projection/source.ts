@@ -114,6 +114,8 @@ export interface ProjectedLog {
    * @returns the last position that has come, null where there was nothing
    */
   readonly waitBeyond?: ((position: bigint, signal: AbortSignal) => Promise<bigint | null>) | undefined
+  /** The last id that was given out there; undefined where that is not known. Optional: without it nobody finds out that the log was restored. */
+  lastGivenNotificationId?(): Promise<bigint | undefined>
 }
 
 const mostAttempts = 5
@@ -149,7 +151,7 @@ export function remoteSource(log: ProjectedLog, application: ProjectedApplicatio
     },
     end: async () => await followed.maxNotificationId(),
     greatest: async () => await followed.maxNotificationId(),
-    endBefore: async () => undefined,
+    endBefore: async (position) => await endBefore(followed, position),
     read: async (notifications) => await (await application.eventStore()).toDomainEvents(notifications),
   }
 }
@@ -161,7 +163,7 @@ export function noTagsElsewhere(what: string): NotSupportedError {
   )
 }
 
-/** A log of which nobody tells when something is recorded, nor where it ends. */
+/** A log of which nobody tells when something is recorded, nor up to where it is final. */
 class RemoteLog implements FollowedLog {
   readonly isClosed = false
   readonly #log: ProjectedLog
@@ -211,6 +213,13 @@ class RemoteLog implements FollowedLog {
     const end = items.at(-1)?.id ?? start ?? 0n
     if (this.#readTo === undefined || end > this.#readTo) this.#readTo = end
     return items
+  }
+
+  async lastGivenNotificationId(): Promise<bigint | undefined> {
+    const last = await this.#log.lastGivenNotificationId?.()
+    // It was restored: its end is to be looked for anew.
+    if (last !== undefined && last < this.#seen) this.#seen = 0n
+    return last
   }
 
   /** Waits for something new, again and again, where the log can. A failure ends it silently: the listener's own read fails as well. */

@@ -8,7 +8,7 @@ import type { DomainEvent } from '../domain/event.js'
 import { BeyondLogEndError, ProgrammingError } from '../errors.js'
 import { EventStore, type Recording } from '../persistence/event-store.js'
 import { endBefore } from '../persistence/followed-log.js'
-import { type ApplicationRecorder, logPosition, type ManagedProcessRecorder } from '../persistence/recorder.js'
+import { logPosition, type ManagedProcessRecorder } from '../persistence/recorder.js'
 import type { LoggedNotification, Tracking } from '../persistence/stored-event.js'
 
 /** The longest that one event may take. */
@@ -28,9 +28,11 @@ export interface ProcessingJob {
 interface FollowedLog {
   readonly reader: NotificationLogReader
   readonly store: () => Promise<Pick<EventStore, 'toDomainEvents'>>
-  /** Undefined for a log of which nobody knows what it has given out. */
-  readonly recorder?: () => ApplicationRecorder
+  /** Knows what was given out, perhaps. */
+  readonly log: () => GivenLog
 }
+
+type GivenLog = Pick<NotificationLog, 'lastGivenNotificationId'>
 
 /** What a policy is given beside the event: it collects what is to be stored with the event's position. */
 export class ProcessingEvent {
@@ -141,8 +143,8 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
     const { pullSectionSize } = this.constructor as typeof Follower // of the class of this object
     if (source instanceof Application) {
       const reader = new NotificationLogReader(source.notificationLog, pullSectionSize)
-      const recorder = (): ApplicationRecorder => source.recorder
-      this.#followed.set(name, { reader, store: async () => await source.eventStore(), recorder })
+      const log = (): GivenLog => source.recorder
+      this.#followed.set(name, { reader, store: async () => await source.eventStore(), log })
       return
     }
     let store: Promise<EventStore> | undefined
@@ -150,6 +152,7 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
     this.#followed.set(name, {
       reader: new NotificationLogReader(source, pullSectionSize),
       store: async () => await (store ??= made()),
+      log: () => source,
     })
   }
 
@@ -160,7 +163,7 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
    * @param stop - the last position; default the end of the log
    * @throws what the log, the mapper and the policy throw; events before that one are processed then
    * @throws `IntegrityError` where the event at `start` was processed before, or what follows from an event is in conflict with what is stored;
-   *   `BeyondLogEndError` where the log of a leader that is an application does not have what was processed, as after it was restored
+   *   `BeyondLogEndError` where the log does not have what was processed, as after it was restored
    */
   async pullAndProcess(leaderName: string, start?: bigint | null, stop?: bigint | null): Promise<void> {
     await this.ready()
@@ -174,8 +177,7 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
       const last = notifications.at(-1)
       if (last !== undefined) await this.passOver(leaderName, last.id)
     }
-    const log = this.#find(leaderName).recorder?.()
-    if (isLevel && log !== undefined) await this.assertInLog(leaderName, log)
+    if (isLevel) await this.assertInLog(leaderName, this.#find(leaderName).log())
   }
 
   /**
@@ -260,7 +262,7 @@ export abstract class Follower<Client = unknown> extends Application<Client> imp
    *
    * @throws `BeyondLogEndError` where it was more
    */
-  async assertInLog(leaderName: string, log: Pick<ApplicationRecorder, 'lastGivenNotificationId'>): Promise<void> {
+  async assertInLog(leaderName: string, log: GivenLog): Promise<void> {
     const position = (await this.recorder.maxTrackingId(leaderName)) ?? 0n
     const end = await endBefore(log, position)
     if (end === undefined) return

@@ -66,7 +66,7 @@ describe.each(stores)('a remote log on $name', ({ open }) => {
       return items
     }
     for (const items of await Promise.all(Array.from({ length: 30 }, readAll))) expect(items).toEqual(here)
-    expect(await remote().section('61,70')).toEqual({ id: null, items: [], nextId: null })
+    expect(await remote().section('61,70')).toMatchObject({ id: null, items: [], nextId: null })
     expect(await remote().section('1,10')).toMatchObject({ id: '1,10', nextId: '11,20' })
   })
 

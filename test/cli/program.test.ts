@@ -101,7 +101,9 @@ describe('the command line', () => {
         /^Error: Could not apply migration 1_dogs: .* Repair .*, then say so with --resolve 1_dogs/,
       ),
       expect.stringContaining(`Could not open the database in the file ${join(folder, 'nowhere/dogs.db')}: `),
-      expect.stringMatching(/^Error: Could not .*: file is not a database/),
+      expect.stringContaining(
+        `text.db, which the URL file:${join(folder, 'text.db')} names, is no database of SQLite.`,
+      ),
       'Error: Could not look at the database: no database answers at 127.0.0.1:1. Is the server running, and is the address in the URL right?',
       expect.stringMatching(/^Error: Could not import .*none\.jsonl: it cannot be read: ENOENT.* Nothing is stored/),
     ])

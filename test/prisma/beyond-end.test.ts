@@ -2,18 +2,22 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
+  type Application,
   BeyondLogEndError,
   defineProjection,
   defineReaction,
   IntegrityError,
   NAMESPACE_URL,
+  type NotificationLog,
   NotificationPullingError,
   on,
   PrismaApplicationRecorder,
   ProjectionBlockedError,
   ProjectionRunner,
+  RemoteNotificationLog,
   System,
   SystemRunner,
+  sectionToJSON,
   uuid5,
 } from '../../src/index.js'
 import { Dog, TrainingSchool } from '../application/dogs.js'
@@ -22,6 +26,11 @@ import { oneOfEach } from '../support/databases.js'
 import { Bank, Emails } from '../systems/bank.js'
 import { type OpenDatabase, openDatabase, type TestClient } from './open-database.js'
 import { warnings } from './warnings.js'
+
+/** The log of an application as it is read elsewhere. */
+function overHttp({ notificationLog }: Application, name: string): RemoteNotificationLog {
+  return new RemoteNotificationLog(async (id) => sectionToJSON(await notificationLog.section(id)), 10, name)
+}
 
 const dogId = (n: number): string => uuid5(NAMESPACE_URL, `/dogs/${n}`)
 
@@ -91,13 +100,14 @@ describe.each(oneOfEach)('on $name', (kind) => {
       school = new TrainingSchool({ datastore: open.datastore })
     })
 
-    async function runnerOf(name: string): Promise<ProjectionRunner> {
+    async function runnerOf(name: string, source?: NotificationLog): Promise<ProjectionRunner> {
       const add = on(Dog, 'Registered', async ({ originatorId }) => {
         await open.db.owner.create({ data: { dog: `${name} ${originatorId}`, name } })
       })
       const acts = defineReaction({ name: `${name}-acts`, from: 'start', on: [on(Dog, 'Registered', () => undefined)] })
       const projections = [defineProjection({ name, models: ['Owner'], on: [add] }), acts]
-      const runner = new ProjectionRunner({ application: school, datastore: open.datastore, projections })
+      const from = source === undefined ? {} : { source }
+      const runner = new ProjectionRunner({ application: school, datastore: open.datastore, projections, ...from })
       await runner.createTable()
       onTestFinished(() => runner.stop())
       return runner
@@ -150,6 +160,25 @@ describe.each(oneOfEach)('on $name', (kind) => {
       await expect(runner.wait('watching', 1n)).rejects.toBeInstanceOf(ProjectionBlockedError)
     })
 
+    it('stands still when a log from elsewhere is restored, which says what it has given out', async () => {
+      const source = overHttp(school, 'School')
+      const runner = await runnerOf('remote', source)
+      for (const name of ['Fido', 'Rex']) await school.register(name)
+      await runner.start()
+      const { recorder } = school
+      for (const name of ['remote', 'remote-acts']) await runner.wait(name, await recorder.maxNotificationId(), waits)
+      await open.emptyLog('trainingschool_events')
+      await school.register('Luna')
+      await vi.waitFor(() => expect(runner.stats['remote']?.state).toBe('blocked'), { timeout: 20_000 })
+      await runner.stop()
+      const next = await runnerOf('remote', source)
+      await expect(next.wait('remote', 1n)).rejects.toThrow(/log of School ends at 1/)
+      await runner.rebuild('remote')
+      await next.start()
+      await next.wait('remote', 1n, waits)
+      expect(await open.db.owner.count({ where: { name: 'remote' } })).toBe(1)
+    })
+
     it('goes on where events were deleted whose ids are not given again', async () => {
       const runner = await runnerOf('patient')
       for (const name of ['Daisy', 'Molly']) await school.register(name)
@@ -161,6 +190,18 @@ describe.each(oneOfEach)('on $name', (kind) => {
       await runner.wait('patient', await school.register('Coco'), waits)
       expect(runner.healthy()).toBe(true)
     })
+  })
+
+  it('keeps a follower of a log from elsewhere from passing over events', async () => {
+    const options = { datastore: open.datastore, env: { CREATE_TABLE: 'yes' } }
+    const bank = new Bank({ ...options, name: 'RemoteBank' })
+    const emails = new Emails({ ...options, name: 'RemoteEmails' })
+    emails.follow('RemoteBank', overHttp(bank, 'RemoteBank'))
+    for (const owner of ['Ann', 'Bob']) await bank.open(owner)
+    await emails.pullAndProcess('RemoteBank')
+    await open.emptyLog('remotebank_events')
+    await bank.open('Cid')
+    await expect(emails.pullAndProcess('RemoteBank')).rejects.toBeInstanceOf(BeyondLogEndError)
   })
 
   it('keeps a follower from passing over events, in a system and by itself', async () => {

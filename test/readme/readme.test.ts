@@ -3,7 +3,7 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { blocksOf, DocumentProject, installPacked, readDocument } from '../support/document-project.js'
+import { blocksOf, DocumentProject, installPackedOnce, readDocument } from '../support/document-project.js'
 import { sqliteQuery } from '../support/sqlite-query.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -18,7 +18,7 @@ describe('the README, with the package as it is published', () => {
   let project: DocumentProject
   let database: string
   beforeAll(() => {
-    project = new DocumentProject({ name: 'readme', blocks, install: installPacked })
+    project = new DocumentProject({ name: 'readme', blocks, install: installPackedOnce })
     database = join(project.folder, 'dev.db')
     cpSync(join(root, 'examples/prisma'), join(project.folder, 'prisma'), { recursive: true })
     const schema = join(project.folder, 'prisma/schema/schema.prisma')
@@ -92,7 +92,8 @@ describe('the README, with the package as it is published', () => {
   })
 
   it('a transaction that somebody else manages: committed, and not committed', () => {
-    runBlock('scoped-client.ts')
+    // A variable names one of its modules.
+    run(['--import', 'tsx', 'scoped-client.ts'])
   })
 
   it('a request that is sent twice with one key', () => {

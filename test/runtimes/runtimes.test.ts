@@ -144,8 +144,8 @@ describe.each(runtimes)('$name $version', (runtime) => {
       const vitest = ['node_modules/vitest/vitest.mjs', 'run', ...tests]
       // Bun would start Node for it.
       const args = runtime.name === 'Bun' ? ['--bun', ...vitest] : vitest
-      // What is obligatory has run on Node. better-sqlite3 is built for that alone; logs are followed on MariaDB above.
-      const env = { CI: 'false', TEST_MARIADB_URL: undefined }
+      // What is obligatory has run on Node. better-sqlite3 is built for that alone; the other databases are used above.
+      const env = { CI: 'false', TEST_POSTGRES_URL: undefined, TEST_MARIADB_URL: undefined }
       const { status, stdout, stderr } = packaged.run(runtime, args, { cwd: root, env, timeoutMs: 400_000 })
       expect({ status, printed: status === 0 ? '' : `${stdout}${stderr}` }).toEqual({ status: 0, printed: '' })
     }, 420_000)

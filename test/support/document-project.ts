@@ -33,11 +33,6 @@ export function blocksOf(document: string): Map<string, string> {
 /** Puts the package where npm would put it. */
 export type Install = (project: string) => void
 
-/** From what would be published. One test at a time may do this: it builds the package in the checkout. */
-export function installPacked(project: string): void {
-  unpack(pack(root, project), project)
-}
-
 /** From what is compiled, once in a run of the tests. */
 export function installCompiled(project: string): void {
   cpSync(compiledPackage(), join(project, 'node_modules/eventsourcing-prisma'), { recursive: true })

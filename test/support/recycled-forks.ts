@@ -2,7 +2,7 @@
 import { ForksPoolWorker, type PoolOptions, type WorkerRequest } from 'vitest/node'
 
 /** What files leave in a process, such as copies of the modules, grows with them. */
-const filesPerProcess = 16
+const filesPerProcess = 32
 
 /** These have a process of their own: they look at the process, fill its memory, or start others all the time. */
 export const alone: RegExp =

@@ -84,7 +84,7 @@ describe.each(oneOf('postgresql', 'sqlite'))('on $name', (kind) => {
       expect([again.status, again.headers.get('etag'), await again.text()]).toEqual([304, etag, ''])
       await school.register('Rex')
       expect((await get('11,20', { 'if-none-match': etag })).status).toBe(200)
-      expect(await (await get('14,23')).json()).toEqual({ id: null, next_id: null, items: [] })
+      expect(await (await get('14,23')).json()).toEqual({ id: null, next_id: null, items: [], last_given_id: 13 })
     })
 
     it('refuses what is no section', async () => {

@@ -25,6 +25,10 @@ const queues: Readonly<Record<string, () => (task: Task) => Promise<void>>> = {
   },
 }
 
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await delay(1)
+}
+
 const [postgresql] = databasesOf('postgresql')
 if (postgresql === undefined) throw new Error('there is no PostgreSQL')
 
@@ -38,16 +42,21 @@ describe.each(Object.entries(queues))('with tasks of %s', (_name, makeQueue) => 
   afterEach(async () => await server?.close())
   afterAll(async () => await kennel.close())
 
-  /** A handler that registers a dog by the queue, and goes on for a while. */
+  let queued = 0
+  let done = 0
+  /** A handler that registers a dog by the queue. The first task runs when both are in the queue, and no request ends before both have run. */
   const handlerOf = (isBound: boolean): ((query: Record<string, string>) => Promise<number>) => {
     const enqueue = makeQueue()
     return async ({ dog = '', status }) => {
       const task = async (): Promise<void> => {
-        await delay(20)
+        await until(() => queued === 2)
         await kennel.register(dog)
+        done += 1
       }
-      await enqueue(isBound ? AsyncResource.bind(task) : task)
-      await delay(60)
+      const running = enqueue(isBound ? AsyncResource.bind(task) : task)
+      queued += 1
+      await running
+      await until(() => done === 2)
       return Number(status)
     }
   }
@@ -55,8 +64,9 @@ describe.each(Object.entries(queues))('with tasks of %s', (_name, makeQueue) => 
   const postBoth = async (url: string, first: number, second: number): Promise<number[]> => {
     const post = async (dog: string, status: number): Promise<number> =>
       (await fetch(`${url}/dogs?dog=${dog}&status=${status}`, { method: 'POST' })).status
+    queued = done = 0
     const earlier = post('first', first)
-    await delay(5)
+    await until(() => queued === 1)
     return await Promise.all([earlier, post('second', second)])
   }
   const startOn = async (framework: string, isBound: boolean): Promise<string> => {
