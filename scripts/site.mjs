@@ -18,13 +18,9 @@ mkdirSync(pages, { recursive: true })
 cpSync(join(root, 'docs'), join(pages, 'docs'), { recursive: true })
 for (const name of others) cpSync(join(root, name), join(pages, name))
 cpSync(join(root, 'README.md'), join(pages, 'index.md'))
-const typedoc = [
-  '--plugin',
-  join(site, 'node_modules/typedoc-plugin-markdown/dist/index.js'),
-  '--emit',
-  'docs',
-]
-run(join(root, 'node_modules/.bin/typedoc'), [...typedoc, '--out', join(pages, 'reference'), '--readme', 'none'])
+const plugin = join(site, 'node_modules/typedoc-plugin-markdown/dist/index.js')
+const output = ['--emit', 'docs', '--out', join(pages, 'reference'), '--readme', 'none']
+run(join(root, 'node_modules/.bin/typedoc'), ['--plugin', plugin, ...output])
 
 const texts = new Map(markdownIn(pages).map((file) => [file, readFileSync(join(pages, file), 'utf8')]))
 const headings = new Map([...texts].map(([file, text]) => [file, anchorsOf(text)]))

@@ -175,8 +175,6 @@ export class LogSubscription implements Subscription<Notification> {
       if (page.items.length < limit) tail.beginAt(page.end)
       return page
     } catch (error) {
-      // That was read, and does not pass.
-      if (error instanceof BeyondLogEndError) throw error
       if (!this.#isStopped && !tail.log.isClosed && !patience.lasts(error)) throw error
       if (!this.#isStopped) await this.#rest.take()
       return undefined

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { TimerStore } from '../application/timers.js'
 import type { DomainEvent } from '../domain/event.js'
 import type { Tag } from '../domain/tags.js'
-import { NotSupportedError } from '../errors.js'
+import { BeyondLogEndError, NotSupportedError } from '../errors.js'
 import type { Environment } from '../persistence/environment.js'
 import type { EventStore } from '../persistence/event-store.js'
 import { endBefore, type FollowedLog, type LogPage, type PageRange, readPage } from '../persistence/followed-log.js'
@@ -188,8 +188,8 @@ class RemoteLog implements FollowedLog {
   }
 
   /** Whatever keeps a section from coming may pass: the network, a server that starts again, a proxy's page instead of an answer. */
-  mayPass(): boolean {
-    return true
+  mayPass(error: unknown): boolean {
+    return !(error instanceof BeyondLogEndError)
   }
 
   async selectNotifications(
