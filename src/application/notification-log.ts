@@ -6,6 +6,7 @@ import { TagTexts } from '../persistence/personal-data-keys.js'
 import {
   type ApplicationRecorder,
   checkLimit,
+  greatestPosition,
   logPosition,
   type SelectNotificationsOptions,
 } from '../persistence/recorder.js'
@@ -313,9 +314,10 @@ export class RemoteNotificationLog implements NotificationLog {
     }
   }
 
-  /** By a section that no log has come to. */
+  /** By a section that no log has come to. Where that cannot be read it is not known: the next read of events says what is wrong. */
   async lastGivenNotificationId(): Promise<bigint | undefined> {
-    return (await this.section(`${greatestId},${greatestId}`)).lastGivenId
+    const section = await this.section(`${greatestPosition},${greatestPosition}`).catch(() => undefined)
+    return section?.lastGivenId
   }
 
   /** Reads sections until there are enough: what does not fit the options is fetched and passed over. */
@@ -345,8 +347,6 @@ export class RemoteNotificationLog implements NotificationLog {
     return selected.slice(0, limit)
   }
 }
-
-const greatestId = 2n ** 63n - 1n
 
 const remoteLogOptionTypes: OptionTypesOf<RemoteLogOptions> = {
   name: text,

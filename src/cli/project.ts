@@ -80,7 +80,9 @@ export async function storedUrlOf(project: Project, attempted: string): Promise<
   if (await exists(file)) {
     // The driver says why a file cannot be read.
     if (await mayBeDatabase(file).catch(() => true)) return url
-    throw new EnvironmentError(`Could not ${attempted}: ${file}, which the URL ${url} names, is no database of SQLite.`)
+    throw new EnvironmentError(
+      `Could not ${attempted}: ${file}, which the URL ${url} names, is no database of SQLite: correct the URL.`,
+    )
   }
   throw new EnvironmentError(
     `Could not ${attempted}: there is no file ${file}, which the URL ${url} names. Run the command in the folder that the ` +

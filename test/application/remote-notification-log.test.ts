@@ -66,7 +66,11 @@ describe.each(stores)('a remote log on $name', ({ open }) => {
       return items
     }
     for (const items of await Promise.all(Array.from({ length: 30 }, readAll))) expect(items).toEqual(here)
-    expect(await remote().section('61,70')).toMatchObject({ id: null, items: [], nextId: null })
+    const { lastGivenId, ...empty } = await remote().section('61,70')
+    expect(empty).toEqual({ id: null, items: [], nextId: null })
+    // In memory nobody restores a log.
+    expect(lastGivenId).toBe(await application.recorder.lastGivenNotificationId?.())
+    expect(await remote().lastGivenNotificationId()).toBe(lastGivenId)
     expect(await remote().section('1,10')).toMatchObject({ id: '1,10', nextId: '11,20' })
   })
 
@@ -127,4 +131,16 @@ describe('a section as JSON', () => {
     const broken = new RemoteNotificationLog(async () => section.replace('null}]', '"soon"}]'))
     await expect(broken.section('1,10')).rejects.toBeInstanceOf(MapperError)
   })
+})
+
+it.each([
+  ['does not say it, as that of the Python library', async () => '{"id":null,"items":[],"next_id":null}'],
+  [
+    'refuses a section so far behind its end',
+    async () => {
+      throw new Error('400 Bad Request')
+    },
+  ],
+])('what was given out is not known of a log that %s', async (_what, fetchSection) => {
+  expect(await new RemoteNotificationLog(fetchSection).lastGivenNotificationId()).toBeUndefined()
 })

@@ -102,7 +102,7 @@ describe('the command line', () => {
       ),
       expect.stringContaining(`Could not open the database in the file ${join(folder, 'nowhere/dogs.db')}: `),
       expect.stringContaining(
-        `text.db, which the URL file:${join(folder, 'text.db')} names, is no database of SQLite.`,
+        `text.db, which the URL file:${join(folder, 'text.db')} names, is no database of SQLite: correct the URL.`,
       ),
       'Error: Could not look at the database: no database answers at 127.0.0.1:1. Is the server running, and is the address in the URL right?',
       expect.stringMatching(/^Error: Could not import .*none\.jsonl: it cannot be read: ENOENT.* Nothing is stored/),
