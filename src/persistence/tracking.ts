@@ -99,7 +99,8 @@ export async function waitUntilProcessed(
       throw new WaitInterruptedError(`Waiting for ${awaited} was interrupted.`, { cause: signal.reason })
     }
     const restMs = deadline - performance.now()
-    if (restMs <= 0) throw new WaitTimeoutError(`Waited ${timeoutMs} ms for ${awaited}, and it was not.`)
+    // A timer may be early, and whoever looked at the clock alone would ask again and again until the deadline.
+    if (restMs <= 0 || timeout.aborted) throw new WaitTimeoutError(`Waited ${timeoutMs} ms for ${awaited}, and it was not.`)
     await unlessAborted(delay(Math.min(pollMs, restMs)), either)
   }
 }
