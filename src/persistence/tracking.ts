@@ -100,7 +100,8 @@ export async function waitUntilProcessed(
     }
     const restMs = deadline - performance.now()
     // A timer may be early, and whoever looked at the clock alone would ask again and again until the deadline.
-    if (restMs <= 0 || timeout.aborted) throw new WaitTimeoutError(`Waited ${timeoutMs} ms for ${awaited}, and it was not.`)
+    if (restMs <= 0 || timeout.aborted)
+      throw new WaitTimeoutError(`Waited ${timeoutMs} ms for ${awaited}, and it was not.`)
     await unlessAborted(delay(Math.min(pollMs, restMs)), either)
   }
 }

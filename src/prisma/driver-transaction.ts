@@ -124,8 +124,8 @@ export async function sendOfGuest<T>(
   send: (connection: StatementRunner) => Promise<T>,
   inFlow?: Flow,
 ): Promise<T> {
-  const innermost = scope?.innermost ?? innermostOf(undefined)
   const reads = isRead(sql)
+  const innermost = scope?.innermost ?? innermostOf(undefined)
   // What users send by $queryRaw may lock, set something, or call what writes.
   const isModelRead = reads && innermost.operations.areReading
   const run = (): Promise<T> => innermost.runInTurn(send, isModelRead ? send : undefined, true)

@@ -64,9 +64,11 @@ export function guestOperation(place: GuestPlace, prismas: PrismaOperation, oper
       ? (scope.session.life.stopped ?? closedError(`${String(operation.call)} was called`, scope.title))
       : undefined
   let result: Promise<unknown> | undefined
-  const start = (): Promise<unknown> =>
-    carryOut(place, operation, inTransaction(prismas), isSentAtOnce(operation) ? prismas : undefined)
-  const run = (): Promise<unknown> => (result ??= late === undefined ? start() : Promise.reject(late))
+  const work: Work = (transaction) => prismas.requestTransaction(transaction)
+  const run = (): Promise<unknown> => {
+    if (late !== undefined) return (result ??= Promise.reject(late))
+    return (result ??= carryOut(place, operation, work, operation.isRead ? prismas : undefined))
+  }
   return new Proxy(prismas, {
     get(target, property) {
       switch (property) {
@@ -133,7 +135,7 @@ export function carryOutIn(place: GuestPlace, operation: PrismaOperation): Promi
   const call = made?.operation.call ?? new ClientCall('an operation of $transaction', undefined)
   const prismas = made?.prismas ?? operation
   const own = place.scope.operations.make(call, made?.operation.isRead === true)
-  return carryOut(place, own, inTransaction(prismas))
+  return carryOut(place, own, (transaction) => prismas.requestTransaction(transaction))
 }
 
 /** Carries out an operation of Prisma in the given transaction. @param call - such as of `owner.findMany`; that of a raw query has no model */
@@ -145,76 +147,84 @@ export async function carryOutWork(place: GuestPlace, call: ClientCall, work: Wo
 
 type Work = (transaction: object) => unknown
 
-function inTransaction(prismas: PrismaOperation): Work {
-  return (transaction) => prismas.requestTransaction(transaction)
+/** @param reading - the operation by itself, where it only reads */
+function carryOut(place: GuestPlace, operation: Operation, work: Work, reading?: PrismaOperation): Promise<unknown> {
+  const { scope, owner } = place
+  const carriedOut = { place, operation, work }
+  if (owner !== undefined) return carryOutOwned(carriedOut, owner)
+  return scope.operation(operation, () =>
+    reading !== undefined && canReadAlone(place, operation)
+      ? readAlone(carriedOut, reading)
+      : carryOutByGuest(carriedOut),
+  )
 }
 
-/** @param reading - the operation by itself, where it may be carried out without a transaction */
-async function carryOut(
-  place: GuestPlace,
-  operation: Operation,
-  work: Work,
-  reading?: PrismaOperation,
-): Promise<unknown> {
-  const { scope, owner } = place
+/** What is carried out, and where. */
+interface CarriedOut {
+  readonly place: GuestPlace
+  readonly operation: Operation
+  readonly work: Work
+}
+
+/** In a `$transaction` of the user's it is as in any of Prisma's: what was written before a failure stays in it. */
+async function carryOutOwned({ place, operation, work }: CarriedOut, owner: ClientTransaction): Promise<unknown> {
   let prismasError: unknown
   try {
-    return await scope.operation(operation, async () => {
-      if (reading !== undefined && canReadAlone(place, operation)) {
-        const result = await readAlone(place, operation, reading)
-        if (result !== notRead) return result
-      }
-      const guest = owner ?? place.guest()
-      const transaction = await guest.transaction
+    return await place.scope.operation(operation, async () => {
+      const transaction = await owner.transaction
       try {
-        const result = await work(transaction)
-        if (result !== undefined || owner !== undefined || !(await hasFailedBeside(guest))) return result
-        // Which of them has written what is not known.
-        const error = notCarriedOut(operation)
-        scope.failHalfWay(error)
-        throw error
+        return await work(transaction)
       } catch (error) {
         prismasError = error
-        guest.fail()
-        // In a $transaction of the user's it is as in any of Prisma's: what was written before stays in it.
-        if (owner === undefined && operation.hasWritten && isOfPrisma(error)) scope.failHalfWay(error)
+        owner.fail()
         throw error
       }
     })
   } catch (error) {
-    throw owner === undefined ? error : await owner.errorOf(error, prismasError, work)
+    throw await owner.errorOf(error, prismasError, work)
+  }
+}
+
+async function carryOutByGuest({ place, operation, work }: CarriedOut): Promise<unknown> {
+  const { scope } = place
+  const guest = place.guest()
+  const transaction = await guest.transaction
+  try {
+    const result = await work(transaction)
+    if (result !== undefined || !(await hasFailedBeside(guest))) return result
+    // Which of them has written what is not known.
+    const error = notCarriedOut(operation)
+    scope.failHalfWay(error)
+    throw error
+  } catch (error) {
+    guest.fail()
+    if (operation.hasWritten && isOfPrisma(error)) scope.failHalfWay(error)
+    throw error
   }
 }
 
 /** Where nothing was done yet, a read shows the same without a transaction: as long as it lasts nothing else is done, so none is begun. */
-function canReadAlone(place: GuestPlace, operation: Operation): boolean {
-  const { scope, owner } = place
-  const isByItself = owner === undefined && scope.parent === undefined && scope.innermost === scope
+function canReadAlone({ scope, isPlain }: GuestPlace, { outer, call }: Operation): boolean {
+  // By unique fields: Prisma sends those of one tick together, whoever asks, in the context of the first.
+  if (call.name.includes('.findUnique')) return false
+  const isByItself = scope.parent === undefined && scope.innermost === scope
   // What was asked for before it, and may write, it is to see.
-  const isFree = operation.outer === undefined && scope.operations.areReading
-  return isByItself && isFree && scope.session.readsAlone && place.isPlain()
+  return isByItself && outer === undefined && scope.operations.areReading && scope.session.readsAlone && isPlain()
 }
 
 /** A transaction has begun meanwhile. */
 const notRead = Symbol('not read')
 
-/** Prisma sends it as outside of any transaction, which costs it less than a guest does. @returns `notRead` where it needs one */
-async function readAlone({ scope }: GuestPlace, operation: Operation, reading: PrismaOperation): Promise<unknown> {
+/** Prisma sends it as outside of any transaction, which costs it less than a guest does; by a guest where it needs one after all. */
+function readAlone(carriedOut: CarriedOut, reading: PrismaOperation): Promise<unknown> {
+  const { place, operation } = carriedOut
   const read = (runner: object): Promise<unknown> => {
     operation.runner = runner
     // What Prisma's `then` gives is a promise of JavaScript's.
     return reading.then(itself) as Promise<unknown>
   }
-  try {
-    return await scope.runInTurn<unknown>(async () => notRead, read, true)
-  } finally {
-    operation.runner = undefined
-  }
-}
-
-/** Not by unique fields: Prisma sends those of one tick together, whoever asks, in the context of the first. */
-function isSentAtOnce({ isRead, call }: Operation): boolean {
-  return isRead && !call.name.includes('.findUnique')
+  const result = place.scope.runInTurn<unknown>(async () => notRead, read, true)
+  return result.then((value) => (value === notRead ? carryOutByGuest(carriedOut) : value))
 }
 
 function itself<T>(value: T): T {

@@ -124,6 +124,8 @@ export class Operations {
 
   /** It has ended, whether it was run or not. */
   end(operation: Operation): void {
+    // What was made in its context, such as a connection, may go on to send statements.
+    operation.runner = undefined
     this.#unfinished.delete(operation)
     if (!this.#running.delete(operation)) return
     if (!operation.isRead) this.#runningWrites -= 1

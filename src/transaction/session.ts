@@ -172,7 +172,7 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
    * @param write - sends statements of which at most one writes
    * @throws `CommitUnknownError` when no answer comes
    */
-  writeAlone(
+  async writeAlone(
     lone: LoneStatements<Connection>,
     write: (run: Run<Statements<Connection>>) => Promise<void>,
     user: Pick<SessionUser, 'assertUsable'>,
@@ -192,7 +192,14 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
         'No answer came to the statement that stores the events of the transaction, so they may or may not be stored. Look before you repeat it.',
       )
     }
-    return this.#borrowing(() => this.#alone(lone, send, user))
+    try {
+      await this.#alone(lone, send, user)
+    } catch (error) {
+      this.#noteOverload(error)
+      throw error
+    } finally {
+      this.#acquired = undefined
+    }
   }
 
   /**
@@ -216,8 +223,8 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       if (this.#lost !== undefined) throw lostError(this.#lost.cause)
       const lone = reading === undefined ? undefined : this.lone
       if (lone !== undefined && reading !== undefined) {
-        if (lone.readAsInTransaction ?? (await this.#borrowing(() => lone.learn(this.#waiting())))) {
-          this.#inFlight = this.#borrowing(() => this.#alone(lone, reading, user))
+        if (lone.readAsInTransaction ?? (await lone.learn(this.#waiting()))) {
+          this.#inFlight = this.#alone(lone, reading, user)
           return (await this.#inFlight) as T // as below
         }
         this.life.assertOpen()
@@ -233,10 +240,13 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
     } catch (error) {
       // What has stopped it has let go of the connection as well.
       const failure = this.life.stopped ?? error
+      this.#noteOverload(error)
       user.failed(failure, isOfGuest, reading !== undefined && this.readsAlone)
       throw failure
     } finally {
       this.#inFlight = undefined
+      // Where nothing has begun, it was given back.
+      if (this.#connecting === undefined) this.#acquired = undefined
       const next = this.#waitingWork.shift()
       if (next === undefined) this.#isBusy = false
       else next()
@@ -254,18 +264,6 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       user.assertUsable()
       return work(connection)
     })
-  }
-
-  /** Runs what takes a connection and gives it back. */
-  async #borrowing<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work()
-    } catch (error) {
-      this.#noteOverload(error)
-      throw error
-    } finally {
-      this.#acquired = undefined
-    }
   }
 
   #noteOverload(error: unknown): void {
@@ -378,7 +376,6 @@ export class Session<Connection extends TransactionConnection> implements Lifeti
       })
     } catch (error) {
       this.#connecting = undefined
-      this.#noteOverload(error)
       this.life.assertOpen()
       throw error
     }
