@@ -204,12 +204,14 @@ async function carryOutByGuest({ place, operation, work }: CarriedOut): Promise<
 }
 
 /** Where nothing was done yet, a read shows the same without a transaction: as long as it lasts nothing else is done, so none is begun. */
-function canReadAlone({ scope, isPlain }: GuestPlace, { outer, call }: Operation): boolean {
+function canReadAlone(place: GuestPlace, { outer, call }: Operation): boolean {
   // By unique fields: Prisma sends those of one tick together, whoever asks, in the context of the first.
   if (call.name.includes('.findUnique')) return false
+  const { scope } = place
   const isByItself = scope.parent === undefined && scope.innermost === scope
   // What was asked for before it, and may write, it is to see.
-  return isByItself && outer === undefined && scope.operations.areReading && scope.session.readsAlone && isPlain()
+  const isFree = outer === undefined && scope.operations.areReading
+  return isByItself && isFree && scope.session.readsAlone && place.isPlain()
 }
 
 /** A transaction has begun meanwhile. */
