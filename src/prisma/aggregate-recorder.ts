@@ -22,7 +22,7 @@ import type { TransactionOptions } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { DriverConnection } from './connections.js'
 import type { EventsTable, OriginatorIdType, TagCondition } from './dialect.js'
-import { createTables, type Engine, engineOf, runIn } from './engine.js'
+import { createTables, type Engine, engineOf, levelOf, runIn } from './engine.js'
 import { EventsWriter, type InPart, PendingEvents, type RunWith, tagConditions } from './pending-events.js'
 import { tagsTableName } from './table-names.js'
 import type { Transaction } from './transaction.js'
@@ -214,13 +214,12 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
         for (const append of appends) await this.#appendAtOnce(typeof append === 'function' ? await append() : append)
       })
     }
+    const { unless = [] } = options
+    if (unless.length > 0) await this.#assertCheckable(scope)
     const appending = notingPosition(scope, options)
     noteWritten(scope, events)
     const pending = this.#pendingIn(scope)
-    if (options.unless !== undefined && options.unless.length > 0) {
-      this.#assertCheckable(scope)
-      this.#assertUnmet(pending, events, options.unless)
-    }
+    this.#assertUnmet(pending, events, unless)
     pending.add(events, appending)
     if (options.onLost !== undefined) scope.hooks.afterRollback.push(options.onLost)
     const followers = this.engine.signals?.followers.get(this.table.channel)
@@ -299,7 +298,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     scope.assertUsable()
     return scope.buffers.of(this, () => {
       const inPart: InPart = (work) => this.engine.inPart(scope, async (part) => await work(this.#pendingIn(part)))
-      const readsOld = this.engine.dialect.readsOldAt(scope.session.options.isolationLevel)
+      const readsOld = async (): Promise<boolean> => this.engine.dialect.readsOldAt(await levelOf(this.engine, scope))
       return new PendingEvents(this.#writer, inPart, readsOld)
     })
   }
@@ -326,12 +325,13 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   /** @throws `NotSupportedError` where a condition cannot be checked on what is stored now */
-  #assertCheckable(scope: Scope<DriverConnection>): void {
-    const { isolationLevel } = scope.session.options
-    if (!this.engine.dialect.logHasHolesAt(isolationLevel, false)) return
+  async #assertCheckable(scope: Scope<DriverConnection>): Promise<void> {
+    const level = await levelOf(this.engine, scope)
+    if (!this.engine.dialect.logHasHolesAt(level, false)) return
+    const { isolationLevel = 'the isolation level that the database has by default' } = scope.session.options
     throw new NotSupportedError(
-      `Could not decide by tags in a transaction at ${isolationLevel}: it sees only what was there at its beginning. Decide at ReadCommitted, ` +
-        'the default: the locks of the tags and the check make it exact.',
+      `Could not decide by tags in a transaction at ${isolationLevel}: it sees only what was there at its beginning. Decide at ReadCommitted: ` +
+        'the locks of the tags and the check make it exact.',
     )
   }
 }

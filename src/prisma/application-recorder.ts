@@ -17,7 +17,7 @@ import { isTransient } from '../transaction/options.js'
 import { PrismaAggregateRecorder } from './aggregate-recorder.js'
 import type { StatementRunner } from './connections.js'
 import type { LogRange, TopicCount } from './dialect.js'
-import { runIn } from './engine.js'
+import { levelOf, runIn } from './engine.js'
 import type { PendingEvents } from './pending-events.js'
 
 /** An `ApplicationRecorder` on a datastore. */
@@ -138,7 +138,10 @@ export class PrismaApplicationRecorder<Client extends object = object>
     if (scope.autoflush) await scope.flush()
     const { isolationLevel, readOnly } = scope.session.options
     // In such a snapshot an event may be missing that is stored below one that is there: whoever goes on from there loses it.
-    const hasHoles = this.engine.dialect.logHasHolesAt(isolationLevel, readOnly)
+    const hasHoles = this.engine.dialect.logHasHolesAt(
+      readOnly ? isolationLevel : await levelOf(this.engine, scope),
+      readOnly,
+    )
     return await runIn(this.engine, hasHoles ? 'outside' : 'read', attempted, work)
   }
 }

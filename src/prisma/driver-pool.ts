@@ -4,7 +4,7 @@ import { outsideOfEverything } from '../transaction/context.js'
 import { settlesWithin } from '../transaction/locks.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { Dialect } from './dialect.js'
-import type { SqlDriverAdapter, SqlQuery, SqlResultSet } from './driver.js'
+import { type SqlDriverAdapter, type SqlQuery, type SqlResultSet, statement } from './driver.js'
 import { checkedEffect } from './transaction-guard.js'
 import { translateError } from './translate-error.js'
 
@@ -192,6 +192,8 @@ interface Taken {
 export class PooledStatements implements LoneStatements<DriverConnection> {
   readonly #host: PooledStatementsHost
   #readAsInTransaction: boolean | undefined
+  /** The isolation level by default, undefined where no connection has told. */
+  #level: string | undefined
 
   constructor(host: PooledStatementsHost) {
     this.#host = host
@@ -206,14 +208,21 @@ export class PooledStatements implements LoneStatements<DriverConnection> {
     return await this.#taking(options, async () => {
       if (readsAloneAt === undefined) return false
       try {
-        const level = await this.#host.driverPool()?.ask(readsAloneAt.query, tellingOf(options))
+        this.#level = await this.#host.driverPool()?.ask(readsAloneAt.query, tellingOf(options))
         // A pool that is not known tells nothing.
-        return (this.#readAsInTransaction = level === readsAloneAt.level)
+        return (this.#readAsInTransaction = this.#level === readsAloneAt.level)
       } catch {
         // Whoever begins a transaction then meets the same, and says what it is.
         return false
       }
     })
+  }
+
+  async seeCommitted(runner: StatementRunner): Promise<boolean> {
+    const { readsAloneAt } = this.#host.dialect
+    if (readsAloneAt === undefined) return false
+    this.#level ??= String((await runner.query(statement(readsAloneAt.query))).rows[0]?.[0])
+    return this.#level === readsAloneAt.level
   }
 
   run<T>(options: WaitOptions, work: (runner: StatementRunner) => Promise<T>): Promise<T> {

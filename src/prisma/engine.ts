@@ -3,6 +3,7 @@ import { described } from '../checked-options.js'
 import { InterfaceError } from '../errors.js'
 import type { LogOrder } from '../persistence/recorder.js'
 import type { Escapes } from '../transaction/escapes.js'
+import type { IsolationLevel } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Telemetry } from '../transaction/telemetry.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
@@ -130,6 +131,23 @@ export async function runIn<T>(
   } catch (error) {
     const isAlone = scope === undefined && place === 'write' && !runner.inTransaction
     throw (isAlone ? translateLoneWriteError : translateError)(engine.dialect, error, attempted)
+  }
+}
+
+/** The isolation level of a transaction; undefined for the default one, where each of its statements sees what is committed by then. */
+export async function levelOf(
+  { dialect }: Engine,
+  scope: Scope<DriverConnection>,
+): Promise<IsolationLevel | undefined> {
+  const { options, source } = scope.session
+  const { lone } = source
+  const isKnown = options.isolationLevel !== undefined || lone === undefined || lone.readAsInTransaction === true
+  if (isKnown) return options.isolationLevel
+  const ask = (runner: StatementRunner): Promise<boolean> => lone.seeCommitted(runner)
+  try {
+    return (await scope.execute(ask, ask)) ? undefined : 'RepeatableRead'
+  } catch (error) {
+    throw translateError(dialect, error, 'ask for the isolation level')
   }
 }
 

@@ -26,7 +26,7 @@ export type InPart = (work: (part: PendingEvents) => Promise<void>) => Promise<v
 export class PendingEvents implements PendingWork<DriverConnection> {
   readonly #writer: EventsWriter
   readonly #inPart: InPart
-  readonly #readsOld: boolean
+  readonly #readsOld: () => Promise<boolean>
   #appends: Append[] = []
   /** Like the next one it is read often, so it is a field: only this class writes it. */
   eventCount = 0
@@ -36,15 +36,16 @@ export class PendingEvents implements PendingWork<DriverConnection> {
    * @param inPart - runs work in a part of the scope, with the pending events of that
    * @param readsOld - whether the transaction goes on to read what was there before a conflict
    */
-  constructor(writer: EventsWriter, inPart: InPart, readsOld: boolean) {
+  constructor(writer: EventsWriter, inPart: InPart, readsOld: () => Promise<boolean>) {
     this.#writer = writer
     this.#readsOld = readsOld
     this.#inPart = inPart
   }
 
   async prepare(): Promise<void> {
+    const readsOld = await this.#readsOld()
     const taken = this.#take()
-    const appends = this.#readsOld ? taken.map(madeOnce) : taken
+    const appends = readsOld ? taken.map(madeOnce) : taken
     try {
       await storeAgain(appends, (all) =>
         this.#inPart(async (part) => {

@@ -82,6 +82,11 @@ export interface LoneStatements<Connection extends TransactionConnection> {
   readonly readAsInTransaction: boolean | undefined
   /** Asks the database for it. */
   learn(options: WaitOptions): Promise<boolean>
+  /**
+   * Whether transactions of the default isolation level see with each statement what is committed by then. Asks the connection where
+   * none was asked before.
+   */
+  seeCommitted(connection: Statements<Connection>): Promise<boolean>
   /** Waits for a connection, and runs work on it; what `options.acquired` was given is abandoned to end that. */
   run<T>(options: WaitOptions, work: (connection: Statements<Connection>) => Promise<T>): Promise<T>
 }

@@ -45,6 +45,8 @@ export class PostgresqlLog {
   readonly #notifications: string
   readonly #watch: LogWatch | undefined
   #sequence: Sequence | undefined
+  /** The greatest position that a reader was told is final: it stays so, although later looks may tell of a smaller one. */
+  #final = 0n
 
   constructor({ reference, channels, watch }: PostgresqlLogOptions) {
     this.#reference = reference
@@ -77,18 +79,27 @@ export class PostgresqlLog {
   }
 
   /**
+   * Never less than before, for a reader asks once for the end and once for what is up to there: a writer may have read the end of the
+   * sequence long before it gets its lock, whose floor is then below what others have been told. All of its ids are greater still.
+   *
    * @param comparesIds - whether the ids are compared with the sequence in any case; else about once a minute
    * @throws `NotSupportedError` where the log cannot be read in order
    */
   async settledPosition(runner: StatementRunner, comparesIds: boolean): Promise<bigint> {
     const sequence = await this.#find(runner)
     const withGreatest = comparesIds || this.#watch?.isCheckDue === true
+    const known = this.#final
     const look = await this.#look(runner, sequence, withGreatest)
     const refusal = this.#refusalOf(look, sequence)
     if (refusal !== undefined) throw new NotSupportedError(`Could not read the log ${this.#reference}: ${refusal}`)
     if (withGreatest) this.#watch?.checked(look.greatest > look.last ? this.#behind(look, sequence) : undefined)
     if (this.#watch?.looked(look) === true) this.#watch.stalled(await this.#blockers(runner))
-    return look.settled
+    // The log was restored, or emptied.
+    if (look.last < known) this.#final = 0n
+    const settled = look.settled > this.#final ? look.settled : this.#final
+    // What is of the own transaction is final for that one only.
+    if (!runner.inTransaction) this.#final = settled
+    return settled
   }
 
   /** The end of the sequence, or of the table where that is behind it. */
@@ -136,14 +147,14 @@ export class PostgresqlLog {
   }
 
   /**
-   * The own transaction's lock does not count: it sees its own events. A lock's key has room for 32 bits of the floor; the
-   * rest follows, since no floor is greater than the last id.
+   * The own transaction's lock does not count: it sees its own events. A lock's key has room for 32 bits of the floor; the rest follows,
+   * since no floor is further than 2^31 from the last id. It may be greater than that: locks are read after the sequence.
    */
   async #look(runner: StatementRunner, { name, asClass }: Sequence, withGreatest: boolean = true): Promise<Look> {
     const sql =
       `SELECT least(l.id, f.floor), l.id, pg_is_in_recovery(), (pg_sequence_parameters(${asClass})).cache_size, ` +
       `${withGreatest ? `(SELECT max(id) FROM ${this.#reference})` : 'NULL'} FROM (SELECT ${lastIdOf} AS id FROM ${name}) AS l, ` +
-      `LATERAL (SELECT min(l.id - ((l.id - objid::bigint) & 4294967295)) AS floor FROM pg_catalog.pg_locks ` +
+      `LATERAL (SELECT min(l.id - (((l.id - objid::bigint + 2147483648) & 4294967295) - 2147483648)) AS floor FROM pg_catalog.pg_locks ` +
       `WHERE ${this.#areFloors} AND l.id IS NOT NULL) AS f`
     const { rows } = await runner.query(statement(sql))
     const [settled, last, isStandby, cache, greatest] = rows[0] ?? []
