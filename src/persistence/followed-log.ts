@@ -36,7 +36,7 @@ export interface PageRange {
   readonly topics: ReadonlySet<string> | undefined
   /** Undefined, or empty, for all. */
   readonly tags?: readonly string[] | undefined
-  /** The end of the page, where nothing later is wanted; default the end of the log. */
+  /** The end of the page, where nothing later is wanted: an end of the log that it has told; default its end now. */
   readonly stop?: bigint
 }
 
@@ -46,18 +46,19 @@ const readTimeoutMs = 30_000
 /** For so long failures that may pass are tried again. */
 const longestOutageMs = 60_000
 
-/** Reads a page. With topics or tags, its end is the log's where it is not full: what is not wanted is passed over for good. */
+/** Reads a page. With topics, tags or a `stop`, its end is that one, or the log's, where it is not full: what is not wanted is passed over for good. */
 export async function readPage(log: ReadableLog, range: PageRange): Promise<LogPage> {
   const { after, limit, topics, tags = [] } = range
   const start = after === 0n ? null : after
-  if (topics === undefined && tags.length === 0) {
+  if (topics === undefined && tags.length === 0 && range.stop === undefined) {
     const items = await log.selectNotifications(start, limit, { inclusiveOfStart: false })
     return { items, end: items.at(-1)?.id ?? after }
   }
   const stop = range.stop ?? (await log.maxNotificationId())
   if (stop === null || stop <= after) return { items: [], end: after }
-  const wanted = { topics: [...(topics ?? [])], tags, inclusiveOfStart: false }
-  const items = await log.selectNotifications(start, limit, { ...wanted, stop })
+  // Where the recorder looked for its end once more, that could be a smaller one, and what is between them would be passed over.
+  const wanted = { topics: [...(topics ?? [])], tags, inclusiveOfStart: false, stop, isFinal: true }
+  const items = await log.selectNotifications(start, limit, wanted)
   return { items, end: items.length < limit ? stop : (items.at(-1)?.id ?? stop) }
 }
 

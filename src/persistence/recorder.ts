@@ -210,6 +210,8 @@ export interface WatchedCall<T> {
 export interface SelectNotificationsOptions {
   /** The last id that may be returned; default none. */
   readonly stop?: bigint
+  /** Whether `maxNotificationId` has told that the log is final up to `stop`, which then is not looked at once more; default false. */
+  readonly isFinal?: boolean
   /** Only events with one of these topics; an empty list means all. */
   readonly topics?: readonly string[]
   /** Only events that have all of these tags, as they are stored (`course:c1`); an empty list means all. Of recorders that keep tags. */

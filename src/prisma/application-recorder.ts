@@ -160,9 +160,10 @@ function withPending(
 }
 
 function logRange(start: bigint | null, limit: number, options: SelectNotificationsOptions = {}): LogRange {
-  const { topics = [], tags = [], inclusiveOfStart = true } = options
+  const { isFinal = false, topics = [], tags = [], inclusiveOfStart = true } = options
   const first = logPosition(start, 'start')
-  const range = { to: logPosition(options.stop, 'stop') ?? undefined, limit: checkLimit(limit), topics, tags }
+  const to = logPosition(options.stop, 'stop') ?? undefined
+  const range = { to, isFinal, limit: checkLimit(limit), topics, tags }
   if (first === null || first < 1n) return { from: 1n, ...range }
   return { from: inclusiveOfStart ? first : first + 1n, ...range }
 }

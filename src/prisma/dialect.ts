@@ -107,6 +107,8 @@ export interface TableFault {
 export interface LogRange {
   readonly from: bigint
   readonly to: bigint | undefined
+  /** Whether the log was said to be final up to `to`. */
+  readonly isFinal: boolean
   readonly limit: number
   readonly topics: readonly string[]
   /** Only events that have all of them; empty for all. */

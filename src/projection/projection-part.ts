@@ -188,7 +188,9 @@ export class ProjectionPart {
       while (work.position < end) {
         const range = { ...asked, after: work.position, limit: this.host.limits.maxEvents, stop: end }
         const page = await source.page(range)
-        const outcome = await this.#process(work, { ...page, end: page.end > work.position ? page.end : end })
+        // Of a log elsewhere the last events may be gone, or wait for a writer: nobody knows, so nothing is passed over.
+        if (page.end <= work.position) break
+        const outcome = await this.#process(work, page)
         if ('error' in outcome) throw outcome.error
         if (!outcome.done) return
       }

@@ -14,10 +14,10 @@ it('asks after 100 ms, then after twice the time before, for a second [65]', asy
   }, awaited)
   await expect(waiting).rejects.toBeInstanceOf(WaitTimeoutError)
   await expect(waiting).rejects.toThrow(/1000 ms.* 5 of up/)
-  // At the beginning, after 100, 300 and 700 ms, and at the end; fewer on a machine that is busy. Who asks each 100 ms asks
-  // eleven times.
+  // At the beginning, after 100, 300 and 700 ms, and at the end, twice where a timer is early; fewer on a machine that is
+  // busy. Who asks each 100 ms asks eleven times.
   expect(reads).toBeGreaterThan(1)
-  expect(reads).toBeLessThanOrEqual(5)
+  expect(reads).toBeLessThanOrEqual(6)
 })
 
 it('asks no more once its timer has ended the wait, also where that is before its deadline', async () => {

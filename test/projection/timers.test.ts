@@ -1,5 +1,6 @@
 /** Timers on every database and in memory: each handled once when it is due, by whichever runner has it. */
 import { setTimeout as delay } from 'node:timers/promises'
+import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
   AESCipher,
@@ -21,7 +22,7 @@ import {
 import { accounts, Dog, TrainingSchool } from '../application/dogs.js'
 import { type OpenDatabase, openDatabase, type TestClient } from '../prisma/open-database.js'
 import { warnings } from '../prisma/warnings.js'
-import { oneOfEach } from '../support/databases.js'
+import { databasesOf, oneOfEach } from '../support/databases.js'
 
 const poison = { attempts: 3, minMs: 10, maxMs: 20 }
 const waiting = { timeout: 30_000 }
@@ -353,5 +354,42 @@ describe.each(oneOfEach)('on $name, in transactions', (kind) => {
     expect(rows).toHaveLength(count - cleared.length)
     expect(rows.filter(({ dog }) => cleared.includes(dog))).toEqual([])
     expect(new Set(rows.map(({ dog }) => dog)).size).toBe(rows.length)
+  })
+})
+
+describe.each(databasesOf('postgresql'))('on $name, with the option listen', (kind) => {
+  it('wakes the runner of another process, as one that is set again does', async () => {
+    const open = await openDatabase(kind)
+    onTestFinished(() => open.close())
+    const datastoreNamed = (name: string): PrismaDatastore => {
+      const listen = (): pg.Client => new pg.Client({ connectionString: open.database.url })
+      const made = new PrismaDatastore({ name, adapter: open.database.adapter(), listen })
+      onTestFinished(() => made.close())
+      return made
+    }
+    const { timers } = new TrainingSchool({ datastore: datastoreNamed('setting') })
+    const datastore = datastoreNamed('handling')
+    const application = new TrainingSchool({ datastore })
+    await application.recorder.createTable()
+    let isBroken = true
+    const handled: string[] = []
+    const handle = ({ id }: FiredTimer): void => {
+      if (isBroken) throw new Error('broken')
+      handled.push(id)
+    }
+    const runner = new ProjectionRunner({
+      application,
+      datastore,
+      projections: [defineReaction({ name: 'alarms', on: [onTimer('alarm', handle)] })],
+      poison: { ...poison, attempts: 1 },
+    })
+    await runner.createTable()
+    onTestFinished(() => runner.stop())
+    await runner.start()
+    await timers.set({ id: 'a', at: inMs(-10), topic: 'alarm' })
+    await vi.waitFor(async () => expect(await timers.retry('a')).toBe(1), waiting)
+    isBroken = false
+    await vi.waitFor(async () => expect((await timers.retry('a')) + handled.length).toBeGreaterThan(0), waiting)
+    await vi.waitFor(() => expect(handled).toEqual(['a']), waiting)
   })
 })

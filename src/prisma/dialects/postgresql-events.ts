@@ -237,7 +237,9 @@ export class PostgresqlEventsTable implements EventsTable, StreamsTable {
   }
 
   async selectLog(runner: StatementRunner, range: LogRange): Promise<Notification[]> {
-    const settled = await this.#settled(runner, false)
+    // Asked once more, the end may be a smaller one: whoever takes `to` for the end of what was read would pass over the rest.
+    const isFinal = range.isFinal && range.to !== undefined
+    const settled = isFinal ? range.to : await this.#settled(runner, false)
     if (range.limit < 1 || settled < range.from) return []
     // A statement of its own: its snapshot is younger than the settled position.
     const { rows } = await runner.query(selectLogPart(this.#tagStatements.tables, range, settled))

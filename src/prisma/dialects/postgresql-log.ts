@@ -45,8 +45,6 @@ export class PostgresqlLog {
   readonly #notifications: string
   readonly #watch: LogWatch | undefined
   #sequence: Sequence | undefined
-  /** The greatest position that a reader was told is final: it stays so, although later looks may tell of a smaller one. */
-  #final = 0n
 
   constructor({ reference, channels, watch }: PostgresqlLogOptions) {
     this.#reference = reference
@@ -79,8 +77,8 @@ export class PostgresqlLog {
   }
 
   /**
-   * Never less than before, for a reader asks once for the end and once for what is up to there: a writer may have read the end of the
-   * sequence long before it gets its lock, whose floor is then below what others have been told. All of its ids are greater still.
+   * What is up to there stays final, although the position may be smaller later: a writer may have read the end of the sequence long before
+   * it gets its lock, whose floor is then below what others have been told. All of its ids are greater still.
    *
    * @param comparesIds - whether the ids are compared with the sequence in any case; else about once a minute
    * @throws `NotSupportedError` where the log cannot be read in order
@@ -88,18 +86,12 @@ export class PostgresqlLog {
   async settledPosition(runner: StatementRunner, comparesIds: boolean): Promise<bigint> {
     const sequence = await this.#find(runner)
     const withGreatest = comparesIds || this.#watch?.isCheckDue === true
-    const known = this.#final
     const look = await this.#look(runner, sequence, withGreatest)
     const refusal = this.#refusalOf(look, sequence)
     if (refusal !== undefined) throw new NotSupportedError(`Could not read the log ${this.#reference}: ${refusal}`)
     if (withGreatest) this.#watch?.checked(look.greatest > look.last ? this.#behind(look, sequence) : undefined)
     if (this.#watch?.looked(look) === true) this.#watch.stalled(await this.#blockers(runner))
-    // The log was restored, or emptied.
-    if (look.last < known) this.#final = 0n
-    const settled = look.settled > this.#final ? look.settled : this.#final
-    // What is of the own transaction is final for that one only.
-    if (!runner.inTransaction) this.#final = settled
-    return settled
+    return look.settled
   }
 
   /** The end of the sequence, or of the table where that is behind it. */

@@ -256,7 +256,7 @@ export function postgresqlTimersTable({ name, schema, notifies }: TimersTableOpt
       'ON CONFLICT (id) DO UPDATE SET topic = excluded.topic, due_at = excluded.due_at, next_at = excluded.next_at, ' +
       `state = excluded.state, attempts = 0, error = NULL, epoch = "${name}".epoch + 1`,
     taking: ' FOR UPDATE SKIP LOCKED',
-    notifying: notifies ? ` RETURNING pg_notify('${channel}', '')` : '',
+    notifying: notifies ? ` RETURNING pg_notify('${channel}', '')::text` : '',
     channel,
   })
 }
