@@ -8,6 +8,7 @@ import {
 } from '../persistence/projection-recorder.js'
 import type { WaitOptions } from '../persistence/recorder.js'
 import { Alarm } from '../persistence/waiting.js'
+import { outsideOfEverything } from '../transaction/context.js'
 import type { Projection } from './projection.js'
 import type { ProjectionSource } from './source.js'
 
@@ -75,7 +76,8 @@ export class PositionWaits {
       signal?.addEventListener('abort', onAbort, { once: true })
       this.#waits.add(wait)
       this.#alarm.ring()
-      if (!this.#isLooking) void this.#look()
+      // It goes on for others when the request of this one, and its transaction, has ended.
+      if (!this.#isLooking) outsideOfEverything(() => void this.#look())
     })
   }
 
