@@ -153,10 +153,24 @@ export interface ParkedEvent {
   readonly parkedAt: Date
 }
 
+/** What a runner does by itself. */
+export interface RunnerWork {
+  /** Runs a part of it. */
+  run<T>(fn: () => T): T
+  /** To be called at its end. */
+  ended(): void
+}
+
 /** Keeps the positions, leases and states of the projections of one application. */
 export interface ProjectionRecorder<Client = unknown> {
   /** Makes the tables; harmless where they exist. */
   createTable(): Promise<void>
+  /**
+   * Begins the work of a runner. Optional: without it a datastore that closes does not wait for runners.
+   *
+   * @param stop - ends that work; is called when the datastore is closed
+   */
+  beginWork?(stop: () => Promise<void>): RunnerWork | undefined
   /** All parts of all projections, with their states. Outside of the current transaction. */
   rows(): Promise<ProjectionRow[]>
   /** What somebody wants of a projection now; undefined where it has no state yet. Outside of the current transaction. */

@@ -6,6 +6,7 @@ import type { Escapes } from '../transaction/escapes.js'
 import type { IsolationLevel } from '../transaction/options.js'
 import type { Scope } from '../transaction/scope.js'
 import type { Telemetry } from '../transaction/telemetry.js'
+import type { Transactions } from '../transaction/transactions.js'
 import type { DriverConnection, StatementRunner } from './connections.js'
 import type { Dialect, IdempotencyKeysTable } from './dialect.js'
 import { statement } from './driver.js'
@@ -29,7 +30,11 @@ export interface Engine {
   /** What keeps the logs of recorders in order that say nothing of it. */
   readonly order: LogOrder | undefined
   /** `current` is the transaction of ours that is open around this code. */
-  readonly transactions: { readonly current: Scope<DriverConnection> | undefined; readonly escapes?: Escapes }
+  readonly transactions: {
+    readonly current: Scope<DriverConnection> | undefined
+    readonly escapes?: Escapes
+    readonly beginWork?: Transactions<DriverConnection>['beginWork']
+  }
   /** The followers of this database's logs; undefined where the logs cannot be followed. */
   readonly signals: LogSignals | undefined
   /** Records how far the logs are final. */

@@ -15,6 +15,7 @@ import type {
   ProjectionShadow,
   ProjectionStateChange,
   ProjectionWanted,
+  RunnerWork,
 } from '../persistence/projection-recorder.js'
 import { attended } from '../transaction/calls.js'
 import { isTransient } from '../transaction/options.js'
@@ -57,6 +58,10 @@ export class PrismaProjectionRecorder<Client extends object = object>
     this.#engine = engineOf(datastore)
     this.#names = names
     this.#tables = this.#engine.dialect.projectionTables({ names, schema: schema ?? this.#engine.schema })
+  }
+
+  beginWork(stop: () => Promise<void>): RunnerWork | undefined {
+    return this.#engine.transactions.beginWork?.(stop)
   }
 
   async createTable(): Promise<void> {

@@ -7,6 +7,7 @@ import {
   type ProjectionRecorder,
   type ProjectionRow,
   pauseProjection,
+  type RunnerWork,
   resumeProjection,
   rewindReaction,
 } from '../persistence/projection-recorder.js'
@@ -60,6 +61,10 @@ export class ProjectionRunner {
   readonly #alarm = new Alarm()
   #supervision: Promise<void> | undefined
   #isStopping = false
+  /** How often it was asked to stop, and the end under way. */
+  #stops = 0
+  #stopping: Promise<void> | undefined
+  #work: RunnerWork | undefined
   #isBlocked = false
 
   /**
@@ -126,30 +131,49 @@ export class ProjectionRunner {
     await this.#application.timers?.createTable()
   }
 
-  /** Begins to run, beside what else this process does; harmless when it does already. */
+  /** Begins to run, beside what else this process does, unless `stop` is called meanwhile; harmless when it does already. */
   async start(): Promise<void> {
+    const stops = this.#stops
+    await this.#stopping
     await this.#source.ready()
-    if (this.#supervision !== undefined) return
+    if (stops !== this.#stops || this.#supervision !== undefined) return
+    const work = this.#recorder.beginWork?.(() => this.stop())
+    const inWork: RunnerWork['run'] = (fn) => (work === undefined ? fn() : work.run(fn))
+    this.#work = work
     this.#isStopping = false
     // It outlives whatever request or transaction has called this.
     const pinned = this.#pinReactions().catch(warnOfSupervision)
-    this.#supervision = outsideOfEverything(async () => {
+    const supervise = async (): Promise<void> => {
       await pinned
       await this.#supervise()
-    })
+    }
+    this.#supervision = outsideOfEverything(() => inWork(supervise))
     await pinned
-    if (!this.#isStopping) this.#timers.start()
+    if (!this.#isStopping) this.#timers.start(inWork)
   }
 
-  /** Ends the batches under way and gives the leases up, so that others take over at once; harmless when it does not run. */
+  /**
+   * Ends the batches under way and gives the leases up, so that others take over at once; harmless when it does not run. Closing the datastore
+   * does the same.
+   */
   async stop(): Promise<void> {
+    this.#stops += 1
+    this.#stopping ??= this.#end()
+    await this.#stopping
+  }
+
+  async #end(): Promise<void> {
     this.#isStopping = true
     this.#alarm.ring()
-    await Promise.all([this.#timers.stop(), ...this.#parts.map(async (part) => await part.stop())])
-    await this.#supervision
-    // One may have begun while the others ended.
-    await Promise.all(this.#parts.map(async (part) => await part.stop()))
-    this.#supervision = undefined
+    try {
+      await Promise.all([this.#timers.stop(), ...this.#parts.map(async (part) => await part.stop())])
+      await this.#supervision
+      // One may have begun while the others ended.
+      await Promise.all(this.#parts.map(async (part) => await part.stop()))
+    } finally {
+      this.#supervision = this.#stopping = undefined
+      this.#work?.ended()
+    }
   }
 
   /** The same as `stop`. */

@@ -4,7 +4,7 @@ import { type Channel, channel } from 'node:diagnostics_channel'
 import { following } from '../application/application-subscription.js'
 import type { TimerStore } from '../application/timers.js'
 import { DatastoreClosedError, MapperError } from '../errors.js'
-import { type ProjectionRecorder, reactionVersion } from '../persistence/projection-recorder.js'
+import { type ProjectionRecorder, type RunnerWork, reactionVersion } from '../persistence/projection-recorder.js'
 import type { DueTimer } from '../persistence/side-recorders.js'
 import { Alarm } from '../persistence/waiting.js'
 import { outsideOfEverything, outsideOfTransactions } from '../transaction/context.js'
@@ -78,11 +78,11 @@ export class TimerWork {
     return taken?.counts ?? { fired: 0, parked: 0 }
   }
 
-  /** Begins to look for timers, beside what else this process does; harmless when it does already. */
-  start(): void {
+  /** Begins to look for timers, beside what else this process does; harmless when it does already. @param inWork - runs what it does */
+  start(inWork: RunnerWork['run']): void {
     if (this.#running !== undefined || this.#taken.size === 0) return
     this.#isStopping = false
-    this.#running = outsideOfEverything(async () => await this.#run())
+    this.#running = outsideOfEverything(() => inWork(async () => await this.#run()))
   }
 
   /** Ends after the timers that are being handled. */

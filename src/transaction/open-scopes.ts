@@ -75,6 +75,8 @@ export class OpenScopes<Connection extends TransactionConnection> {
   /** In no order. */
   readonly #unsettled: Array<Member<Connection>> = []
   readonly #watchers = new Set<() => void>()
+  /** What ends the work that goes on by itself. */
+  readonly #work = new Set<() => Promise<void>>()
   /**
    * They are asked now and then whether they are past, so that nobody has to tell: a listener for each request would cost more than
    * this, and Node does not tell of all ends.
@@ -86,7 +88,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
   #isStopped = false
   readonly #isInside: () => boolean
 
-  /** @param isInside - whether the code that runs is in an open transaction, which may need another one to come to its own end */
+  /** @param isInside - whether the code that runs is in an open transaction, or in work of its own, which may need another one to come to its end */
   constructor(isInside: () => boolean) {
     this.#isInside = isInside
   }
@@ -125,6 +127,19 @@ export class OpenScopes<Connection extends TransactionConnection> {
   }
 
   /**
+   * Takes in work that goes on by itself.
+   *
+   * @param stop - is called when they all are to end
+   * @returns what is to be called at its end
+   * @throws as `assertAdmits`
+   */
+  addWork(stop: () => Promise<void>): () => void {
+    if (this.isClosing) this.assertAdmits()
+    this.#work.add(stop)
+    return () => void this.#work.delete(stop)
+  }
+
+  /**
    * Admits no others, waits for those that are here, and rolls back what is open at the limit. When it is called again
    * meanwhile, the limit that comes first counts.
    *
@@ -138,6 +153,8 @@ export class OpenScopes<Connection extends TransactionConnection> {
       )
     }
     this.isClosing = true
+    // What it fails with, it tells by itself.
+    for (const stop of this.#work) void stop().catch(() => undefined)
     if (await this.#isSettledWithin(timeoutMs, signal)) return 0
     this.#isStopped = true
     return await this.#stopAll()
@@ -169,7 +186,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
     else signal?.addEventListener('abort', reached)
     try {
       while (!this.#isSettled && !limit.signal.aborted) {
-        // Nobody tells when one that is expected is past.
+        // Nobody tells when one that is expected is past, or when work has ended.
         if (this.#unsettled.length > 0) await this.#change(limit.signal)
         else await delay(expectedPollMs)
       }
@@ -181,7 +198,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
   }
 
   get #isSettled(): boolean {
-    return this.#unsettled.length === 0 && !this.isExpecting
+    return this.#unsettled.length === 0 && this.#work.size === 0 && !this.isExpecting
   }
 
   /** Waits until one is removed, or the limit is there. */

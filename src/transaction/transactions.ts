@@ -32,6 +32,14 @@ export interface TransactionDefaults {
 /** Work to be done in a transaction; the scope is undefined where the propagation says that there is none. */
 export type Work<Connection extends TransactionConnection, T> = (scope: Scope<Connection> | undefined) => Promise<T>
 
+/** Work that goes on by itself on a datastore. */
+interface OwnWork {
+  /** Runs a part of it. */
+  run<T>(fn: () => T): T
+  /** To be called at its end. */
+  ended(): void
+}
+
 /** The transactions of one datastore. */
 export class Transactions<Connection extends TransactionConnection> {
   readonly defaults: TransactionDefaults
@@ -41,7 +49,9 @@ export class Transactions<Connection extends TransactionConnection> {
   /** The scope that is the current one; undefined in it where code has stepped out of all. */
   readonly context: AsyncContext<Scope<Connection> | DeferredScope<Connection>> = new AsyncContext()
   /** The outermost scopes that have not ended, and those that may still be begun. */
-  readonly scopes: OpenScopes<Connection> = new OpenScopes(() => this.#isInside)
+  /** Set in work that goes on by itself. */
+  readonly #ownWork = new AsyncContext<true>(true)
+  readonly scopes: OpenScopes<Connection> = new OpenScopes(() => this.#isInside || this.#ownWork.get() === true)
 
   constructor(
     source: ConnectionSource<Connection>,
@@ -172,6 +182,17 @@ export class Transactions<Connection extends TransactionConnection> {
     if (this.scopes.isClosing) return false
     this.telemetry.retried(session, error)
     return true
+  }
+
+  /**
+   * Begins work that goes on by itself, such as that of a projection runner. When the datastore is closed it is stopped first, and may begin
+   * transactions until it has ended.
+   *
+   * @throws `DatastoreClosedError`
+   */
+  beginWork(stop: () => Promise<void>): OwnWork {
+    const run = <T>(fn: () => T): T => this.#ownWork.run(true, fn)
+    return { run, ended: this.scopes.addWork(() => run(stop)) }
   }
 
   /**

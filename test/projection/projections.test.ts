@@ -1,7 +1,10 @@
 /** Projections on every database: exactly once, by one runner at a time, with waits for what was saved. */
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
+  DatastoreClosedError,
   defineProjection,
+  defineReaction,
   LeaseLostError,
   of,
   on,
@@ -191,6 +194,66 @@ describe.each(oneOfEach)('on $name', (kind) => {
     await second.wait('owners', await elsewhere.register('Rex'), { timeoutMs: 20_000 })
     await vi.waitFor(() => expect(events()).toEqual([1, 1]), { timeout: 20_000 })
     expect(await open.dogs()).toHaveLength(2)
+  })
+
+  it('ends its event and gives its lease up when its datastore is closed, which refuses others meanwhile', async () => {
+    const datastore = new PrismaDatastore<TestClient>({
+      adapter: open.database.adapter(),
+      client: (adapter) => open.database.newClient(adapter) as TestClient,
+    })
+    onTestFinished(() => datastore.close())
+    const handled: string[] = []
+    let close = (): void => undefined
+    const closing = new Promise<void>((resolve) => (close = resolve))
+    const mails = defineReaction({
+      name: 'mails',
+      transaction: false,
+      on: [
+        on(Dog, 'Registered', async (e) => {
+          close()
+          await delay(200)
+          handled.push(e.originatorId)
+          // Its own work goes on until it has ended.
+          await datastore.transaction(
+            async () => await datastore.client.owner.create({ data: { name: 'A', dog: 'B' } }),
+          )
+        }),
+      ],
+    })
+    const runner = await runnerOf([mails], { application: new TrainingSchool({ datastore }), datastore })
+    await runner.start()
+    await vi.waitFor(() => expect(runner.stats['mails']?.state).toBe('running'), { timeout: 20_000 })
+    await school.register('Fido')
+    await closing
+    const closed = datastore.close()
+    await expect(datastore.transaction(async () => await datastore.client.owner.count())).rejects.toBeInstanceOf(
+      DatastoreClosedError,
+    )
+    await closed
+    expect(handled).toEqual([Dog.createId('Fido')])
+    expect(await open.dogs()).toEqual(['B'])
+    expect(runner.stats['mails']?.state).toBe('stopped')
+    const recorder = open.datastore.infrastructureFactory(school.environment).projectionRecorder?.()
+    const rows = await recorder?.rows()
+    expect(rows?.map(({ position, isLeased }) => ({ position, isLeased }))).toEqual([
+      { position: await school.recorder.maxNotificationId(), isLeased: false },
+    ])
+    await expect(runner.start()).rejects.toBeInstanceOf(ProgrammingError)
+  })
+
+  it('does not run when it is stopped while it starts, and runs when it is started while it stops', async () => {
+    const runner = await runnerOf([owners])
+    const state = (): string | undefined => runner.stats['owners']?.state
+    const starting = runner.start()
+    await runner.stop()
+    await starting
+    expect(state()).toBe('stopped')
+    await runner.start()
+    await vi.waitFor(() => expect(state()).toBe('running'), { timeout: 20_000 })
+    const stopping = runner.stop()
+    const again = runner.start()
+    await Promise.all([stopping, again])
+    await vi.waitFor(() => expect(state()).toBe('running'), { timeout: 20_000 })
   })
 
   it('changes nothing any more when its lease was taken by another', async () => {
