@@ -204,7 +204,8 @@ export class MigrationHistory {
 function lockTimeout(cause: unknown): OperationalError {
   return new OperationalError(
     `Could not lock the database for migrations within ${lockTimeoutMs / 1000} seconds: another process migrates it, or, ` +
-      'on SQLite, has it open. Wait for it, or stop it, and repeat the command.',
+      'on SQLite, has it open. Wait for it, or stop it, and repeat the command. ' +
+      'Migrate past a connection pooler, which keeps the lock.',
     { cause, retryable: true },
   )
 }

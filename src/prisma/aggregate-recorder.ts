@@ -219,7 +219,7 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
     const appending = notingPosition(scope, options)
     noteWritten(scope, events)
     const pending = this.#pendingIn(scope)
-    this.#assertUnmet(pending, events, unless)
+    if (unless.length > 0) this.#assertUnmet(pending, events, unless)
     pending.add(events, appending)
     if (options.onLost !== undefined) scope.hooks.afterRollback.push(options.onLost)
     const followers = this.engine.signals?.followers.get(this.table.channel)

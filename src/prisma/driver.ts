@@ -166,7 +166,7 @@ const names = new Map<string, string>()
 /**
  * An option for `@prisma/adapter-pg`: prepares the statements of this library, and leaves yours unnamed. They are few, so the
  * server keeps few. Not for a connection pooler that gives each transaction another connection and does not know prepared
- * statements (PgBouncer before 1.21).
+ * statements (PgBouncer in transaction mode, where `max_prepared_statements` is 0).
  *
  * @returns the statement's name; empty for a statement that is not the library's, which means none
  *

@@ -191,6 +191,16 @@ const creationLock = 7_012_733_402_117
 /** What PgBouncer answers to BEGIN in statement mode. */
 const noTransactions = /statement pooling mode/
 
+/** What PgBouncer says by itself, all by the code of a protocol that is not spoken: before it has sent anything to the server, and later. */
+const poolerCode = '08P01'
+const poolerGivesNone =
+  /^(?:query_wait_timeout|client_login_timeout|no more connections allowed|client connections exceeded|server login (?:has been failing|failed)|bouncer resources exhaustion|pause mode)/
+const poolerEnds =
+  /^(?:server conn crashed|server closed the connection|idle transaction timeout|query[_ ]timeout|client_idle_timeout|admin forced disconnect|pooler is shutting down|database (?:configuration changed|removed)|connect string changed|obsolete connection)/
+
+/** A statement that is prepared already, or not at all. */
+const otherPreparation = /^prepared statement ".*" (?:already exists|does not exist)/
+
 /** The server starts or stops, and takes no connection. */
 const cannotConnectNow = '57P03'
 
@@ -228,6 +238,20 @@ export const postgresql: Dialect = {
   },
   effectOf: postgresqlEffect,
   translate({ code, message: words }, message, cause) {
+    if (code === poolerCode && poolerGivesNone.test(words)) {
+      const why =
+        'PgBouncer had no connection for it, and sent nothing: its pool is full, or the server does not answer.'
+      return errorsByKind.passing(`${message}. ${why} Try again later.`, cause)
+    }
+    if (code === poolerCode && poolerEnds.test(words)) return errorsByKind.passing(message, cause)
+    if (otherPreparation.test(words)) {
+      const cure =
+        'max_prepared_statements above 0 (from version 1.21 on), or leave the statementNameGenerator of the adapter out.'
+      return errorsByKind.programming(
+        `${message}. A connection pooler in transaction mode does that: in PgBouncer set ${cure}`,
+        cause,
+      )
+    }
     if (!noTransactions.test(words)) return errors.translate(code, message, cause)
     return errorsByKind.unsupported(
       `${message}. PgBouncer is in statement mode, in which there are no transactions: set pool_mode to transaction or session.`,
@@ -236,7 +260,10 @@ export const postgresql: Dialect = {
   },
   mayHaveCommitted(error, facts) {
     // Who is refused a connection has sent nothing.
-    if (facts !== undefined) return isGoingDown(facts) && facts.code !== cannotConnectNow
+    if (facts !== undefined) {
+      const hasSentNothing = facts.code === cannotConnectNow || poolerGivesNone.test(facts.message)
+      return isGoingDown(facts) && !hasSentNothing
+    }
     // The driver says this one before it sends anything.
     if (error instanceof Error && /not queryable/.test(error.message)) return false
     return isConnectionLoss(error)
