@@ -1,6 +1,12 @@
 /** Keeps timers, the keys of personal data, processed messages and the answers to requests, in tables of the Prisma schema. */
 import { checkSubject } from '../domain/personal-data.js'
-import { IdempotencyKeyInUseError, IdempotencyKeyReusedError, NoTransactionError, ProgrammingError } from '../errors.js'
+import {
+  DatastoreClosedError,
+  IdempotencyKeyInUseError,
+  IdempotencyKeyReusedError,
+  NoTransactionError,
+  ProgrammingError,
+} from '../errors.js'
 import type {
   IdempotencyClaim,
   IdempotencyKey,
@@ -378,7 +384,16 @@ export class PrismaIdempotencyStore implements IdempotencyStore {
       throw new ProgrammingError(`Could not store an answer under idempotency key ${key.key}: claim the key first.`)
     }
     this.#answers += 1
-    if (this.#answers % answersPerCleanUp === 0) transaction.hooks.afterCommit.push(() => this.#deletePart())
+    if (this.#answers % answersPerCleanUp === 0) transaction.hooks.afterCommit.push(() => this.#cleanUp())
+  }
+
+  async #cleanUp(): Promise<void> {
+    try {
+      await this.#deletePart()
+    } catch (error) {
+      // While the datastore is closed, it is left to others.
+      if (!(error instanceof DatastoreClosedError)) throw error
+    }
   }
 
   async deleteExpired(): Promise<number> {

@@ -12,6 +12,7 @@ import type { RecordedResponse } from '../../src/recorders.js'
 import { databasesOf, oneOfEach } from '../support/databases.js'
 import { newGate } from './gate.js'
 import { type OpenDatabase, openDatabase } from './open-database.js'
+import { warnings } from './warnings.js'
 
 const undo = new Error('undo')
 const bytes = (...values: number[]): Uint8Array => new Uint8Array(values)
@@ -175,6 +176,29 @@ describe.each(oneOfEach)('idempotency keys on $name', (kind) => {
     })
     await expect(failing).rejects.toBe(undo)
     expect(await stored()).toBe(1)
+  })
+
+  it('are left to others by whoever stores answers while the datastore is closed', async () => {
+    const { seen, stop } = warnings('ES_HOOK_FAILED')
+    const closing = new PrismaDatastore({ adapter: open.database.adapter() })
+    const answers = new PrismaIdempotencyStore(closing)
+    const answered = newGate()
+    const mayEnd = newGate()
+    const answering = closing.transaction(async () => {
+      for (let n = 0; n < 100; n += 1) {
+        await answers.claim(claimOf(`${n}`))
+        await answers.complete({ scope: '', key: `${n}` }, answer)
+      }
+      answered.open()
+      await mayEnd.opened
+    })
+    await answered.opened
+    const closed = closing.close()
+    mayEnd.open()
+    await Promise.all([answering, closed])
+    expect(await stored()).toBe(100)
+    stop()
+    expect(seen).toEqual([])
   })
 
   it('are deleted now and then by who stores answers', async () => {
