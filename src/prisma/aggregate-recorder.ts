@@ -214,12 +214,13 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
         for (const append of appends) await this.#appendAtOnce(typeof append === 'function' ? await append() : append)
       })
     }
-    const { unless = [] } = options
-    if (unless.length > 0) await this.#assertCheckable(scope)
     const appending = notingPosition(scope, options)
     noteWritten(scope, events)
     const pending = this.#pendingIn(scope)
-    if (unless.length > 0) this.#assertUnmet(pending, events, unless)
+    if (options.unless !== undefined && options.unless.length > 0) {
+      this.#assertCheckable(scope)
+      this.#assertUnmet(pending, events, options.unless)
+    }
     pending.add(events, appending)
     if (options.onLost !== undefined) scope.hooks.afterRollback.push(options.onLost)
     const followers = this.engine.signals?.followers.get(this.table.channel)
@@ -325,10 +326,10 @@ export class PrismaAggregateRecorder<Client extends object = object> implements 
   }
 
   /** @throws `NotSupportedError` where a condition cannot be checked on what is stored now */
-  async #assertCheckable(scope: Scope<DriverConnection>): Promise<void> {
-    const level = await levelOf(this.engine, scope)
-    if (!this.engine.dialect.logHasHolesAt(level, false)) return
-    const { isolationLevel = 'the isolation level that the database has by default' } = scope.session.options
+  #assertCheckable(scope: Scope<DriverConnection>): void {
+    const { isolationLevel } = scope.session.options
+    // The statement itself refuses one that is there by default.
+    if (!this.engine.dialect.logHasHolesAt(isolationLevel, false)) return
     throw new NotSupportedError(
       `Could not decide by tags in a transaction at ${isolationLevel}: it sees only what was there at its beginning. Decide at ReadCommitted: ` +
         'the locks of the tags and the check make it exact.',

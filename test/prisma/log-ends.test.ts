@@ -100,16 +100,20 @@ describe.each(databasesOf('postgresql'))('on $name', (kind) => {
       })
     })
 
+    const decide = async (): Promise<void> => {
+      const condition = { tags: ['dog:Rex'], types: [], after: last }
+      await mine.appendEvents([{ ...storedEvent(idOf((saved += 1)), 1), tags: ['dog:Rex'] }], { unless: [condition] })
+    }
+
+    it('of decisions by tags at the same time, one is made', async () => {
+      const all = await Promise.allSettled(Array.from({ length: 4 }, decide))
+      expect(all.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+    })
+
     it('a decision by tags is refused in it, and made at READ COMMITTED', async () => {
-      const decide = async (): Promise<void> => {
-        const tags = [{ tags: ['dog:Rex'], types: [], after: 0n }]
-        await mine.appendEvents([storedEvent(idOf((saved += 1)), 1)], { unless: tags })
-      }
       const refused = datastore.transaction(decide)
       await expect(refused).rejects.toBeInstanceOf(NotSupportedError)
-      await expect(refused).rejects.toThrow(
-        /the isolation level that the database has by default.*Decide at ReadCommitted/,
-      )
+      await expect(refused).rejects.toThrow(/at REPEATABLE READ.*Decide by tags at READ COMMITTED/)
       await datastore.transaction(decide, { isolationLevel: 'ReadCommitted' })
     })
   })
