@@ -157,7 +157,7 @@ export interface ParkedEvent {
 export interface RunnerWork {
   /** Runs a part of it. */
   run<T>(fn: () => T): T
-  /** To be called at its end. */
+  /** Call it at the end of the work. */
   ended(): void
 }
 

@@ -252,7 +252,7 @@ export class PrismaDatastore<Client extends object = object>
   async #atOnce<T>(work: (connection: DriverConnection) => Promise<T>): Promise<T> {
     const { lone } = this.#connections
     // What it checks after it has locked something, it is to see as it is then, whatever the level is by default.
-    const sees = lone === undefined || lone.readAsInTransaction === true || (await lone.seeCommitted(this.#connections))
+    const sees = lone === undefined || (await lone.seeCommitted(this.#connections))
     const scope = this.#transactions.begin(sees ? {} : { isolationLevel: 'ReadCommitted' })
     let result: T
     try {

@@ -130,7 +130,7 @@ export class OpenScopes<Connection extends TransactionConnection> {
    * Takes in work that goes on by itself.
    *
    * @param stop - is called when they all are to end
-   * @returns what is to be called at its end
+   * @returns the function to call at its end
    * @throws as `assertAdmits`
    */
   addWork(stop: () => Promise<void>): () => void {

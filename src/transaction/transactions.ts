@@ -36,7 +36,7 @@ export type Work<Connection extends TransactionConnection, T> = (scope: Scope<Co
 interface OwnWork {
   /** Runs a part of it. */
   run<T>(fn: () => T): T
-  /** To be called at its end. */
+  /** Call it at the end of the work. */
   ended(): void
 }
 
